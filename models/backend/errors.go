@@ -1,0 +1,64 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrNotFound says that there is no such object. ErrUnsupported says that this
+// backend has no such ability; [Capabilities] would have told.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrUnsupported = errors.New("not supported by this backend")
+)
+
+// ConflictError says that the object's present state forbids the call.
+type ConflictError struct{ Why string }
+
+func (e *ConflictError) Error() string { return "conflict: " + e.Why }
+
+// BusyError says that other objects depend on this one.
+type BusyError struct{ Dependents []Key }
+
+func (e *BusyError) Error() string { return fmt.Sprintf("busy: %d dependents", len(e.Dependents)) }
+
+// QuotaError says that a limit of the project would be exceeded. What is the
+// limited thing in the backend's words (volumes, snapshots, gigabytes).
+type QuotaError struct {
+	What               string
+	Used, Limit, Asked int64
+}
+
+func (e *QuotaError) Error() string {
+	return fmt.Sprintf("quota of %s exceeded: %d used, %d asked, limit %d", e.What, e.Used, e.Asked, e.Limit)
+}
+
+// InvalidError says that an argument can never be accepted. Field is name,
+// description, size_gib, snapshot, image, server or status.
+type InvalidError struct{ Field, Why string }
+
+func (e *InvalidError) Error() string { return "invalid " + e.Field + ": " + e.Why }
+
+// ForbiddenError says that the console's account lacks Role.
+type ForbiddenError struct{ Role string }
+
+func (e *ForbiddenError) Error() string { return "forbidden: role " + e.Role + " needed" }
+
+// NoSpaceError says that the bytes do not fit. Need and Free are bytes; -1 where
+// unknown.
+type NoSpaceError struct{ Need, Free int64 }
+
+func (e *NoSpaceError) Error() string {
+	return fmt.Sprintf("no space: %d bytes needed, %d free", e.Need, e.Free)
+}
+
+// UnavailableError says that the backend cannot answer now. It is worth asking
+// again after RetryAfter (zero: the caller's own backoff).
+type UnavailableError struct {
+	RetryAfter time.Duration
+	Err        error
+}
+
+func (e *UnavailableError) Error() string { return fmt.Sprintf("backend unavailable: %v", e.Err) }
+func (e *UnavailableError) Unwrap() error { return e.Err }
