@@ -1,0 +1,145 @@
+package views
+
+// VolumeDetail is the page of one Volume.
+type VolumeDetail struct {
+	Row         VolumeRow
+	Description string
+	Source      *Link // the snapshot it was made from
+	SourceImage string
+	SourceTaken string // consistency of that snapshot, repeated here
+	Project     string
+	Type, Zone  string
+	CreatedBy   string
+	Servers     []Link
+	Snapshots   []SnapshotRow // the newest ones
+	Operations  []OperationRow
+	Deny        VolumeDenials
+}
+
+// SnapshotDetail is the page of one Block Snapshot.
+type SnapshotDetail struct {
+	Row         SnapshotRow
+	Description string
+	Project     string
+	CreatedBy   string
+	TakenFrom   []string      // servers the volume was attached to
+	Volumes     []VolumeBrief // made from it
+	Operations  []OperationRow
+	Deny        SnapshotDenials
+}
+
+// OperationRow is one operation in the activity list and on detail pages.
+type OperationRow struct {
+	ID          string
+	Kind        string // snapshot.create, volume.delete, … : catalog key operation.<kind>
+	Subject     Link
+	SubjectKind string // volume, snapshot
+	Gone        bool   // the subject no longer exists
+	State       string // PENDING RUNNING SUCCEEDED FAILED CANCELLED
+	Step        int
+	Steps       int
+	Percent     int
+	Attempts    int
+	Failure     Message
+	RequestID   string
+	AskedBy     string
+	AskedAt     int64
+	StartedAt   int64
+	FinishedAt  int64
+	RunAt       int64 // next try
+	Cancel      bool  // can be cancelled now
+	Retry       bool  // can be tried again now
+}
+
+// Activity is the list of operations.
+type Activity struct {
+	Rows     []OperationRow
+	State    string // filter
+	Next     string
+	Previous string
+	Running  int
+}
+
+// OperationDetail is the page of one operation: its steps and what happened.
+type OperationDetail struct {
+	Row   OperationRow
+	Steps []OperationStep
+	Form
+}
+
+// OperationStep is one visible step of an operation.
+type OperationStep struct {
+	Name  string // catalog key step.<name>
+	State string // DONE, RUNNING, WAITING, FAILED
+}
+
+// AuditRow is one line of the audit.
+type AuditRow struct {
+	At        int64
+	User      string
+	Address   string
+	Action    string
+	Subject   Link
+	Kind      string
+	Detail    string
+	Outcome   string
+	RequestID string
+}
+
+// Audit is the administrator's record of who did what.
+type Audit struct {
+	Rows     []AuditRow
+	Next     string
+	Previous string
+}
+
+// ErrorPage is any page that is an error: status, a sentence, what to do, and the id to
+// tell the administrator.
+type ErrorPage struct {
+	Status    int
+	Message   Message
+	Guidance  Message
+	RequestID string
+	Back      string
+}
+
+// Login is the sign-in page.
+type Login struct {
+	Form
+	Username string
+	Next     string
+}
+
+// Account is the user's own page: password and sessions.
+type Account struct {
+	Form
+	Sessions []SessionRow
+}
+
+// SessionRow is one signed-in browser.
+type SessionRow struct {
+	ID               string
+	Address, Browser string
+	CreatedAt        int64
+	SeenAt           int64
+	Current          bool
+}
+
+// Users is the administrator's list of users, with the form to add one.
+type Users struct {
+	Form
+	Rows []UserRow
+	Name string
+	Role string
+}
+
+// UserRow is one user.
+type UserRow struct {
+	ID        string
+	Name      string
+	Role      string
+	Disabled  bool
+	CreatedAt int64
+	SeenAt    int64
+	Self      bool
+}
