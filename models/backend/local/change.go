@@ -1,0 +1,250 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"blockconsole/models/backend"
+)
+
+// Volumes lists in the order of Ref.
+func (b *Backend) Volumes(ctx context.Context, marker string, limit int) (backend.Page[backend.Volume], error) {
+	if err := b.enter(ctx); err != nil {
+		return backend.Page[backend.Volume]{}, err
+	}
+	return list(b, volumes, marker, limit, (*object).volume), nil
+}
+
+// Snapshots lists in the order of Ref.
+func (b *Backend) Snapshots(ctx context.Context, marker string, limit int) (backend.Page[backend.Snapshot], error) {
+	if err := b.enter(ctx); err != nil {
+		return backend.Page[backend.Snapshot]{}, err
+	}
+	return list(b, snapshots, marker, limit, (*object).snapshot), nil
+}
+
+// Volume finds by ID, which is the Ref here, else by Ref.
+func (b *Backend) Volume(ctx context.Context, key backend.Key) (backend.Volume, error) {
+	if err := b.enter(ctx); err != nil {
+		return backend.Volume{}, err
+	}
+	return look(b, volumes, key, (*object).volume)
+}
+
+// Snapshot finds by ID, which is the Ref here, else by Ref.
+func (b *Backend) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot, error) {
+	if err := b.enter(ctx); err != nil {
+		return backend.Snapshot{}, err
+	}
+	return look(b, snapshots, key, (*object).snapshot)
+}
+
+// RenameVolume sets name and description.
+func (b *Backend) RenameVolume(ctx context.Context, key backend.Key, name, description string) error {
+	return b.rename(ctx, volumes, key, name, description)
+}
+
+// RenameSnapshot sets name and description.
+func (b *Backend) RenameSnapshot(ctx context.Context, key backend.Key, name, description string) error {
+	return b.rename(ctx, snapshots, key, name, description)
+}
+
+// hold finds an object and takes its files until release is called, so that
+// what is under way with them is over.
+func (b *Backend) hold(ctx context.Context, k kind, key backend.Key) (o *object, release func(), err error) {
+	if err := b.enter(ctx); err != nil {
+		return nil, nil, err
+	}
+	b.mu.Lock()
+	o, err = b.index(k).find(key)
+	b.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	o.files.Lock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.index(k).byRef[o.meta.Ref] != o {
+		o.files.Unlock()
+		return nil, nil, backend.ErrNotFound
+	}
+	return o, o.files.Unlock, nil
+}
+
+func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, description string) error {
+	if err := checkText(name, description); err != nil {
+		return err
+	}
+	o, release, err := b.hold(ctx, k, key)
+	if err != nil {
+		return err
+	}
+	defer release()
+	b.mu.Lock()
+	m, p, status := o.meta, o.place, o.meta.Status
+	b.mu.Unlock()
+	if status == backend.Deleting {
+		return &backend.ConflictError{Why: "it is being deleted"}
+	}
+	if m.Name == name && m.Description == description {
+		return nil
+	}
+	m.Name, m.Description = name, description
+	if p != nowhere { // else publish writes it
+		if err := b.replaceMeta(p, m.onDisk()); err != nil {
+			return b.storeError(err)
+		}
+	}
+	b.mu.Lock()
+	o.meta.Name, o.meta.Description = name, description
+	b.mu.Unlock()
+	return nil
+}
+
+// onDisk is m with a status that the disk may know: only final ones.
+func (m meta) onDisk() meta {
+	if m.Status != backend.Error && m.Status != backend.ErrorDeleting {
+		m.Status = backend.Available
+	}
+	return m
+}
+
+// storeError is what a call that changes meta.json answers when the disk does
+// not let it.
+func (b *Backend) storeError(err error) error {
+	return b.failure(err, headroom)
+}
+
+// ExtendVolume lets the file grow to sizeGiB. The description names the new size
+// before the file has it, so that a crash between leaves a volume that the next
+// Open understands.
+func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) error {
+	o, release, err := b.hold(ctx, volumes, key)
+	if err != nil {
+		return err
+	}
+	defer release()
+	b.mu.Lock()
+	m, status := o.meta, o.meta.Status
+	b.mu.Unlock()
+	switch {
+	case m.SizeGiB == sizeGiB:
+		return nil
+	case sizeGiB < m.SizeGiB:
+		return &backend.InvalidError{Field: "size_gib", Why: "a volume can only grow"}
+	case status != backend.Available:
+		return &backend.ConflictError{Why: "the volume is " + string(status)}
+	}
+	if err := b.checkSize(sizeGiB); err != nil {
+		return err
+	}
+	if err := b.grow(m, sizeGiB); err != nil {
+		return b.storeError(err)
+	}
+	b.mu.Lock()
+	o.meta.SizeGiB = sizeGiB
+	b.mu.Unlock()
+	return nil
+}
+
+func (b *Backend) grow(m meta, sizeGiB int) error {
+	plan := m.onDisk()
+	plan.ExtendingTo = sizeGiB
+	if err := b.replaceMeta(home, plan); err != nil {
+		return err
+	}
+	f, err := b.disk.open(b.folder(home, m)+"/"+dataName, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := b.disk.truncate(f, int64(sizeGiB)*gib); err != nil {
+		return err
+	}
+	if err := b.disk.sync(f); err != nil {
+		return err
+	}
+	plan.SizeGiB, plan.ExtendingTo = sizeGiB, 0
+	return b.replaceMeta(home, plan)
+}
+
+// RepairVolume ends a failed state. AVAILABLE is given only to a volume whose
+// file is whole; what really is under way cannot be repaired.
+func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.Status) error {
+	return b.repair(ctx, volumes, key, to)
+}
+
+// RepairSnapshot ends a failed state as RepairVolume does.
+func (b *Backend) RepairSnapshot(ctx context.Context, key backend.Key, to backend.Status) error {
+	return b.repair(ctx, snapshots, key, to)
+}
+
+func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backend.Status) error {
+	if to != backend.Error && to != backend.Available {
+		return &backend.InvalidError{Field: "status", Why: "ERROR or AVAILABLE"}
+	}
+	o, release, err := b.hold(ctx, k, key)
+	if err != nil {
+		return err
+	}
+	defer release()
+	b.mu.Lock()
+	m, p, status, working := o.meta, o.place, o.meta.Status, o.job != nil
+	b.mu.Unlock()
+	switch {
+	case working:
+		return &backend.ConflictError{Why: "the work is still going on"}
+	case status == to:
+		return nil
+	}
+	whole := p != nowhere && isWhole(b.folder(p, m), m.SizeGiB)
+	if to == backend.Available && !whole {
+		return &backend.ConflictError{Why: "the data file is missing or has the wrong size"}
+	}
+	if whole {
+		if err := b.restoreState(o, p, m, to); err != nil {
+			return b.storeError(err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set(o, to, nil)
+	if whole && o.unfinished { // its making failed after all of it was there
+		o.unfinished = false
+		b.linkLocked(o, true)
+	}
+	return nil
+}
+
+// restoreState brings an object back from the trash and writes its new status.
+func (b *Backend) restoreState(o *object, p place, m meta, to backend.Status) error {
+	if p == trash {
+		if err := b.disk.rename(b.folder(trash, m), b.folder(home, m)); err != nil {
+			return err
+		}
+		b.setPlace(o, home)
+		if err := b.syncDirs(string(m.Kind), "trash"); err != nil {
+			return err
+		}
+	}
+	return b.replaceMeta(home, b.stored(m, to, nil))
+}
+
+// isWhole reports whether the data file in dir is a regular file of the size
+// that the description tells.
+func isWhole(dir string, sizeGiB int) bool {
+	n, err := dataSize(dir)
+	return err == nil && n == int64(sizeGiB)*gib
+}
+
+func dataSize(dir string) (int64, error) {
+	fi, err := os.Lstat(dir + "/" + dataName)
+	if err != nil {
+		return 0, err
+	}
+	if !fi.Mode().IsRegular() {
+		return 0, errors.New(dataName + " is not a regular file")
+	}
+	return fi.Size(), nil
+}

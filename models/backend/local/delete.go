@@ -1,0 +1,150 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"blockconsole/models/backend"
+)
+
+// DeleteVolume moves the volume to the trash and unlinks it. A volume that is
+// still being made is given up. *[backend.BusyError] names its snapshots and
+// what is being copied from it.
+func (b *Backend) DeleteVolume(ctx context.Context, key backend.Key) error {
+	return b.delete(ctx, volumes, key)
+}
+
+// DeleteSnapshot moves the snapshot to the trash and unlinks it; volumes made
+// from it are copies and stay. *[backend.BusyError] names the volumes that are
+// being copied from it at this moment.
+func (b *Backend) DeleteSnapshot(ctx context.Context, key backend.Key) error {
+	return b.delete(ctx, snapshots, key)
+}
+
+func (b *Backend) delete(ctx context.Context, k kind, key backend.Key) error {
+	if err := b.enter(ctx); err != nil {
+		return err
+	}
+	j, err := b.startDelete(k, key)
+	if j != nil {
+		linger(ctx, j)
+	}
+	return err
+}
+
+func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o, err := b.index(k).find(key)
+	switch {
+	case err != nil:
+		return nil, nil // what is gone is deleted
+	case o.meta.Status == backend.Deleting:
+		return o.job, nil
+	case o.meta.Status == backend.ErrorDeleting:
+		return nil, &backend.ConflictError{Why: "an earlier deletion failed; it needs a repair first"}
+	}
+	if busy := b.dependentsLocked(o); len(busy) > 0 {
+		return nil, &backend.BusyError{Dependents: busy}
+	}
+	if o.meta.Status == backend.Creating {
+		b.set(o, backend.Deleting, nil)
+		o.job.cancel() // the creation's job goes on as the deletion's
+		return o.job, nil
+	}
+	j, err := b.startLocked(o, 0, func(_ context.Context, j *job) { b.unmake(o, j) })
+	if err != nil {
+		return nil, err
+	}
+	b.set(o, backend.Deleting, nil)
+	return j, nil
+}
+
+// dependentsLocked is what must go or finish before o can be deleted.
+func (b *Backend) dependentsLocked(o *object) []backend.Key {
+	keys := maps.Clone(o.readers)
+	if keys == nil {
+		keys = map[string]backend.Key{}
+	}
+	if o.meta.Kind == volumes {
+		for ref := range b.children[o.meta.Ref] {
+			keys[ref] = backend.Key{Ref: ref, ID: ref}
+		}
+	}
+	busy := make([]backend.Key, 0, len(keys))
+	for _, ref := range slices.Sorted(maps.Keys(keys)) {
+		busy = append(busy, keys[ref])
+	}
+	return busy
+}
+
+// unmake is the job of a deletion.
+func (b *Backend) unmake(o *object, j *job) {
+	o.files.Lock()
+	defer o.files.Unlock()
+	err := b.erase(o)
+	if err != nil {
+		err = b.failure(err, 0)
+		b.rememberFailure(o, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		b.log.Error("deletion failed", "kind", o.meta.Kind, "ref", o.meta.Ref, "error", err)
+		b.set(o, backend.ErrorDeleting, err)
+	} else {
+		b.dropLocked(o)
+	}
+	b.endLocked(o, j)
+}
+
+// rememberFailure writes ERROR_DELETING into the object's description, where
+// the disk still lets it. Memory has it in any case.
+func (b *Backend) rememberFailure(o *object, failure error) {
+	b.mu.Lock()
+	p, m := o.place, b.stored(o.meta, backend.ErrorDeleting, failure)
+	b.mu.Unlock()
+	if p == nowhere {
+		return
+	}
+	if err := b.replaceMeta(p, m); err != nil {
+		b.log.Warn("the failed deletion is remembered in memory only", "ref", m.Ref, "error", err)
+	}
+}
+
+// erase removes the object's files wherever they lie. From home they go through
+// the trash: the rename is the deletion, and a crash after it is finished at the
+// next Open.
+func (b *Backend) erase(o *object) error {
+	b.mu.Lock()
+	p, m := o.place, o.meta
+	b.mu.Unlock()
+	if p == home {
+		if err := b.disk.rename(b.folder(home, m), b.folder(trash, m)); err != nil {
+			return err
+		}
+		b.setPlace(o, trash)
+		p = trash
+		if err := b.syncDirs("trash", string(m.Kind)); err != nil {
+			return err
+		}
+	}
+	dir := b.folder(p, m)
+	err := b.disk.remove(dir)
+	if errors.Is(err, errForeign) {
+		err = b.putAside(dir, errForeign.Error())
+	}
+	if err != nil {
+		return err
+	}
+	b.setPlace(o, nowhere)
+	return nil
+}
+
+func (b *Backend) setPlace(o *object, p place) {
+	b.mu.Lock()
+	o.place = p
+	b.mu.Unlock()
+}

@@ -1,0 +1,97 @@
+package local
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// space asks the file system under path for its figures.
+func (d disk) space(path string) (space, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return space{}, err
+	}
+	size := int64(st.Frsize)
+	if size == 0 {
+		size = int64(st.Bsize)
+	}
+	return space{total: int64(st.Blocks) * size, free: int64(st.Bavail) * size}, nil
+}
+
+// clone makes dst share src's blocks. errors.ErrUnsupported: this file system,
+// or this pair of files, cannot.
+func (d disk) clone(dst, src *os.File) error {
+	if err := d.ask(opClone, dst.Name()); err != nil {
+		return err
+	}
+	err := retry(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
+	if refused(err) {
+		return errors.ErrUnsupported
+	}
+	return err
+}
+
+// copyRange copies at most n bytes at off inside the kernel. It answers
+// errors.ErrUnsupported where the kernel or the file system refuses.
+func (d disk) copyRange(dst, src *os.File, off int64, n int) (int, error) {
+	if err := d.ask(opCopy, dst.Name()); err != nil {
+		return 0, err
+	}
+	in, out := off, off
+	var m int
+	err := retry(func() (err error) {
+		m, err = unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, n, 0)
+		return err
+	})
+	if refused(err) {
+		return 0, errors.ErrUnsupported
+	}
+	return max(m, 0), err
+}
+
+// data finds the first run of data at or after off: [start, end). io.EOF: only a
+// hole is left. Where the file system knows no holes everything is data.
+func (d disk) data(f *os.File, off, size int64) (start, end int64, err error) {
+	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return 0, 0, io.EOF
+	case errors.Is(err, unix.EINVAL):
+		return off, size, nil
+	case err != nil:
+		return 0, 0, err
+	}
+	if start >= size {
+		return 0, 0, io.EOF
+	}
+	end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
+	return start, min(end, size), err
+}
+
+// flush starts writing the range to the disk without waiting for it, so that the
+// final sync finds little left. It is a hint: its errors are the sync's to tell.
+func (d disk) flush(f *os.File, off, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// refused says that the call is not for these files, and that plain reading and
+// writing will do.
+func refused(err error) bool {
+	for _, e := range []error{unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY, unix.EPERM, unix.EBADF} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func retry(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package local
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"blockconsole/models/backend"
+)
+
+func newRef(t *testing.T) string {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.String()
+}
+
+// open opens a backend that is closed with the test.
+func open(t testing.TB, o Options) *Backend {
+	t.Helper()
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	b, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func settle(t testing.TB, b *Backend) {
+	t.Helper()
+	if err := b.Settled(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBytesSurviveSnapshotRestoreAndReopen(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	b := open(t, Options{Dir: dir})
+	vol, snap, copied := newRef(t), newRef(t), newRef(t)
+	if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: vol, Name: "data", SizeGiB: 1}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	f, err := os.OpenFile(b.path("volumes", vol, dataName), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteAt([]byte("hello"), 700<<20)
+	f.Close()
+	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: snap, Name: "s", Volume: backend.Key{Ref: vol}}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	b.Close()
+	b = open(t, Options{Dir: dir})
+	if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: copied, SizeGiB: 2, Snapshot: &backend.Key{Ref: snap}}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	v, err := b.Volume(ctx, backend.Key{Ref: copied})
+	if err != nil || v.Status != backend.Available || v.Percent != 100 || v.Source.Ref != snap {
+		t.Fatalf("%+v %v", v, err)
+	}
+	f, err = os.Open(b.path("volumes", copied, dataName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fi, _ := f.Stat()
+	got := make([]byte, 5)
+	f.ReadAt(got, 700<<20)
+	if string(got) != "hello" || fi.Size() != 2*gib || allocated(fi) > 1<<20 {
+		t.Fatalf("%q, %d bytes, %d allocated", got, fi.Size(), allocated(fi))
+	}
+}
