@@ -1,0 +1,241 @@
+package backendtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"blockconsole/models/backend"
+)
+
+// CreateVolume starts a volume, or returns the one that has spec.Ref.
+func (f *Fake) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backend.Volume, error) {
+	if err := f.enter(ctx, "CreateVolume", spec.Ref); err != nil {
+		return backend.Volume{}, err
+	}
+	defer f.mu.Unlock()
+	if v := f.findVolume(backend.Key{Ref: spec.Ref}); v != nil {
+		return v.show(), nil
+	}
+	v := &fakeVolume{Volume: backend.Volume{
+		Name: spec.Name, Description: spec.Description, SizeGiB: spec.SizeGiB, Image: spec.Image,
+		Project: spec.Project, Type: spec.Type, Zone: spec.Zone, CreatedAt: f.now().UTC(),
+	}}
+	if err := f.checkVolume(spec); err != nil {
+		return backend.Volume{}, err
+	}
+	if err := f.fill(v, spec); err != nil {
+		return backend.Volume{}, err
+	}
+	v.Key = backend.Key{Ref: spec.Ref, ID: f.newID()}
+	f.volumes[v.ID] = v
+	f.run(v, "CreateVolume", backend.Creating, backend.Error, func() { v.State = f.state(backend.Available, nil) })
+	return v.show(), nil
+}
+
+func (f *Fake) checkVolume(spec backend.VolumeSpec) error {
+	switch {
+	case spec.Ref == "":
+		return &backend.InvalidError{Field: "ref", Why: "empty"}
+	case spec.Snapshot != nil && spec.Image != "":
+		return &backend.InvalidError{Field: "image", Why: "a snapshot is given too"}
+	case spec.SizeGiB <= 0:
+		return &backend.InvalidError{Field: "size_gib", Why: "at least 1 GiB"}
+	case f.caps.MaxSizeGiB > 0 && spec.SizeGiB > f.caps.MaxSizeGiB:
+		return &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
+	}
+	if err := f.checkQuota("volumes", int64(len(f.volumes)), 1); err != nil {
+		return err
+	}
+	if err := f.checkQuota("gigabytes", f.gigabytes(), int64(spec.SizeGiB)); err != nil {
+		return err
+	}
+	return nil
+}
+
+// fill gives v the bytes of its source.
+func (f *Fake) fill(v *fakeVolume, spec backend.VolumeSpec) error {
+	if spec.Image != "" {
+		content, ok := f.images[spec.Image]
+		if !ok {
+			return backend.ErrNotFound
+		}
+		v.data = slices.Clone(content)
+	}
+	if spec.Snapshot == nil {
+		return nil
+	}
+	s := f.findSnapshot(*spec.Snapshot)
+	switch {
+	case s == nil:
+		return backend.ErrNotFound
+	case s.Status != backend.Available:
+		return &backend.ConflictError{Why: "the snapshot is " + string(s.Status)}
+	case spec.SizeGiB < s.SizeGiB:
+		return &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("smaller than the snapshot's %d GiB", s.SizeGiB)}
+	}
+	v.data, v.Source = slices.Clone(s.data), &backend.Key{Ref: s.Ref, ID: s.ID}
+	return nil
+}
+
+// volume enters a method that changes one volume.
+func (f *Fake) volume(ctx context.Context, method string, key backend.Key) (*fakeVolume, error) {
+	if err := f.enter(ctx, method, key.Ref); err != nil {
+		return nil, err
+	}
+	if v := f.findVolume(key); v != nil {
+		return v, nil
+	}
+	f.mu.Unlock()
+	return nil, backend.ErrNotFound
+}
+
+// RenameVolume sets name and description.
+func (f *Fake) RenameVolume(ctx context.Context, key backend.Key, name, description string) error {
+	v, err := f.volume(ctx, "RenameVolume", key)
+	if err != nil {
+		return err
+	}
+	defer f.mu.Unlock()
+	if v.Status == backend.Deleting {
+		return &backend.ConflictError{Why: "it is being deleted"}
+	}
+	v.Name, v.Description = name, description
+	return nil
+}
+
+// ExtendVolume starts growing the volume.
+func (f *Fake) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) error {
+	v, err := f.volume(ctx, "ExtendVolume", key)
+	if err != nil {
+		return err
+	}
+	defer f.mu.Unlock()
+	before := v.Status
+	switch {
+	case v.SizeGiB == sizeGiB || v.Status == backend.Extending:
+		return nil
+	case sizeGiB < v.SizeGiB:
+		return &backend.InvalidError{Field: "size_gib", Why: "a volume can only grow"}
+	case f.caps.MaxSizeGiB > 0 && sizeGiB > f.caps.MaxSizeGiB:
+		return &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
+	case before == backend.InUse && !f.caps.ExtendAttached:
+		return &backend.ConflictError{Why: "an attached volume cannot grow here"}
+	case before != backend.Available && before != backend.InUse:
+		return &backend.ConflictError{Why: "the volume is " + string(before)}
+	}
+	if err := f.checkQuota("gigabytes", f.gigabytes(), int64(sizeGiB-v.SizeGiB)); err != nil {
+		return err
+	}
+	f.run(v, "ExtendVolume", backend.Extending, backend.Error, func() {
+		v.SizeGiB = sizeGiB
+		v.State = f.state(before, nil)
+	})
+	return nil
+}
+
+// DeleteVolume starts the deletion.
+func (f *Fake) DeleteVolume(ctx context.Context, key backend.Key) error {
+	v, err := f.volume(ctx, "DeleteVolume", key)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer f.mu.Unlock()
+	switch {
+	case v.Status == backend.Deleting:
+		return nil
+	case len(v.Attachments) > 0:
+		return &backend.ConflictError{Why: "the volume is attached"}
+	case v.Status != backend.Available && v.Status != backend.Error:
+		return &backend.ConflictError{Why: "the volume is " + string(v.Status)}
+	}
+	if busy := f.dependents(v); len(busy) > 0 {
+		return &backend.BusyError{Dependents: busy}
+	}
+	f.run(v, "DeleteVolume", backend.Deleting, backend.ErrorDeleting, func() { delete(f.volumes, v.ID) })
+	f.spoilDelete(v.task, v.Ref)
+	return nil
+}
+
+func (f *Fake) spoilDelete(t *task, ref string) {
+	if err, ok := f.failDel[ref]; ok {
+		t.failure = err
+		delete(f.failDel, ref)
+	}
+}
+
+// dependents names the volume's snapshots.
+func (f *Fake) dependents(v *fakeVolume) []backend.Key {
+	var busy []backend.Key
+	for _, s := range pageOf(f.snapshots, "", len(f.snapshots)+1, (*fakeSnapshot).show).Items {
+		if s.Volume.ID == v.ID {
+			busy = append(busy, s.Key)
+		}
+	}
+	return busy
+}
+
+func ignoreGone(err error) error {
+	if err == backend.ErrNotFound {
+		return nil
+	}
+	return err
+}
+
+// RevertVolume starts putting the latest snapshot's bytes back.
+func (f *Fake) RevertVolume(ctx context.Context, volume, snapshot backend.Key) error {
+	v, err := f.volume(ctx, "RevertVolume", volume)
+	if err != nil {
+		return err
+	}
+	defer f.mu.Unlock()
+	s := f.findSnapshot(snapshot)
+	switch {
+	case !f.caps.Revert:
+		return backend.ErrUnsupported
+	case s == nil:
+		return backend.ErrNotFound
+	case v.Status == backend.Restoring:
+		return nil
+	case v.Status != backend.Available || s.Status != backend.Available:
+		return &backend.ConflictError{Why: fmt.Sprintf("the volume is %s, the snapshot %s", v.Status, s.Status)}
+	case s.Volume.ID != v.ID || s.SizeGiB != v.SizeGiB:
+		return &backend.ConflictError{Why: "the snapshot is of another volume or size"}
+	}
+	for _, other := range f.snapshots {
+		if other.Volume.ID == v.ID && other.CreatedAt.After(s.CreatedAt) {
+			return &backend.ConflictError{Why: "there is a later snapshot"}
+		}
+	}
+	f.run(v, "RevertVolume", backend.Restoring, backend.Error, func() {
+		v.data = slices.Clone(s.data)
+		v.State = f.state(backend.Available, nil)
+	})
+	return nil
+}
+
+// RepairVolume sets the status.
+func (f *Fake) RepairVolume(ctx context.Context, key backend.Key, to backend.Status) error {
+	v, err := f.volume(ctx, "RepairVolume", key)
+	if err != nil {
+		return err
+	}
+	defer f.mu.Unlock()
+	if err := f.checkRepair(to); err != nil {
+		return err
+	}
+	v.State, v.task = f.state(to, nil), nil
+	return nil
+}
+
+func (f *Fake) checkRepair(to backend.Status) error {
+	switch {
+	case !f.caps.Repair:
+		return backend.ErrUnsupported
+	case f.role != "":
+		return &backend.ForbiddenError{Role: f.role}
+	case to != backend.Error && to != backend.Available:
+		return &backend.InvalidError{Field: "status", Why: "ERROR or AVAILABLE"}
+	}
+	return nil
+}
