@@ -1,0 +1,104 @@
+package models
+
+import (
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// sortKey is a column that lists can be sorted by.
+type sortKey struct {
+	column string
+	number bool
+}
+
+var sortKeys = map[string]sortKey{
+	"created_at": {"created_at", true},
+	"name":       {"name", false},
+	"size":       {"size_gib", true},
+	"status":     {"status", false},
+}
+
+// DefaultSort is newest first.
+const DefaultSort = "-created_at"
+
+// PageSizes are the choices of rows per page.
+var PageSizes = []int{20, 50, 100, 200}
+
+// DefaultPageSize is the size of a page that does not say.
+const DefaultPageSize = 50
+
+// Sorts are the values of ?sort= without their direction.
+var Sorts = []string{"created_at", "name", "size", "status"}
+
+// NormalSort returns sort when lists know it, else DefaultSort and false.
+func NormalSort(sort string) (string, bool) {
+	if sort == "" {
+		return DefaultSort, true
+	}
+	if _, known := sortKeys[strings.TrimPrefix(sort, "-")]; !known {
+		return DefaultSort, false
+	}
+	return sort, true
+}
+
+// NormalSize returns the page size that was asked for; the nearest choice and
+// false when it is none of PageSizes.
+func NormalSize(typed string) (int, bool) {
+	if typed == "" {
+		return DefaultPageSize, true
+	}
+	n, err := strconv.Atoi(typed)
+	if err != nil || n < 1 {
+		return DefaultPageSize, false
+	}
+	if slices.Contains(PageSizes, n) {
+		return n, true
+	}
+	for _, size := range PageSizes {
+		if n < size {
+			return size, false
+		}
+	}
+	return PageSizes[len(PageSizes)-1], false
+}
+
+// cursor is a place in a list: the sort key and id of a row.
+type cursor struct {
+	key any
+	id  string
+}
+
+// ErrCursor says that ?after= or ?before= is not a place in this list.
+var ErrCursor = &Error{Code: CodeInvalid, Text: Say("cursor.broken")}
+
+const cursorSeparator = "\x1f"
+
+func encodeCursor(sort, key, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{sort, id, key}, cursorSeparator)))
+}
+
+// decodeCursor reads a cursor that was made for the same sort.
+func decodeCursor(text, sort string) (cursor, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) > 2000 {
+		return cursor{}, ErrCursor
+	}
+	parts := strings.SplitN(string(raw), cursorSeparator, 3)
+	if len(parts) != 3 || parts[0] != sort || parts[1] == "" {
+		return cursor{}, ErrCursor
+	}
+	c := cursor{key: parts[2], id: parts[1]}
+	if strings.ContainsRune(parts[1]+parts[2], 0) { // PostgreSQL has no NUL in text
+		return cursor{}, ErrCursor
+	}
+	if sortKeys[strings.TrimPrefix(sort, "-")].number {
+		n, err := strconv.ParseInt(parts[2], 10, 64)
+		if err != nil {
+			return cursor{}, ErrCursor
+		}
+		c.key = n
+	}
+	return c, nil
+}

@@ -1,0 +1,80 @@
+package models
+
+import "errors"
+
+// Code is the kind of an [Error]; web/errors.go maps it to a status.
+type Code string
+
+// The codes.
+const (
+	CodeNotFound     Code = "not_found"
+	CodeInvalid      Code = "invalid"      // Fields says where
+	CodeConflict     Code = "conflict"     // the state forbids it
+	CodeStale        Code = "stale"        // somebody else changed it meanwhile
+	CodeForbidden    Code = "forbidden"    // the role does not allow it
+	CodeUnauthorized Code = "unauthorized" // not signed in, or wrong name or password
+	CodeThrottled    Code = "throttled"    // too many tries
+	CodeUnsupported  Code = "unsupported"  // the backend cannot
+)
+
+// Text is a text of the catalog with its arguments. The zero Text says nothing.
+type Text struct {
+	Key  string   `json:"key"`
+	Args []string `json:"args,omitempty"`
+}
+
+// Say makes a Text.
+func Say(key string, args ...string) Text { return Text{Key: key, Args: args} }
+
+// Error is every expected refusal. Text is for people, by catalog key; anything
+// that is not an *Error is internal and never shown.
+type Error struct {
+	Code   Code
+	Text   Text
+	Fields map[string]Text // per form field, for CodeInvalid
+	Denial *Denial         // what stands in the way, for CodeConflict
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Text.Key }
+
+// Is makes errors.Is compare codes when the target has no text.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code && (t.Text.Key == "" || t.Text.Key == e.Text.Key)
+}
+
+// ErrNotFound is the answer for any object that does not exist in the project.
+var ErrNotFound = &Error{Code: CodeNotFound, Text: Say("error.404")}
+
+// Invalid is the error of one bad field.
+func Invalid(field string, text Text) *Error {
+	return &Error{Code: CodeInvalid, Text: text, Fields: map[string]Text{field: text}}
+}
+
+// Refused is the error of a denied action.
+func Refused(d *Denial) *Error { return &Error{Code: d.Code(), Text: d.Text, Denial: d} }
+
+// invalidFields collects the errors of several fields; nil when there are none.
+type invalidFields map[string]Text
+
+func (f invalidFields) add(field string, text *Text) {
+	if text != nil {
+		f[field] = *text
+	}
+}
+
+func (f invalidFields) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return &Error{Code: CodeInvalid, Text: Say("form.invalid"), Fields: f}
+}
+
+// AsError returns the *Error in err's chain, or nil.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}

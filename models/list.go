@@ -1,0 +1,342 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// ListQuery is the state of a list: everything that its URL holds.
+type ListQuery struct {
+	Search   string // part of the name, or a full id
+	Status   Status
+	VolumeID string // snapshots of this volume
+	ServerID string // volumes attached to this server
+	Sort     string // normal, see NormalSort
+	Size     int    // rows of a page
+	After    string // cursors; at most one of them
+	Before   string
+}
+
+// Filtered says that not all rows are asked for.
+func (q ListQuery) Filtered() bool {
+	return q.Search != "" || q.Status != "" || q.VolumeID != "" || q.ServerID != ""
+}
+
+// Page is one page of a list. Next and Previous are cursors, empty at the ends.
+type Page[T any] struct {
+	Rows           []T
+	Next, Previous string
+}
+
+// CountLimit is how far filtered totals are exact.
+const CountLimit = 1000
+
+// table is what the list queries of volumes and snapshots differ in.
+type table struct {
+	name string      // also the prefix of its search indexes
+	kind SubjectType // in counters
+	from string      // columns and joins; the table itself is called t
+}
+
+var (
+	volumeTable   = table{"volumes", SubjectVolume, "SELECT t.* FROM volumes t"}
+	snapshotTable = table{"snapshots", SubjectSnapshot, `SELECT t.*, COALESCE(v.name, t.volume_name) AS volume_name, v.id IS NULL AS volume_gone
+		FROM snapshots t LEFT JOIN volumes v ON v.id = t.volume_id`}
+)
+
+// Snapshots returns a page of the project's snapshots. ErrCursor: the cursor is
+// none of this list.
+func (s *Store) Snapshots(ctx context.Context, actor Actor, q ListQuery) (Page[Snapshot], error) {
+	return list(ctx, s, snapshotTable, actor.Project, q, func(r *Snapshot, sort string) string {
+		return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
+	})
+}
+
+// Volumes returns a page of the project's volumes, with their attachments.
+// ErrCursor: the cursor is none of this list.
+func (s *Store) Volumes(ctx context.Context, actor Actor, q ListQuery) (Page[Volume], error) {
+	page, err := list(ctx, s, volumeTable, actor.Project, q, func(r *Volume, sort string) string {
+		return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
+	})
+	if err != nil {
+		return page, err
+	}
+	return page, s.loadAttachments(ctx, page.Rows)
+}
+
+func sortValue(sort string, created int64, name string, size int, status Status) string {
+	switch strings.TrimPrefix(sort, "-") {
+	case "name":
+		return name
+	case "size":
+		return fmt.Sprint(size)
+	case "status":
+		return string(status)
+	}
+	return fmt.Sprint(created)
+}
+
+func (s *Store) loadAttachments(ctx context.Context, rows []Volume) error {
+	var ids []string
+	at := map[string]*Volume{}
+	for i := range rows {
+		if rows[i].AttachmentCount > 0 {
+			ids = append(ids, rows[i].ID)
+			at[rows[i].ID] = &rows[i]
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var all []Attachment
+	if err := s.read(ctx).Where("volume_id IN ?", ids).Order("server_name, server_id").Find(&all).Error; err != nil {
+		return err
+	}
+	for _, a := range all {
+		v := at[a.VolumeID]
+		v.Attachments = append(v.Attachments, a)
+	}
+	return nil
+}
+
+// list runs a query for one row more than the page holds: the row more says
+// whether there is a next page.
+func list[T any](ctx context.Context, s *Store, t table, project string, q ListQuery, cursorOf func(*T, string) string) (Page[T], error) {
+	var page Page[T]
+	sql, args, err := s.listSQL(ctx, t, project, q)
+	if err != nil {
+		return page, err
+	}
+	rows := make([]T, 0, q.Size+1)
+	if err := s.read(ctx).Raw(sql, args...).Scan(&rows).Error; err != nil {
+		return page, err
+	}
+	more := len(rows) > q.Size
+	if q.Before != "" {
+		if !more { // the beginning: show it as the whole first page
+			q.Before = ""
+			return list(ctx, s, t, project, q, cursorOf)
+		}
+		rows = rows[:q.Size]
+		slices.Reverse(rows)
+	} else if more {
+		rows = rows[:q.Size]
+	}
+	page.Rows = rows
+	if len(rows) > 0 {
+		if more || q.Before != "" {
+			page.Next = cursorOf(&rows[len(rows)-1], q.Sort)
+		}
+		if q.After != "" || q.Before != "" {
+			page.Previous = cursorOf(&rows[0], q.Sort)
+		}
+	}
+	return page, nil
+}
+
+// listSQL builds the query of a page. Each combination of filter and order is
+// served by an index; a test asks the databases.
+func (s *Store) listSQL(ctx context.Context, t table, project string, q ListQuery) (string, []any, error) {
+	where, args, err := s.filter(ctx, t, project, q)
+	if err != nil {
+		return "", nil, err
+	}
+	descending := strings.HasPrefix(q.Sort, "-")
+	column := "t." + sortKeys[strings.TrimPrefix(q.Sort, "-")].column
+	place := q.After
+	if q.Before != "" {
+		place, descending = q.Before, !descending
+	}
+	direction, beyond := "ASC", ">"
+	if descending {
+		direction, beyond = "DESC", "<"
+	}
+	if place != "" {
+		c, err := decodeCursor(place, q.Sort)
+		if err != nil {
+			return "", nil, err
+		}
+		where += fmt.Sprintf(" AND (%s, t.id) %s (?, ?)", column, beyond)
+		args = append(args, c.key, c.id)
+	}
+	sql := fmt.Sprintf("%s WHERE %s ORDER BY %s %s, t.id %s LIMIT ?", t.from, where, column, direction, direction)
+	return sql, append(args, q.Size+1), nil
+}
+
+// filter is the WHERE clause of a list.
+func (s *Store) filter(ctx context.Context, t table, project string, q ListQuery) (string, []any, error) {
+	where, args := "t.project_id = ?", []any{project}
+	if !s.postgres && s.narrow(ctx, t, q) {
+		// The filter finds few rows. SQLite keeps no statistics here and would rather walk the
+		// whole project in the order of the list; the plus keeps it from the project's indexes.
+		where = "+t.project_id = ?"
+	}
+	if q.Status != "" {
+		where += " AND t.status = ?"
+		args = append(args, q.Status)
+	}
+	if q.VolumeID != "" {
+		where += " AND t.volume_id = ?"
+		args = append(args, q.VolumeID)
+	}
+	if q.ServerID != "" {
+		where += " AND t.id IN (SELECT volume_id FROM attachments WHERE server_id = ?)"
+		args = append(args, q.ServerID)
+	}
+	if q.Search != "" {
+		clause, values := s.searchClause(ctx, t, q)
+		where += " AND " + clause
+		args = append(args, values...)
+	}
+	return where, args, nil
+}
+
+func (s *Store) narrow(ctx context.Context, t table, q ListQuery) bool {
+	if q.VolumeID != "" || q.ServerID != "" || isID(q.Search) {
+		return true
+	}
+	return q.Search != "" && !s.common(ctx, t, q.Search)
+}
+
+func isID(text string) bool {
+	return len(text) == 36 && uuid.Validate(text) == nil
+}
+
+// searchClause finds a part of the name, or a full id, through an index: pieces of
+// three letters where the text has three, else the one- and two-letter pieces.
+func (s *Store) searchClause(ctx context.Context, t table, q ListQuery) (string, []any) {
+	text := foldName(strings.ToValidUTF8(strings.ReplaceAll(q.Search, "\x00", "\ufffd"), "\ufffd"))
+	if isID(text) {
+		return "(t.id = ? OR t.backend_id = ?)", []any{text, text}
+	}
+	short := utf8.RuneCountInString(text) < 3
+	switch {
+	case s.postgres && short:
+		return "name_grams(t.name) @> ARRAY[?]::text[]", []any{text}
+	case s.postgres:
+		return "lower(t.name) LIKE ?", []any{"%" + escapeLike(text) + "%"}
+	case q.VolumeID == "" && q.ServerID == "" && s.common(ctx, t, q.Search):
+		return "instr(fold_name(t.name), ?) > 0", []any{text}
+	}
+	index, match := ftsMatch(t, text)
+	return fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
+}
+
+func ftsMatch(t table, text string) (index, match string) {
+	if utf8.RuneCountInString(text) < 3 {
+		return t.name + "_grams", gramWord(text)
+	}
+	return t.name + "_fts", `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+}
+
+// common says that the text is in more than CountLimit names: then walking the
+// list in its order meets matches often, and sorting them all would be the slower
+// way.
+func (s *Store) common(ctx context.Context, t table, search string) bool {
+	index, match := ftsMatch(t, foldName(search))
+	var n int64
+	err := s.read(ctx).Raw(fmt.Sprintf("SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH ? LIMIT ?)", index, index),
+		match, CountLimit+1).Scan(&n).Error
+	return err == nil && n > CountLimit
+}
+
+func escapeLike(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
+}
+
+// Total is the number of all the project's volumes or snapshots, from a counter
+// that triggers keep.
+func (s *Store) Total(ctx context.Context, actor Actor, kind SubjectType) (int64, error) {
+	var n int64
+	return n, s.read(ctx).Raw("SELECT n FROM counters WHERE kind = ? AND project_id = ?", kind, actor.Project).Scan(&n).Error
+}
+
+// Found is the number of rows of a filtered list, exact to CountLimit; one more
+// means «more than that».
+func (s *Store) Found(ctx context.Context, actor Actor, kind SubjectType, q ListQuery) (int64, error) {
+	t := volumeTable
+	if kind == SubjectSnapshot {
+		t = snapshotTable
+	}
+	where, args, err := s.filter(ctx, t, actor.Project, q)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	sql := fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM %s t WHERE %s LIMIT ?) found", t.name, where)
+	return n, s.read(ctx).Raw(sql, append(args, CountLimit+1)...).Scan(&n).Error
+}
+
+// Snapshot finds a snapshot by the console's id or the backend's.
+func (s *Store) Snapshot(ctx context.Context, actor Actor, id string) (*Snapshot, error) {
+	var row Snapshot
+	if err := first(byID(s.read(ctx), actor.Project, id), &row); err != nil {
+		return nil, err
+	}
+	var v Volume
+	err := first(s.read(ctx).Select("id", "name").Where("id = ?", row.VolumeID), &v)
+	if err == nil {
+		row.VolumeName = v.Name
+	}
+	row.VolumeGone = err != nil
+	return &row, ignoreNotFound(err)
+}
+
+// Volume finds a volume by the console's id or the backend's, with its
+// attachments.
+func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, error) {
+	rows := make([]Volume, 1)
+	if err := first(byID(s.read(ctx), actor.Project, id), &rows[0]); err != nil {
+		return nil, err
+	}
+	return &rows[0], s.loadAttachments(ctx, rows)
+}
+
+// VolumesFrom are volumes made from a snapshot, newest first.
+func (s *Store) VolumesFrom(ctx context.Context, actor Actor, snapshot string, limit int) ([]Volume, error) {
+	var rows []Volume
+	return rows, s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> '' AND project_id = ?", snapshot, actor.Project).
+		Order("id DESC").Limit(limit).Find(&rows).Error
+}
+
+// NameTaken says whether another object of the project already has the name; names
+// need not be unique, so this is a hint.
+func (s *Store) NameTaken(ctx context.Context, actor Actor, kind SubjectType, name, except string) (bool, error) {
+	var n int64
+	err := s.read(ctx).Table(string(kind)+"s").Where("project_id = ? AND name = ? AND id <> ?", actor.Project, name, except).
+		Limit(1).Count(&n).Error
+	return n > 0, err
+}
+
+// SnapshotBlockers names the volumes that keep a snapshot from being deleted.
+func (s *Store) SnapshotBlockers(ctx context.Context, row *Snapshot) ([]Link, error) {
+	return s.dependents(s.read(ctx), row)
+}
+
+// VolumeBlockers names the snapshots that keep a volume from being deleted.
+func (s *Store) VolumeBlockers(ctx context.Context, row *Volume) ([]Link, error) {
+	if row.SnapshotCount == 0 {
+		return nil, nil
+	}
+	return s.someSnapshots(s.read(ctx), row.ID)
+}
+
+// RevertDenial says why a volume cannot be reverted to the snapshot; nil: it can.
+func (s *Store) RevertDenial(ctx context.Context, snapshot *Snapshot, v *Volume) (*Denial, error) {
+	if d := s.Rules().Volume(ActRevert, v); d != nil {
+		return d, nil
+	}
+	return s.canRevert(s.read(ctx), snapshot, v)
+}
+
+// rowsByID loads rows by their ids, whichever still exist.
+func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
+	var rows []T
+	return rows, q.Where("id IN ?", ids).Find(&rows).Error
+}

@@ -1,0 +1,83 @@
+package models
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-gormigrate/gormigrate/v2"
+	"gorm.io/gorm"
+)
+
+// Schema steps are SQL files, one per database and step, frozen once released:
+// gorm's own AutoMigrate and column changes rebuild SQLite tables and silently
+// drop indexes and triggers.
+//
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+var migrationSteps = []string{"0001_start"}
+
+// NewerError says that the database has a schema step this program does not know.
+type NewerError struct{ Step string }
+
+func (e *NewerError) Error() string { return "unknown schema step " + e.Step }
+
+func (s *Store) migrate() error {
+	if err := s.refuseNewer(); err != nil {
+		return err
+	}
+	options := *gormigrate.DefaultOptions
+	options.UseTransaction = true
+	options.TableName = "migrations"
+	var steps []*gormigrate.Migration
+	for _, id := range migrationSteps {
+		steps = append(steps, &gormigrate.Migration{ID: id, Migrate: func(tx *gorm.DB) error { return s.runStep(tx, id) }})
+	}
+	return gormigrate.New(s.db, &options, steps).Migrate()
+}
+
+func (s *Store) refuseNewer() error {
+	// A query, not only a look at the schema: it is also what finds a damaged file.
+	if err := s.db.Exec("SELECT 1").Error; err != nil {
+		return err
+	}
+	if !s.db.Migrator().HasTable("migrations") {
+		if s.postgres {
+			return nil
+		}
+		var tables int64
+		return s.db.Raw("SELECT count(*) FROM sqlite_master").Scan(&tables).Error
+	}
+	var ids []string
+	if err := s.db.Table("migrations").Order("id").Pluck("id", &ids).Error; err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if !slices.Contains(migrationSteps, id) {
+			return &NewerError{Step: id}
+		}
+	}
+	return nil
+}
+
+func (s *Store) runStep(tx *gorm.DB, id string) error {
+	dialect := "sqlite"
+	if s.postgres {
+		dialect = "postgres"
+	}
+	text, err := migrationFiles.ReadFile("migrations/" + id + "." + dialect + ".sql")
+	if err != nil {
+		return err
+	}
+	for _, statement := range strings.Split(string(text), "\n;;\n") {
+		if strings.TrimSpace(statement) == "" {
+			continue
+		}
+		if err := tx.Exec(statement).Error; err != nil {
+			return fmt.Errorf("schema step %s: %w", id, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package models
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of names given here: «이름은 영문과 숫자로 3Byte 이상 20Byte 이내로 작성해야하며
+// 특수문자는 "-" 만 가능합니다» (user guide, «Block Snapshot 생성»).
+const (
+	NameMinBytes = 3
+	NameMaxBytes = 20
+	// NamePattern is the rule for an input's pattern attribute, where Chromium's v flag
+	// wants the dash escaped.
+	NamePattern = `[A-Za-z0-9\-]{3,20}`
+	// DescriptionMaxRunes is what Cinder takes.
+	DescriptionMaxRunes = 255
+)
+
+// ValidateName says what is wrong with a name given here, counted in bytes, as
+// typed; nil when nothing is.
+func ValidateName(name string) *Text {
+	if len(name) < NameMinBytes || len(name) > NameMaxBytes {
+		return &Text{Key: "name.invalid"}
+	}
+	for i := range len(name) {
+		c := name[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+			return &Text{Key: "name.invalid"}
+		}
+	}
+	return nil
+}
+
+// ValidateDescription refuses what a backend would: more than 255 characters and
+// control characters (Cinder's snapshots take printable characters only).
+func ValidateDescription(text string) *Text {
+	if !utf8.ValidString(text) || utf8.RuneCountInString(text) > DescriptionMaxRunes ||
+		strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return &Text{Key: "description.invalid", Args: []string{strconv.Itoa(DescriptionMaxRunes)}}
+	}
+	return nil
+}
+
+// SuggestName proposes a name for a snapshot of the volume: its name, as far as
+// the rule allows it, and month, day and time, in NameMaxBytes.
+func SuggestName(volume string, at time.Time) string {
+	suffix := at.Format("-0102-1504")
+	base := strings.Map(func(r rune) rune {
+		if ValidateName(string(r)+"aa") == nil {
+			return r
+		}
+		return -1
+	}, volume)
+	if base == "" {
+		base = "snapshot"
+	}
+	return strings.TrimRight(base[:min(len(base), NameMaxBytes-len(suffix))], "-") + suffix
+}
+
+// ParseSize reads a whole number of GiB as typed.
+func ParseSize(typed string) (int, *Text) {
+	n, err := strconv.ParseInt(typed, 10, 32)
+	if err != nil || n < 1 || strconv.FormatInt(n, 10) != typed {
+		return 0, &Text{Key: "size.invalid"}
+	}
+	return int(n), nil
+}

@@ -1,0 +1,159 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// Server is a machine that volumes can be attached to.
+type Server struct {
+	ID        string `gorm:"primaryKey"`
+	ProjectID string
+	Name      string
+	Status    string
+	Address   string
+	CreatedAt int64 `gorm:"autoCreateTime:false"`
+	Version   int64
+}
+
+// Image is raw content that a new volume can start with.
+type Image struct {
+	ID        string `gorm:"primaryKey"`
+	Name      string
+	SizeBytes int64
+}
+
+const gib = 1 << 30
+
+// LeastGiB is the size of the smallest volume that holds the image.
+func (i Image) LeastGiB() int { return max(1, int((i.SizeBytes+gib-1)/gib)) }
+
+// Servers lists the project's servers by name, at most limit.
+func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, error) {
+	var rows []Server
+	return rows, s.read(ctx).Where("project_id = ?", actor.Project).Order("name, id").Limit(limit).Find(&rows).Error
+}
+
+// Server finds one server.
+func (s *Store) Server(ctx context.Context, actor Actor, id string) (*Server, error) {
+	var row Server
+	if err := first(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &row); err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
+// Images lists the images by name.
+func (s *Store) Images(ctx context.Context) ([]Image, error) {
+	var rows []Image
+	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
+}
+
+// MirrorServers makes the table say what the backend says.
+func (s *Store) MirrorServers(ctx context.Context, now []Server) error {
+	var before []Server
+	if err := s.read(ctx).Find(&before).Error; err != nil {
+		return err
+	}
+	return s.mirrorSet(ctx, diff(before, now, func(r Server) string { return r.ID }, func(a, b Server) bool {
+		return a.Name == b.Name && a.Status == b.Status && a.ProjectID == b.ProjectID
+	}))
+}
+
+// MirrorImages makes the table say what the backend says.
+func (s *Store) MirrorImages(ctx context.Context, now []Image) error {
+	before, err := s.Images(ctx)
+	if err != nil {
+		return err
+	}
+	return s.mirrorSet(ctx, diff(before, now, func(r Image) string { return r.ID }, func(a, b Image) bool { return a == b }))
+}
+
+// changed is what a small table needs to become like the backend.
+type changed[T any] struct {
+	save []T
+	gone []T
+}
+
+func diff[T any](before, now []T, id func(T) string, same func(a, b T) bool) changed[T] {
+	known := map[string]T{}
+	for _, row := range before {
+		known[id(row)] = row
+	}
+	var c changed[T]
+	for _, row := range now {
+		old, there := known[id(row)]
+		if !there || !same(old, row) {
+			c.save = append(c.save, row)
+		}
+		delete(known, id(row))
+	}
+	for _, row := range known {
+		c.gone = append(c.gone, row)
+	}
+	return c
+}
+
+type changeSet interface{ apply(tx *gorm.DB) error }
+
+func (c changed[T]) apply(tx *gorm.DB) error {
+	for i := range c.save {
+		if err := tx.Save(&c.save[i]).Error; err != nil {
+			return err
+		}
+	}
+	for i := range c.gone {
+		if err := tx.Delete(&c.gone[i]).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c changed[T]) empty() bool { return len(c.save)+len(c.gone) == 0 }
+
+func (s *Store) mirrorSet(ctx context.Context, c interface {
+	changeSet
+	empty() bool
+}) error {
+	if c.empty() {
+		return nil
+	}
+	return s.write(ctx, c.apply)
+}
+
+// MirrorState says how fresh the copy of the backend's objects is.
+type MirrorState struct {
+	Kind        string `gorm:"primaryKey"`
+	SeenAt      int64
+	FailedSince int64
+	Failure     Failure
+}
+
+// TableName is the table's.
+func (MirrorState) TableName() string { return "mirror" }
+
+// Mirror returns the freshness of the mirror of kind (volume, snapshot).
+func (s *Store) Mirror(ctx context.Context, kind SubjectType) (MirrorState, error) {
+	var m MirrorState
+	return m, ignoreNotFound(first(s.read(ctx).Where("kind = ?", kind), &m))
+}
+
+// NoteMirror records that the backend was read at that time, or could not be.
+func (s *Store) NoteMirror(ctx context.Context, kind SubjectType, at time.Time, failure Failure) error {
+	return s.write(ctx, func(tx *gorm.DB) error {
+		m := MirrorState{Kind: string(kind)}
+		if err := ignoreNotFound(first(tx.Where("kind = ?", kind), &m)); err != nil {
+			return err
+		}
+		m.Failure = failure
+		if failure.None() {
+			m.SeenAt, m.FailedSince = Micros(at), 0
+		} else if m.FailedSince == 0 {
+			m.FailedSince = Micros(at)
+		}
+		return tx.Save(&m).Error
+	})
+}

@@ -1,0 +1,269 @@
+package models
+
+import (
+	"context"
+	"strings"
+
+	"gorm.io/gorm"
+)
+
+// SnapshotInput is the form «Block Snapshot 생성».
+type SnapshotInput struct {
+	VolumeID, Name, Description string
+	Acknowledge                 bool
+	FormKey                     string
+}
+
+// CreateSnapshot asks for a snapshot. Snapshots of one volume queue: a second
+// request is accepted while the first is under way. Invalid fields: volume_id,
+// name, description, acknowledge (the volume is attached and the tick is
+// missing).
+func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInput) (*Operation, error) {
+	if d := CanRole(ActCreateSnapshot, actor.Role); d != nil {
+		return nil, Refused(d)
+	}
+	fields := invalidFields{}
+	fields.add("name", ValidateName(in.Name))
+	fields.add("description", ValidateDescription(in.Description))
+	if in.VolumeID == "" {
+		fields["volume_id"] = Say("volume.required")
+	}
+	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		v, err := s.volumeForUpdate(tx, actor.Project, in.VolumeID)
+		if err != nil && fields["volume_id"].Key == "" {
+			fields["volume_id"] = Say("volume.not_found")
+		}
+		if v != nil {
+			if d := s.Rules().Volume(ActCreateSnapshot, v); d != nil {
+				return nil, Refused(d)
+			}
+			if v.attached() && !in.Acknowledge {
+				fields["acknowledge"] = Say("ack.required")
+			}
+		}
+		if err := fields.err(); err != nil {
+			return nil, err
+		}
+		return s.insertSnapshot(tx, actor, in, v)
+	})
+}
+
+func (s *Store) insertSnapshot(tx *gorm.DB, actor Actor, in SnapshotInput, v *Volume) (*Operation, error) {
+	now := Micros(s.Now())
+	row := Snapshot{
+		ID: NewID(), ProjectID: actor.Project, VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
+		Status: Creating, StatusSince: now, Percent: -1, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: ByHand,
+		Consistency: s.consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
+	}
+	if err := tx.Create(&row).Error; err != nil {
+		return nil, err
+	}
+	return &Operation{
+		Kind: SnapshotCreate, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: v.ID,
+		Params: Params{VolumeID: v.ID, Name: in.Name, Description: in.Description, SizeGiB: v.SizeGiB,
+			Attached: v.attached(), Acknowledged: in.Acknowledge},
+	}, nil
+}
+
+func (s *Store) consistencyOf(v *Volume) Consistency {
+	switch {
+	case !v.attached():
+		return Clean
+	case s.Facts().CrashSafe:
+		return CrashConsistent
+	}
+	return Smeared
+}
+
+func (v *Volume) attached() bool {
+	return v.Status == InUse || v.AttachmentCount > 0 || len(v.Attachments) > 0
+}
+
+// EditInput is a form «… 수정». Version 0 does not ask whether somebody else was
+// faster.
+type EditInput struct {
+	ID, Name, Description string
+	Version               int64
+	FormKey               string
+}
+
+func (in EditInput) validate(oldName string) error {
+	fields := invalidFields{}
+	if in.Name != oldName { // a name that came from a cloud may stay as it is
+		fields.add("name", ValidateName(in.Name))
+	}
+	fields.add("description", ValidateDescription(in.Description))
+	return fields.err()
+}
+
+// EditSnapshot renames a snapshot: the row changes at once, the backend follows.
+// CodeStale: somebody else changed it since Version.
+func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*Operation, error) {
+	if d := CanRole(ActEdit, actor.Role); d != nil {
+		return nil, Refused(d)
+	}
+	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		row, err := s.snapshotForUpdate(tx, actor.Project, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if d := s.Rules().Snapshot(ActEdit, row); d != nil {
+			return nil, Refused(d)
+		}
+		if err := in.validate(row.Name); err != nil {
+			return nil, err
+		}
+		if in.Version > 0 && in.Version != row.Version {
+			return nil, &Error{Code: CodeStale, Text: Say("conflict.version")}
+		}
+		if err := changeRow(tx, &Snapshot{}, row.ID, row.Status, s.edited(actor, in)); err != nil {
+			return nil, err
+		}
+		return &Operation{
+			Kind: SnapshotEdit, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: in.Name,
+			Params: Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
+		}, nil
+	})
+}
+
+func (s *Store) edited(actor Actor, in EditInput) map[string]any {
+	return map[string]any{
+		"name": in.Name, "description": in.Description, "version": gorm.Expr("version + 1"),
+		"edited_by": actor.Name, "edited_at": Micros(s.Now()),
+	}
+}
+
+// DeleteSnapshot asks for the deletion of a snapshot.
+func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey string) (*Operation, error) {
+	if d := CanRole(ActDelete, actor.Role); d != nil {
+		return nil, Refused(d)
+	}
+	return s.ask(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
+		row, err := s.snapshotForUpdate(tx, actor.Project, id)
+		if err != nil {
+			return nil, err
+		}
+		dependents, err := s.dependents(tx, row)
+		if err != nil {
+			return nil, err
+		}
+		if d := s.Rules().Snapshot(ActDelete, row, dependents...); d != nil {
+			return nil, Refused(d)
+		}
+		if err := changeRow(tx, &Snapshot{}, row.ID, row.Status, s.status(Deleting)); err != nil {
+			return nil, err
+		}
+		return &Operation{
+			Kind: SnapshotDelete, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name,
+			Params: Params{VolumeID: row.VolumeID, Was: row.Status},
+		}, nil
+	})
+}
+
+// dependents are the volumes that stand in the way of deleting a snapshot: those
+// being made from it now, and where the backend says so all that were.
+func (s *Store) dependents(tx *gorm.DB, row *Snapshot) ([]Link, error) {
+	q := tx.Model(&Volume{}).Select("id", "name").Where("snapshot_id = ?", row.ID).Order("id").Limit(20)
+	if !s.Facts().BusySnapshots {
+		q = q.Where("status = ?", Creating)
+	}
+	var links []Link
+	return links, q.Find(&links).Error
+}
+
+// RepairInput is the administrator's form «복구».
+type RepairInput struct {
+	ID, Reason string
+	ResetTo    Status // ErrorStatus or Available
+	FormKey    string
+}
+
+func (in RepairInput) validate() error {
+	fields := invalidFields{}
+	if strings.TrimSpace(in.Reason) == "" {
+		fields["reason"] = Say("repair.reason_required")
+	}
+	fields.add("reason", ValidateDescription(in.Reason))
+	if in.ResetTo != ErrorStatus && in.ResetTo != Available {
+		fields["reset_to"] = Say("repair.reset_to_invalid")
+	}
+	return fields.err()
+}
+
+// RepairSnapshot puts a snapshot that is stuck into a status from which one can go
+// on. What was under way for it ends as failed.
+func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput) (*Operation, error) {
+	if d := CanRole(ActRepair, actor.Role); d != nil {
+		return nil, Refused(d)
+	}
+	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		row, err := s.snapshotForUpdate(tx, actor.Project, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if d := s.Rules().Snapshot(ActRepair, row); d != nil {
+			return nil, Refused(d)
+		}
+		if err := in.validate(); err != nil {
+			return nil, err
+		}
+		if err := s.abandon(tx, row.ID); err != nil {
+			return nil, err
+		}
+		return &Operation{
+			Kind: SnapshotRepair, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name,
+			Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, Was: row.Status},
+		}, nil
+	})
+}
+
+// abandon ends what is under way on a subject, because an administrator repairs
+// it.
+func (s *Store) abandon(tx *gorm.DB, subject string) error {
+	now := Micros(s.Now())
+	return tx.Model(&Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
+		"state": Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": Failure{Say("failure.abandoned")},
+	}).Error
+}
+
+// changeRow updates a row as long as it still has the status that the rules were
+// asked about.
+func changeRow(tx *gorm.DB, model any, id string, was Status, set map[string]any) error {
+	result := tx.Model(model).Where("id = ? AND status = ?", id, was).Updates(set)
+	if result.Error != nil {
+		return result.Error
+	}
+	if result.RowsAffected != 1 {
+		return &Error{Code: CodeConflict, Text: Say("conflict.state")}
+	}
+	return nil
+}
+
+// status is the change of a row to a status the user asked for.
+func (s *Store) status(to Status) map[string]any {
+	return map[string]any{"status": to, "status_since": Micros(s.Now()), "percent": -1, "failure": Failure{}, "request_id": ""}
+}
+
+func (s *Store) snapshotForUpdate(tx *gorm.DB, project, id string) (*Snapshot, error) {
+	var row Snapshot
+	if err := first(s.forUpdate(byID(tx, project, id)), &row); err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
+func (s *Store) volumeForUpdate(tx *gorm.DB, project, id string) (*Volume, error) {
+	var row Volume
+	if err := first(s.forUpdate(byID(tx, project, id)), &row); err != nil {
+		return nil, err
+	}
+	return &row, tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error
+}
+
+// byID finds an object of the project by the console's id or by the backend's.
+func byID(q *gorm.DB, project, id string) *gorm.DB {
+	if id == "" {
+		return q.Where("1 = 0")
+	}
+	return q.Where("(id = ? OR backend_id = ?) AND project_id = ?", id, id, project)
+}
