@@ -46,8 +46,9 @@ type Call struct {
 
 type fakeVolume struct {
 	backend.Volume
-	data []byte
-	task *task
+	data   []byte
+	task   *task
+	server string // that it is being attached to or detached from
 }
 
 type fakeSnapshot struct {

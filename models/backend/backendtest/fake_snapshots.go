@@ -121,7 +121,7 @@ func (f *Fake) AttachVolume(ctx context.Context, key backend.Key, serverID strin
 	switch {
 	case !f.caps.Attach:
 		return backend.ErrUnsupported
-	case v.attachment(serverID) >= 0 || v.Status == backend.Attaching:
+	case v.Status == backend.Attaching && v.server == serverID, v.Status == backend.InUse && v.attachment(serverID) >= 0:
 		return nil
 	case s == nil:
 		return &backend.InvalidError{Field: "server", Why: "no such server"}
@@ -131,6 +131,7 @@ func (f *Fake) AttachVolume(ctx context.Context, key backend.Key, serverID strin
 		return &backend.ConflictError{Why: "the volume is " + string(v.Status)}
 	}
 	server := *s
+	v.server = serverID
 	f.run(v, "AttachVolume", backend.Attaching, v.Status, func() { f.attach(v, server) })
 	return nil
 }
@@ -145,11 +146,12 @@ func (f *Fake) DetachVolume(ctx context.Context, key backend.Key, serverID strin
 	switch {
 	case !f.caps.Attach:
 		return backend.ErrUnsupported
-	case v.attachment(serverID) < 0 || v.Status == backend.Detaching:
+	case v.Status == backend.Detaching && v.server == serverID, v.Status != backend.Attaching && v.attachment(serverID) < 0:
 		return nil
 	case v.Status != backend.InUse:
 		return &backend.ConflictError{Why: "the volume is " + string(v.Status)}
 	}
+	v.server = serverID
 	f.run(v, "DetachVolume", backend.Detaching, v.Status, func() { f.detach(v, serverID) })
 	return nil
 }

@@ -1,0 +1,330 @@
+package backendtest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"blockconsole/models/backend"
+)
+
+func (s *suite) capabilities() {
+	if s.caps.Name == "" || len(s.caps.Poll) == 0 || s.caps.MaxSizeGiB < 0 || s.caps.FreeBytes < -1 {
+		s.Fatalf("%+v", s.caps)
+	}
+	for _, d := range s.caps.Poll {
+		if d <= 0 {
+			s.Fatalf("poll steps %v", s.caps.Poll)
+		}
+	}
+	if s.caps.MultiAttach && !s.caps.Attach {
+		s.Fatal("multi-attach without attach")
+	}
+}
+
+func (s *suite) createVolume() {
+	spec := s.spec("first")
+	spec.Description = "what it is for"
+	started, err := s.Backend.CreateVolume(s.ctx, spec)
+	s.ok("create", err)
+	s.volumes = append(s.volumes, started.Key)
+	if started.Ref != spec.Ref || started.ID == "" || started.Status != backend.Creating && started.Status != backend.Available {
+		s.Fatalf("create answers %+v", started)
+	}
+	v := s.volumeIs(started.Key, backend.Available)
+	if v.Key != started.Key || v.Name != spec.Name || v.Description != spec.Description || v.SizeGiB != 1 || v.CreatedAt.IsZero() ||
+		len(v.Attachments) != 0 || v.Source != nil || v.Failure != nil {
+		s.Fatalf("%+v", v)
+	}
+	again, err := s.Backend.CreateVolume(s.ctx, spec)
+	if err != nil || again.Key != v.Key || again.Status != backend.Available {
+		s.Fatalf("the same create once more: %+v, %v", again, err)
+	}
+}
+
+func (s *suite) createSnapshot() {
+	v := s.newVolume(s.spec("source"))
+	spec := backend.SnapshotSpec{Ref: newRef(), Name: "first", Description: "before the upgrade", Volume: v.Key, Project: s.Project}
+	started, err := s.Backend.CreateSnapshot(s.ctx, spec)
+	s.ok("create", err)
+	s.snapshots = append(s.snapshots, started.Key)
+	if started.Ref != spec.Ref || started.ID == "" || started.Status != backend.Creating && started.Status != backend.Available {
+		s.Fatalf("create answers %+v", started)
+	}
+	sn := s.snapshotIs(started.Key, backend.Available)
+	if sn.Key != started.Key || sn.Name != spec.Name || sn.Description != spec.Description || sn.SizeGiB != 1 || sn.Volume != v.Key || sn.CreatedAt.IsZero() {
+		s.Fatalf("%+v", sn)
+	}
+	again, err := s.Backend.CreateSnapshot(s.ctx, spec)
+	if err != nil || again.Key != sn.Key || again.Status != backend.Available {
+		s.Fatalf("the same create once more: %+v, %v", again, err)
+	}
+}
+
+func (s *suite) createRefuses() {
+	v := s.newVolume(s.spec("two"))
+	grown := s.spec("of 2 GiB")
+	grown.SizeGiB = 2
+	big := s.newSnapshot(s.newVolume(grown).Key, "big")
+	missing := backend.Key{Ref: newRef()}
+
+	for _, tt := range []struct {
+		name   string
+		change func(*backend.VolumeSpec)
+		field  string // of *InvalidError; empty: ErrNotFound
+	}{
+		{"size 0", func(v *backend.VolumeSpec) { v.SizeGiB = 0 }, "size_gib"},
+		{"negative size", func(v *backend.VolumeSpec) { v.SizeGiB = -1 }, "size_gib"},
+		{"smaller than the snapshot", func(v *backend.VolumeSpec) { v.Snapshot = &big.Key }, "size_gib"},
+		{"unknown snapshot", func(v *backend.VolumeSpec) { v.Snapshot = &missing }, ""},
+	} {
+		spec := s.spec("refused")
+		tt.change(&spec)
+		_, err := s.Backend.CreateVolume(s.ctx, spec)
+		var invalid *backend.InvalidError
+		if tt.field == "" && !errors.Is(err, backend.ErrNotFound) || tt.field != "" && (!errors.As(err, &invalid) || invalid.Field != tt.field) {
+			s.Errorf("%s: %v", tt.name, err)
+		}
+		if _, err := s.Backend.Volume(s.ctx, backend.Key{Ref: spec.Ref}); !errors.Is(err, backend.ErrNotFound) {
+			s.Errorf("%s: something was made: %v", tt.name, err)
+		}
+	}
+	spec := backend.SnapshotSpec{Ref: newRef(), Name: "of nothing", Volume: missing, Project: s.Project}
+	if _, err := s.Backend.CreateSnapshot(s.ctx, spec); !errors.Is(err, backend.ErrNotFound) {
+		s.Errorf("a snapshot of an unknown volume: %v", err)
+	}
+	s.volumeIs(v.Key, backend.Available)
+}
+
+// createTwice runs identical creates at once.
+func (s *suite) createTwice() {
+	vspec := s.spec("one")
+	ids := s.atOnce(func() (backend.Key, error) {
+		v, err := s.Backend.CreateVolume(s.ctx, vspec)
+		return v.Key, err
+	})
+	s.volumes = append(s.volumes, ids...)
+	v := s.volumeIs(backend.Key{Ref: vspec.Ref}, backend.Available)
+	sspec := backend.SnapshotSpec{Ref: newRef(), Name: "one", Volume: v.Key, Project: s.Project}
+	snaps := s.atOnce(func() (backend.Key, error) {
+		sn, err := s.Backend.CreateSnapshot(s.ctx, sspec)
+		return sn.Key, err
+	})
+	s.snapshots = append(s.snapshots, snaps...)
+	s.snapshotIs(backend.Key{Ref: sspec.Ref}, backend.Available)
+	if n := count(s.allVolumes(100), func(v backend.Volume) bool { return v.Ref == vspec.Ref }); n != 1 || len(ids) != 1 {
+		s.Errorf("%d volumes with one ref, answers named %d", n, len(ids))
+	}
+	if n := count(s.allSnapshots(100), func(sn backend.Snapshot) bool { return sn.Ref == sspec.Ref }); n != 1 || len(snaps) != 1 {
+		s.Errorf("%d snapshots with one ref, answers named %d", n, len(snaps))
+	}
+}
+
+// atOnce makes the same call from eight goroutines and gives the different keys
+// of the answers.
+func (s *suite) atOnce(call func() (backend.Key, error)) []backend.Key {
+	var wg sync.WaitGroup
+	var keys []backend.Key
+	for range 8 {
+		wg.Go(func() {
+			key, err := call()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if err != nil {
+				s.Errorf("concurrent create: %v", err)
+			} else if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		})
+	}
+	wg.Wait()
+	return keys
+}
+
+func count[T any](items []T, is func(T) bool) int {
+	n := 0
+	for _, item := range items {
+		if is(item) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *suite) find() {
+	v := s.newVolume(s.spec("found"))
+	sn := s.newSnapshot(v.Key, "found")
+	for _, key := range []backend.Key{{Ref: v.Ref}, {ID: v.ID}, v.Key} {
+		if got, err := s.Backend.Volume(s.ctx, key); err != nil || got.Key != v.Key {
+			s.Errorf("volume by %+v: %+v, %v", key, got.Key, err)
+		}
+	}
+	for _, key := range []backend.Key{{Ref: sn.Ref}, {ID: sn.ID}, sn.Key} {
+		if got, err := s.Backend.Snapshot(s.ctx, key); err != nil || got.Key != sn.Key {
+			s.Errorf("snapshot by %+v: %+v, %v", key, got.Key, err)
+		}
+	}
+	if _, err := s.Backend.Volume(s.ctx, backend.Key{Ref: sn.Ref}); !errors.Is(err, backend.ErrNotFound) {
+		s.Errorf("a snapshot's ref finds a volume: %v", err)
+	}
+}
+
+func (s *suite) unknown() {
+	for _, key := range []backend.Key{{Ref: newRef()}, {ID: newRef()}, {}, {Ref: "../../etc/passwd"}, {ID: "\x00", Ref: "' OR 1=1 --"}} {
+		for name, err := range map[string]error{
+			"Volume":         second(s.Backend.Volume(s.ctx, key)),
+			"Snapshot":       second(s.Backend.Snapshot(s.ctx, key)),
+			"RenameVolume":   s.Backend.RenameVolume(s.ctx, key, "name", ""),
+			"RenameSnapshot": s.Backend.RenameSnapshot(s.ctx, key, "name", ""),
+			"ExtendVolume":   s.Backend.ExtendVolume(s.ctx, key, 2),
+		} {
+			if !errors.Is(err, backend.ErrNotFound) {
+				s.Errorf("%s of %+q: %v", name, key, err)
+			}
+		}
+		if err := s.Backend.DeleteVolume(s.ctx, key); err != nil {
+			s.Errorf("deleting the gone volume %+q: %v", key, err)
+		}
+		if err := s.Backend.DeleteSnapshot(s.ctx, key); err != nil {
+			s.Errorf("deleting the gone snapshot %+q: %v", key, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// oddNames are names that a backend may meet; they must come back as they were.
+var oddNames = []string{
+	"", "plain-name-1", strings.Repeat("n", 255), strings.Repeat("\uac00", 255), `<script>alert("1")</script>&amp;'`,
+	"\U0001F4BE\U0001F468\u200d\U0001F469\u200d\U0001F467", "../../etc/passwd", "  spaces  ", "=1+1", "plain-name-1", "\u202ertl", "new\nline\ttab",
+}
+
+func (s *suite) names() {
+	v := s.newVolume(s.spec("base"))
+	sn := s.newSnapshot(v.Key, "base")
+	for _, name := range oddNames {
+		s.ok("rename volume", s.Backend.RenameVolume(s.ctx, v.Key, name, name))
+		s.ok("rename snapshot", s.Backend.RenameSnapshot(s.ctx, sn.Key, name, name))
+		gotV, err := s.Backend.Volume(s.ctx, v.Key)
+		if err != nil || gotV.Name != name || gotV.Description != name {
+			s.Errorf("volume %+q came back as %+q, %+q, %v", name, gotV.Name, gotV.Description, err)
+		}
+		gotS, err := s.Backend.Snapshot(s.ctx, sn.Key)
+		if err != nil || gotS.Name != name || gotS.Description != name {
+			s.Errorf("snapshot %+q came back as %+q, %+q, %v", name, gotS.Name, gotS.Description, err)
+		}
+	}
+	spec := s.spec(oddNames[4])
+	if made := s.newVolume(spec); made.Name != spec.Name {
+		s.Errorf("made as %+q, named %+q", spec.Name, made.Name)
+	}
+	s.newVolume(s.spec(v.Name)) // a duplicate is no error
+}
+
+func (s *suite) rename() {
+	v := s.newVolume(s.spec("old"))
+	sn := s.newSnapshot(v.Key, "old")
+	for range 2 { // twice is as good as once
+		s.ok("rename volume", s.Backend.RenameVolume(s.ctx, v.Key, "new", "text"))
+		s.ok("rename snapshot", s.Backend.RenameSnapshot(s.ctx, backend.Key{Ref: sn.Ref}, "new", "text"))
+	}
+	gotV := s.volumeIs(v.Key, backend.Available)
+	gotS := s.snapshotIs(sn.Key, backend.Available)
+	if gotV.Name != "new" || gotV.Description != "text" || gotS.Name != "new" || gotS.Description != "text" {
+		s.Errorf("%+v %+v", gotV, gotS)
+	}
+	if gotV.SizeGiB != v.SizeGiB || !gotV.CreatedAt.Equal(v.CreatedAt) || gotS.Volume != v.Key {
+		s.Errorf("the rename changed more: %+v %+v", gotV, gotS)
+	}
+}
+
+func (s *suite) pages() {
+	for range 5 {
+		s.newVolume(s.spec("paged"))
+	}
+	of := s.volumes[2]
+	for range 5 {
+		s.newSnapshot(of, "paged")
+	}
+	mine := func(keys []backend.Key) []string {
+		var refs []string
+		for _, k := range keys {
+			if slices.ContainsFunc(s.volumes, func(v backend.Key) bool { return v.Ref == k.Ref }) ||
+				slices.ContainsFunc(s.snapshots, func(v backend.Key) bool { return v.Ref == k.Ref }) {
+				refs = append(refs, k.Ref)
+			}
+		}
+		return refs
+	}
+	vols := func(limit int) []string {
+		return mine(keysOf(s.allVolumes(limit), func(v backend.Volume) backend.Key { return v.Key }))
+	}
+	snaps := func(limit int) []string {
+		return mine(keysOf(s.allSnapshots(limit), func(v backend.Snapshot) backend.Key { return v.Key }))
+	}
+	whole, wholeSnaps := vols(100), snaps(100)
+	if len(whole) != 5 || len(wholeSnaps) != 5 {
+		s.Fatalf("%d volumes and %d snapshots listed", len(whole), len(wholeSnaps))
+	}
+	for _, limit := range []int{1, 2, 3} {
+		if got := vols(limit); !slices.Equal(got, whole) {
+			s.Errorf("volumes by %d: %v, want %v", limit, got, whole)
+		}
+		if got := snaps(limit); !slices.Equal(got, wholeSnaps) {
+			s.Errorf("snapshots by %d: %v, want %v", limit, got, wholeSnaps)
+		}
+	}
+	s.vanishedMarker()
+}
+
+func keysOf[T any](items []T, key func(T) backend.Key) []backend.Key {
+	var keys []backend.Key
+	for _, item := range items {
+		keys = append(keys, key(item))
+	}
+	return keys
+}
+
+// vanishedMarker deletes the snapshot that a marker names and goes on.
+func (s *suite) vanishedMarker() {
+	all := s.allSnapshots(100)
+	i := slices.IndexFunc(all, func(sn backend.Snapshot) bool { return sn.Ref == s.snapshots[2].Ref })
+	p, err := s.Backend.Snapshots(s.ctx, "", i+1)
+	s.ok("list", err)
+	if p.Next == "" {
+		return // it is the last one here
+	}
+	s.ok("delete", s.Backend.DeleteSnapshot(s.ctx, all[i].Key))
+	s.snapshotGone(all[i].Key)
+	rest, err := s.Backend.Snapshots(s.ctx, p.Next, 100)
+	s.ok("list after a vanished marker", err)
+	if len(rest.Items) == 0 || rest.Items[0].Key != all[i+1].Key {
+		s.Errorf("after a vanished marker the listing goes on with %+v, want %v", rest.Items, all[i+1].Key)
+	}
+}
+
+func (s *suite) cancelled() {
+	v := s.newVolume(s.spec("kept"))
+	ctx, cancel := context.WithCancel(s.ctx)
+	cancel()
+	spec := s.spec("never")
+	for name, err := range map[string]error{
+		"Volume":       second(s.Backend.Volume(ctx, v.Key)),
+		"Volumes":      second(s.Backend.Volumes(ctx, "", 10)),
+		"CreateVolume": second(s.Backend.CreateVolume(ctx, spec)),
+		"DeleteVolume": s.Backend.DeleteVolume(ctx, v.Key),
+		"RenameVolume": s.Backend.RenameVolume(ctx, v.Key, "x", ""),
+	} {
+		if !errors.Is(err, context.Canceled) {
+			s.Errorf("%s with a cancelled context: %v", name, err)
+		}
+	}
+	if got := s.volumeIs(v.Key, backend.Available); got.Name != "kept" {
+		s.Errorf("a cancelled call had an effect: %+v", got)
+	}
+	if _, err := s.Backend.Volume(s.ctx, backend.Key{Ref: spec.Ref}); !errors.Is(err, backend.ErrNotFound) {
+		s.Errorf("a cancelled create made something: %v", err)
+	}
+}
