@@ -1,0 +1,95 @@
+package i18n
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Number writes n with its digits in groups of three.
+func Number(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if s[0] == '-' {
+		sign, s = "-", s[1:]
+	}
+	if len(s) <= 3 {
+		return sign + s
+	}
+	var b strings.Builder
+	b.WriteString(sign)
+	first := len(s) % 3
+	b.WriteString(s[:first])
+	for i := first; i < len(s); i += 3 {
+		if b.Len() > len(sign) {
+			b.WriteByte(',')
+		}
+		b.WriteString(s[i : i+3])
+	}
+	return b.String()
+}
+
+// Bytes writes a count of bytes in the largest binary unit that keeps it at one
+// or more, with one decimal where that says something.
+func Bytes(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	value, unit := float64(n), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	s := strconv.FormatFloat(value, 'f', 1, 64)
+	return strings.TrimSuffix(s, ".0") + " " + units[unit]
+}
+
+// Ago writes how long before now the moment at was, such as «3 seconds ago». The
+// script in the browser keeps it ticking with the same words.
+func Ago(ctx context.Context, at, now time.Time) string {
+	d := max(now.Sub(at), 0)
+	switch {
+	case d < time.Minute:
+		return N(ctx, "ago.second", int64(d/time.Second))
+	case d < time.Hour:
+		return N(ctx, "ago.minute", int64(d/time.Minute))
+	case d < 24*time.Hour:
+		return N(ctx, "ago.hour", int64(d/time.Hour))
+	default:
+		return N(ctx, "ago.day", int64(d/(24*time.Hour)))
+	}
+}
+
+// The Hangul syllables, of which every 28th has no final consonant.
+const (
+	firstSyllable = 0xAC00
+	lastSyllable  = 0xD7A3
+	finals        = 28
+	finalRieul    = 8
+	syllableEu    = 0xC73C // begins the directional particle, which a final rieul does not take
+)
+
+// How the digits are read in Korean, as numbers of the final consonant: 0 none,
+// 8 rieul, else another.
+var digitFinals = [10]int{21, 8, 0, 16, 0, 0, 1, 8, 8, 0}
+
+// Particle chooses between the two forms of a Korean particle: with after a word
+// that ends in a consonant, out after a vowel. Where the reading of the word's
+// end cannot be known (Latin letters), both are written, with the second in
+// parentheses, as Korean forms do.
+func Particle(word, with, out string) string {
+	r, _ := utf8.DecodeLastRuneInString(strings.TrimRight(word, ` "'”’»)]`))
+	final := 0
+	switch {
+	case r >= firstSyllable && r <= lastSyllable:
+		final = int(r-firstSyllable) % finals
+	case r >= '0' && r <= '9':
+		final = digitFinals[r-'0']
+	default:
+		return with + "(" + out + ")"
+	}
+	first, _ := utf8.DecodeRuneInString(with)
+	if final == 0 || (final == finalRieul && first == syllableEu) {
+		return out
+	}
+	return with
+}
