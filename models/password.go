@@ -1,0 +1,118 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// Limits of user names and passwords.
+const (
+	UserNameMaxRunes  = 64
+	PasswordMinRunes  = 8
+	PasswordMaxBytes  = 256
+	generatedPassword = 20 // letters and digits of base32: 100 bits
+)
+
+// Argon2id as OWASP's password storage cheat sheet gives it: 19 MiB, two passes,
+// one lane; about 30 ms of one core.
+const (
+	argonMemoryKiB = 19 * 1024
+	argonPasses    = 2
+	argonLanes     = 1
+	argonSaltBytes = 16
+	argonKeyBytes  = 32
+)
+
+// hashing bounds how many passwords are hashed at once, and with it the memory
+// that a flood of sign-ins can take: 19 MiB for each core, at least two.
+var hashing = make(chan struct{}, max(2, runtime.NumCPU()))
+
+// ErrDamagedHash says that a stored password hash cannot be read.
+var ErrDamagedHash = errors.New("stored password hash cannot be read")
+
+// ValidateUserName says what is wrong with a new user's name: 1 to 64 printable
+// characters, none of them a space at the ends; nil when nothing is.
+func ValidateUserName(name string) *Text {
+	n := utf8.RuneCountInString(name)
+	if n < 1 || n > UserNameMaxRunes || !utf8.ValidString(name) || strings.TrimSpace(name) != name ||
+		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return &Text{Key: "user.name_invalid", Args: []string{strconv.Itoa(UserNameMaxRunes)}}
+	}
+	return nil
+}
+
+// ValidatePassword says what is wrong with a new password: fewer than 8
+// characters, more than 256 bytes, or the user's own name; nil when nothing is.
+func ValidatePassword(password, userName string) *Text {
+	switch {
+	case utf8.RuneCountInString(password) < PasswordMinRunes:
+		return &Text{Key: "password.too_short", Args: []string{strconv.Itoa(PasswordMinRunes)}}
+	case len(password) > PasswordMaxBytes || !utf8.ValidString(password):
+		return &Text{Key: "password.too_long", Args: []string{strconv.Itoa(PasswordMaxBytes)}}
+	case strings.EqualFold(password, userName):
+		return &Text{Key: "password.is_name"}
+	}
+	return nil
+}
+
+// GeneratePassword returns a password nobody can guess, easy to type.
+func GeneratePassword() string { return strings.ToLower(rand.Text()[:generatedPassword]) }
+
+// HashPassword returns password as argon2id in the PHC string format. It waits
+// for its turn; the error is ctx's.
+func HashPassword(ctx context.Context, password string) (string, error) {
+	salt := make([]byte, argonSaltBytes)
+	rand.Read(salt)
+	key, err := argonKey(ctx, password, salt, argonMemoryKiB, argonPasses, argonLanes, argonKeyBytes)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemoryKiB, argonPasses, argonLanes,
+		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key)), nil
+}
+
+// VerifyPassword says whether password is the one that was hashed, in time that
+// does not depend on the answer. It waits for its turn; the error is ctx's or
+// ErrDamagedHash.
+func VerifyPassword(ctx context.Context, password, hash string) (bool, error) {
+	parts := strings.Split(hash, "$")
+	var memory, passes uint32
+	var lanes uint8
+	if len(parts) != 6 || parts[1] != "argon2id" || parts[2] != "v="+strconv.Itoa(argon2.Version) {
+		return false, ErrDamagedHash
+	}
+	if n, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &lanes); err != nil || n != 3 || passes == 0 || lanes == 0 {
+		return false, ErrDamagedHash
+	}
+	salt, saltErr := base64.RawStdEncoding.DecodeString(parts[4])
+	want, keyErr := base64.RawStdEncoding.DecodeString(parts[5])
+	if saltErr != nil || keyErr != nil || len(want) == 0 {
+		return false, ErrDamagedHash
+	}
+	key, err := argonKey(ctx, password, salt, memory, passes, lanes, uint32(len(want)))
+	if err != nil {
+		return false, err
+	}
+	return subtle.ConstantTimeCompare(key, want) == 1, nil
+}
+
+func argonKey(ctx context.Context, password string, salt []byte, memory, passes uint32, lanes uint8, size uint32) ([]byte, error) {
+	select {
+	case hashing <- struct{}{}:
+		defer func() { <-hashing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return argon2.IDKey([]byte(password), salt, passes, memory, lanes, size), nil
+}

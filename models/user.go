@@ -1,0 +1,287 @@
+package models
+
+import (
+	"context"
+	"errors"
+
+	"gorm.io/gorm"
+)
+
+// Role is what a user may do.
+type Role string
+
+// The roles, from least to most.
+const (
+	Viewer        Role = "viewer"
+	Operator      Role = "operator"
+	Administrator Role = "administrator"
+)
+
+// Roles lists the roles, from least to most.
+var Roles = []Role{Viewer, Operator, Administrator}
+
+// Allows says whether r may do what needs the role needed.
+func (r Role) Allows(needed Role) bool { return r.rank() >= needed.rank() && r.rank() > 0 }
+
+func (r Role) rank() int {
+	switch r {
+	case Viewer:
+		return 1
+	case Operator:
+		return 2
+	case Administrator:
+		return 3
+	}
+	return 0
+}
+
+// Actor is who asks for something: a user, from an address, within one request.
+// Everything is scoped by Project.
+type Actor struct {
+	UserID, Name string
+	Role         Role
+	Project      string
+	Address      string
+	RequestID    string
+}
+
+// User is somebody who can sign in.
+type User struct {
+	ID           string
+	Name         string
+	PasswordHash string
+	Role         Role
+	ProjectID    string
+	Disabled     bool
+	CreatedAt    int64 `gorm:"autoCreateTime:false"`
+	SeenAt       int64
+}
+
+// FirstUser is the name of the administrator that the first start makes.
+const FirstUser = "admin"
+
+// AuditSubjectUser is the subject type of audit lines about users.
+const AuditSubjectUser = "user"
+
+// ErrLastAdministrator refuses what would leave nobody who can add users.
+var ErrLastAdministrator = &Error{Code: CodeConflict, Text: Say("user.last_admin")}
+
+// Users returns the users of the actor's project by name.
+func (s *Store) Users(ctx context.Context, actor Actor) ([]User, error) {
+	var users []User
+	return users, s.read(ctx).Where("project_id = ?", actor.Project).Order("name").Find(&users).Error
+}
+
+// User returns a user of the actor's project; ErrNotFound.
+func (s *Store) User(ctx context.Context, actor Actor, id string) (*User, error) {
+	var u User
+	if err := first(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
+		return nil, err
+	}
+	return &u, nil
+}
+
+// EnsureFirstUser makes the administrator FirstUser when there are no users at
+// all. made is false when there are some, and the password was then not used.
+func (s *Store) EnsureFirstUser(ctx context.Context, password string) (made bool, err error) {
+	var users int64
+	if err := s.read(ctx).Model(&User{}).Count(&users).Error; err != nil || users > 0 {
+		return false, err
+	}
+	hash, err := HashPassword(ctx, password)
+	if err != nil {
+		return false, err
+	}
+	actor := Actor{Name: FirstUser, Project: DefaultProject}
+	err = s.insertUser(ctx, actor, &User{ID: NewID(), Name: FirstUser, PasswordHash: hash, Role: Administrator, ProjectID: DefaultProject})
+	if e := AsError(err); e != nil && e.Code == CodeInvalid {
+		return false, nil // another console on the same database was first
+	}
+	return err == nil, err
+}
+
+// AddUser makes a user in the actor's project. Errors: CodeInvalid with the
+// fields username, password, role.
+func (s *Store) AddUser(ctx context.Context, actor Actor, name string, role Role, password string) (*User, error) {
+	bad := invalidFields{}
+	bad.add("username", ValidateUserName(name))
+	bad.add("password", ValidatePassword(password, name))
+	bad.add("role", validateRole(role))
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	hash, err := HashPassword(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	u := &User{ID: NewID(), Name: name, PasswordHash: hash, Role: role, ProjectID: actor.Project}
+	return u, s.insertUser(ctx, actor, u)
+}
+
+func validateRole(role Role) *Text {
+	if role.rank() == 0 {
+		return &Text{Key: "user.role_invalid"}
+	}
+	return nil
+}
+
+func (s *Store) insertUser(ctx context.Context, actor Actor, u *User) error {
+	u.CreatedAt = Micros(s.Now())
+	return s.write(ctx, func(tx *gorm.DB) error {
+		// The column is a number on both databases, and PostgreSQL takes no bool for it: 0 is its default.
+		err := tx.Omit("Disabled").Create(u).Error
+		if errors.Is(err, gorm.ErrDuplicatedKey) {
+			return Invalid("username", Say("user.name_taken"))
+		}
+		if err != nil {
+			return err
+		}
+		return s.record(tx, actor, u.auditLine("user.add", string(u.Role)))
+	})
+}
+
+func (u *User) auditLine(action, detail string) AuditEntry {
+	return AuditEntry{Action: action, SubjectType: AuditSubjectUser, SubjectID: u.ID, SubjectName: u.Name, Detail: detail, Outcome: AuditDone}
+}
+
+// SetRole changes a user's role, from its next request on. Errors: ErrNotFound,
+// CodeInvalid, ErrLastAdministrator.
+func (s *Store) SetRole(ctx context.Context, actor Actor, id string, role Role) error {
+	if text := validateRole(role); text != nil {
+		return Invalid("role", *text)
+	}
+	return s.changeUser(ctx, actor, id, role != Administrator, func(tx *gorm.DB, u *User) error {
+		if err := tx.Model(u).Update("role", role).Error; err != nil {
+			return err
+		}
+		return s.record(tx, actor, u.auditLine("user.role", string(role)))
+	})
+}
+
+// SetDisabled keeps a user from signing in, and ends its sessions; or lets it
+// again. Errors: ErrNotFound, ErrLastAdministrator.
+func (s *Store) SetDisabled(ctx context.Context, actor Actor, id string, disabled bool) error {
+	return s.changeUser(ctx, actor, id, disabled, func(tx *gorm.DB, u *User) error {
+		value, action := 0, "user.enable"
+		if disabled {
+			value, action = 1, "user.disable"
+			if err := endSessions(tx, u.ID, ""); err != nil {
+				return err
+			}
+		}
+		if err := tx.Model(u).Update("disabled", value).Error; err != nil {
+			return err
+		}
+		return s.record(tx, actor, u.auditLine(action, ""))
+	})
+}
+
+// DeleteUser removes a user and its sessions. What it did stays in the audit.
+// Errors: ErrNotFound, ErrLastAdministrator.
+func (s *Store) DeleteUser(ctx context.Context, actor Actor, id string) error {
+	return s.changeUser(ctx, actor, id, true, func(tx *gorm.DB, u *User) error {
+		if err := tx.Delete(u).Error; err != nil {
+			return err
+		}
+		return s.record(tx, actor, u.auditLine("user.delete", ""))
+	})
+}
+
+// ResetPassword gives a user of the actor's project a generated password, ends
+// its sessions and forgets its failed sign-ins. It returns the password, which is
+// kept nowhere else. Errors: ErrNotFound.
+func (s *Store) ResetPassword(ctx context.Context, actor Actor, id string) (password string, err error) {
+	password = GeneratePassword()
+	hash, err := HashPassword(ctx, password)
+	if err != nil {
+		return "", err
+	}
+	err = s.changeUser(ctx, actor, id, false, func(tx *gorm.DB, u *User) error {
+		return s.replacePassword(tx, actor, u, hash, "", "user.password_reset")
+	})
+	return password, err
+}
+
+// ChangePassword sets the actor's own password after checking the present one,
+// and ends its other sessions. Errors: CodeInvalid with the fields current and
+// password, CodeThrottled.
+func (s *Store) ChangePassword(ctx context.Context, actor Actor, current, password, keepSession string) error {
+	u, err := s.User(ctx, actor, actor.UserID)
+	if err != nil {
+		return err
+	}
+	if text := ValidatePassword(password, u.Name); text != nil {
+		return Invalid("password", *text)
+	}
+	if err := s.tryPassword(ctx, actor, u.Name, current, u.PasswordHash); err != nil {
+		if e := AsError(err); e != nil && e.Code == CodeUnauthorized {
+			return Invalid("current", Say("password.wrong"))
+		}
+		return err
+	}
+	hash, err := HashPassword(ctx, password)
+	if err != nil {
+		return err
+	}
+	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *User) error {
+		return s.replacePassword(tx, actor, u, hash, keepSession, "user.password")
+	})
+}
+
+// SetPasswordByName is what the host's administrator does at the terminal: a new
+// password for the user of that name, whatever its project. It ends the user's
+// sessions and forgets its failed sign-ins. Errors: ErrNotFound, CodeInvalid.
+func (s *Store) SetPasswordByName(ctx context.Context, name, password string) error {
+	if text := ValidatePassword(password, name); text != nil {
+		return Invalid("password", *text)
+	}
+	var u User
+	if err := first(s.read(ctx).Where("name = ?", name), &u); err != nil {
+		return err
+	}
+	hash, err := HashPassword(ctx, password)
+	if err != nil {
+		return err
+	}
+	actor := Actor{Name: "(host)", Project: u.ProjectID}
+	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *User) error {
+		return s.replacePassword(tx, actor, u, hash, "", "user.password_reset")
+	})
+}
+
+func (s *Store) replacePassword(tx *gorm.DB, actor Actor, u *User, hash, keepSession, action string) error {
+	if err := tx.Model(u).Update("password_hash", hash).Error; err != nil {
+		return err
+	}
+	if err := endSessions(tx, u.ID, keepSession); err != nil {
+		return err
+	}
+	if err := forgetFailures(tx, accountKey(u.Name)); err != nil {
+		return err
+	}
+	return s.record(tx, actor, u.auditLine(action, ""))
+}
+
+// changeUser runs fn on a user of the actor's project in one transaction. When
+// weakens, the user may stop being an active administrator, and another one must
+// be left: their rows are locked, so that two who demote each other cannot both
+// succeed.
+func (s *Store) changeUser(ctx context.Context, actor Actor, id string, weakens bool, fn func(tx *gorm.DB, u *User) error) error {
+	return s.write(ctx, func(tx *gorm.DB) error {
+		if weakens {
+			var active []string
+			q := s.forUpdate(tx).Model(&User{}).Where("role = ? AND disabled = 0", Administrator).Order("id")
+			if err := q.Pluck("id", &active).Error; err != nil {
+				return err
+			}
+			if len(active) == 1 && active[0] == id {
+				return ErrLastAdministrator
+			}
+		}
+		var u User
+		if err := first(s.forUpdate(tx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
+			return err
+		}
+		return fn(tx, &u)
+	})
+}
