@@ -340,3 +340,15 @@ func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
 	var rows []T
 	return rows, q.Where("id IN ?", ids).Find(&rows).Error
 }
+
+// SnapshotRow and VolumeRow load a row for the worker, which serves all projects.
+func (s *Store) SnapshotRow(ctx context.Context, id string) (*Snapshot, error) {
+	var row Snapshot
+	return &row, first(s.read(ctx).Where("id = ?", id), &row)
+}
+
+// VolumeRow: see SnapshotRow.
+func (s *Store) VolumeRow(ctx context.Context, id string) (*Volume, error) {
+	var row Volume
+	return &row, first(s.read(ctx).Where("id = ?", id), &row)
+}

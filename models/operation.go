@@ -82,6 +82,24 @@ type Operation struct {
 	FinishedAt  int64
 
 	Replayed bool `gorm:"-"` // the same form was sent before; this is what it made
+	First    bool `gorm:"-"` // claimed for the first time, so the backend was certainly not asked yet
+}
+
+// StepNames are the visible steps of the operation, in order. Of what a backend
+// only accepts (and may refuse later) the first step is that it accepted.
+func (o *Operation) StepNames() []string {
+	switch o.Kind {
+	case VolumeCreate, SnapshotRestore:
+		if o.Params.ServerID != "" {
+			return []string{"create", "attach"}
+		}
+		return []string{"create"}
+	case VolumeDelete, SnapshotDelete, VolumeExtend, VolumeAttach, VolumeDetach, VolumeRevert:
+		return []string{"request", "confirm"}
+	case SnapshotCreate:
+		return []string{"create"}
+	}
+	return []string{"request"}
 }
 
 // Params are the arguments of an operation, as asked.
@@ -165,7 +183,7 @@ func (s *Store) fillIn(op *Operation, actor Actor, formKey string) {
 	op.ProjectID = actor.Project
 	op.FormKey = formKey
 	op.State = Pending
-	op.Steps = max(op.Steps, 1)
+	op.Steps = len(op.StepNames())
 	op.Percent = -1
 	op.AskedBy = actor.Name
 	op.AskedAt = Micros(s.Now())
@@ -213,6 +231,7 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (*
 	if err != nil || op.ID == "" {
 		return nil, err
 	}
+	op.First = op.StartedAt == Micros(now)
 	return &op, nil
 }
 

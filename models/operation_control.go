@@ -8,7 +8,8 @@ import (
 
 // Cancellable says that the operation has not begun and can be taken back.
 func (o *Operation) Cancellable() bool {
-	return o.State == Pending && o.StartedAt == 0 && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
+	neverRan := o.StartedAt == 0 && o.RunAt == o.AskedAt // one that is tried again has run
+	return o.State == Pending && neverRan && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
 }
 
 // Retryable says that the operation failed and may simply be tried again.
@@ -74,7 +75,7 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 		}
 		op.State, op.FinishedAt = Pending, 0
 		return tx.Model(&Operation{}).Where("num = ?", op.Num).Updates(map[string]any{
-			"state": Pending, "finished_at": 0, "attempts": 0, "percent": -1, "last_error": Failure{}, "run_at": Micros(s.Now()),
+			"state": Pending, "finished_at": 0, "started_at": 0, "attempts": 0, "percent": -1, "last_error": Failure{}, "run_at": Micros(s.Now()),
 		}).Error
 	})
 }

@@ -112,11 +112,8 @@ func (s *Store) insertVolume(tx *gorm.DB, actor Actor, in VolumeInput, source *S
 		Status: Creating, StatusSince: now, Percent: -1, SizeGiB: size, ImageID: in.ImageID,
 		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: ByHand, CreatedAt: now, Version: 1,
 	}
-	op := &Operation{Kind: VolumeCreate, SubjectType: SubjectVolume, SubjectID: row.ID, SubjectName: in.Name, Steps: 1,
+	op := &Operation{Kind: VolumeCreate, SubjectType: SubjectVolume, SubjectID: row.ID, SubjectName: in.Name,
 		Params: Params{Name: in.Name, Description: in.Description, SizeGiB: size, ImageID: in.ImageID, ServerID: in.ServerID}}
-	if in.ServerID != "" {
-		op.Steps = 2
-	}
 	if source != nil {
 		row.SnapshotID, row.Consistency = source.ID, source.Consistency
 		op.Kind, op.Params.SnapshotID = SnapshotRestore, source.ID

@@ -1,0 +1,262 @@
+// Package worker makes the storage follow the records and the records follow the
+// storage: it carries out the operations that clicks have written (queue), asks
+// the backend what is and takes the next step (reconcile), and copies what the
+// backend has into the tables (sweep). It may be killed at any instant; another
+// one goes on.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"blockconsole/models"
+	"blockconsole/models/backend"
+)
+
+// Options of New. Zero values are sensible.
+type Options struct {
+	Log        *slog.Logger
+	Parallel   int           // operations looked at at once; default 8
+	Lease      time.Duration // how long a silent worker keeps an operation; default 30 s
+	SweepEvery time.Duration // default a minute
+	Project    string        // of objects whose backend knows no projects; default models.DefaultProject
+	// Looked is called after each look at an operation, for metrics; may be nil.
+	Looked func(kind models.Kind, state models.OperationState)
+}
+
+// Worker carries out operations. Several may share one database.
+type Worker struct {
+	store   *models.Store
+	backend backend.Backend
+	options Options
+	log     *slog.Logger
+	owner   string
+	limit   chan struct{}
+	busy    sync.WaitGroup
+
+	mu   sync.Mutex
+	caps backend.Capabilities
+}
+
+// New makes a worker; Run starts it.
+func New(store *models.Store, b backend.Backend, options Options) *Worker {
+	if options.Log == nil {
+		options.Log = slog.Default()
+	}
+	if options.Parallel == 0 {
+		options.Parallel = 8
+	}
+	if options.Lease == 0 {
+		options.Lease = 30 * time.Second
+	}
+	if options.SweepEvery == 0 {
+		options.SweepEvery = time.Minute
+	}
+	if options.Project == "" {
+		options.Project = models.DefaultProject
+	}
+	return &Worker{
+		store: store, backend: b, options: options, log: options.Log,
+		owner: fmt.Sprintf("%d-%s", os.Getpid(), models.NewID()),
+		limit: make(chan struct{}, options.Parallel),
+	}
+}
+
+// idle is the longest time without a look at the queue: other processes on the
+// same database do not signal this one.
+const idle = time.Second
+
+// Run works until ctx ends, then finishes the looks under way. Call Start before,
+// so that pages know what the backend can do.
+func (w *Worker) Run(ctx context.Context) {
+	changed, unsubscribe := w.store.Subscribe()
+	defer unsubscribe()
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { w.sweepUntil(ctx) })
+	defer sweeping.Wait()
+	defer w.busy.Wait()
+	for ctx.Err() == nil {
+		if err := w.startDue(ctx); err != nil && ctx.Err() == nil {
+			w.log.ErrorContext(ctx, "cannot read the queue", "error", err)
+		}
+		timer := time.NewTimer(w.untilNext(ctx))
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (w *Worker) untilNext(ctx context.Context) time.Duration {
+	next, err := w.store.NextDue(ctx)
+	if err != nil || next.IsZero() {
+		return idle
+	}
+	return min(idle, max(next.Sub(w.store.Now()), time.Millisecond))
+}
+
+// startDue starts a look at every operation that is due, as many at once as
+// allowed.
+func (w *Worker) startDue(ctx context.Context) error {
+	for {
+		select {
+		case w.limit <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		op, err := w.store.Claim(ctx, w.owner, w.options.Lease)
+		if err != nil || op == nil {
+			<-w.limit
+			return err
+		}
+		w.busy.Go(func() {
+			defer func() { <-w.limit }()
+			// A look that has begun is finished: what it learned must be saved.
+			w.handle(context.WithoutCancel(ctx), op)
+		})
+	}
+}
+
+// RunDue looks once at every operation that is due now, one after the other, and
+// returns how many there were. Tests drive the worker with it.
+func (w *Worker) RunDue(ctx context.Context) (int, error) {
+	for n := 0; ; n++ {
+		op, err := w.store.Claim(ctx, w.owner, w.options.Lease)
+		if err != nil || op == nil {
+			return n, err
+		}
+		w.handle(ctx, op)
+	}
+}
+
+// handle looks at one claimed operation and saves what it found.
+func (w *Worker) handle(ctx context.Context, op *models.Operation) {
+	stop := w.heartbeat(ctx, op)
+	progress := w.look(ctx, op)
+	stop()
+	err := w.store.SaveProgress(ctx, op, progress)
+	switch {
+	case errors.Is(err, models.ErrLeaseLost):
+		w.log.WarnContext(ctx, "operation is another worker's now", "operation", op.ID, "kind", op.Kind)
+		return
+	case err != nil:
+		// The lease runs out and somebody looks again.
+		w.log.ErrorContext(ctx, "cannot save what an operation did", "operation", op.ID, "kind", op.Kind, "error", err)
+		return
+	}
+	if w.options.Looked != nil {
+		w.options.Looked(op.Kind, progress.State)
+	}
+	if progress.State == models.Failed {
+		w.log.WarnContext(ctx, "operation failed", "operation", op.ID, "kind", op.Kind, "subject", op.SubjectID,
+			"failure", progress.Trouble.Key, "backend_request", progress.Request)
+	}
+}
+
+// heartbeat keeps the lease while a look lasts.
+func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		ticker := time.NewTicker(w.options.Lease / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if err := w.store.Heartbeat(ctx, op, w.options.Lease); err != nil {
+					return
+				}
+			}
+		}
+	})
+	return func() { cancel(); done.Wait() }
+}
+
+// look asks the backend what is and takes the next step.
+func (w *Worker) look(ctx context.Context, op *models.Operation) models.Progress {
+	var progress models.Progress
+	var err error
+	if op.SubjectType == models.SubjectSnapshot {
+		progress, err = w.lookSnapshot(ctx, op)
+	} else {
+		progress, err = w.lookVolume(ctx, op)
+	}
+	if err != nil {
+		return w.trouble(ctx, op, err)
+	}
+	return progress
+}
+
+// maxAttempts is how often a fault that nobody can name is tried again.
+const maxAttempts = 8
+
+// trouble turns an error that says nothing final into another try later. One that
+// no backend should give is given up after maxAttempts.
+func (w *Worker) trouble(ctx context.Context, op *models.Operation, err error) models.Progress {
+	w.log.WarnContext(ctx, "operation met an error", "operation", op.ID, "kind", op.Kind, "subject", op.SubjectID,
+		"attempt", op.Attempts+1, "error", err)
+	failure := failureOf(err)
+	var unavailable *backend.UnavailableError
+	if !errors.As(err, &unavailable) && op.Attempts+1 >= maxAttempts {
+		return w.failed(op, failure, w.subjectAfterGivingUp(op, failure))
+	}
+	wait := backoff(op.Attempts)
+	if unavailable != nil && unavailable.RetryAfter > 0 {
+		wait = unavailable.RetryAfter
+	}
+	return models.Progress{State: models.Running, Again: w.store.Now().Add(wait), Step: op.Step, Percent: op.Percent,
+		Trouble: failure, Retry: true}
+}
+
+// backoff doubles from half a second to a minute, with a fifth of chance in it, so
+// that many operations do not come back at once.
+func backoff(attempts int) time.Duration {
+	wait := min(500*time.Millisecond<<min(attempts, 10), time.Minute)
+	return wait + time.Duration(rand.Int64N(int64(wait)/5+1))
+}
+
+// again is a Progress that looks again when the backend may have news.
+func (w *Worker) again(op *models.Operation, step, percent int, o *models.Observed) models.Progress {
+	return models.Progress{State: models.Running, Again: w.store.Now().Add(w.pollDelay(op)), Step: step, Percent: percent, Subject: o}
+}
+
+func (w *Worker) succeeded(op *models.Operation, o *models.Observed) models.Progress {
+	return models.Progress{State: models.Succeeded, Step: op.Steps, Percent: -1, Subject: o}
+}
+
+func (w *Worker) failed(op *models.Operation, why models.Failure, o *models.Observed) models.Progress {
+	return models.Progress{State: models.Failed, Step: op.Step, Percent: -1, Trouble: why, Subject: o}
+}
+
+// pollDelay is the backend's own pace: the longer an operation lasts, the longer
+// between looks.
+func (w *Worker) pollDelay(op *models.Operation) time.Duration {
+	steps := w.capabilities().Poll
+	if len(steps) == 0 {
+		return time.Second
+	}
+	lasted := w.store.Now().Sub(time.UnixMicro(op.StartedAt))
+	for _, step := range steps {
+		if lasted < step {
+			return step
+		}
+		lasted -= step
+	}
+	return steps[len(steps)-1]
+}
+
+func (w *Worker) capabilities() backend.Capabilities {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.caps
+}
