@@ -155,4 +155,4 @@ func (s *Store) tryPassword(ctx context.Context, actor Actor, name, password, ha
 	return s.write(ctx, func(tx *gorm.DB) error { return takeBack(tx, name, actor.Address) })
 }
 
-var errWrongLogin = &Error{Code: CodeUnauthorized, Text: Say("login.wrong")}
+var errWrongLogin = &Error{Code: CodeUnauthorized, Text: Say("login.failed")}

@@ -1,0 +1,322 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+
+	"blockconsole/handlers"
+	"blockconsole/models"
+	"blockconsole/views/i18n"
+)
+
+// use sets the middleware, outermost first. The order matters:
+//
+//	requestID  everything after it may name the request
+//	observe    sees the final status, also of errors and panics
+//	headers    so that every answer has them, errors included
+//	compress   outside of what renders errors
+//	answer     turns errors into answers here, while the layers around can still see them
+//	recover    a panic becomes an error that answer shows without its text
+//	limits     before anyone reads the body
+//	timeouts   everything below runs within them; writing ones outlive their browser
+//	visit      language and look, who is signed in: also for pages that are errors
+//	csrf       needs the session's token
+//
+// The role a route needs is checked last, by the route itself (see routes).
+func (s *Server) use() {
+	s.Echo.Use(
+		s.requestID,
+		s.observe,
+		s.headers,
+		middleware.GzipWithConfig(middleware.GzipConfig{Level: gzipFastest, MinLength: gzipMinLength, Skipper: skipGzip}),
+		s.answer,
+		s.recover,
+		middleware.BodyLimit(bodyLimit),
+		s.timeouts,
+		s.visit,
+		s.csrf,
+	)
+}
+
+const (
+	gzipFastest   = 1 // pages are made for one reader: the time counts, not the last byte
+	gzipMinLength = 1024
+)
+
+// skipGzip: streams must not be held back, and files are compressed already.
+func skipGzip(c echo.Context) bool {
+	return isStream(c) || isPlain(c)
+}
+
+// isStream says that the route is a live stream.
+func isStream(c echo.Context) bool { return strings.HasSuffix(c.Path(), "/events") }
+
+// isPlain says that the route needs to know nobody: files and health.
+func isPlain(c echo.Context) bool {
+	switch c.Path() {
+	case "/static/*", "/favicon.ico", "/robots.txt", "/healthz", "/readyz":
+		return true
+	}
+	return false
+}
+
+// requestID names the request by an id of our own: one from outside could be
+// chosen to confuse the log.
+func (s *Server) requestID(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := models.NewID()
+		handlers.SetVisit(c, &handlers.Visit{Site: s.site, RequestID: id})
+		c.Response().Header().Set(echo.HeaderXRequestID, id)
+		return next(c)
+	}
+}
+
+const failureKey = "failure" // the error behind the answer, for the log
+
+// observe writes one line per request and counts it. What callers do wrong is a
+// warning, what we do wrong an error.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := s.now()
+		if isStream(c) {
+			s.metrics.streams.Inc()
+			defer s.metrics.streams.Dec()
+		}
+		err := next(c)
+		if err != nil {
+			c.Error(err)
+		}
+		took, status, v := s.now().Sub(start), c.Response().Status, handlers.VisitOf(c)
+		route := c.Path()
+		if route == "" {
+			route = "none"
+		}
+		if !isStream(c) {
+			s.metrics.observe(route, knownMethod(c.Request().Method), status, took)
+		}
+		level := slog.LevelInfo
+		switch {
+		case status >= http.StatusInternalServerError:
+			level = slog.LevelError
+		case status >= http.StatusBadRequest:
+			level = slog.LevelWarn
+		case isPlain(c):
+			level = slog.LevelDebug
+		}
+		attrs := []slog.Attr{
+			slog.String("request_id", v.RequestID), slog.String("method", c.Request().Method), slog.String("route", route),
+			slog.Int("status", status), slog.Int64("bytes", c.Response().Size), slog.Duration("took", took), slog.String("address", c.RealIP()),
+		}
+		if v.SignedIn != nil {
+			attrs = append(attrs, slog.String("user", v.SignedIn.Name))
+		}
+		if failure, ok := c.Get(failureKey).(error); ok {
+			attrs = append(attrs, slog.String("error", failure.Error()))
+		}
+		s.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
+		return nil
+	}
+}
+
+// knownMethod bounds the label: a caller may invent methods.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+		return method
+	}
+	return "other"
+}
+
+// csp allows our own files and nothing else: no inline script or style, no eval,
+// no frames, no other hosts.
+const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// headers are on every answer.
+func (s *Server) headers(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("Content-Security-Policy", csp)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+		h.Set("X-Robots-Tag", "noindex, nofollow")
+		h.Set("Cache-Control", "no-store") // files say otherwise
+		if s.config.Secure() {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		return next(c)
+	}
+}
+
+// answer lets the one table of errors answer.
+func (s *Server) answer(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := next(c); err != nil {
+			s.answerError(err, c)
+		}
+		return nil
+	}
+}
+
+// recover makes a panic an error with its stack, for the log alone.
+func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				if r == http.ErrAbortHandler {
+					panic(r)
+				}
+				err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			}
+		}()
+		return next(c)
+	}
+}
+
+// timeouts bounds how long a request may take. A writing one goes on when its
+// browser leaves: no click is lost. Streams have no end, but end first when the
+// console stops.
+func (s *Server) timeouts(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		ctx := r.Context()
+		var cancel context.CancelFunc
+		switch {
+		case isStream(c):
+			ctx, cancel = context.WithCancel(ctx)
+			stop := s.whenClosing(cancel)
+			defer stop()
+			// A stream outlives the connection's limits; its handler sets one per event.
+			control := http.NewResponseController(c.Response())
+			err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}))
+			if err != nil && !errors.Is(err, http.ErrNotSupported) {
+				defer cancel()
+				return err
+			}
+		case isSafe(r.Method):
+			// An export is as long as its list; the connection's write limit bounds it.
+			if handlers.Wants(c) == handlers.HTML {
+				ctx, cancel = context.WithTimeout(ctx, pageTimeout)
+			} else {
+				ctx, cancel = context.WithTimeout(ctx, writeTimeout)
+			}
+		default:
+			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), pageTimeout)
+		}
+		defer cancel()
+		c.SetRequest(r.WithContext(ctx))
+		return next(c)
+	}
+}
+
+// whenClosing calls fn when the streams have to end. stop ends the waiting.
+func (s *Server) whenClosing(fn func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-s.closing:
+			fn()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+const preferenceSeconds = 365 * 24 * 60 * 60
+
+// visit finds out the language, the look and who is signed in.
+func (s *Server) visit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if isPlain(c) {
+			return next(c)
+		}
+		v := handlers.VisitOf(c)
+		lang := s.preference(c, "lang", i18n.Langs...)
+		if lang == "" {
+			lang = i18n.Match(c.Request().Header.Get("Accept-Language"))
+		}
+		if v.Theme = s.preference(c, "theme", "system", "light", "dark"); v.Theme == "system" {
+			v.Theme = ""
+		}
+		v.Compact = s.preference(c, "density", "normal", "compact") == "compact"
+		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
+		c.Response().Header().Set("Content-Language", lang)
+		return s.signIn(c, v, next)
+	}
+}
+
+// preference is one of the choices: from the address, then remembered in a
+// cookie, else from the cookie; empty for none.
+func (s *Server) preference(c echo.Context, name string, choices ...string) string {
+	if query := c.Request().URL.RawQuery; strings.Contains(query, name+"=") {
+		if chosen := oneOf(c.QueryParam(name), choices); chosen != "" {
+			c.SetCookie(&http.Cookie{Name: "blockconsole-" + name, Value: chosen, Path: "/", MaxAge: preferenceSeconds,
+				HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
+			return chosen
+		}
+	}
+	if cookie, err := c.Cookie("blockconsole-" + name); err == nil {
+		return oneOf(cookie.Value, choices)
+	}
+	return ""
+}
+
+func oneOf(value string, choices []string) string {
+	for _, choice := range choices {
+		if value == choice {
+			return choice
+		}
+	}
+	return ""
+}
+
+// signIn finds the session of the cookie. A cookie that opens nothing is nobody's,
+// not an error: the route decides whether that is enough.
+func (s *Server) signIn(c echo.Context, v *handlers.Visit, next echo.HandlerFunc) error {
+	cookie, err := c.Cookie(handlers.SessionCookie(s.site.Secure))
+	if err != nil {
+		return s.beforeLogin(c, v, next)
+	}
+	in, err := s.store.Session(c.Request().Context(), cookie.Value)
+	if errors.Is(err, models.ErrSignedOut) {
+		return s.beforeLogin(c, v, next)
+	}
+	if err != nil {
+		return err
+	}
+	v.SignedIn, v.Token, v.CSRF = in, cookie.Value, in.CSRF
+	return next(c)
+}
+
+// ipExtractor believes X-Forwarded-For from the trusted proxies alone: Echo would
+// believe anybody.
+func ipExtractor(trusted []netip.Prefix) echo.IPExtractor {
+	if len(trusted) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, prefix := range trusted {
+		options = append(options, echo.TrustIPRange(&net.IPNet{
+			IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}))
+	}
+	return echo.ExtractIPFromXFFHeader(options...)
+}
