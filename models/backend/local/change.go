@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"blockconsole/models/backend"
@@ -139,18 +140,25 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	if err := b.checkSize(sizeGiB); err != nil {
 		return err
 	}
+	// From here on every description that is written tells of the extension,
+	// until it is known how it ended.
+	b.setSize(o, m.SizeGiB, sizeGiB)
+	m.ExtendingTo = sizeGiB
 	if err := b.grow(m, sizeGiB); err != nil {
 		return b.storeError(err)
 	}
-	b.mu.Lock()
-	o.meta.SizeGiB = sizeGiB
-	b.mu.Unlock()
+	b.setSize(o, sizeGiB, 0)
 	return nil
+}
+
+func (b *Backend) setSize(o *object, sizeGiB, extendingTo int) {
+	b.mu.Lock()
+	o.meta.SizeGiB, o.meta.ExtendingTo = sizeGiB, extendingTo
+	b.mu.Unlock()
 }
 
 func (b *Backend) grow(m meta, sizeGiB int) error {
 	plan := m.onDisk()
-	plan.ExtendingTo = sizeGiB
 	if err := b.replaceMeta(home, plan); err != nil {
 		return err
 	}
@@ -198,17 +206,25 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	case status == to:
 		return nil
 	}
-	whole := p != nowhere && isWhole(b.folder(p, m), m.SizeGiB)
+	size, err := m.wholeSize(b.folder(p, m))
+	whole := p != nowhere && err == nil
 	if to == backend.Available && !whole {
 		return &backend.ConflictError{Why: "the data file is missing or has the wrong size"}
 	}
 	if whole {
-		if err := b.restoreState(o, p, m, to); err != nil {
+		m.SizeGiB, m.ExtendingTo = size, 0
+	}
+	if p != nowhere {
+		if err := b.restoreState(o, p, m, to, whole); err != nil {
 			return b.storeError(err)
 		}
 	}
+	b.setSize(o, m.SizeGiB, m.ExtendingTo)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if o.job != nil {
+		return nil // a delete call came meanwhile and waits for us
+	}
 	b.set(o, to, nil)
 	if whole && o.unfinished { // its making failed after all of it was there
 		o.unfinished = false
@@ -217,9 +233,10 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	return nil
 }
 
-// restoreState brings an object back from the trash and writes its new status.
-func (b *Backend) restoreState(o *object, p place, m meta, to backend.Status) error {
-	if p == trash {
+// restoreState brings a whole object back from the trash and writes its new
+// status. What is left of another stays there: the next Open removes it.
+func (b *Backend) restoreState(o *object, p place, m meta, to backend.Status, whole bool) error {
+	if p == trash && whole {
 		if err := b.disk.rename(b.folder(trash, m), b.folder(home, m)); err != nil {
 			return err
 		}
@@ -227,24 +244,25 @@ func (b *Backend) restoreState(o *object, p place, m meta, to backend.Status) er
 		if err := b.syncDirs(string(m.Kind), "trash"); err != nil {
 			return err
 		}
+		p = home
 	}
-	return b.replaceMeta(home, b.stored(m, to, nil))
+	return b.replaceMeta(p, b.stored(m, to, nil))
 }
 
-// isWhole reports whether the data file in dir is a regular file of the size
-// that the description tells.
-func isWhole(dir string, sizeGiB int) bool {
-	n, err := dataSize(dir)
-	return err == nil && n == int64(sizeGiB)*gib
-}
-
-func dataSize(dir string) (int64, error) {
+// wholeSize is the size in GiB that the object in dir has, or an error where its
+// data file is not what the description tells. While an extension has no known
+// end the file tells how far it came.
+func (m meta) wholeSize(dir string) (int, error) {
 	fi, err := os.Lstat(dir + "/" + dataName)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
-	}
-	if !fi.Mode().IsRegular() {
+	case !fi.Mode().IsRegular():
 		return 0, errors.New(dataName + " is not a regular file")
 	}
-	return fi.Size(), nil
+	n := fi.Size()
+	if n == int64(m.SizeGiB)*gib || m.ExtendingTo > 0 && n > int64(m.SizeGiB)*gib && n%gib == 0 {
+		return int(n / gib), nil
+	}
+	return 0, fmt.Errorf("%s has %d bytes instead of %d GiB", dataName, n, m.SizeGiB)
 }

@@ -11,7 +11,7 @@ import (
 	"blockconsole/models/backend"
 )
 
-func newRef(t *testing.T) string {
+func newRef(t testing.TB) string {
 	t.Helper()
 	id, err := uuid.NewV7()
 	if err != nil {

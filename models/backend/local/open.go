@@ -251,21 +251,18 @@ func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, err := dataSize(dir)
-	if m.ExtendingTo > 0 { // a crash cut an extension off: the file tells how far it came
-		if err == nil && size == int64(m.ExtendingTo)*gib {
-			m.SizeGiB = m.ExtendingTo
+	size, err := m.wholeSize(dir)
+	if err != nil && m.Status == backend.Available {
+		return nil, err
+	}
+	if m.ExtendingTo > 0 { // a crash cut an extension off
+		if err == nil {
+			m.SizeGiB = size
 		}
 		m.ExtendingTo = 0
 		if err := b.replaceMeta(home, m); err != nil {
 			b.log.Warn("the description still tells of an extension", "ref", m.Ref, "error", err)
 		}
-	}
-	if m.Status == backend.Available && err != nil {
-		return nil, err
-	}
-	if m.Status == backend.Available && size != int64(m.SizeGiB)*gib {
-		return nil, fmt.Errorf("%s has %d bytes instead of %d GiB", dataName, size, m.SizeGiB)
 	}
 	return &object{meta: m, failure: loadedFailure(m), place: home}, nil
 }
