@@ -24,10 +24,10 @@ func (d disk) space(path string) (space, error) {
 // clone makes dst share src's blocks. errors.ErrUnsupported: this file system,
 // or this pair of files, cannot.
 func (d disk) clone(dst, src *os.File) error {
-	if err := d.ask(opClone, dst.Name()); err != nil {
-		return err
+	err := d.ask(opClone, dst.Name())
+	if err == nil {
+		err = retry(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
 	}
-	err := retry(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
 	if refused(err) {
 		return errors.ErrUnsupported
 	}
@@ -37,15 +37,14 @@ func (d disk) clone(dst, src *os.File) error {
 // copyRange copies at most n bytes at off inside the kernel. It answers
 // errors.ErrUnsupported where the kernel or the file system refuses.
 func (d disk) copyRange(dst, src *os.File, off int64, n int) (int, error) {
-	if err := d.ask(opCopy, dst.Name()); err != nil {
-		return 0, err
+	in, out, m := off, off, 0
+	err := d.ask(opCopy, dst.Name())
+	if err == nil {
+		err = retry(func() (err error) {
+			m, err = unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, n, 0)
+			return err
+		})
 	}
-	in, out := off, off
-	var m int
-	err := retry(func() (err error) {
-		m, err = unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, n, 0)
-		return err
-	})
 	if refused(err) {
 		return 0, errors.ErrUnsupported
 	}

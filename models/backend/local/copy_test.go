@@ -1,0 +1,121 @@
+//go:build linux
+
+package local
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// refusals are the answers after which plain reading and writing must do.
+var refusals = []syscall.Errno{syscall.EXDEV, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.ENOTTY}
+
+func TestRefusedReflinkFallsBackToACopy(t *testing.T) {
+	for _, errno := range refusals {
+		t.Run(errno.Error(), func(t *testing.T) {
+			s := newStage(t, func(o op, _ string) error {
+				if o == opClone {
+					return errno
+				}
+				return nil
+			})
+			s.whole()
+		})
+	}
+}
+
+// sparse makes a file of size bytes with data at the given places.
+func sparse(t *testing.T, size int64, data map[int64][]byte) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "source"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	for off, p := range data {
+		if _, err := f.WriteAt(p, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func TestCopyKeepsBytesAndHoles(t *testing.T) {
+	big := bytes.Repeat([]byte("0123456789abcdef"), (3*chunk+4096)/16)
+	files := map[string]map[int64][]byte{
+		"empty":                {},
+		"starts with data":     {0: []byte("x")},
+		"ends with data":       {100<<20 - 1: []byte("x")},
+		"longer than a chunk":  {5 << 20: big},
+		"an odd place":         {12345: []byte("odd")},
+		"two runs and a hole":  {1 << 20: []byte("a"), 60 << 20: big[:4096]},
+		"zeros that take room": {8 << 20: make([]byte, 1<<20)},
+	}
+	for name, data := range files {
+		for _, kernel := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: " in the kernel", false: " plain"}[kernel], func(t *testing.T) {
+				const size = 100 << 20
+				src, dst := sparse(t, size, data), sparse(t, 0, nil)
+				var first atomic.Bool
+				d := disk{hook: func(o op, _ string) error {
+					if !kernel && o == opCopy && first.CompareAndSwap(false, true) {
+						return syscall.ENOSYS
+					}
+					return nil
+				}}
+				var copied atomic.Int64
+				if err := d.copyData(context.Background(), dst, src, size, &copied); err != nil {
+					t.Fatal(err)
+				}
+				if err := dst.Truncate(size); err != nil {
+					t.Fatal(err)
+				}
+				sameBytes(t, dst, src)
+				a, err := src.Stat()
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := dst.Stat()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if allocated(b) > allocated(a)+64<<10 || copied.Load() > allocated(a)+64<<10 {
+					t.Errorf("%d bytes became %d, %d were copied", allocated(a), allocated(b), copied.Load())
+				}
+			})
+		}
+	}
+}
+
+func sameBytes(t *testing.T, got, want *os.File) {
+	t.Helper()
+	a, err := os.ReadFile(got.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(want.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(a, b) {
+		t.Error("other bytes")
+	}
+}
+
+func TestCopyStopsWithItsContext(t *testing.T) {
+	src, dst := sparse(t, 1<<20, map[int64][]byte{0: []byte("x")}), sparse(t, 0, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var copied atomic.Int64
+	if err := (disk{}).copyData(ctx, dst, src, 1<<20, &copied); err != context.Canceled || copied.Load() != 0 {
+		t.Error(err, copied.Load())
+	}
+}

@@ -1,0 +1,158 @@
+//go:build linux
+
+package local
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"blockconsole/models/backend"
+)
+
+const mib = int64(1) << 20
+
+// ballast takes room on a file system until left bytes are free.
+func ballast(t *testing.T, dir string, left int64) (drop func()) {
+	t.Helper()
+	sp, err := (disk{}).space(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "ballast")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, sp.free-left); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := os.Remove(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// filled makes a volume with 64 MiB of data.
+func filled(t *testing.T, b *Backend) backend.Key {
+	t.Helper()
+	key := backend.Key{Ref: newRef(t)}
+	if _, err := b.CreateVolume(context.Background(), backend.VolumeSpec{Ref: key.Ref, SizeGiB: 1}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	scatter(t, b.path("volumes", key.Ref, dataName), 64*mib)
+	return key
+}
+
+func TestNoSpaceOnASmallExt4(t *testing.T) { noSpace(t, ext4(t, 2*gib)) }
+
+func TestNoSpaceOnASmallXFSWithoutReflink(t *testing.T) {
+	noSpace(t, loopMount(t, 2*gib, "mkfs.xfs", "-q", "-m", "reflink=0"))
+}
+
+func noSpace(t *testing.T, mnt string) {
+	ctx := context.Background()
+	var full atomic.Pointer[func()]
+	var copies atomic.Int64
+	b := open(t, Options{Dir: filepath.Join(mnt, "data"), Reserve: mib, hook: func(o op, _ string) error {
+		if o == opCopy && copies.Add(1) == 3 { // somebody else fills the disk midway
+			drop := ballast(t, mnt, 2*mib)
+			full.Store(&drop)
+		}
+		return nil
+	}})
+	vol := filled(t, b)
+
+	drop := ballast(t, mnt, 32*mib)
+	spec := backend.SnapshotSpec{Ref: newRef(t), Volume: vol}
+	var space *backend.NoSpaceError
+	if _, err := b.CreateSnapshot(ctx, spec); !errors.As(err, &space) || space.Need < 32*mib || space.Free > 32*mib || space.Free < 16*mib {
+		t.Fatalf("before the copy: %v", err)
+	}
+	if _, err := b.Snapshot(ctx, backend.Key{Ref: spec.Ref}); !errors.Is(err, backend.ErrNotFound) {
+		t.Error("what was refused is there:", err)
+	}
+	drop()
+
+	if _, err := b.CreateSnapshot(ctx, spec); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	s, err := b.Snapshot(ctx, backend.Key{Ref: spec.Ref})
+	if err != nil || s.Status != backend.Error || !errors.As(s.Failure, &space) || space.Need < 32*mib {
+		t.Fatalf("midway: %+v %v", s, err)
+	}
+	if left, err := os.ReadDir(b.path("tmp")); err != nil || len(left) > 0 {
+		t.Errorf("the partial file stays: %v %v", left, err)
+	}
+	(*full.Load())()
+	if _, err := b.CreateSnapshot(ctx, spec); err != nil {
+		t.Fatal("with room again:", err)
+	}
+	settle(t, b)
+	if s, err := b.Snapshot(ctx, backend.Key{Ref: spec.Ref}); err != nil || s.Status != backend.Available {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
+// What copies under way have been promised is not promised again.
+func TestSpaceIsPromisedOnce(t *testing.T) {
+	ctx := context.Background()
+	g := newGate()
+	b := open(t, Options{Dir: filepath.Join(ext4(t, 2*gib), "data"), Reserve: mib, hook: g.hook})
+	vol := filled(t, b)
+	defer ballast(t, b.dir, 96*mib)()
+	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: vol}); err != nil {
+		t.Fatal(err)
+	}
+	<-g.reached
+	var space *backend.NoSpaceError
+	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: vol}); !errors.As(err, &space) {
+		t.Errorf("%v", err)
+	}
+	close(g.open)
+	settle(t, b)
+}
+
+func TestReflinkNeedsNoRoom(t *testing.T) {
+	ctx := context.Background()
+	b := open(t, Options{Dir: filepath.Join(xfs(t, 2*gib), "data"), Reserve: mib})
+	vol := filled(t, b)
+	defer ballast(t, b.dir, 32*mib)()
+	spec := backend.SnapshotSpec{Ref: newRef(t), Volume: vol}
+	s, err := b.CreateSnapshot(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	if s, err = b.Snapshot(ctx, s.Key); err != nil || s.Status != backend.Available {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
+func TestSizesThatNeverFit(t *testing.T) {
+	ctx := context.Background()
+	b := open(t, Options{Dir: filepath.Join(ext4(t, 3*gib), "data")})
+	caps, err := b.Capabilities(ctx)
+	if err != nil || caps.MaxSizeGiB != 2 || caps.FreeBytes <= 0 || caps.FreeBytes > 3*gib {
+		t.Fatalf("%+v %v", caps, err)
+	}
+	vol := filled(t, b)
+	for _, size := range []int{3, 1 << 20, 1 << 40, int(^uint(0) >> 1)} {
+		var invalid *backend.InvalidError
+		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: size}); !errors.As(err, &invalid) || invalid.Field != "size_gib" {
+			t.Errorf("create %d GiB: %v", size, err)
+		}
+		if err := b.ExtendVolume(ctx, vol, size); !errors.As(err, &invalid) || invalid.Field != "size_gib" {
+			t.Errorf("extend to %d GiB: %v", size, err)
+		}
+	}
+}
