@@ -1,0 +1,331 @@
+// blockconsole: what pages do beyond links and forms. Every page works without this file.
+// No eval, no inline handlers, no text of its own: words come from the page.
+(() => {
+  "use strict";
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const lang = document.documentElement.lang || "ko";
+  const popup = () => $("#popup");
+
+  // ---- messages: successes fade, errors stay until closed ----
+  const fadeAfter = 6000;
+
+  function watchAlerts(root = $("#messages")) {
+    for (const alert of $$(".alert:not([data-sticky]):not([data-seen])", root || document)) {
+      alert.dataset.seen = "";
+      let timer = 0;
+      const arm = () => { timer = setTimeout(() => dismiss(alert), fadeAfter); };
+      alert.addEventListener("pointerenter", () => clearTimeout(timer));
+      alert.addEventListener("pointerleave", arm);
+      arm();
+    }
+  }
+
+  function dismiss(alert) {
+    alert.classList.add("going");
+    setTimeout(() => alert.remove(), 420);
+  }
+
+  function showTemplate(id, requestID) {
+    const template = document.getElementById(id);
+    const messages = $("#messages");
+    if (!template || !messages) return;
+    const alert = template.content.firstElementChild.cloneNode(true);
+    const slot = $("[data-request-id]", alert);
+    if (slot && requestID) slot.textContent = requestID;
+    messages.append(alert);
+    watchAlerts();
+  }
+
+  // ---- popups: one native dialog, filled by htmx ----
+  let opener = null;
+
+  function openPopup() {
+    const dialog = popup();
+    if (!dialog) return;
+    const fresh = !dialog.open;
+    if (fresh) dialog.showModal();
+    const field = $("[aria-invalid=true]", dialog) || $("[data-form-error]", dialog) ||
+      $("[autofocus]", dialog) || $("#popup-title", dialog);
+    field?.focus();
+    if (fresh && field?.select && field.type === "text" && field.value) field.select();
+  }
+
+  function closePopup() {
+    const dialog = popup();
+    if (!dialog) return;
+    if (dialog.open) dialog.close();
+    $("#popup-body").replaceChildren();
+    const back = opener;
+    opener = null;
+    if (back?.isConnected && !back.hidden) back.focus();
+    else $("#content")?.focus({ preventScroll: true });
+  }
+
+  const inPopup = (element) => element.closest?.("#popup") !== null;
+
+  document.addEventListener("popup:close", closePopup);
+  document.addEventListener("cancel", (event) => {
+    if (event.target === popup()) { event.preventDefault(); closePopup(); }
+  });
+  // A click on the backdrop closes a popup in which nothing was typed.
+  document.addEventListener("pointerdown", (event) => {
+    const dialog = popup();
+    if (event.target !== dialog || !dialog.open) return;
+    const box = dialog.getBoundingClientRect();
+    const outside = event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
+    const typed = $$("input, textarea", dialog).some((field) => field.type !== "hidden" && field.value !== field.defaultValue);
+    if (outside && !typed) closePopup();
+  });
+
+  // ---- requests that fail: the popup and what was typed stay ----
+  const isStream = (element) => element?.id === "live";
+
+  document.addEventListener("htmx:before:request", (event) => {
+    const source = event.detail.ctx.sourceElement;
+    if (event.detail.ctx.target?.id !== "popup-body" || inPopup(source)) return;
+    opener = menuOwner && source.closest("#row-menu") ? menuOwner : source;
+    hideRowMenu();
+  });
+  document.addEventListener("htmx:before:swap", (event) => {
+    const { ctx } = event.detail;
+    const status = ctx.response?.status;
+    if (!status || status < 500) return;
+    event.preventDefault();
+    if (!isStream(ctx.sourceElement) && ctx.sourceElement?.id !== "list") {
+      showTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
+    } else {
+      markStale();
+    }
+  });
+  document.addEventListener("htmx:error", (event) => {
+    const { ctx } = event.detail;
+    if (!ctx?.sourceElement || ctx.response) return;
+    if (isStream(ctx.sourceElement) || ctx.sourceElement.id === "list") markStale();
+    else showTemplate("alert-lost");
+  });
+  document.addEventListener("htmx:after:swap", (event) => {
+    const { ctx } = event.detail;
+    const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
+    if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
+    watchAlerts();
+    tick();
+    syncToolbar();
+  });
+
+  // ---- forms: outside the dialog they are plain; nothing is sent twice ----
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.hasAttribute("hx-post") && !inPopup(form)) event.stopImmediatePropagation();
+    if (form.method !== "post" || inPopup(form)) return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+  }, true);
+  window.addEventListener("pageshow", (event) => {
+    for (const form of $$("form[data-sent]")) delete form.dataset.sent;
+    if (event.persisted) refreshList();
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
+  });
+
+  // ---- the toolbar follows the selection ----
+  const ticked = () => $$("#rows input[name=id]:checked");
+
+  function reason(button, rows) {
+    const action = button.dataset.action;
+    const need = button.dataset.need;
+    if (need === "any" && rows.length !== 1) return "";
+    if (rows.length === 0) return button.dataset.none;
+    if (need === "one" && rows.length > 1) return button.dataset.many;
+    const denied = rows.map((row) => row.getAttribute("data-deny-" + action)).filter(Boolean);
+    return need !== "any" && denied.length === rows.length ? denied[0] : "";
+  }
+
+  function syncToolbar() {
+    const boxes = ticked();
+    const rows = boxes.map((box) => box.closest("tr"));
+    for (const button of $$(".toolbar button[data-action]:not([data-locked])")) {
+      const why = reason(button, rows);
+      const tip = document.getElementById("why-" + button.dataset.action);
+      if (tip && tip.textContent !== why) tip.textContent = why;
+      if (why) button.setAttribute("aria-disabled", "true");
+      else button.removeAttribute("aria-disabled");
+    }
+    const all = $$("#rows input[name=id]");
+    const pickAll = $("#pick-all");
+    if (pickAll) {
+      pickAll.checked = all.length > 0 && boxes.length === all.length;
+      pickAll.indeterminate = boxes.length > 0 && boxes.length < all.length;
+      pickAll.disabled = all.length === 0;
+    }
+    const selected = $("#selected");
+    if (selected) {
+      selected.hidden = boxes.length === 0;
+      selected.textContent = selected.dataset.text.replace("#", String(boxes.length));
+    }
+  }
+
+  let lastBox = null;
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "pick-all") {
+      for (const box of $$("#rows input[name=id]")) box.checked = event.target.checked;
+    }
+    if (event.target.closest?.("#rows")) syncToolbar();
+  });
+  // Shift extends the selection from the last ticked row.
+  document.addEventListener("click", (event) => {
+    const box = event.target.closest?.("#rows input[name=id]");
+    if (!box) return;
+    if (event.shiftKey && lastBox?.isConnected && lastBox !== box) {
+      const boxes = $$("#rows input[name=id]");
+      const [from, to] = [boxes.indexOf(lastBox), boxes.indexOf(box)].sort((a, b) => a - b);
+      for (const each of boxes.slice(from, to + 1)) each.checked = box.checked;
+      syncToolbar();
+    }
+    lastBox = box;
+  });
+
+  // ---- clicks that must not act, and small buttons ----
+  document.addEventListener("click", (event) => {
+    const element = event.target.closest?.("a, button");
+    if (!element) return;
+    if (element.getAttribute("aria-disabled") === "true") {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    } else if (element.hasAttribute("data-close") && inPopup(element)) {
+      event.preventDefault();
+      closePopup();
+    } else if (element.hasAttribute("data-dismiss")) {
+      dismiss(element.closest(".alert"));
+    } else if (element.hasAttribute("data-copy")) {
+      navigator.clipboard?.writeText(element.dataset.copy).then(() => showTemplate("alert-copied"), () => {});
+    } else if (element.hasAttribute("data-row-menu") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      if (showRowMenu(element)) event.preventDefault();
+    }
+  }, true);
+
+  // ---- the row menu: one element, filled for the row that asks ----
+  let menuOwner = null;
+
+  function hideRowMenu() {
+    const menu = $("#row-menu");
+    if (menu?.matches(":popover-open")) menu.hidePopover();
+  }
+
+  function showRowMenu(button) {
+    const menu = $("#row-menu");
+    const template = $("#row-actions");
+    if (!menu?.showPopover || !template?.content.childElementCount) return false;
+    if (menu.matches(":popover-open") && menuOwner === button) { menu.hidePopover(); return true; }
+    const row = button.closest("tr");
+    const items = template.content.cloneNode(true);
+    for (const item of $$("a", items)) {
+      const why = row.getAttribute("data-deny-" + item.dataset.action);
+      if (why && item.dataset.action !== "repair") {
+        item.removeAttribute("href");
+        item.setAttribute("role", "link");
+        item.setAttribute("aria-disabled", "true");
+        const small = document.createElement("small");
+        small.textContent = why;
+        item.append(small);
+      } else if (why) {
+        item.remove();
+      } else {
+        item.href = button.getAttribute("href") + "/" + item.dataset.path;
+        item.setAttribute("hx-get", item.getAttribute("href"));
+      }
+    }
+    menu.replaceChildren(items);
+    htmx.process(menu);
+    menuOwner = button;
+    menu.showPopover();
+    const place = button.getBoundingClientRect();
+    const top = place.bottom + menu.offsetHeight + 8 > innerHeight ? place.top - menu.offsetHeight - 4 : place.bottom + 4;
+    menu.style.insetBlockStart = Math.max(8, top) + "px";
+    menu.style.insetInlineStart = Math.max(8, place.right - menu.offsetWidth) + "px";
+    menu.style.insetInlineEnd = "auto";
+    $("a[href]", menu)?.focus();
+    return true;
+  }
+  addEventListener("scroll", hideRowMenu, { passive: true });
+
+  // ---- keys ----
+  document.addEventListener("keydown", (event) => {
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+    if (event.key === "/" && !typing && !popup()?.open) {
+      event.preventDefault();
+      $("#global-search")?.focus();
+    } else if (event.key === "Escape" && event.target.id === "global-search") {
+      event.target.blur();
+    } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && event.target.closest?.(".menu-pop")) {
+      event.preventDefault();
+      const items = $$("a[href], button", event.target.closest(".menu-pop"));
+      const step = event.key === "ArrowDown" ? 1 : -1;
+      items.at((items.indexOf(event.target) + step) % items.length)?.focus();
+    }
+  });
+
+  // ---- ages and running clocks ----
+  const ages = new Intl.RelativeTimeFormat(lang, { numeric: "always" });
+
+  function ageOf(microseconds) {
+    const seconds = Math.max(0, Math.floor((Date.now() - microseconds / 1000) / 1000));
+    if (seconds < 60) return ages.format(-seconds, "second");
+    if (seconds < 3600) return ages.format(-Math.floor(seconds / 60), "minute");
+    if (seconds < 86400) return ages.format(-Math.floor(seconds / 3600), "hour");
+    return ages.format(-Math.floor(seconds / 86400), "day");
+  }
+
+  function clockOf(microseconds) {
+    const seconds = Math.max(0, Math.floor((Date.now() - microseconds / 1000) / 1000));
+    const two = (n) => String(n).padStart(2, "0");
+    const rest = two(Math.floor(seconds / 60) % 60) + ":" + two(seconds % 60);
+    return seconds < 3600 ? rest : Math.floor(seconds / 3600) + ":" + rest;
+  }
+
+  function tick() {
+    for (const element of $$("[data-at], [data-since]")) {
+      const text = element.dataset.at ? ageOf(Number(element.dataset.at)) : clockOf(Number(element.dataset.since));
+      if (element.textContent !== text) element.textContent = text;
+    }
+  }
+
+  const markStale = () => $(".fresh")?.classList.add("stale");
+  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, refreshList: () => refreshList() });
+
+  // ---- the list is fetched again when rows came or went ----
+  let pending = 0;
+  let fetching = false;
+
+  function refreshList() {
+    clearTimeout(pending);
+    pending = setTimeout(fetchList, 150);
+  }
+
+  async function fetchList() {
+    const list = $("#list");
+    if (!list || document.hidden) return;
+    if (fetching) { refreshList(); return; }
+    fetching = true;
+    try {
+      await htmx.ajax("GET", location.pathname + location.search, { source: list, target: list, select: "#list", swap: "outerMorph" });
+      const found = $("#found");
+      if (found) htmx.trigger(found, "found:refresh");
+    } finally {
+      fetching = false;
+    }
+    syncToolbar();
+    tick();
+  }
+  document.addEventListener("list:refresh", refreshList);
+
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const element of $$("[data-script]")) element.hidden = false;
+    watchAlerts();
+    syncToolbar();
+    tick();
+    setInterval(() => { if (!document.hidden) tick(); }, 1000);
+  });
+})();

@@ -112,7 +112,7 @@ func VolumeCreatePopup(m VolumeCreate) templ.Component {
 							return templ_7745c5c3_Err
 						}
 					}
-					templ_7745c5c3_Err = field(m.Form, input{name: "size_gib", label: tr(ctx, "field.size"), value: m.SizeGiB, hint: sizeHint(ctx, m.MinGiB, m.MaxGiB), unit: "GiB", numeric: true, required: true}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = field(m.Form, input{name: "size_gib", label: tr(ctx, "field.size"), value: m.SizeGiB, hint: sizeHint(ctx, m.MinGiB, m.MaxGiB), numeric: true, required: true}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1043,7 +1043,7 @@ func ExtendPopup(m Extend) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = field(m.Form, input{name: "size_gib", label: tr(ctx, "field.size"), value: m.SizeGiB, hint: sizeHint(ctx, m.MinGiB, m.MaxGiB), unit: "GiB", numeric: true, required: true, focus: true}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = field(m.Form, input{name: "size_gib", label: tr(ctx, "field.size"), value: m.SizeGiB, hint: sizeHint(ctx, m.MinGiB, m.MaxGiB), numeric: true, required: true, focus: true}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

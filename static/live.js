@@ -1,0 +1,138 @@
+// The live stream of a list: one per browser and list, shared between its windows.
+// The window that holds the lock has the stream and relays every event; hidden windows have none.
+(() => {
+  "use strict";
+  const retryFrom = 1000;
+  const retryTo = 30000;
+  const list = () => document.getElementById("list");
+  const path = () => (list()?.dataset.events || "").split("?")[0];
+  const page = () => window.blockconsole;
+
+  let lastID = "";
+  let channel = null;
+  let release = null;   // ends our hold of the lock
+  let waiting = null;   // aborts our wait for it
+  let retry = retryFrom;
+  let timer = 0;
+
+  // ---- an event, ours or relayed ----
+  function apply({ event, data, id }) {
+    if (id) lastID = id;
+    switch (event) {
+      case "list":
+        page().refreshList();
+        break;
+      case "activity":
+        showCount(data);
+        break;
+      case "fresh":
+        showFresh(data);
+        break;
+      case "":
+      case undefined:
+        swapRows(data);
+        break;
+    }
+  }
+
+  function swapRows(html) {
+    const targets = [...html.matchAll(/hx-target="(#[A-Za-z0-9_-]+)"/g)].map((match) => match[1]);
+    if (targets.some((target) => document.querySelector(target))) {
+      htmx.swap({ text: html, sourceElement: document.body, target: document.body, swap: "none" });
+    }
+    if (list()?.hasAttribute("data-filtered")) page().refreshList();
+  }
+
+  function showCount(data) {
+    const count = document.getElementById("activity-count");
+    if (!count || !/^\d+$/.test(data)) return;
+    count.textContent = data;
+    count.dataset.count = data;
+  }
+
+  function showFresh(data) {
+    const fresh = document.getElementById("fresh");
+    if (!fresh || !/^\d+$/.test(data)) return;
+    fresh.dataset.at = data;
+    fresh.closest(".fresh").classList.remove("stale");
+    page().tick();
+  }
+
+  // ---- the connection, in an element that the SSE extension serves ----
+  function address() {
+    const url = new URL(list().dataset.events, location.href);
+    if (lastID) url.searchParams.set("since", lastID);
+    return url.pathname + url.search;
+  }
+
+  function connect() {
+    disconnect();
+    if (!list()?.dataset.events) return;
+    const live = document.createElement("div");
+    live.id = "live";
+    live.hidden = true;
+    live.setAttribute("hx-sse:connect", address());
+    live.setAttribute("hx-swap", "none");
+    document.body.append(live);
+    htmx.process(live);
+  }
+
+  function disconnect() {
+    clearTimeout(timer);
+    const live = document.getElementById("live");
+    if (!live) return;
+    htmx.trigger(live, "htmx:abort");
+    live._htmx?.sse?.abortController?.abort();
+    live.remove();
+  }
+
+  document.addEventListener("htmx:sse:before:message", (event) => {
+    if (event.target.id !== "live") return;
+    const { message } = event.detail;
+    event.preventDefault();
+    event.detail.cancelled = true;
+    retry = retryFrom;
+    const relayed = { event: message.event || "", data: message.data, id: message.id };
+    channel?.postMessage(relayed);
+    apply(relayed);
+  });
+  // The extension reconnects a stream that broke; one that never began is begun again here.
+  document.addEventListener("htmx:finally:request", (event) => {
+    const live = event.target;
+    if (live.id !== "live" || !live.isConnected || live._htmx?.sse) return;
+    page().markStale();
+    timer = setTimeout(() => { if (document.getElementById("live") === live) connect(); }, retry * (0.7 + 0.6 * Math.random()));
+    retry = Math.min(retry * 2, retryTo);
+  });
+  document.addEventListener("htmx:sse:error", () => page().markStale());
+
+  // ---- the lock ----
+  function compete() {
+    if (!path() || release || waiting) return;
+    if (!navigator.locks || !window.BroadcastChannel) { connect(); return; }
+    const name = "live:" + path();
+    channel ||= Object.assign(new BroadcastChannel(name), { onmessage: (event) => apply(event.data) });
+    waiting = new AbortController();
+    navigator.locks.request(name, { signal: waiting.signal }, () => {
+      waiting = null;
+      connect();
+      return new Promise((resolve) => { release = resolve; });
+    }).catch(() => { waiting = null; });
+  }
+
+  function giveUp() {
+    waiting?.abort();
+    disconnect();
+    release?.();
+    release = null;
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) { giveUp(); return; }
+    page().refreshList();
+    compete();
+  });
+  addEventListener("pagehide", giveUp);
+  addEventListener("pageshow", (event) => { if (event.persisted && !document.hidden) compete(); });
+  document.addEventListener("DOMContentLoaded", () => { if (!document.hidden) compete(); });
+})();
