@@ -1,0 +1,186 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+// ActivityStore is what the activity pages need.
+type ActivityStore interface {
+	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	Operation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
+	CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
+	RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
+	Running(ctx context.Context, project string) (int64, error)
+	SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
+}
+
+// Activity shows the operations: what is under way, and what became of it.
+type Activity struct{ Store ActivityStore }
+
+const (
+	activityPath = "/activity"
+	activityPage = 50
+)
+
+var operationStates = []models.OperationState{models.Pending, models.Running, models.Succeeded, models.Failed, models.Cancelled}
+
+// List is the page of operations, newest first.
+func (h Activity) List(c echo.Context) error {
+	ctx, actor := c.Request().Context(), Actor(c)
+	query := models.OperationQuery{Limit: activityPage + 1}
+	if state := models.OperationState(c.QueryParam("state")); slices.Contains(operationStates, state) {
+		query.State = state
+	}
+	if n, err := strconv.ParseInt(c.QueryParam("before"), 10, 64); err == nil && n > 0 {
+		query.Before = n
+	}
+	ops, err := h.Store.Operations(ctx, actor, query)
+	if err != nil {
+		return err
+	}
+	m := views.Activity{State: string(query.State)}
+	if len(ops) > activityPage {
+		ops = ops[:activityPage]
+		m.Next = activityURL(query.State, ops[activityPage-1].Num)
+	}
+	if query.Before > 0 {
+		m.Previous = activityURL(query.State, 0)
+	}
+	there, err := h.Store.SubjectsThatExist(ctx, actor, ops)
+	if err != nil {
+		return err
+	}
+	running, err := h.Store.Running(ctx, actor.Project)
+	if err != nil {
+		return err
+	}
+	m.Running = int(running)
+	if Wants(c) == JSON {
+		return h.listJSON(c, ops, m.Next)
+	}
+	for i := range ops {
+		m.Rows = append(m.Rows, operationRow(&ops[i], !there[ops[i].SubjectID]))
+	}
+	return Render(c, http.StatusOK, T(c, "activity.title"), views.ActivityPage(m))
+}
+
+func activityURL(state models.OperationState, before int64) string {
+	url, glue := activityPath, "?"
+	if state != "" {
+		url += glue + "state=" + string(state)
+		glue = "&"
+	}
+	if before > 0 {
+		url += glue + "before=" + strconv.FormatInt(before, 10)
+	}
+	return url
+}
+
+type operationJSON struct {
+	ID         string                `json:"id"`
+	Kind       models.Kind           `json:"kind"`
+	SubjectID  string                `json:"subject_id"`
+	Subject    models.SubjectType    `json:"subject_type"`
+	Name       string                `json:"subject_name"`
+	State      models.OperationState `json:"state"`
+	Step       int                   `json:"step"`
+	Steps      int                   `json:"steps"`
+	Percent    int                   `json:"percent"`
+	Attempts   int                   `json:"attempts"`
+	Error      string                `json:"error,omitempty"`
+	AskedBy    string                `json:"asked_by"`
+	AskedAt    string                `json:"asked_at"`
+	FinishedAt string                `json:"finished_at,omitempty"`
+}
+
+func toOperationJSON(c echo.Context, o *models.Operation) operationJSON {
+	j := operationJSON{ID: o.ID, Kind: o.Kind, SubjectID: o.SubjectID, Subject: o.SubjectType, Name: o.SubjectName, State: o.State,
+		Step: o.Step, Steps: o.Steps, Percent: o.Percent, Attempts: o.Attempts, AskedBy: o.AskedBy, AskedAt: rfc3339(o.AskedAt)}
+	if !o.LastError.None() {
+		j.Error = T(c, o.LastError.Key, anys(o.LastError.Args)...)
+	}
+	if o.Over() {
+		j.FinishedAt = rfc3339(o.FinishedAt)
+	}
+	return j
+}
+
+func anys(args []string) []any {
+	all := make([]any, len(args))
+	for i, a := range args {
+		all[i] = a
+	}
+	return all
+}
+
+func (h Activity) listJSON(c echo.Context, ops []models.Operation, next string) error {
+	items := make([]operationJSON, 0, len(ops))
+	for i := range ops {
+		items = append(items, toOperationJSON(c, &ops[i]))
+	}
+	Vary(c)
+	return c.JSON(http.StatusOK, struct {
+		Items []operationJSON `json:"items"`
+		Next  string          `json:"next,omitempty"`
+	}{items, next})
+}
+
+// Show is the page of one operation.
+func (h Activity) Show(c echo.Context) error {
+	ctx, actor := c.Request().Context(), Actor(c)
+	op, err := h.Store.Operation(ctx, actor, c.Param("id"))
+	if err != nil {
+		return err
+	}
+	if Wants(c) == JSON {
+		Vary(c)
+		return c.JSON(http.StatusOK, toOperationJSON(c, op))
+	}
+	there, err := h.Store.SubjectsThatExist(ctx, actor, []models.Operation{*op})
+	if err != nil {
+		return err
+	}
+	m := views.OperationDetail{Row: operationRow(op, !there[op.SubjectID]), Form: newForm(c, activityPath+"/"+op.ID)}
+	for i, name := range op.StepNames() {
+		m.Steps = append(m.Steps, views.OperationStep{Name: name, State: stepState(op, i)})
+	}
+	return Render(c, http.StatusOK, T(c, "operation."+string(op.Kind)), views.OperationPage(m))
+}
+
+func stepState(op *models.Operation, i int) string {
+	switch {
+	case op.State == models.Succeeded || i < op.Step:
+		return "DONE"
+	case i > op.Step || op.State == models.Pending || op.State == models.Cancelled:
+		return "WAITING"
+	case op.State == models.Failed:
+		return "FAILED"
+	}
+	return "RUNNING"
+}
+
+// Cancel takes an operation back that has not begun.
+func (h Activity) Cancel(c echo.Context) error {
+	return h.control(c, h.Store.CancelOperation, "accepted.operation.cancel")
+}
+
+// Retry tries a failed operation again.
+func (h Activity) Retry(c echo.Context) error {
+	return h.control(c, h.Store.RetryOperation, "accepted.operation.retry")
+}
+
+func (h Activity) control(c echo.Context, do func(context.Context, models.Actor, string) (*models.Operation, error), key string) error {
+	op, err := do(c.Request().Context(), Actor(c), c.Param("id"))
+	if err != nil {
+		return err
+	}
+	return accepted(c, op, outcome{list: activityPath + "/" + op.ID, message: message(key, op)})
+}

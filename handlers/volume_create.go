@@ -1,0 +1,122 @@
+package handlers
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+const (
+	volumeCreateTitle = "volume.create"
+	serversShown      = 200
+)
+
+// NewForm is the popup «Volume 생성»: empty, from an image, or from ?snapshot_id=.
+func (h Volumes) NewForm(c echo.Context) error {
+	return h.newForm(c, c.QueryParam("snapshot_id"), views.VolumesPath)
+}
+
+// RestoreForm is the same popup for the Block Snapshot in the path or the
+// selection.
+func (h Volumes) RestoreForm(c echo.Context) error {
+	id, ok := oneID(c)
+	if !ok {
+		return choose(c, volumeCreateTitle, views.SnapshotsPath, "list.need_one")
+	}
+	return h.newForm(c, id, views.SnapshotsPath+"/"+id+"/restore")
+}
+
+func (h Volumes) newForm(c echo.Context, snapshotID, action string) error {
+	m := views.VolumeCreate{Form: newForm(c, action), SizeGiB: "10"}
+	if err := h.fillCreate(c, &m, snapshotID); err != nil {
+		return err
+	}
+	if m.Snapshot != nil {
+		m.SizeGiB = strconv.Itoa(m.Snapshot.SizeGiB)
+	}
+	return Render(c, http.StatusOK, T(c, volumeCreateTitle), views.VolumeCreatePopup(m))
+}
+
+// fillCreate loads what the popup offers.
+func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID string) error {
+	ctx, actor, facts := c.Request().Context(), Actor(c), h.Store.Facts()
+	m.MinGiB, m.MaxGiB, m.FreeBytes, m.Types, m.Zones = 1, facts.MaxSizeGiB, facts.FreeBytes, facts.Types, facts.Zones
+	if snapshotID != "" {
+		snapshot, err := h.Store.Snapshot(ctx, actor, snapshotID)
+		if err != nil {
+			return err
+		}
+		brief := snapshotBrief(snapshot)
+		m.Snapshot, m.MinGiB = &brief, snapshot.SizeGiB
+		if m.Denial == nil {
+			m.Denial = Denial(h.Store.Rules().Snapshot(models.ActRestore, snapshot))
+		}
+	} else if facts.Images {
+		images, err := h.Store.Images(ctx)
+		if err != nil {
+			return err
+		}
+		for _, i := range images {
+			m.Images = append(m.Images, views.ImageBrief{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes})
+		}
+	}
+	var err error
+	m.Servers, err = h.servers(c)
+	return err
+}
+
+// servers are those a volume can be attached to.
+func (h Volumes) servers(c echo.Context) ([]views.Link, error) {
+	if !h.Store.Facts().Attach {
+		return nil, nil
+	}
+	rows, err := h.Store.Servers(c.Request().Context(), Actor(c), serversShown)
+	var all []views.Link
+	for _, s := range rows {
+		all = append(all, views.Link{ID: s.ID, Name: s.Name})
+	}
+	return all, err
+}
+
+// Create makes a volume.
+func (h Volumes) Create(c echo.Context) error {
+	return h.create(c, c.FormValue("snapshot_id"), views.VolumesPath)
+}
+
+// Restore makes a volume of the Block Snapshot in the path.
+func (h Volumes) Restore(c echo.Context) error {
+	id := c.Param("id")
+	if _, err := h.Store.Snapshot(c.Request().Context(), Actor(c), id); err != nil {
+		return err
+	}
+	return h.create(c, id, views.SnapshotsPath+"/"+id+"/restore")
+}
+
+func (h Volumes) create(c echo.Context, snapshotID, action string) error {
+	m := views.VolumeCreate{
+		Form: sentForm(c, action), Name: c.FormValue("name"), Description: c.FormValue("description"), SizeGiB: c.FormValue("size_gib"),
+		Image: c.FormValue("image"), ServerID: c.FormValue("server_id"), VolumeType: c.FormValue("volume_type"), Zone: c.FormValue("availability_zone"),
+	}
+	op, err := h.Store.CreateVolume(c.Request().Context(), Actor(c), models.VolumeInput{
+		Name: m.Name, Description: m.Description, Size: m.SizeGiB, SnapshotID: snapshotID, ImageID: m.Image,
+		ServerID: m.ServerID, Type: m.VolumeType, Zone: m.Zone, FormKey: m.Key,
+	})
+	if err != nil {
+		return again(c, &m.Form, err, volumeCreateTitle, func() templ.Component {
+			if fillErr := h.fillCreate(c, &m, snapshotID); fillErr != nil {
+				m.Error = views.Message{Key: "source.not_found"} // it is gone: the form goes on without it
+			}
+			return views.VolumeCreatePopup(m)
+		})
+	}
+	key := "accepted.volume.create"
+	if op.Kind == models.SnapshotRestore {
+		key = "accepted.snapshot.restore"
+	}
+	return accepted(c, op, outcome{list: views.VolumesPath, message: message(key, op)})
+}

@@ -1,0 +1,207 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+// VolumeStore is what the Volume pages need.
+type VolumeStore interface {
+	Rules() models.Rules
+	Facts() models.Facts
+	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
+	Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
+	Found(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
+	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
+	VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error)
+	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
+	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
+	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
+	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
+	Images(ctx context.Context) ([]models.Image, error)
+	CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error)
+	EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
+	ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error)
+	AttachVolume(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error)
+	DetachVolume(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error)
+	DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error)
+	RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
+}
+
+// Volumes are the Volume pages and popups.
+type Volumes struct {
+	Store VolumeStore
+	Rows  *RowCache
+}
+
+// List is the Volume list: a page, JSON or CSV.
+func (h Volumes) List(c echo.Context) error {
+	s := readList(c, views.VolumesPath)
+	ctx, actor := c.Request().Context(), Actor(c)
+	read := func(q models.ListQuery) (models.Page[models.Volume], error) { return h.Store.Volumes(ctx, actor, q) }
+	if wantsCSV(c) {
+		return streamCSV(c, &s, "volumes", volumeHead, read, volumeRecord)
+	}
+	page, err := load(c, &s, read)
+	if err != nil {
+		return err
+	}
+	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
+	if err != nil {
+		return err
+	}
+	if Wants(c) == JSON {
+		return h.listJSON(c, &s, page, facts)
+	}
+	m := views.VolumeList{List: s.view(facts, models.VolumeStatuses, page.Next, page.Previous)}
+	if id := s.query.ServerID; id != "" {
+		m.Server = &views.Link{ID: id}
+		if server, err := h.Store.Server(ctx, actor, id); err == nil {
+			m.Server.Name = server.Name
+		}
+	}
+	rules, rowCtx := h.Store.Rules(), rowContext(ctx, VisitOf(c).Site)
+	for i := range page.Rows {
+		row, err := h.Rows.volume(rowCtx, volumeRow(&page.Rows[i], rules))
+		if err != nil {
+			return err
+		}
+		m.Rows = append(m.Rows, row)
+	}
+	return Render(c, http.StatusOK, T(c, "volume.list"), views.VolumesPage(m))
+}
+
+// Count is the filtered total, which loads after the page.
+func (h Volumes) Count(c echo.Context) error {
+	s := readList(c, views.VolumesPath)
+	n, err := h.Store.Found(c.Request().Context(), Actor(c), models.SubjectVolume, s.query)
+	if err != nil {
+		return err
+	}
+	return found(c, n)
+}
+
+type volumeJSON struct {
+	ID          string           `json:"id"`
+	BackendID   string           `json:"backend_id"`
+	Name        string           `json:"name"`
+	Description string           `json:"description"`
+	Status      string           `json:"status"`
+	SizeGiB     int              `json:"size_gib"`
+	CreatedAt   string           `json:"created_at"`
+	Attachments []attachmentJSON `json:"attachments"`
+	SnapshotID  string           `json:"snapshot_id,omitempty"`
+	ProjectID   string           `json:"project_id"`
+	Version     int64            `json:"version"`
+}
+
+type attachmentJSON struct {
+	ServerID   string `json:"server_id"`
+	ServerName string `json:"server_name"`
+	Device     string `json:"device,omitempty"`
+}
+
+func toVolumeJSON(v *models.Volume) volumeJSON {
+	j := volumeJSON{ID: v.ID, BackendID: v.BackendID, Name: v.Name, Description: v.Description, Status: string(v.Status),
+		SizeGiB: v.SizeGiB, CreatedAt: rfc3339(v.CreatedAt), Attachments: []attachmentJSON{}, SnapshotID: v.SnapshotID,
+		ProjectID: v.ProjectID, Version: v.Version}
+	for _, a := range v.Attachments {
+		j.Attachments = append(j.Attachments, attachmentJSON{a.ServerID, a.ServerName, a.Device})
+	}
+	return j
+}
+
+func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.Volume], facts models.ListFacts) error {
+	total := facts.Total
+	if s.query.Filtered() {
+		var err error
+		if total, err = h.Store.Found(c.Request().Context(), Actor(c), models.SubjectVolume, s.query); err != nil {
+			return err
+		}
+	}
+	items := make([]volumeJSON, 0, len(page.Rows))
+	for i := range page.Rows {
+		items = append(items, toVolumeJSON(&page.Rows[i]))
+	}
+	return answerListJSON(c, s, items, page.Next, page.Previous, total)
+}
+
+var volumeHead = []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id"}
+
+func volumeRecord(v *models.Volume) []string {
+	return []string{v.ID, v.BackendID, v.Name, string(v.Status), strconv.Itoa(v.SizeGiB), strings.Join(v.ServerNames(), "; "),
+		strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
+}
+
+const someSnapshots = 10
+
+// Show is the page of one Volume.
+func (h Volumes) Show(c echo.Context) error {
+	ctx, actor := c.Request().Context(), Actor(c)
+	row, err := h.Store.Volume(ctx, actor, c.Param("id"))
+	if err != nil {
+		return err
+	}
+	if Wants(c) == JSON {
+		Vary(c)
+		return c.JSON(http.StatusOK, toVolumeJSON(row))
+	}
+	snapshots, err := h.Store.Snapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
+	if err != nil {
+		return err
+	}
+	operations, err := h.Store.Operations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	if err != nil {
+		return err
+	}
+	rules := h.Store.Rules()
+	view := volumeRow(row, rules)
+	m := views.VolumeDetail{Row: view, Deny: view.Deny, Description: row.Description, SourceImage: row.ImageID,
+		SourceTaken: string(row.Consistency), Project: row.ProjectID, Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
+	for _, a := range row.Attachments {
+		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
+	}
+	if row.SnapshotID != "" {
+		m.Source = &views.Link{ID: row.SnapshotID}
+		if source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID); err == nil {
+			m.Source.Name = source.Name
+		}
+	}
+	for i := range snapshots.Rows {
+		m.Snapshots = append(m.Snapshots, snapshotRow(&snapshots.Rows[i], rules))
+	}
+	for i := range operations {
+		m.Operations = append(m.Operations, operationRow(&operations[i], false))
+	}
+	return Render(c, http.StatusOK, label(row.ID, row.Name), views.VolumePage(m))
+}
+
+// selected loads the volume that a popup is about; nil, nil after it has answered
+// with the chooser because none or several are selected.
+func (h Volumes) selected(c echo.Context, title string) (*models.Volume, error) {
+	id, ok := oneID(c)
+	if !ok {
+		return nil, choose(c, title, views.VolumesPath, "list.need_one")
+	}
+	return h.Store.Volume(c.Request().Context(), Actor(c), id)
+}
+
+// action is where a volume's popup posts to.
+func (h Volumes) action(id, name string) string { return views.VolumesPath + "/" + id + "/" + name }
+
+// acceptedRow answers with the volume's row as it is now.
+func (h Volumes) acceptedRow(c echo.Context, op *models.Operation, key string) error {
+	o := outcome{list: views.VolumesPath, message: message(key, op)}
+	if row, err := h.Store.Volume(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
+		o.row, o.rowID = views.VolumeRowHTML(volumeRow(row, h.Store.Rules())), "volume-"+row.ID
+	}
+	return accepted(c, op, o)
+}
