@@ -53,16 +53,16 @@ func TestCopyKeepsBytesAndHoles(t *testing.T) {
 	files := map[string]map[int64][]byte{
 		"empty":                {},
 		"starts with data":     {0: []byte("x")},
-		"ends with data":       {100<<20 - 1: []byte("x")},
+		"ends with data":       {40<<20 - 1: []byte("x")},
 		"longer than a chunk":  {5 << 20: big},
 		"an odd place":         {12345: []byte("odd")},
-		"two runs and a hole":  {1 << 20: []byte("a"), 60 << 20: big[:4096]},
+		"two runs and a hole":  {1 << 20: []byte("a"), 36 << 20: big[:4096]},
 		"zeros that take room": {8 << 20: make([]byte, 1<<20)},
 	}
 	for name, data := range files {
 		for _, kernel := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: " in the kernel", false: " plain"}[kernel], func(t *testing.T) {
-				const size = 100 << 20
+				const size = 40 << 20
 				src, dst := sparse(t, size, data), sparse(t, 0, nil)
 				var first atomic.Bool
 				d := disk{hook: func(o op, _ string) error {
@@ -92,6 +92,24 @@ func TestCopyKeepsBytesAndHoles(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A file system that calls everything data gets its holes back.
+func TestCopyFindsHolesThatAreHidden(t *testing.T) {
+	const size = 40 << 20
+	src, dst := sparse(t, size, map[int64][]byte{7 << 20: []byte("x")}), sparse(t, 0, nil)
+	var copied atomic.Int64
+	c := copier{ctx: context.Background(), dst: dst, src: src, copied: &copied, plain: true}
+	if err := c.run(0, size); err != nil {
+		t.Fatal(err)
+	}
+	if err := dst.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	sameBytes(t, dst, src)
+	if fi, err := dst.Stat(); err != nil || allocated(fi) > 2*block {
+		t.Errorf("%d bytes allocated, %v", allocated(fi), err)
 	}
 }
 

@@ -177,7 +177,9 @@ func (b *Backend) create(ctx context.Context, m meta, find func(*meta) (*source,
 	if err != nil || j == nil {
 		return o, err
 	}
-	linger(ctx, j)
+	if src == nil || b.reflink || src.need <= chunk {
+		linger(ctx, j)
+	}
 	return o, nil
 }
 

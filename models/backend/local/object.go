@@ -24,7 +24,6 @@ type object struct {
 
 	// The rest is guarded by Backend.mu.
 	meta       meta
-	status     backend.Status
 	failure    error
 	place      place
 	job        *job                   // what is under way

@@ -34,6 +34,11 @@ func ballast(t *testing.T, dir string, left int64) (drop func()) {
 		t.Fatal(err)
 	}
 	return func() {
+		// XFS frees the room of an unlinked file a moment later, that of a
+		// truncated one at once.
+		if err := os.Truncate(path, 0); err != nil {
+			t.Error(err)
+		}
 		if err := os.Remove(path); err != nil {
 			t.Error(err)
 		}
