@@ -223,9 +223,7 @@ func newServer(config web.Config, store *models.Store, registry *prometheus.Regi
 	running := web.NewRunning(store, time.Now, log)
 	return web.New(web.Deps{
 		Config: config, Store: store, Log: log, Registry: registry,
-		Handlers: web.Handlers{
-			Sessions: handlers.Sessions{Store: store},
-		},
+		Handlers: web.NewHandlers(store),
 		Site: handlers.Site{
 			Running: running.Count,
 			Attach:  func() bool { return store.Facts().Attach },

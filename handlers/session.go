@@ -17,7 +17,7 @@ import (
 // SessionStore is what signing in and out needs.
 type SessionStore interface {
 	SignIn(ctx context.Context, login models.Login) (token string, in *models.SignedIn, err error)
-	EndSession(ctx context.Context, actor models.Actor, id string) error
+	SignOut(ctx context.Context, actor models.Actor, id string) error
 }
 
 // Sessions signs in and out.
@@ -119,7 +119,7 @@ func nextPage(c echo.Context) string {
 func (s Sessions) Logout(c echo.Context) error {
 	v := VisitOf(c)
 	if v.SignedIn != nil {
-		err := s.Store.EndSession(c.Request().Context(), Actor(c), v.SignedIn.ID)
+		err := s.Store.SignOut(c.Request().Context(), Actor(c), v.SignedIn.ID)
 		if err != nil && !errors.Is(err, models.ErrNotFound) {
 			return err
 		}

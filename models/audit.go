@@ -8,8 +8,8 @@ import (
 
 // Outcomes of audit lines.
 const (
-	AuditDone    = "done"
-	AuditRefused = "refused"
+	AuditDone   = "ok"
+	AuditDenied = "denied"
 )
 
 // AuditEntry says who did what, when and from where. It never holds passwords or

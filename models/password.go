@@ -19,7 +19,7 @@ import (
 // Limits of user names and passwords.
 const (
 	UserNameMaxRunes  = 64
-	PasswordMinRunes  = 8
+	PasswordMinRunes  = 10
 	PasswordMaxBytes  = 256
 	generatedPassword = 20 // letters and digits of base32: 100 bits
 )
@@ -47,19 +47,19 @@ func ValidateUserName(name string) *Text {
 	n := utf8.RuneCountInString(name)
 	if n < 1 || n > UserNameMaxRunes || !utf8.ValidString(name) || strings.TrimSpace(name) != name ||
 		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return &Text{Key: "user.name_invalid", Args: []string{strconv.Itoa(UserNameMaxRunes)}}
+		return &Text{Key: "user.name.invalid", Args: []string{strconv.Itoa(UserNameMaxRunes)}}
 	}
 	return nil
 }
 
-// ValidatePassword says what is wrong with a new password: fewer than 8
+// ValidatePassword says what is wrong with a new password: fewer than 10
 // characters, more than 256 bytes, or the user's own name; nil when nothing is.
 func ValidatePassword(password, userName string) *Text {
 	switch {
 	case utf8.RuneCountInString(password) < PasswordMinRunes:
-		return &Text{Key: "password.too_short", Args: []string{strconv.Itoa(PasswordMinRunes)}}
+		return &Text{Key: "password.short", Args: []string{strconv.Itoa(PasswordMinRunes)}}
 	case len(password) > PasswordMaxBytes || !utf8.ValidString(password):
-		return &Text{Key: "password.too_long", Args: []string{strconv.Itoa(PasswordMaxBytes)}}
+		return &Text{Key: "password.long", Args: []string{strconv.Itoa(PasswordMaxBytes)}}
 	case strings.EqualFold(password, userName):
 		return &Text{Key: "password.is_name"}
 	}

@@ -103,8 +103,8 @@ func (s *Store) recordRefusal(ctx context.Context, actor Actor, u *User, err err
 	if e := AsError(err); e == nil || e.Code != CodeUnauthorized || u.ID == "" {
 		return err
 	}
-	line := u.auditLine("session.login", "")
-	line.Outcome = AuditRefused
+	line := u.auditLine("login.failed", "")
+	line.Outcome = AuditDenied
 	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.record(tx, actor, line) }); auditErr != nil {
 		return auditErr
 	}
@@ -132,7 +132,7 @@ func (s *Store) openSession(ctx context.Context, actor Actor, u *User, login Log
 		if err := tx.Model(u).Update("seen_at", Micros(now)).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine("session.login", ""))
+		return s.record(tx, actor, u.auditLine("login", ""))
 	})
 	if err != nil {
 		return "", nil, err
@@ -215,6 +215,16 @@ func (s *Store) Sessions(ctx context.Context, actor Actor) ([]Session, error) {
 
 // EndSession ends one of the actor's own sessions; ErrNotFound.
 func (s *Store) EndSession(ctx context.Context, actor Actor, id string) error {
+	return s.endSession(ctx, actor, id, "session.end")
+}
+
+// SignOut ends the session that the actor has in this browser; ErrNotFound when
+// it has ended already.
+func (s *Store) SignOut(ctx context.Context, actor Actor, id string) error {
+	return s.endSession(ctx, actor, id, "logout")
+}
+
+func (s *Store) endSession(ctx context.Context, actor Actor, id, action string) error {
 	return s.write(ctx, func(tx *gorm.DB) error {
 		result := tx.Where("id = ? AND user_id = ?", id, actor.UserID).Delete(&Session{})
 		if result.Error != nil {
@@ -223,7 +233,7 @@ func (s *Store) EndSession(ctx context.Context, actor Actor, id string) error {
 		if result.RowsAffected == 0 {
 			return ErrNotFound
 		}
-		return s.record(tx, actor, AuditEntry{Action: "session.end", SubjectType: AuditSubjectUser,
+		return s.record(tx, actor, AuditEntry{Action: action, SubjectType: AuditSubjectUser,
 			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: AuditDone})
 	})
 }
@@ -234,7 +244,7 @@ func (s *Store) EndOtherSessions(ctx context.Context, actor Actor, keep string) 
 		if err := endSessions(tx, actor.UserID, keep); err != nil {
 			return err
 		}
-		return s.record(tx, actor, AuditEntry{Action: "session.end_others", SubjectType: AuditSubjectUser,
+		return s.record(tx, actor, AuditEntry{Action: "session.end", SubjectType: AuditSubjectUser,
 			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: AuditDone})
 	})
 }

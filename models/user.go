@@ -101,10 +101,10 @@ func (s *Store) EnsureFirstUser(ctx context.Context, password string) (made bool
 }
 
 // AddUser makes a user in the actor's project. Errors: CodeInvalid with the
-// fields username, password, role.
+// fields name, password, role.
 func (s *Store) AddUser(ctx context.Context, actor Actor, name string, role Role, password string) (*User, error) {
 	bad := invalidFields{}
-	bad.add("username", ValidateUserName(name))
+	bad.add("name", ValidateUserName(name))
 	bad.add("password", ValidatePassword(password, name))
 	bad.add("role", validateRole(role))
 	if err := bad.err(); err != nil {
@@ -120,7 +120,7 @@ func (s *Store) AddUser(ctx context.Context, actor Actor, name string, role Role
 
 func validateRole(role Role) *Text {
 	if role.rank() == 0 {
-		return &Text{Key: "user.role_invalid"}
+		return &Text{Key: "user.role.invalid"}
 	}
 	return nil
 }
@@ -131,12 +131,12 @@ func (s *Store) insertUser(ctx context.Context, actor Actor, u *User) error {
 		// The column is a number on both databases, and PostgreSQL takes no bool for it: 0 is its default.
 		err := tx.Omit("Disabled").Create(u).Error
 		if errors.Is(err, gorm.ErrDuplicatedKey) {
-			return Invalid("username", Say("user.name_taken"))
+			return Invalid("name", Say("user.name.taken"))
 		}
 		if err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine("user.add", string(u.Role)))
+		return s.record(tx, actor, u.auditLine("user.create", string(u.Role)))
 	})
 }
 
@@ -154,7 +154,7 @@ func (s *Store) SetRole(ctx context.Context, actor Actor, id string, role Role) 
 		if err := tx.Model(u).Update("role", role).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine("user.role", string(role)))
+		return s.record(tx, actor, u.auditLine("user.edit", string(role)))
 	})
 }
 
@@ -197,7 +197,7 @@ func (s *Store) ResetPassword(ctx context.Context, actor Actor, id string) (pass
 		return "", err
 	}
 	err = s.changeUser(ctx, actor, id, false, func(tx *gorm.DB, u *User) error {
-		return s.replacePassword(tx, actor, u, hash, "", "user.password_reset")
+		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
 	})
 	return password, err
 }
@@ -224,7 +224,7 @@ func (s *Store) ChangePassword(ctx context.Context, actor Actor, current, passwo
 		return err
 	}
 	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *User) error {
-		return s.replacePassword(tx, actor, u, hash, keepSession, "user.password")
+		return s.replacePassword(tx, actor, u, hash, keepSession, "password.change")
 	})
 }
 
@@ -245,7 +245,7 @@ func (s *Store) SetPasswordByName(ctx context.Context, name, password string) er
 	}
 	actor := Actor{Name: "(host)", Project: u.ProjectID}
 	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *User) error {
-		return s.replacePassword(tx, actor, u, hash, "", "user.password_reset")
+		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
 	})
 }
 

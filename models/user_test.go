@@ -116,8 +116,8 @@ func TestAddUserSaysWhatIsWrong(t *testing.T) {
 		role           models.Role
 		field          string
 	}{
-		"taken name":     {"kim", "a good password", models.Viewer, "username"},
-		"no name":        {"", "a good password", models.Viewer, "username"},
+		"taken name":     {"kim", "a good password", models.Viewer, "name"},
+		"no name":        {"", "a good password", models.Viewer, "name"},
 		"short password": {"lee", "short", models.Viewer, "password"},
 		"long password":  {"lee", strings.Repeat("x", 257), models.Viewer, "password"},
 		"own name":       {"longenough", "LongEnough", models.Viewer, "password"},

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"blockconsole/handlers"
@@ -43,10 +42,14 @@ var textOf = map[int]models.Text{
 
 // guidanceOf is what to do about a status.
 var guidanceOf = map[int]models.Text{
-	http.StatusForbidden:           models.Say("error.guide.403"),
-	http.StatusNotFound:            models.Say("error.guide.404"),
-	http.StatusInternalServerError: models.Say("error.guide.500"),
-	http.StatusServiceUnavailable:  models.Say("error.guide.503"),
+	http.StatusForbidden:             models.Say("error.403.guide"),
+	http.StatusMethodNotAllowed:      models.Say("error.405.guide"),
+	http.StatusConflict:              models.Say("error.409.guide"),
+	http.StatusRequestEntityTooLarge: models.Say("error.413.guide"),
+	http.StatusTooManyRequests:       models.Say("error.429.guide"),
+	http.StatusNotFound:              models.Say("error.404.guide"),
+	http.StatusInternalServerError:   models.Say("error.500.guide"),
+	http.StatusServiceUnavailable:    models.Say("error.503.guide"),
 }
 
 // failure is an error as it is answered.
@@ -137,7 +140,7 @@ func (s *Server) writeFailure(c echo.Context, f failure) error {
 		return c.NoContent(f.status)
 	}
 	v := handlers.VisitOf(c)
-	return handlers.Render(c, f.status, handlers.T(c, f.text.Key, args(f.text)...), errorBody(c, views.ErrorPage{
+	return handlers.Render(c, f.status, handlers.T(c, f.text.Key, args(f.text)...), views.ErrorView(views.ErrorPage{
 		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: v.RequestID, Back: back(c),
 	}))
 }
@@ -215,8 +218,4 @@ func back(c echo.Context) string {
 		return from
 	}
 	return "/"
-}
-
-func errorBody(c echo.Context, page views.ErrorPage) templ.Component {
-	return views.Notice(views.Alert{Message: page.Message, Sticky: true, RequestID: page.RequestID})
 }

@@ -210,7 +210,7 @@ func (s *Server) timeouts(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		case isSafe(r.Method):
 			// An export is as long as its list; the connection's write limit bounds it.
-			if handlers.Wants(c) == handlers.HTML {
+			if handlers.Wants(c) == handlers.HTML && c.QueryParam("format") == "" {
 				ctx, cancel = context.WithTimeout(ctx, pageTimeout)
 			} else {
 				ctx, cancel = context.WithTimeout(ctx, writeTimeout)

@@ -12,7 +12,34 @@ import (
 
 // Handlers is what the routes lead to.
 type Handlers struct {
-	Sessions handlers.Sessions
+	Sessions  handlers.Sessions
+	Account   handlers.Account
+	Users     handlers.Users
+	Audit     handlers.Audit
+	Volumes   handlers.Volumes
+	Snapshots handlers.Snapshots
+	Activity  handlers.Activity
+	Live      *handlers.Live
+}
+
+// NewHandlers makes the handlers of a store. site is the server's: the live pages
+// render their rows as the pages do.
+func NewHandlers(store *models.Store) func(site *handlers.Site) Handlers {
+	return func(site *handlers.Site) Handlers { return newHandlers(store, site) }
+}
+
+func newHandlers(store *models.Store, site *handlers.Site) Handlers {
+	rows := &handlers.RowCache{}
+	return Handlers{
+		Sessions:  handlers.Sessions{Store: store},
+		Account:   handlers.Account{Store: store},
+		Users:     handlers.Users{Store: store},
+		Audit:     handlers.Audit{Store: store},
+		Volumes:   handlers.Volumes{Store: store, Rows: rows},
+		Snapshots: handlers.Snapshots{Store: store, Rows: rows},
+		Activity:  handlers.Activity{Store: store},
+		Live:      handlers.NewLive(store, rows, site),
+	}
 }
 
 const (
@@ -31,6 +58,9 @@ type accessRule struct {
 
 // routes is every route of the console with the least role it needs.
 func (s *Server) routes(h Handlers) {
+	const v, n = views.VolumesPath, views.SnapshotsPath
+	read, act, rule := models.Viewer, models.Operator, models.Administrator
+
 	s.get(anybody, "/healthz", s.healthz)
 	s.get(anybody, "/readyz", s.readyz)
 	s.get(anybody, "/static/*", s.static)
@@ -41,7 +71,63 @@ func (s *Server) routes(h Handlers) {
 	s.post(anybody, loginPath, h.Sessions.Login)
 	s.post(anybody, "/logout", h.Sessions.Logout)
 
-	s.get(models.Viewer, "/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, homePath) })
+	s.get(read, "/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, homePath) })
+	s.get(read, "/help", handlers.Help)
+	s.get(read, "/account", h.Account.Show)
+	s.post(read, "/account", h.Account.ChangePassword)
+	s.post(read, "/account/sessions/end-others", h.Account.EndOtherSessions)
+	s.post(read, "/account/sessions/:session/end", h.Account.EndSession)
+
+	s.get(read, v, h.Volumes.List)
+	s.get(read, v+"/count", h.Volumes.Count)
+	s.get(read, v+"/events", h.Live.VolumeEvents)
+	s.popup(act, v+"/new", h.Volumes.NewForm, v, h.Volumes.Create)
+	s.get(act, v+"/new-snapshot", h.Snapshots.NewForSelection)
+	s.toolbar(act, v, "edit", h.Volumes.EditForm, h.Volumes.Edit)
+	s.toolbar(act, v, "extend", h.Volumes.ExtendForm, h.Volumes.Extend)
+	s.toolbar(act, v, "attach", h.Volumes.AttachForm, h.Volumes.Attach)
+	s.toolbar(act, v, "detach", h.Volumes.DetachForm, h.Volumes.Detach)
+	s.toolbar(act, v, "delete", h.Volumes.DeleteForm, h.Volumes.Delete)
+	s.post(act, v+"/delete", h.Volumes.DeleteMany)
+	s.popup(rule, v+"/:id/repair", h.Volumes.RepairForm, v+"/:id/repair", h.Volumes.Repair)
+	s.popup(act, v+"/:id/snapshots/new", h.Snapshots.NewForm, v+"/:id/snapshots", h.Snapshots.Create)
+	s.get(read, v+"/:id", h.Volumes.Show)
+
+	s.get(read, n, h.Snapshots.List)
+	s.get(read, n+"/count", h.Snapshots.Count)
+	s.get(read, n+"/events", h.Live.SnapshotEvents)
+	s.popup(act, n+"/new", h.Snapshots.NewForm, n, h.Snapshots.Create)
+	s.get(act, n+"/new/volumes", h.Snapshots.Choices)
+	s.toolbar(act, n, "edit", h.Snapshots.EditForm, h.Snapshots.Edit)
+	s.toolbar(act, n, "restore", h.Volumes.RestoreForm, h.Volumes.Restore)
+	s.toolbar(act, n, "delete", h.Snapshots.DeleteForm, h.Snapshots.Delete)
+	s.post(act, n+"/delete", h.Snapshots.DeleteMany)
+	s.popup(act, n+"/:id/revert", h.Snapshots.RevertForm, n+"/:id/revert", h.Snapshots.Revert)
+	s.popup(rule, n+"/:id/repair", h.Snapshots.RepairForm, n+"/:id/repair", h.Snapshots.Repair)
+	s.get(read, n+"/:id", h.Snapshots.Show)
+
+	s.get(read, "/activity", h.Activity.List)
+	s.get(read, "/activity/:id", h.Activity.Show)
+	s.post(act, "/activity/:id/cancel", h.Activity.Cancel)
+	s.post(act, "/activity/:id/retry", h.Activity.Retry)
+
+	s.popup(rule, "/admin/users", h.Users.List, "/admin/users", h.Users.Add)
+	s.popup(rule, "/admin/users/:id", h.Users.Show, "/admin/users/:id", h.Users.Change)
+	s.post(rule, "/admin/users/:id/password", h.Users.ResetPassword)
+	s.post(rule, "/admin/users/:id/delete", h.Users.Delete)
+	s.get(rule, "/admin/audit", h.Audit.List)
+}
+
+// popup is a form and what it is sent to.
+func (s *Server) popup(role models.Role, formPath string, form echo.HandlerFunc, path string, send echo.HandlerFunc) {
+	s.get(role, formPath, form)
+	s.post(role, path, send)
+}
+
+// toolbar is a popup that the toolbar opens for the selected rows as well.
+func (s *Server) toolbar(role models.Role, list, action string, form, send echo.HandlerFunc) {
+	s.get(role, list+"/"+action, form)
+	s.popup(role, list+"/:id/"+action, form, list+"/:id/"+action, send)
 }
 
 // get also answers HEAD, as HTTP asks for.

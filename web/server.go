@@ -41,7 +41,7 @@ type Store interface {
 type Deps struct {
 	Config   Config
 	Store    Store
-	Handlers Handlers
+	Handlers func(site *handlers.Site) Handlers
 	Site     handlers.Site
 	Now      func() time.Time // nil: the wall clock
 	Log      *slog.Logger     // nil: slog.Default()
@@ -59,6 +59,7 @@ type Server struct {
 	now      func() time.Time
 	metrics  *metrics
 	access   []accessRule
+	live     *handlers.Live
 	draining atomic.Bool
 	closing  chan struct{} // closed when streams have to end
 	stop     sync.Once
@@ -87,7 +88,9 @@ func New(d Deps) *Server {
 	s.Echo.IPExtractor = ipExtractor(d.Config.TrustedProxies)
 	s.Echo.Logger.SetOutput(errorWriter{d.Log})
 	s.use()
-	s.routes(d.Handlers)
+	h := d.Handlers(s.site)
+	s.live = h.Live
+	s.routes(h)
 	return s
 }
 
@@ -106,6 +109,10 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		Handler: s.Echo, TLSConfig: s.config.TLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
+	// Live pages end first: their streams would hold the shutdown up.
+	var live sync.WaitGroup
+	defer live.Wait()
+	live.Go(func() { s.live.Run(ctx) })
 	served := make(chan error, 1)
 	go func() {
 		if server.TLSConfig != nil {
