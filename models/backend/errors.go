@@ -34,7 +34,7 @@ func (e *QuotaError) Error() string {
 	return fmt.Sprintf("quota of %s exceeded: %d used, %d asked, limit %d", e.What, e.Used, e.Asked, e.Limit)
 }
 
-// InvalidError says that an argument can never be accepted. Field is name,
+// InvalidError says that an argument can never be accepted. Field is ref, name,
 // description, size_gib, snapshot, image, server or status.
 type InvalidError struct{ Field, Why string }
 

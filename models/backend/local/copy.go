@@ -13,6 +13,9 @@ import (
 // handed to the disk at a time.
 const chunk = 8 << 20
 
+// window is how much is being read ahead of the copy.
+const window = 32 << 20
+
 // block is how much zero the plain copy leaves out at a time.
 const block = 64 << 10
 
@@ -28,44 +31,75 @@ func (d disk) copyData(ctx context.Context, dst, src *os.File, size int64, copie
 	if err != nil {
 		return err
 	}
-	c := copier{disk: d, ctx: ctx, dst: dst, src: src, copied: copied}
-	for off := int64(0); off < size; {
-		start, end, err := d.data(src, off, size)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+	c := copier{disk: d, ctx: ctx, dst: dst, src: src, copied: copied, size: size, sparse: allocated(fi) < size}
+	for {
+		if err := c.look(); err != nil {
 			return err
 		}
-		if start == 0 && end == size && allocated(fi) < size {
-			c.plain = true // it says that all is data, and has no room for it
+		if len(c.next) == 0 {
+			return nil
 		}
-		if err := c.run(start, end); err != nil {
+		p := c.next[0]
+		c.next = c.next[1:]
+		c.ahead -= p.end - p.start
+		if err := c.copy(p); err != nil {
 			return err
 		}
-		off = end
 	}
-	return nil
 }
+
+// piece is a part of a run of data, at most a chunk long.
+type piece struct{ start, end int64 }
 
 type copier struct {
 	disk
 	ctx      context.Context
 	dst, src *os.File
 	copied   *atomic.Int64
-	plain    bool   // the kernel's copy was refused
-	buf      []byte // of the plain copy
-	pending  int64  // bytes since the last flush
-	from     int64  // where they begin
+	size     int64 // of src
+	sparse   bool  // src has holes somewhere
+	plain    bool  // the kernel's copy was refused
+	buf      []byte
+
+	next   []piece // announced to the disk and not yet copied
+	ahead  int64   // bytes of them
+	looked int64   // where the search for data goes on
+
+	pending int64 // bytes copied since the last flush
+	from    int64 // where they begin
 }
 
-// run copies one run of data.
-func (c *copier) run(start, end int64) error {
-	for off := start; off < end; {
+// look finds the data that comes next and lets the disk begin to read it, so
+// that reading runs beside the copying and writing of what came before.
+func (c *copier) look() error {
+	for c.ahead < window && c.looked < c.size {
+		start, end, err := c.data(c.src, c.looked, c.size)
+		if errors.Is(err, io.EOF) {
+			c.looked = c.size
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if start == 0 && end == c.size && c.sparse {
+			c.plain = true // it says that all is data, and has no room for it
+		}
+		end = min(end, start+chunk)
+		c.announce(c.src, start, end-start)
+		c.next = append(c.next, piece{start, end})
+		c.ahead += end - start
+		c.looked = end
+	}
+	return nil
+}
+
+// copy copies one piece.
+func (c *copier) copy(p piece) error {
+	for off := p.start; off < p.end; {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		n, err := c.step(off, int(min(end-off, chunk)))
+		n, err := c.step(off, int(p.end-off))
 		if err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func TestCopyFindsHolesThatAreHidden(t *testing.T) {
 	src, dst := sparse(t, size, map[int64][]byte{7 << 20: []byte("x")}), sparse(t, 0, nil)
 	var copied atomic.Int64
 	c := copier{ctx: context.Background(), dst: dst, src: src, copied: &copied, plain: true}
-	if err := c.run(0, size); err != nil {
+	if err := c.copy(piece{0, size}); err != nil {
 		t.Fatal(err)
 	}
 	if err := dst.Truncate(size); err != nil {

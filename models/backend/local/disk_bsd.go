@@ -37,3 +37,5 @@ func (d disk) data(_ *os.File, off, size int64) (start, end int64, err error) {
 }
 
 func (d disk) flush(*os.File, int64, int64) {}
+
+func (d disk) announce(*os.File, int64, int64) {}

@@ -76,6 +76,11 @@ func (d disk) flush(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
+// announce lets the kernel begin to read the range. It is a hint.
+func (d disk) announce(f *os.File, off, n int64) {
+	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
+}
+
 // refused says that the call is not for these files, and that plain reading and
 // writing will do.
 func refused(err error) bool {
