@@ -28,8 +28,13 @@ func (i input) kind() string {
 	return "text"
 }
 
+// repeats tells whether the field's error says what its hint says; once is enough.
+func (i input) repeats(ctx context.Context, f Form) bool {
+	return f.wrong(i.name) && say(ctx, f.Errors[i.name]) == i.hint
+}
+
 // attrs are the attributes that not every input has.
-func (i input) attrs(f Form) templ.OrderedAttributes {
+func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 	var a templ.OrderedAttributes
 	set := func(key string, value any) { a = append(a, templ.KeyValue[string, any]{Key: key, Value: value}) }
 	complete := i.complete
@@ -55,7 +60,7 @@ func (i input) attrs(f Form) templ.OrderedAttributes {
 		set("inputmode", "numeric")
 	}
 	described := i.describedBy
-	if i.hint != "" {
+	if i.hint != "" && !i.repeats(ctx, f) {
 		described = join(described, "h-"+i.name)
 	}
 	if f.wrong(i.name) {

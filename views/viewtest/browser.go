@@ -58,6 +58,8 @@ func Browser(t *testing.T) context.Context {
 	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars", "no-default-browser-check", "disable-dev-shm-usage"} {
 		flags = append(flags, chromedp.Flag(flag, true))
 	}
+	// Elements tell their role and name as screen readers get them.
+	flags = append(flags, chromedp.Flag("enable-blink-features", "ComputedAccessibilityInfo"))
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), flags...)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewContext(allocator)
@@ -84,7 +86,19 @@ type Tab struct {
 // uncaught exception is kept for Complaints.
 func NewTab(t *testing.T, browser context.Context) *Tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	return newTab(t, browser, chromedp.WithNewBrowserContext())
+}
+
+// Neighbour opens another tab that shares this one's storage: in the same window,
+// where it hides this one, or in a window of its own.
+func (tab *Tab) Neighbour(sameWindow bool) *Tab {
+	tab.t.Helper()
+	return newTab(tab.t, tab.Context, chromedp.WithNewWindow(!sameWindow))
+}
+
+func newTab(t *testing.T, parent context.Context, option chromedp.ContextOption) *Tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(parent, option)
 	t.Cleanup(cancel)
 	ctx, stop := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(stop)

@@ -1,0 +1,229 @@
+package i18n
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+func raw(t *testing.T, data []byte) map[string]string {
+	t.Helper()
+	var m map[string]string
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func hangul(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Hangul, r) })
+}
+
+func TestCatalogsHaveTheSameKeys(t *testing.T) {
+	ko, en := raw(t, koJSON), raw(t, enJSON)
+	for key := range ko {
+		if _, ok := en[key]; !ok {
+			t.Errorf("en.json lacks %q", key)
+		}
+	}
+	for key := range en {
+		base, one := strings.CutSuffix(key, ".one")
+		if _, ok := ko[key]; ok {
+			continue
+		}
+		if _, ok := ko[base]; !ok || !one {
+			t.Errorf("ko.json lacks %q", key)
+		}
+	}
+}
+
+var argument = regexp.MustCompile(`\{(\d)`)
+
+// arguments lists which arguments a text names.
+func arguments(s string) []string {
+	var all []string
+	for _, m := range argument.FindAllStringSubmatch(s, -1) {
+		all = append(all, m[1])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func TestTextsNameTheSameArguments(t *testing.T) {
+	ko := raw(t, koJSON)
+	for key, english := range raw(t, enJSON) {
+		korean, ok := ko[key]
+		if !ok {
+			continue
+		}
+		if a, b := arguments(korean), arguments(english); !slices.Equal(a, b) {
+			t.Errorf("%s: arguments %v in Korean, %v in English", key, a, b)
+		}
+		if strings.TrimSpace(korean) == "" || strings.TrimSpace(english) == "" {
+			t.Errorf("%s is empty", key)
+		}
+	}
+}
+
+func TestEnglishHasNoHangul(t *testing.T) {
+	for key, text := range raw(t, enJSON) {
+		if hangul(text) {
+			t.Errorf("%s: %q", key, text)
+		}
+	}
+}
+
+var keyLine = regexp.MustCompile(`^  "([^"]+)": `)
+
+func TestCatalogsAreSortedWithoutRepeats(t *testing.T) {
+	for name, data := range map[string][]byte{"ko.json": koJSON, "en.json": enJSON} {
+		last := ""
+		for line := range strings.Lines(string(data)) {
+			m := keyLine.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			if m[1] <= last {
+				t.Errorf("%s: %q does not come after %q", name, m[1], last)
+			}
+			last = m[1]
+		}
+		if last == "" {
+			t.Errorf("%s has no lines of the form %s", name, keyLine)
+		}
+	}
+}
+
+// sources calls f with every Go and templ file of the project but generated ones.
+func sources(t *testing.T, f func(path, text string)) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "data") {
+			return filepath.SkipDir
+		}
+		ext := filepath.Ext(path)
+		if d.IsDir() || (ext != ".go" && ext != ".templ" && ext != ".js") || strings.HasSuffix(path, "_templ.go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if os.IsNotExist(err) {
+			return nil
+		}
+		if err == nil {
+			f(path, string(text))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKoreanLivesInTheCatalog looks for Hangul in code outside tests.
+func TestKoreanLivesInTheCatalog(t *testing.T) {
+	quoted := regexp.MustCompile("\"[^\"\n]*\"|`[^`]*`|'[^'\n]*'")
+	sources(t, func(path, text string) {
+		if strings.HasSuffix(path, "_test.go") || strings.Contains(path, "viewtest") || strings.Contains(path, "testdata") {
+			return
+		}
+		parts := []string{text}
+		if filepath.Ext(path) == ".go" {
+			parts = quoted.FindAllString(withoutComments(text), -1)
+		} else {
+			parts = []string{withoutComments(text)}
+		}
+		for _, part := range parts {
+			if hangul(part) {
+				t.Errorf("%s has Korean text outside the catalog: %.60q", path, part)
+			}
+		}
+	})
+}
+
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, "//") {
+			continue
+		}
+		if code, _, ok := strings.Cut(line, "// "); ok {
+			line = code + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// computed are the families of keys whose last part is computed, so that no source
+// names them whole.
+var computed = []string{
+	"ago.", "role.", "operation.", "opstate.", "stepstate.", "step.", "accepted.", "failure.", "deny.", "guide.", "quota.",
+	"audit.", "outcome.", "error.", "theme.", "density.", "consistency.", "field.", "help.", "snapshot.", "volume.", "list.need_",
+	"name.", "description.", "size.", "server.", "user.", "password.",
+}
+
+var literalKey = regexp.MustCompile(`\b(?:tr|T|N|before|after)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
+
+func TestKeysInSourcesExist(t *testing.T) {
+	found := 0
+	sources(t, func(path, text string) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		for _, m := range literalKey.FindAllStringSubmatch(text, -1) {
+			found++
+			if !Has(m[1]) {
+				t.Errorf("%s: no text for %q", path, m[1])
+			}
+		}
+	})
+	if found < 100 {
+		t.Errorf("only %d keys were found in the sources: the pattern no longer fits", found)
+	}
+}
+
+func TestNoKeyIsUnused(t *testing.T) {
+	var all strings.Builder
+	sources(t, func(_, text string) { all.WriteString(text) })
+	text := all.String()
+	for key := range raw(t, koJSON) {
+		if slices.ContainsFunc(computed, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
+			continue
+		}
+		if !strings.Contains(text, `"`+key+`"`) {
+			t.Errorf("%q is used nowhere", key)
+		}
+	}
+}
+
+// TestWordsOfEveryKind checks the keys that are made of a word of a closed set.
+func TestWordsOfEveryKind(t *testing.T) {
+	families := map[string][]string{
+		"role.":        {"viewer", "operator", "administrator"},
+		"opstate.":     {"PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"},
+		"stepstate.":   {"DONE", "RUNNING", "WAITING", "FAILED"},
+		"help.status.": {"CREATING", "AVAILABLE", "IN-USE", "ATTACHING", "DETACHING", "EXTENDING", "RESTORING", "DELETING", "ERROR", "ERROR_DELETING"},
+		"operation.": {"volume.create", "volume.edit", "volume.extend", "volume.delete", "volume.attach", "volume.detach", "volume.repair", "volume.revert",
+			"snapshot.create", "snapshot.edit", "snapshot.delete", "snapshot.restore", "snapshot.repair"},
+		"consistency.": {"clean", "crash", "smear", "clean.hint", "crash.hint", "smear.hint"},
+		"failure.":     {"no_space", "quota", "not_found", "conflict", "busy", "forbidden", "unavailable", "unsupported", "invalid", "internal", "vanished", "timeout"},
+		"error.":       {"403", "404", "405", "413", "429", "500", "503", "403.guide", "404.guide", "405.guide", "413.guide", "429.guide", "500.guide", "503.guide"},
+	}
+	for prefix, words := range families {
+		for _, word := range words {
+			if !Has(prefix + word) {
+				t.Errorf("no text for %q", prefix+word)
+			}
+		}
+	}
+}
