@@ -28,15 +28,11 @@ func put(t *testing.T, dir, name, content string) {
 	}
 }
 
-func TestQuarantine(t *testing.T) {
-	s := newStage(t, nil)
-	s.b.Close()
-	outside := t.TempDir()
+// litter puts things into a closed stage that are not ours, or only half, and
+// links that lead to outside.
+func litter(t *testing.T, s *stage, outside string, refs []string) {
+	t.Helper()
 	put(t, outside, "precious/data.raw", "precious")
-	refs := make([]string, 8)
-	for i := range refs {
-		refs[i] = newRef(t)
-	}
 	good, err := os.ReadFile(filepath.Join(s.dir, "volumes", s.bare, metaName))
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +61,16 @@ func TestQuarantine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
 
+func TestQuarantine(t *testing.T) {
+	s := newStage(t, nil)
+	s.b.Close()
+	outside, refs := t.TempDir(), make([]string, 8)
+	for i := range refs {
+		refs[i] = newRef(t)
+	}
+	litter(t, s, outside, refs)
 	var log strings.Builder
 	s.b = open(t, Options{Dir: s.dir, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	q := s.b.Quarantined()
