@@ -117,6 +117,10 @@ func (s *Server) answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
+	// The request's own time may be over, which can be the very error to tell.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), errorPageTimeout)
+	defer cancel()
+	c.SetRequest(c.Request().WithContext(ctx))
 	f := failureOf(err)
 	var throttled *models.ThrottledError
 	if errors.As(err, &throttled) {

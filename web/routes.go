@@ -80,7 +80,7 @@ func (s *Server) routes(h Handlers) {
 
 	s.get(read, v, h.Volumes.List)
 	s.get(read, v+"/count", h.Volumes.Count)
-	s.get(read, v+"/events", h.Live.VolumeEvents)
+	s.stream(read, v+"/events", h.Live.VolumeEvents)
 	s.popup(act, v+"/new", h.Volumes.NewForm, v, h.Volumes.Create)
 	s.get(act, v+"/new-snapshot", h.Snapshots.NewForSelection)
 	s.toolbar(act, v, "edit", h.Volumes.EditForm, h.Volumes.Edit)
@@ -95,7 +95,7 @@ func (s *Server) routes(h Handlers) {
 
 	s.get(read, n, h.Snapshots.List)
 	s.get(read, n+"/count", h.Snapshots.Count)
-	s.get(read, n+"/events", h.Live.SnapshotEvents)
+	s.stream(read, n+"/events", h.Live.SnapshotEvents)
 	s.popup(act, n+"/new", h.Snapshots.NewForm, n, h.Snapshots.Create)
 	s.get(act, n+"/new/volumes", h.Snapshots.Choices)
 	s.toolbar(act, n, "edit", h.Snapshots.EditForm, h.Snapshots.Edit)
@@ -134,6 +134,11 @@ func (s *Server) toolbar(role models.Role, list, action string, form, send echo.
 func (s *Server) get(role models.Role, path string, handler echo.HandlerFunc) {
 	s.add(http.MethodGet, role, path, handler)
 	s.Echo.Add(http.MethodHead, path, handler, s.allow(role))
+}
+
+// stream is a live stream; to ask for its headers alone makes no sense.
+func (s *Server) stream(role models.Role, path string, handler echo.HandlerFunc) {
+	s.add(http.MethodGet, role, path, handler)
 }
 
 func (s *Server) post(role models.Role, path string, handler echo.HandlerFunc) {

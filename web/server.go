@@ -28,6 +28,7 @@ const (
 	idleTimeout       = 2 * time.Minute
 	drainTimeout      = 10 * time.Second
 	readyCheckTimeout = 2 * time.Second
+	errorPageTimeout  = 5 * time.Second
 )
 
 // Store is what the server itself asks of the database.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -52,7 +53,7 @@ func newConsole(t *testing.T, settings ...string) *console {
 			t.Fatal(err)
 		}
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	running := NewRunning(c.store, c.clock.Now, log)
 	c.web = New(Deps{Config: config, Store: c.store, Now: c.clock.Now, Log: log,
 		Handlers: NewHandlers(c.store), Site: handlers.Site{Running: running.Count}})
@@ -105,10 +106,13 @@ func (a answer) doc(t *testing.T) *goquery.Document {
 	return doc
 }
 
-// send sends a request with a form and headers in pairs.
+// send sends a request with a form and headers in pairs, and reads the answer. Of
+// a live stream it reads the headers alone.
 func (b *browser) send(method, path string, form url.Values, headers ...string) answer {
 	b.c.t.Helper()
-	r, err := http.NewRequestWithContext(b.c.t.Context(), method, b.c.URL+path, strings.NewReader(form.Encode()))
+	ctx, cancel := context.WithCancel(b.c.t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, b.c.URL+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		b.c.t.Fatal(err)
 	}
@@ -130,9 +134,11 @@ func (b *browser) send(method, path string, form url.Values, headers ...string) 
 		b.c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.c.t.Fatal(err)
+	var body []byte
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), string(handlers.Events)) {
+		if body, err = io.ReadAll(resp.Body); err != nil {
+			b.c.t.Fatal(err)
+		}
 	}
 	for _, cookie := range resp.Cookies() {
 		b.cookies[cookie.Name] = cookie
