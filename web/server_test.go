@@ -14,6 +14,7 @@ import (
 
 	"github.com/PuerkitoBio/goquery"
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"blockconsole/handlers"
 	"blockconsole/models"
@@ -29,6 +30,8 @@ type console struct {
 	web   *Server
 	store *models.Store
 	clock *modelstest.Clock
+
+	registry *prometheus.Registry
 }
 
 // newConsole starts one; settings are NAME=value, without the prefix. It has a
@@ -43,7 +46,7 @@ func newConsole(t *testing.T, settings ...string) *console {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &console{t: t, clock: modelstest.NewClock()}
+	c := &console{t: t, clock: modelstest.NewClock(), registry: prometheus.NewRegistry()}
 	c.store = modelstest.Open(t, c.clock.Now)
 	if _, err := c.store.EnsureFirstUser(t.Context(), testPassword); err != nil {
 		t.Fatal(err)
@@ -55,7 +58,7 @@ func newConsole(t *testing.T, settings ...string) *console {
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	running := NewRunning(c.store, c.clock.Now, log)
-	c.web = New(Deps{Config: config, Store: c.store, Now: c.clock.Now, Log: log,
+	c.web = New(Deps{Config: config, Store: c.store, Now: c.clock.Now, Log: log, Registry: c.registry,
 		Handlers: NewHandlers(c.store), Site: handlers.Site{Running: running.Count}})
 	addTestRoutes(c.web)
 	c.Server = httptest.NewServer(c.web.Echo)
