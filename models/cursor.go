@@ -2,22 +2,26 @@ package models
 
 import (
 	"encoding/base64"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // sortKey is a column that lists can be sorted by.
 type sortKey struct {
 	column string
 	number bool
+	least  int64 // of a number
+	most   int64
 }
 
 var sortKeys = map[string]sortKey{
-	"created_at": {"created_at", true},
-	"name":       {"name", false},
-	"size":       {"size_gib", true},
-	"status":     {"status", false},
+	"created_at": {column: "created_at", number: true, least: math.MinInt64, most: math.MaxInt64},
+	"name":       {column: "name"},
+	"size":       {column: "size_gib", number: true, least: math.MinInt32, most: math.MaxInt32},
+	"status":     {column: "status"},
 }
 
 // DefaultSort is newest first.
@@ -90,12 +94,13 @@ func decodeCursor(text, sort string) (cursor, error) {
 		return cursor{}, ErrCursor
 	}
 	c := cursor{key: parts[2], id: parts[1]}
-	if strings.ContainsRune(parts[1]+parts[2], 0) { // PostgreSQL has no NUL in text
+	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) { // PostgreSQL has neither in text
 		return cursor{}, ErrCursor
 	}
-	if sortKeys[strings.TrimPrefix(sort, "-")].number {
+	by := sortKeys[strings.TrimPrefix(sort, "-")]
+	if by.number {
 		n, err := strconv.ParseInt(parts[2], 10, 64)
-		if err != nil {
+		if err != nil || n < by.least || n > by.most {
 			return cursor{}, ErrCursor
 		}
 		c.key = n

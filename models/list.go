@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,6 +84,10 @@ func sortValue(sort string, created int64, name string, size int, status Status)
 }
 
 func (s *Store) loadAttachments(ctx context.Context, rows []Volume) error {
+	return s.attachmentsOf(s.read(ctx), rows)
+}
+
+func (s *Store) attachmentsOf(q *gorm.DB, rows []Volume) error {
 	var ids []string
 	at := map[string]*Volume{}
 	for i := range rows {
@@ -95,7 +100,7 @@ func (s *Store) loadAttachments(ctx context.Context, rows []Volume) error {
 		return nil
 	}
 	var all []Attachment
-	if err := s.read(ctx).Where("volume_id IN ?", ids).Order("server_name, server_id").Find(&all).Error; err != nil {
+	if err := q.Where("volume_id IN ?", ids).Order("server_name, server_id").Find(&all).Error; err != nil {
 		return err
 	}
 	for _, a := range all {
@@ -109,73 +114,124 @@ func (s *Store) loadAttachments(ctx context.Context, rows []Volume) error {
 // whether there is a next page.
 func list[T any](ctx context.Context, s *Store, t table, project string, q ListQuery, cursorOf func(*T, string) string) (Page[T], error) {
 	var page Page[T]
-	sql, args, err := s.listSQL(ctx, t, project, q)
+	q = q.normal(t)
+	where, args, err := s.filter(ctx, t, project, q)
 	if err != nil {
 		return page, err
 	}
-	rows := make([]T, 0, q.Size+1)
-	if err := s.read(ctx).Raw(sql, args...).Scan(&rows).Error; err != nil {
+	read := func(p place) ([]T, error) {
+		sql, values := pageSQL(t, where, args, q, p)
+		rows := make([]T, 0, q.Size+1)
+		return rows, s.read(ctx).Raw(sql, values...).Scan(&rows).Error
+	}
+	at, err := q.place()
+	if err != nil {
+		return page, err
+	}
+	rows, err := read(at)
+	if err != nil {
 		return page, err
 	}
 	more := len(rows) > q.Size
-	if q.Before != "" {
-		if !more { // the beginning: show it as the whole first page
-			q.Before = ""
-			return list(ctx, s, t, project, q, cursorOf)
+	switch {
+	case at.back && !more && !at.end: // near the beginning: show it as the whole first page
+		at = place{}
+		if rows, err = read(at); err != nil {
+			return page, err
 		}
-		rows = rows[:q.Size]
+		more = len(rows) > q.Size
+	case at.key != nil && !at.back && len(rows) == 0: // what was here is gone: show the last page
+		at = place{back: true, end: true}
+		if rows, err = read(at); err != nil {
+			return page, err
+		}
+		more = len(rows) > q.Size
+	}
+	rows = rows[:min(len(rows), q.Size)]
+	if at.back {
 		slices.Reverse(rows)
-	} else if more {
-		rows = rows[:q.Size]
 	}
 	page.Rows = rows
-	if len(rows) > 0 {
-		if more || q.Before != "" {
-			page.Next = cursorOf(&rows[len(rows)-1], q.Sort)
-		}
-		if q.After != "" || q.Before != "" {
-			page.Previous = cursorOf(&rows[0], q.Sort)
-		}
+	if len(rows) == 0 {
+		return page, nil
+	}
+	if at.back && !at.end || !at.back && more {
+		page.Next = cursorOf(&rows[len(rows)-1], q.Sort)
+	}
+	if at.back && more || !at.back && at.key != nil {
+		page.Previous = cursorOf(&rows[0], q.Sort)
 	}
 	return page, nil
 }
 
-// listSQL builds the query of a page. Each combination of filter and order is
-// served by an index; a test asks the databases.
-func (s *Store) listSQL(ctx context.Context, t table, project string, q ListQuery) (string, []any, error) {
-	where, args, err := s.filter(ctx, t, project, q)
-	if err != nil {
-		return "", nil, err
+// place is where a page begins: beyond a cursor, or at one of the list's ends.
+type place struct {
+	key  any // of the cursor; nil: at the end of the list
+	id   string
+	back bool // towards the beginning
+	end  bool // the last page
+}
+
+func (q ListQuery) place() (place, error) {
+	if q.Before == "" && q.After == "" {
+		return place{}, nil
 	}
-	descending := strings.HasPrefix(q.Sort, "-")
+	c, err := decodeCursor(firstNonEmpty(q.Before, q.After), q.Sort)
+	return place{key: c.key, id: c.id, back: q.Before != ""}, err
+}
+
+// normal makes the query one that the database understands, whatever its URL
+// held.
+func (q ListQuery) normal(t table) ListQuery {
+	q.Sort, _ = NormalSort(q.Sort)
+	if q.Size < 1 {
+		q.Size = DefaultPageSize
+	}
+	q.Search, q.VolumeID, q.ServerID = lookup(q.Search), lookup(q.VolumeID), lookup(q.ServerID)
+	q.Status = Status(lookup(string(q.Status)))
+	if t.kind == SubjectSnapshot {
+		q.ServerID = ""
+	} else {
+		q.VolumeID = ""
+	}
+	return q
+}
+
+// pageSQL is the query of a page. Each combination of filter and order is served
+// by an index; a test asks the databases.
+func pageSQL(t table, where string, args []any, q ListQuery, p place) (string, []any) {
+	descending := strings.HasPrefix(q.Sort, "-") != p.back
 	column := "t." + sortKeys[strings.TrimPrefix(q.Sort, "-")].column
-	place := q.After
-	if q.Before != "" {
-		place, descending = q.Before, !descending
-	}
 	direction, beyond := "ASC", ">"
 	if descending {
 		direction, beyond = "DESC", "<"
 	}
-	if place != "" {
-		c, err := decodeCursor(place, q.Sort)
-		if err != nil {
-			return "", nil, err
-		}
+	args = slices.Clone(args)
+	if p.key != nil {
 		where += fmt.Sprintf(" AND (%s, t.id) %s (?, ?)", column, beyond)
-		args = append(args, c.key, c.id)
+		args = append(args, p.key, p.id)
 	}
 	sql := fmt.Sprintf("%s WHERE %s ORDER BY %s %s, t.id %s LIMIT ?", t.from, where, column, direction, direction)
-	return sql, append(args, q.Size+1), nil
+	return sql, append(args, q.Size+1)
 }
 
 // filter is the WHERE clause of a list.
 func (s *Store) filter(ctx context.Context, t table, project string, q ListQuery) (string, []any, error) {
+	narrow := q.VolumeID != "" || q.ServerID != ""
+	var search string
+	var values []any
+	if q.Search != "" {
+		common, err := s.common(ctx, t, q.Search)
+		if err != nil {
+			return "", nil, err
+		}
+		search, values = s.searchClause(t, q.Search, common)
+		narrow = narrow || !common
+	}
 	where, args := "t.project_id = ?", []any{project}
-	if !s.postgres && s.narrow(ctx, t, q) {
-		// The filter finds few rows. SQLite keeps no statistics here and would rather walk the
-		// whole project in the order of the list; the plus keeps it from the project's indexes.
-		where = "+t.project_id = ?"
+	if narrow {
+		// The filter finds few rows; SQLite would rather walk the whole project in the order of the list.
+		where = s.unindexed("t.project_id") + " = ?"
 	}
 	if q.Status != "" {
 		where += " AND t.status = ?"
@@ -189,65 +245,86 @@ func (s *Store) filter(ctx context.Context, t table, project string, q ListQuery
 		where += " AND t.id IN (SELECT volume_id FROM attachments WHERE server_id = ?)"
 		args = append(args, q.ServerID)
 	}
-	if q.Search != "" {
-		clause, values := s.searchClause(ctx, t, q)
-		where += " AND " + clause
-		args = append(args, values...)
+	if search != "" {
+		where += " AND " + search
 	}
-	return where, args, nil
-}
-
-func (s *Store) narrow(ctx context.Context, t table, q ListQuery) bool {
-	if q.VolumeID != "" || q.ServerID != "" || isID(q.Search) {
-		return true
-	}
-	return q.Search != "" && !s.common(ctx, t, q.Search)
+	return where, append(args, values...), nil
 }
 
 func isID(text string) bool {
 	return len(text) == 36 && uuid.Validate(text) == nil
 }
 
-// searchClause finds a part of the name, or a full id, through an index: pieces of
-// three letters where the text has three, else the one- and two-letter pieces.
-func (s *Store) searchClause(ctx context.Context, t table, q ListQuery) (string, []any) {
-	text := foldName(strings.ToValidUTF8(strings.ReplaceAll(q.Search, "\x00", "\ufffd"), "\ufffd"))
-	if isID(text) {
-		return "(t.id = ? OR t.backend_id = ?)", []any{text, text}
-	}
-	short := utf8.RuneCountInString(text) < 3
+// searchClause finds a part of the name, or a full id, through an index over the
+// pieces of the names. Where the text is common, walking the list in its order
+// meets matches often, and sorting them all would be the slower way.
+func (s *Store) searchClause(t table, text string, common bool) (string, []any) {
+	var named string
+	var args []any
 	switch {
-	case s.postgres && short:
-		return "name_grams(t.name) @> ARRAY[?]::text[]", []any{text}
+	case common && s.postgres:
+		return "strpos(fold_name(t.name), fold_name(?)) > 0", []any{text}
+	case common:
+		return "instr(fold_name(t.name), ?) > 0", []any{foldName(text)}
 	case s.postgres:
-		return "lower(t.name) LIKE ?", []any{"%" + escapeLike(text) + "%"}
-	case q.VolumeID == "" && q.ServerID == "" && s.common(ctx, t, q.Search):
-		return "instr(fold_name(t.name), ?) > 0", []any{text}
+		named, args = "name_grams(t.name) @> text_grams(?) AND strpos(fold_name(t.name), fold_name(?)) > 0", []any{text, text}
+	default:
+		index, match := ftsMatch(t, text)
+		named, args = fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
 	}
-	index, match := ftsMatch(t, text)
-	return fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
+	if !isID(text) {
+		return named, args
+	}
+	if s.postgres {
+		named = fmt.Sprintf("SELECT t.num FROM %s t WHERE %s", t.name, named)
+	} else {
+		index, _ := ftsMatch(t, text)
+		named = fmt.Sprintf("SELECT rowid FROM %s WHERE %s MATCH ?", index, index)
+	}
+	id := strings.ToLower(text)
+	return fmt.Sprintf(`t.num IN (SELECT num FROM %[1]s WHERE id = ?
+		UNION ALL SELECT num FROM %[1]s WHERE backend_id = ? AND backend_id <> '' UNION ALL %[2]s)`, t.name, named), append([]any{id, id}, args...)
 }
 
 func ftsMatch(t table, text string) (index, match string) {
+	text = foldName(text)
 	if utf8.RuneCountInString(text) < 3 {
 		return t.name + "_grams", gramWord(text)
 	}
 	return t.name + "_fts", `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 }
 
-// common says that the text is in more than CountLimit names: then walking the
-// list in its order meets matches often, and sorting them all would be the slower
-// way.
-func (s *Store) common(ctx context.Context, t table, search string) bool {
-	index, match := ftsMatch(t, foldName(search))
+// common says that the text is in more than CountLimit names; PostgreSQL tells by
+// its statistics, since its index would read all matches to count some.
+func (s *Store) common(ctx context.Context, t table, search string) (bool, error) {
+	if isID(search) {
+		return false, nil
+	}
+	if s.postgres {
+		var plan string
+		err := s.read(ctx).Raw("EXPLAIN (FORMAT JSON) SELECT 1 FROM "+t.name+" t WHERE name_grams(t.name) @> text_grams(?)", search).Scan(&plan).Error
+		if err != nil {
+			return false, err
+		}
+		var plans []struct {
+			Plan struct {
+				Rows float64 `json:"Plan Rows"`
+			}
+		}
+		err = json.Unmarshal([]byte(plan), &plans)
+		return err == nil && len(plans) == 1 && plans[0].Plan.Rows > CountLimit, err
+	}
+	index, match := ftsMatch(t, search)
 	var n int64
 	err := s.read(ctx).Raw(fmt.Sprintf("SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH ? LIMIT ?)", index, index),
 		match, CountLimit+1).Scan(&n).Error
-	return err == nil && n > CountLimit
+	return n > CountLimit, err
 }
 
-func escapeLike(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
+// lookup is a text of a request as a value that both databases take. Neither an id
+// nor a name holds what it replaces, so it finds nothing.
+func lookup(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
 }
 
 // Total is the number of all the project's volumes or snapshots, from a counter
@@ -264,7 +341,7 @@ func (s *Store) Found(ctx context.Context, actor Actor, kind SubjectType, q List
 	if kind == SubjectSnapshot {
 		t = snapshotTable
 	}
-	where, args, err := s.filter(ctx, t, actor.Project, q)
+	where, args, err := s.filter(ctx, t, actor.Project, q.normal(t))
 	if err != nil {
 		return 0, err
 	}
@@ -301,7 +378,7 @@ func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, er
 // VolumesFrom are volumes made from a snapshot, newest first.
 func (s *Store) VolumesFrom(ctx context.Context, actor Actor, snapshot string, limit int) ([]Volume, error) {
 	var rows []Volume
-	return rows, s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> '' AND project_id = ?", snapshot, actor.Project).
+	return rows, s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> '' AND project_id = ?", lookup(snapshot), actor.Project).
 		Order("id DESC").Limit(limit).Find(&rows).Error
 }
 
@@ -309,8 +386,8 @@ func (s *Store) VolumesFrom(ctx context.Context, actor Actor, snapshot string, l
 // need not be unique, so this is a hint.
 func (s *Store) NameTaken(ctx context.Context, actor Actor, kind SubjectType, name, except string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Where("project_id = ? AND name = ? AND id <> ?", actor.Project, name, except).
-		Limit(1).Count(&n).Error
+	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", actor.Project, lookup(name), lookup(except)).
+		Limit(1).Scan(&n).Error
 	return n > 0, err
 }
 

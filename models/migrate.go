@@ -24,7 +24,20 @@ type NewerError struct{ Step string }
 
 func (e *NewerError) Error() string { return "unknown schema step " + e.Step }
 
+// migrate brings the schema up to date. Of several consoles that start on one
+// PostgreSQL the others wait.
 func (s *Store) migrate() error {
+	if !s.postgres {
+		return s.migrateAlone()
+	}
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	return locked(pool, lockMigrations, s.migrateAlone)
+}
+
+func (s *Store) migrateAlone() error {
 	if err := s.refuseNewer(); err != nil {
 		return err
 	}

@@ -2,9 +2,12 @@ package models
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 // Mirrored is a volume or snapshot as one page of the backend's listing has it.
@@ -22,63 +25,108 @@ type Mirrored struct {
 	Observed
 }
 
-// key is what rows are found by: the console's id, else the backend's.
-func (m Mirrored) keys() []string {
-	if m.ID == "" {
-		return []string{m.BackendID}
-	}
-	return []string{m.ID, m.BackendID}
-}
-
 // MirrorVolumes makes the rows say what a page of the backend's listing says, and
 // returns the console's ids of the page. asked is when the backend was asked:
-// rows that an operation is changing, or changed since, are left to it.
+// rows that an operation is changing, or changed since, are left to it. A page
+// that says nothing new writes nothing.
 func (s *Store) MirrorVolumes(ctx context.Context, page []Mirrored, asked time.Time) ([]string, error) {
-	return s.mirrorPage(ctx, page, asked, "volumes", func(tx *gorm.DB, id string, m Mirrored) error {
-		return s.observeVolume(tx, id, m.observed())
-	}, s.insertMirroredVolume)
+	return s.mirrorPage(ctx, page, asked, volumeMirror)
 }
 
 // MirrorSnapshots is MirrorVolumes for snapshots.
 func (s *Store) MirrorSnapshots(ctx context.Context, page []Mirrored, asked time.Time) ([]string, error) {
-	return s.mirrorPage(ctx, page, asked, "snapshots", func(tx *gorm.DB, id string, m Mirrored) error {
-		return s.observeSnapshot(tx, id, m.observed())
-	}, s.insertMirroredSnapshot)
+	return s.mirrorPage(ctx, page, asked, snapshotMirror)
 }
 
-func (m Mirrored) observed() Observed {
-	o := m.Observed
-	o.BackendID, o.SizeGiB, o.Name, o.Description = m.BackendID, m.SizeGiB, &m.Name, &m.Description
-	return o
+// mirrorKind is what mirroring volumes and snapshots differ in.
+type mirrorKind struct {
+	known   func(s *Store, q *gorm.DB, page []Mirrored) (*knownRows, error)
+	observe func(s *Store, tx *gorm.DB, id string, o Observed) error
+	insert  func(s *Store, tx *gorm.DB, m Mirrored) (id string, err error)
 }
 
-func (s *Store) mirrorPage(ctx context.Context, page []Mirrored, asked time.Time, table string,
-	update func(*gorm.DB, string, Mirrored) error, insert func(*gorm.DB, Mirrored) (string, error)) ([]string, error) {
+var (
+	volumeMirror   = mirrorKind{(*Store).knownVolumes, (*Store).observeVolume, (*Store).insertMirroredVolume}
+	snapshotMirror = mirrorKind{(*Store).knownSnapshots, (*Store).observeSnapshot, (*Store).insertMirroredSnapshot}
+)
+
+// mirrorChunk is how many rows one transaction of the mirror changes at most:
+// clicks wait for it.
+const mirrorChunk = 100
+
+func (s *Store) mirrorPage(ctx context.Context, page []Mirrored, asked time.Time, kind mirrorKind) ([]string, error) {
+	for i := range page {
+		page[i] = page[i].storable()
+	}
+	known, err := kind.known(s, s.read(ctx), page)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, m := range page {
+		ids = append(ids, firstNonEmpty(known.of(m), m.ID))
+	}
+	busy, err := busySubjects(s.read(ctx), ids, asked)
+	if err != nil {
+		return nil, err
+	}
+	var seen []string
+	var changed []Mirrored
+	for i, m := range page {
+		id := known.of(m)
+		switch {
+		case known.twin(m):
+		case busy[ids[i]], id != "" && known.same(id, m):
+			seen = append(seen, ids[i])
+		default:
+			changed = append(changed, m)
+		}
+	}
+	for len(changed) > 0 {
+		n := min(len(changed), mirrorChunk)
+		ids, err := s.mirrorChanged(ctx, changed[:n], asked, kind)
+		if err != nil {
+			return seen, err
+		}
+		seen, changed = append(seen, ids...), changed[n:]
+	}
+	return seen, nil
+}
+
+// mirrorChanged writes what differs. The rows are locked before it is asked again
+// whether an operation has begun: a click locks its row and then writes its
+// operation.
+func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked time.Time, kind mirrorKind) ([]string, error) {
 	var seen []string
 	err := s.write(ctx, func(tx *gorm.DB) error {
-		seen = seen[:0]
-		known, err := rowIDs(tx, table, page)
+		seen = nil
+		known, err := kind.known(s, s.forUpdate(tx), changed)
 		if err != nil {
 			return err
 		}
-		busy, err := busySubjects(tx, page, known, asked)
+		var ids []string
+		for _, m := range changed {
+			ids = append(ids, firstNonEmpty(known.of(m), m.ID))
+		}
+		busy, err := busySubjects(tx, ids, asked)
 		if err != nil {
 			return err
 		}
-		for _, m := range page {
+		for i, m := range changed {
 			id := known.of(m)
 			switch {
-			case id != "" && busy[id], id == "" && busy[m.ID]:
-				seen = append(seen, firstNonEmpty(id, m.ID))
+			case busy[ids[i]]:
+				id = ids[i]
 			case id != "":
-				seen = append(seen, id)
-				err = update(tx, id, m)
+				err = kind.observe(s, tx, id, m.observed())
 			default:
-				id, err = insert(tx, m)
-				seen = append(seen, id)
+				id, err = kind.insert(s, tx, m)
 			}
 			if err != nil {
 				return err
+			}
+			if id != "" {
+				seen = append(seen, id)
 			}
 		}
 		return nil
@@ -86,41 +134,126 @@ func (s *Store) mirrorPage(ctx context.Context, page []Mirrored, asked time.Time
 	return seen, err
 }
 
-type knownIDs map[string]string
-
-func (k knownIDs) of(m Mirrored) string {
-	for _, key := range m.keys() {
-		if id := k[key]; id != "" {
-			return id
-		}
+// storable makes texts that came from elsewhere fit for both databases: valid,
+// without NUL, and no longer than the port promises.
+func (m Mirrored) storable() Mirrored {
+	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID} {
+		*text = storable(*text)
 	}
-	return ""
+	m.Status = Status(storable(string(m.Status)))
+	return m
 }
 
-func rowIDs(tx *gorm.DB, table string, page []Mirrored) (knownIDs, error) {
-	var keys []string
-	for _, m := range page {
-		keys = append(keys, m.keys()...)
+const longestText = 255
+
+func storable(text string) string {
+	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\ufffd")
+	if utf8.RuneCountInString(text) > longestText {
+		text = string([]rune(text)[:longestText])
 	}
-	var rows []struct{ ID, BackendID string }
-	err := tx.Table(table).Select("id", "backend_id").Where("id IN ? OR backend_id IN ?", keys, keys).Find(&rows).Error
-	known := knownIDs{}
-	for _, r := range rows {
-		known[r.ID] = r.ID
-		if r.BackendID != "" {
-			known[r.BackendID] = r.ID
-		}
-	}
-	return known, err
+	return text
 }
 
-func busySubjects(tx *gorm.DB, page []Mirrored, known knownIDs, asked time.Time) (map[string]bool, error) {
-	var ids []string
-	for _, m := range page {
-		ids = append(ids, firstNonEmpty(known.of(m), m.ID))
+func (m Mirrored) observed() Observed {
+	o := m.Observed
+	o.BackendID, o.SizeGiB, o.Name, o.Description, o.mirrored = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
+	return o
+}
+
+// knownRows are the rows that a page of a listing is about.
+type knownRows struct {
+	ids      map[string]string // by the console's id and by the backend's
+	backends map[string]string // the backend's id of a row
+	vanished map[string]bool   // rows whose object was missed before
+	same     func(id string, m Mirrored) bool
+}
+
+func newKnownRows() *knownRows {
+	return &knownRows{ids: map[string]string{}, backends: map[string]string{}, vanished: map[string]bool{}}
+}
+
+func (k *knownRows) add(id, backendID string, failure Failure) {
+	k.ids[id], k.backends[id] = id, backendID
+	k.vanished[id] = failure.Key == failureVanished
+	if backendID != "" {
+		k.ids[backendID] = id
 	}
+}
+
+// of finds the row of an object: by the backend's id, else by the console's that
+// the object carries.
+func (k *knownRows) of(m Mirrored) string {
+	if id := k.ids[m.BackendID]; m.BackendID != "" && id != "" {
+		return id
+	}
+	if m.ID == "" {
+		return ""
+	}
+	return k.ids[m.ID]
+}
+
+// twin says that the object carries the id of a row that is about another one: a
+// second copy, which a lost answer may have left. It is not listed twice.
+func (k *knownRows) twin(m Mirrored) bool {
+	id := k.of(m)
+	return id != "" && k.backends[id] != "" && k.backends[id] != m.BackendID && !k.vanished[id]
+}
+
+func mirrorKeys(page []Mirrored) (refs, backendIDs []string) {
+	for _, m := range page {
+		if m.ID != "" {
+			refs = append(refs, m.ID)
+		}
+		backendIDs = append(backendIDs, m.BackendID)
+	}
+	return refs, backendIDs
+}
+
+const byEitherID = "id IN ? OR (backend_id IN ? AND backend_id <> '')"
+
+func (s *Store) knownVolumes(q *gorm.DB, page []Mirrored) (*knownRows, error) {
+	refs, backendIDs := mirrorKeys(page)
+	var rows []Volume
+	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	known := newKnownRows()
+	if err := s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows); err != nil {
+		return nil, err
+	}
+	at := map[string]*Volume{}
+	for i, r := range rows {
+		known.add(r.ID, r.BackendID, r.Failure)
+		at[r.ID] = &rows[i]
+	}
+	known.same = func(id string, m Mirrored) bool {
+		v, o := at[id], m.observed()
+		return len(s.observedColumns(o, v.shown(), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
+	}
+	return known, nil
+}
+
+func (s *Store) knownSnapshots(q *gorm.DB, page []Mirrored) (*knownRows, error) {
+	refs, backendIDs := mirrorKeys(page)
+	var rows []Snapshot
+	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	known, at := newKnownRows(), map[string]*Snapshot{}
+	for i, r := range rows {
+		known.add(r.ID, r.BackendID, r.Failure)
+		at[r.ID] = &rows[i]
+	}
+	known.same = func(id string, m Mirrored) bool {
+		return len(s.observedColumns(m.observed(), at[id].shown(), at[id].Consistency)) == 0
+	}
+	return known, nil
+}
+
+// busySubjects are those that an operation is changing, or changed since asked.
+func busySubjects(q *gorm.DB, ids []string, asked time.Time) (map[string]bool, error) {
 	var busy []string
-	err := tx.Model(&Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, Micros(asked)).
+	err := q.Model(&Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, Micros(asked)).
 		Distinct().Pluck("subject_id", &busy).Error
 	set := map[string]bool{}
 	for _, id := range busy {
@@ -138,14 +271,22 @@ func (s *Store) insertMirroredVolume(tx *gorm.DB, m Mirrored) (string, error) {
 	}
 	if m.Source != "" {
 		var source Snapshot
-		err := first(tx.Where("id = ? OR backend_id = ?", m.Source, m.Source), &source)
+		err := first(tx.Where("id = ? OR (backend_id = ? AND backend_id <> '')", m.Source, m.Source), &source)
 		if ignoreNotFound(err) != nil {
 			return "", err
 		}
 		row.SnapshotID, row.Consistency = source.ID, source.Consistency
 	}
-	if err := tx.Create(&row).Error; err != nil {
+	if made, err := insertOnce(tx, &row); err != nil || !made {
 		return "", err
+	}
+	if row.BackendID != "" {
+		// Its snapshots may have been listed before it.
+		err := tx.Model(&Snapshot{}).Where("volume_id = ?", row.BackendID).
+			Updates(map[string]any{"volume_id": row.ID, "volume_name": row.Name}).Error
+		if err != nil {
+			return "", err
+		}
 	}
 	if m.Attachments != nil {
 		return row.ID, replaceAttachments(tx, row.ID, *m.Attachments)
@@ -161,70 +302,23 @@ func (s *Store) insertMirroredSnapshot(tx *gorm.DB, m Mirrored) (string, error) 
 		CreatedAt: Micros(m.CreatedAt), Version: 1,
 	}
 	var v Volume
-	err := first(tx.Where("id = ? OR backend_id = ?", m.Source, m.Source), &v)
+	err := first(tx.Where("id = ? OR (backend_id = ? AND backend_id <> '')", m.Source, m.Source), &v)
 	if ignoreNotFound(err) != nil {
 		return "", err
 	}
 	if err == nil {
 		row.VolumeID, row.VolumeName = v.ID, v.Name
 	}
-	return row.ID, tx.Create(&row).Error
+	made, err := insertOnce(tx, &row)
+	if err != nil || !made {
+		return "", err
+	}
+	return row.ID, nil
 }
 
-// MirrorMissing deals with the rows that a whole listing, begun at asked, did not
-// have. In a shared backend they were deleted elsewhere and leave the list;
-// otherwise their data is missing, which is said. It returns how many there were.
-func (s *Store) MirrorMissing(ctx context.Context, kind SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
-	missing, err := s.missing(ctx, kind, seen, asked)
-	if err != nil || len(missing) == 0 {
-		return 0, err
-	}
-	o := Observed{Status: ErrorStatus, Percent: -1, Failure: Failure{Say("failure.vanished")}}
-	if s.Facts().Shared {
-		o = Observed{Gone: true}
-	}
-	return len(missing), s.write(ctx, func(tx *gorm.DB) error {
-		for _, id := range missing {
-			observe := s.observeVolume
-			if kind == SubjectSnapshot {
-				observe = s.observeSnapshot
-			}
-			if err := observe(tx, id, o); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// missing walks all rows in order of id, in pages, and returns those that no
-// operation can account for.
-func (s *Store) missing(ctx context.Context, kind SubjectType, seen map[string]struct{}, asked time.Time) ([]string, error) {
-	const page = 5000
-	var missing []string
-	for last := ""; ; {
-		var ids []string
-		err := s.read(ctx).Table(string(kind)+"s").Where("id > ?", last).Order("id").Limit(page).Pluck("id", &ids).Error
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range ids {
-			if _, there := seen[id]; there {
-				continue
-			}
-			var busy int64
-			err := s.read(ctx).Model(&Operation{}).Where("subject_id = ? AND (finished_at = 0 OR finished_at >= ?)", id, Micros(asked)).
-				Limit(1).Count(&busy).Error
-			if err != nil {
-				return nil, err
-			}
-			if busy == 0 {
-				missing = append(missing, id)
-			}
-		}
-		if len(ids) < page {
-			return missing, nil
-		}
-		last = ids[len(ids)-1]
-	}
+// insertOnce inserts a row unless another console on the same database has just
+// inserted it.
+func insertOnce(tx *gorm.DB, row any) (made bool, err error) {
+	result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(row)
+	return result.RowsAffected > 0, result.Error
 }

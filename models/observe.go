@@ -22,6 +22,8 @@ type Observed struct {
 	Consistency Consistency
 	Attachments *[]Attachment // of a volume; the whole set
 	Gone        bool          // it does not exist any more: the row leaves
+
+	mirrored bool // it comes from a listing, which does not tell why something went wrong
 }
 
 // Progress is what one look at an operation found.
@@ -48,7 +50,7 @@ func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) err
 		set["attempts"] = gorm.Expr("attempts + 1")
 	}
 	if p.Request != "" {
-		set["request_id"] = p.Request
+		set["request_id"] = storable(p.Request)
 	}
 	if p.State != Running {
 		set["state"] = p.State
@@ -69,7 +71,14 @@ func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) err
 	})
 }
 
+// storable makes the backend's words fit for both databases.
+func (o Observed) storable() Observed {
+	o.BackendID, o.Status, o.RequestID = storable(o.BackendID), Status(storable(string(o.Status))), storable(o.RequestID)
+	return o
+}
+
 func (s *Store) observeVolume(tx *gorm.DB, id string, o Observed) error {
+	o = o.storable()
 	if o.Gone {
 		return tx.Where("id = ?", id).Delete(&Volume{}).Error
 	}
@@ -82,14 +91,11 @@ func (s *Store) observeVolume(tx *gorm.DB, id string, o Observed) error {
 			return err
 		}
 	}
-	set := s.observedColumns(o, v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description)
-	if o.Consistency != ConsistencyUnknown && o.Consistency != v.Consistency {
-		set["consistency"] = o.Consistency
-	}
-	return updateColumns(tx, &Volume{}, id, set)
+	return updateColumns(tx, &Volume{}, id, s.observedColumns(o, v.shown(), v.Consistency))
 }
 
 func (s *Store) observeSnapshot(tx *gorm.DB, id string, o Observed) error {
+	o = o.storable()
 	if o.Gone {
 		return tx.Where("id = ?", id).Delete(&Snapshot{}).Error
 	}
@@ -97,41 +103,69 @@ func (s *Store) observeSnapshot(tx *gorm.DB, id string, o Observed) error {
 	if err := first(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
 		return ignoreNotFound(err)
 	}
-	set := s.observedColumns(o, v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description)
-	if o.Consistency != ConsistencyUnknown && o.Consistency != v.Consistency {
-		set["consistency"] = o.Consistency
-	}
-	return updateColumns(tx, &Snapshot{}, id, set)
+	return updateColumns(tx, &Snapshot{}, id, s.observedColumns(o, v.shown(), v.Consistency))
+}
+
+// shown is what a row says of its object at present.
+type shown struct {
+	status            Status
+	percent           int
+	failure           Failure
+	backendID         string
+	size              int
+	name, description string
+}
+
+func (v *Volume) shown() shown {
+	return shown{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description}
+}
+
+func (s *Snapshot) shown() shown {
+	return shown{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description}
 }
 
 // observedColumns are the columns that differ: a look that finds nothing new
 // writes nothing, and so wakes nobody.
-func (s *Store) observedColumns(o Observed, status Status, percent int, failure Failure, backendID string, size int, name, description string) map[string]any {
+func (s *Store) observedColumns(o Observed, row shown, consistency Consistency) map[string]any {
 	set := map[string]any{}
-	if o.Status != "" && o.Status != status {
+	if o.Status != "" && o.Status != row.status {
 		set["status"] = o.Status
 		set["status_since"] = Micros(s.Now())
 	}
-	if o.Status != "" && o.Percent != percent {
+	if o.Status != "" && o.Percent != row.percent {
 		set["percent"] = o.Percent
 	}
-	if o.Status != "" && !sameText(o.Failure.Text, failure.Text) {
+	if o.Status != "" && !sameText(o.Failure.Text, row.failure.Text) && !o.knowsLess(row) {
 		set["failure"] = o.Failure
 		set["request_id"] = o.RequestID
 	}
-	if o.BackendID != "" && o.BackendID != backendID {
+	if o.BackendID != "" && o.BackendID != row.backendID {
 		set["backend_id"] = o.BackendID
 	}
-	if o.SizeGiB > 0 && o.SizeGiB != size {
+	if o.SizeGiB > 0 && o.SizeGiB != row.size {
 		set["size_gib"] = o.SizeGiB
 	}
-	if o.Name != nil && *o.Name != name {
+	if o.Name != nil && *o.Name != row.name {
 		set["name"] = *o.Name
 	}
-	if o.Description != nil && *o.Description != description {
+	if o.Description != nil && *o.Description != row.description {
 		set["description"] = *o.Description
 	}
+	if o.Consistency != ConsistencyUnknown && o.Consistency != consistency {
+		set["consistency"] = o.Consistency
+	}
 	return set
+}
+
+// FailureUntold is the failure of an object in error whose backend gives no
+// reason.
+const FailureUntold = "failure.unknown"
+
+// knowsLess says that a listing, finding the same status, has no reason to give
+// while the row has one: of a backend that does not tell, or of a request that it
+// refused.
+func (o Observed) knowsLess(row shown) bool {
+	return o.mirrored && o.Status == row.status && row.failure.Key != failureVanished && (o.Failure.None() || o.Failure.Key == FailureUntold)
 }
 
 func sameText(a, b Text) bool {
@@ -153,6 +187,23 @@ func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error 
 	return tx.Model(model).Where("id = ?", id).Updates(set).Error
 }
 
+func sameAttachments(before, now []Attachment) bool {
+	if len(before) != len(now) {
+		return false
+	}
+	known := map[string]Attachment{}
+	for _, a := range before {
+		known[a.ServerID] = a
+	}
+	for _, a := range now {
+		old, there := known[storable(a.ServerID)]
+		if !there || old.ServerName != storable(a.ServerName) || old.Device != storable(a.Device) {
+			return false
+		}
+	}
+	return true
+}
+
 func replaceAttachments(tx *gorm.DB, volume string, now []Attachment) error {
 	var before []Attachment
 	if err := tx.Where("volume_id = ?", volume).Find(&before).Error; err != nil {
@@ -163,7 +214,7 @@ func replaceAttachments(tx *gorm.DB, volume string, now []Attachment) error {
 		known[a.ServerID] = a
 	}
 	for _, a := range now {
-		a.VolumeID = volume
+		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, storable(a.ServerID), storable(a.ServerName), storable(a.Device)
 		old, there := known[a.ServerID]
 		delete(known, a.ServerID)
 		if there && old.ServerName == a.ServerName && old.Device == a.Device {

@@ -2,7 +2,9 @@ package models
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql/driver"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,6 +77,7 @@ type Operation struct {
 	LeaseUntil  int64
 	LastError   Failure
 	RequestID   string
+	CalledAt    int64 // when the backend was asked to create it; the answer may have been lost
 	FormKey     string
 	AskedBy     string
 	AskedAt     int64
@@ -85,21 +88,32 @@ type Operation struct {
 	First    bool `gorm:"-"` // claimed for the first time, so the backend was certainly not asked yet
 }
 
-// StepNames are the visible steps of the operation, in order. Of what a backend
-// only accepts (and may refuse later) the first step is that it accepted.
+// StepNames are the visible steps of the operation, in order, as keys of the
+// catalog below «step.». Of what a backend only accepts (and may refuse later) the
+// first step is that it accepted.
 func (o *Operation) StepNames() []string {
 	switch o.Kind {
 	case VolumeCreate, SnapshotRestore:
 		if o.Params.ServerID != "" {
-			return []string{"create", "attach"}
+			return []string{"create", "wait", "attach", "finish"}
 		}
-		return []string{"create"}
-	case VolumeDelete, SnapshotDelete, VolumeExtend, VolumeAttach, VolumeDetach, VolumeRevert:
-		return []string{"request", "confirm"}
+		return []string{"create", "wait"}
 	case SnapshotCreate:
-		return []string{"create"}
+		return []string{"create", "wait"}
+	case VolumeDelete, SnapshotDelete:
+		return []string{"delete", "gone"}
+	case VolumeExtend:
+		return []string{"extend", "wait"}
+	case VolumeAttach:
+		return []string{"attach", "wait"}
+	case VolumeDetach:
+		return []string{"detach", "wait"}
+	case VolumeRevert:
+		return []string{"revert", "wait"}
+	case VolumeRepair, SnapshotRepair:
+		return []string{"repair"}
 	}
-	return []string{"request"}
+	return []string{"edit"}
 }
 
 // Params are the arguments of an operation, as asked.
@@ -119,6 +133,7 @@ type Params struct {
 	Force          bool   `json:"force,omitempty"`
 	Attached       bool   `json:"attached,omitempty"`
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
+	Again          bool   `json:"again,omitempty"` // it failed before and is tried again
 }
 
 // Value stores the parameters as JSON.
@@ -149,7 +164,8 @@ var ErrLeaseLost = errors.New("lease lost")
 // sent again returns the operation that it made the first time.
 func (s *Store) ask(ctx context.Context, actor Actor, formKey string, fn func(tx *gorm.DB) (*Operation, error)) (*Operation, error) {
 	if formKey != "" {
-		formKey = actor.UserID + ":" + formKey
+		sum := sha256.Sum256([]byte(actor.UserID + ":" + formKey)) // it may hold anything
+		formKey = hex.EncodeToString(sum[:])
 		if before, err := s.operationOfForm(s.read(ctx), formKey); before != nil || err != nil {
 			return before, err
 		}
@@ -211,35 +227,69 @@ func (p Params) summary() string {
 	return string(b)
 }
 
+// claimable are the operations whose lane is free for them: its present one, or,
+// when none is, the first that was asked.
+const claimable = `o.finished_at = 0 AND (o.state = 'RUNNING' OR (
+	NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.finished_at = 0 AND p.num < o.num)
+	AND NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.state = 'RUNNING')))`
+
 // Claim takes the next operation that is due and whose lane is free, for the
-// worker called owner, until lease has passed. Nil: there is none.
+// worker called owner, until lease has passed. Nil: there is none. Every claim
+// should have its own owner: then nobody else saves what this one did.
 func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (*Operation, error) {
 	now := s.Now()
-	skipLocked := ""
-	if s.postgres {
-		skipLocked = "FOR UPDATE SKIP LOCKED"
+	const due = "SELECT o.num FROM operations o WHERE " + claimable + " AND o.run_at <= ? AND o.lease_until <= ? ORDER BY o.run_at, o.num LIMIT 1"
+	var found int64
+	if err := s.read(ctx).Raw(due, Micros(now), Micros(now)).Scan(&found).Error; err != nil || found == 0 {
+		return nil, err
 	}
 	var op Operation
-	err := s.write(ctx, func(tx *gorm.DB) error {
-		return tx.Raw(`UPDATE operations SET state = ?, lease_owner = ?, lease_until = ?,
+	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
+		op = Operation{}
+		skipLocked := ""
+		if s.postgres {
+			// One claim at a time: each sees the lanes that the others have taken.
+			if err := lockOthersOut(tx); err != nil {
+				return err
+			}
+			skipLocked = " FOR UPDATE SKIP LOCKED"
+		}
+		return tx.Raw(`UPDATE operations SET state = 'RUNNING', lease_owner = ?, lease_until = ?,
 				started_at = CASE WHEN started_at = 0 THEN ? ELSE started_at END
-			WHERE num = (SELECT o.num FROM operations o WHERE o.finished_at = 0 AND o.run_at <= ? AND o.lease_until <= ?
-				AND NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.finished_at = 0 AND p.num < o.num)
-				ORDER BY o.run_at, o.num LIMIT 1 `+skipLocked+`)
-			RETURNING *`, Running, owner, Micros(now.Add(lease)), Micros(now), Micros(now), Micros(now)).Scan(&op).Error
+			WHERE num = (`+due+skipLocked+`) RETURNING *`, owner, Micros(now.Add(lease)), Micros(now), Micros(now), Micros(now)).Scan(&op).Error
 	})
 	if err != nil || op.ID == "" {
 		return nil, err
 	}
+	s.signals.wake()
 	op.First = op.StartedAt == Micros(now)
 	return &op, nil
 }
 
+// lockOthersOut keeps other claims from PostgreSQL until the transaction ends.
+func lockOthersOut(tx *gorm.DB) error {
+	return tx.Exec("SELECT pg_advisory_xact_lock(?)", lockClaims).Error
+}
+
 // Heartbeat prolongs the lease; ErrLeaseLost when another worker has it.
 func (s *Store) Heartbeat(ctx context.Context, op *Operation, lease time.Duration) error {
-	return s.write(ctx, func(tx *gorm.DB) error {
+	return s.writeQuietly(ctx, func(tx *gorm.DB) error {
 		return s.leased(tx, op, map[string]any{"lease_until": Micros(s.Now().Add(lease))})
 	})
+}
+
+// NoteCall records that the backend is about to be asked to create the
+// operation's object, before it is: when the answer is lost, the next worker knows
+// how long the object may take to become visible. ErrLeaseLost.
+func (s *Store) NoteCall(ctx context.Context, op *Operation) error {
+	now := Micros(s.Now())
+	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
+		return s.leased(tx, op, map[string]any{"called_at": now})
+	})
+	if err == nil {
+		op.CalledAt = now
+	}
+	return err
 }
 
 // leased updates an operation as long as its lease is held.
@@ -254,13 +304,12 @@ func (s *Store) leased(tx *gorm.DB, op *Operation, set map[string]any) error {
 	return nil
 }
 
-// NextDue is when the next operation may be claimed; zero when there is none. An
-// operation whose lane is busy counts as due: whoever ends the lane's present one
-// signals a change.
+// NextDue is when the next operation may be claimed; zero when there is none. One
+// whose lane is taken does not count: whoever frees the lane signals a change.
 func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	var at *int64
-	err := s.read(ctx).Raw(`SELECT min(CASE WHEN lease_until > run_at THEN lease_until ELSE run_at END) FROM operations o
-		WHERE finished_at = 0 AND NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.finished_at = 0 AND p.num < o.num)`).Scan(&at).Error
+	err := s.read(ctx).Raw(`SELECT min(CASE WHEN o.lease_until > o.run_at THEN o.lease_until ELSE o.run_at END)
+		FROM operations o WHERE ` + claimable).Scan(&at).Error
 	if err != nil || at == nil {
 		return time.Time{}, err
 	}
@@ -277,7 +326,7 @@ func (s *Store) Running(ctx context.Context, project string) (int64, error) {
 // Operation finds one operation.
 func (s *Store) Operation(ctx context.Context, actor Actor, id string) (*Operation, error) {
 	var op Operation
-	if err := first(s.read(ctx).Where("project_id = ? AND id = ?", actor.Project, id), &op); err != nil {
+	if err := first(s.read(ctx).Where("project_id = ? AND id = ?", actor.Project, lookup(id)), &op); err != nil {
 		return nil, err
 	}
 	return &op, nil
@@ -293,12 +342,14 @@ type OperationQuery struct {
 
 // Operations lists operations, newest first.
 func (s *Store) Operations(ctx context.Context, actor Actor, query OperationQuery) ([]Operation, error) {
-	q := s.read(ctx).Where("project_id = ?", actor.Project).Order("num DESC").Limit(query.Limit)
-	if query.State != "" {
-		q = q.Where("state = ?", query.State)
-	}
+	q := s.read(ctx).Order("num DESC").Limit(query.Limit)
 	if query.Subject != "" {
-		q = q.Where("subject_id = ?", query.Subject)
+		q = q.Where("subject_id = ? AND "+s.unindexed("project_id")+" = ?", lookup(query.Subject), actor.Project)
+	} else {
+		q = q.Where("project_id = ?", actor.Project)
+	}
+	if query.State != "" {
+		q = q.Where("state = ?", lookup(string(query.State)))
 	}
 	if query.Before > 0 {
 		q = q.Where("num < ?", query.Before)

@@ -46,14 +46,23 @@ func (s *Store) undo(tx *gorm.DB, op *Operation) error {
 		return s.observeSnapshot(tx, op.SubjectID, Observed{Gone: true})
 	case VolumeCreate, SnapshotRestore:
 		return s.observeVolume(tx, op.SubjectID, Observed{Gone: true})
-	case SnapshotEdit:
-		return s.observeSnapshot(tx, op.SubjectID, Observed{Name: &op.Params.OldName, Description: &op.Params.OldDescription})
-	case VolumeEdit:
-		return s.observeVolume(tx, op.SubjectID, Observed{Name: &op.Params.OldName, Description: &op.Params.OldDescription})
+	case SnapshotEdit, VolumeEdit:
+		return s.takeBackName(tx, op)
 	case SnapshotDelete:
 		return s.observeSnapshot(tx, op.SubjectID, Observed{Status: op.Params.Was, Percent: -1})
 	}
 	return s.observeVolume(tx, op.SubjectID, Observed{Status: op.Params.Was, Percent: -1})
+}
+
+// takeBackName gives a row the name back that it had before the edit, unless
+// somebody has changed it again.
+func (s *Store) takeBackName(tx *gorm.DB, op *Operation) error {
+	var model any = &Volume{}
+	if op.SubjectType == SubjectSnapshot {
+		model = &Snapshot{}
+	}
+	return tx.Model(model).Where("id = ? AND name = ? AND description = ?", op.SubjectID, op.Params.Name, op.Params.Description).
+		Updates(map[string]any{"name": op.Params.OldName, "description": op.Params.OldDescription, "version": gorm.Expr("version + 1")}).Error
 }
 
 // RetryOperation tries a failed operation again, unless something else was asked
@@ -63,8 +72,15 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 		if !op.Retryable() {
 			return Refused(deny("deny.not_retryable", string(op.State)))
 		}
+		if s.postgres {
+			// It keeps its place in the lane, before what may just be claimed there.
+			if err := lockOthersOut(tx); err != nil {
+				return err
+			}
+		}
 		var later int64
-		if err := tx.Model(&Operation{}).Where("subject_id = ? AND num > ?", op.SubjectID, op.Num).Limit(1).Count(&later).Error; err != nil {
+		err := tx.Model(&Operation{}).Select("1").Where("subject_id = ? AND num > ?", op.SubjectID, op.Num).Limit(1).Scan(&later).Error
+		if err != nil {
 			return err
 		}
 		if later > 0 {
@@ -73,21 +89,28 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 		if err := s.redo(tx, op); err != nil {
 			return err
 		}
-		op.State, op.FinishedAt = Pending, 0
+		op.State, op.FinishedAt, op.Params.Again = Pending, 0, true
+		if made := op.Step >= stepMade && (op.Kind == VolumeCreate || op.Kind == SnapshotRestore); made {
+			op.Step = stepMade
+		} else {
+			op.Step = 0
+		}
 		return tx.Model(&Operation{}).Where("num = ?", op.Num).Updates(map[string]any{
-			"state": Pending, "finished_at": 0, "started_at": 0, "attempts": 0, "percent": -1, "last_error": Failure{}, "run_at": Micros(s.Now()),
+			"state": Pending, "finished_at": 0, "started_at": 0, "called_at": 0, "attempts": 0, "step": op.Step, "percent": -1,
+			"last_error": Failure{}, "request_id": "", "run_at": Micros(s.Now()), "params": op.Params,
 		}).Error
 	})
 }
+
+// stepMade is the Step of a creation whose volume is there and only has to be
+// attached.
+const stepMade = 2
 
 // redo puts the subject's row back into the status of the operation, as long as
 // the rules still allow it.
 func (s *Store) redo(tx *gorm.DB, op *Operation) error {
 	if op.Kind == SnapshotCreate {
-		if _, err := s.snapshotForUpdate(tx, op.ProjectID, op.SubjectID); err != nil {
-			return err
-		}
-		return changeRow(tx, &Snapshot{}, op.SubjectID, ErrorStatus, s.status(Creating))
+		return s.redoSnapshot(tx, op)
 	}
 	row, err := s.volumeForUpdate(tx, op.ProjectID, op.SubjectID)
 	if err != nil {
@@ -100,8 +123,8 @@ func (s *Store) redo(tx *gorm.DB, op *Operation) error {
 	case VolumeDetach:
 		action, during = ActDetach, Detaching
 	case VolumeCreate, SnapshotRestore:
-		if op.Step == 0 {
-			return changeRow(tx, &Volume{}, op.SubjectID, ErrorStatus, s.status(Creating))
+		if op.Step < stepMade {
+			return s.redoVolume(tx, op)
 		}
 		action, during = ActAttach, Attaching
 	}
@@ -111,13 +134,38 @@ func (s *Store) redo(tx *gorm.DB, op *Operation) error {
 	return changeRow(tx, &Volume{}, op.SubjectID, row.Status, s.status(during))
 }
 
+func (s *Store) redoSnapshot(tx *gorm.DB, op *Operation) error {
+	v, err := s.volumeForUpdate(tx, op.ProjectID, op.Params.VolumeID)
+	if err != nil {
+		return err
+	}
+	if d := s.Rules().Volume(ActCreateSnapshot, v); d != nil {
+		return Refused(d)
+	}
+	return changeRow(tx, &Snapshot{}, op.SubjectID, ErrorStatus, s.status(Creating))
+}
+
+func (s *Store) redoVolume(tx *gorm.DB, op *Operation) error {
+	if op.Params.SnapshotID != "" {
+		source, err := s.snapshotForUpdate(tx, op.ProjectID, op.Params.SnapshotID)
+		if err != nil {
+			return err
+		}
+		if d := s.Rules().Snapshot(ActRestore, source); d != nil {
+			return Refused(d)
+		}
+	}
+	return changeRow(tx, &Volume{}, op.SubjectID, ErrorStatus, s.status(Creating))
+}
+
 func (s *Store) control(ctx context.Context, actor Actor, id, action string, fn func(tx *gorm.DB, op *Operation) error) (*Operation, error) {
 	if d := CanRole(ActEdit, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
 	var op Operation
 	err := s.write(ctx, func(tx *gorm.DB) error {
-		if err := first(s.forUpdate(tx.Where("project_id = ? AND id = ?", actor.Project, id)), &op); err != nil {
+		op = Operation{}
+		if err := first(s.forUpdate(tx.Where("project_id = ? AND id = ?", actor.Project, lookup(id))), &op); err != nil {
 			return err
 		}
 		if err := fn(tx, &op); err != nil {

@@ -2,11 +2,15 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -16,25 +20,59 @@ import (
 var lockingForUpdate = clause.Locking{Strength: clause.LockingStrengthUpdate}
 
 func openPostgres(dsn string, s *Store) (*gorm.DB, error) {
-	db, err := gorm.Open(postgres.Open(dsn), s.gormConfig())
+	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := db.DB()
-	if err != nil {
-		return nil, err
+	if _, set := config.RuntimeParams["plan_cache_mode"]; !set {
+		// How many rows a filter finds decides the plan, so each value gets its own.
+		config.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	}
+	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(16)
 	pool.SetMaxIdleConns(16)
 	pool.SetConnMaxLifetime(time.Hour)
+	db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), s.gormConfig())
+	if err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
 	return db, nil
+}
+
+// isDeadlock says that PostgreSQL ended a transaction that may simply run again.
+func isDeadlock(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "40P01" || e.Code == "40001")
+}
+
+// Numbers of advisory locks; note_change in the schema has 7236213.
+const (
+	lockMigrations = 7236211
+	lockClaims     = 7236212
+)
+
+// locked runs fn while this process alone has the advisory lock.
+func locked(pool *sql.DB, lock int64, fn func() error) error {
+	ctx := context.Background()
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "SELECT pg_advisory_lock($1)", lock); err != nil {
+		return err
+	}
+	err = fn()
+	_, unlockErr := conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", lock)
+	return errors.Join(err, unlockErr)
 }
 
 func (s *Store) gormConfig() *gorm.Config {
 	return &gorm.Config{
 		TranslateError:         true,
-		SkipDefaultTransaction: true, // every writing method opens its own
-		PrepareStmt:            true,
+		SkipDefaultTransaction: true,        // every writing method opens its own
+		PrepareStmt:            !s.postgres, // pgx keeps its own, per connection
+		PrepareStmtMaxSize:     500,
 		NowFunc:                s.Now,
 		Logger:                 gormLog{log: s.log, now: s.now},
 	}

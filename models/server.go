@@ -39,7 +39,7 @@ func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, 
 // Server finds one server.
 func (s *Store) Server(ctx context.Context, actor Actor, id string) (*Server, error) {
 	var row Server
-	if err := first(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &row); err != nil {
+	if err := first(s.read(ctx).Where("id = ? AND project_id = ?", lookup(id), actor.Project), &row); err != nil {
 		return nil, err
 	}
 	return &row, nil
@@ -56,6 +56,16 @@ func (s *Store) MirrorServers(ctx context.Context, now []Server) error {
 	var before []Server
 	if err := s.read(ctx).Find(&before).Error; err != nil {
 		return err
+	}
+	addresses := map[string]string{}
+	for _, row := range before {
+		addresses[row.ID] = row.Address
+	}
+	for i := range now {
+		now[i].Address = addresses[now[i].ID]
+		for _, text := range []*string{&now[i].Name, &now[i].Status, &now[i].ProjectID} {
+			*text = storable(*text)
+		}
 	}
 	return s.mirrorSet(ctx, diff(before, now, func(r Server) string { return r.ID }, func(a, b Server) bool {
 		return a.Name == b.Name && a.Status == b.Status && a.ProjectID == b.ProjectID

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"gorm.io/gorm"
@@ -22,18 +23,19 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 	if d := CanRole(ActCreateSnapshot, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
-	fields := invalidFields{}
-	fields.add("name", ValidateName(in.Name))
-	fields.add("description", ValidateDescription(in.Description))
-	if in.VolumeID == "" {
-		fields["volume_id"] = Say("volume.required")
-	}
 	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		fields := invalidFields{}
+		fields.add("name", ValidateName(in.Name))
+		fields.add("description", ValidateDescription(in.Description))
 		v, err := s.volumeForUpdate(tx, actor.Project, in.VolumeID)
-		if err != nil && fields["volume_id"].Key == "" {
+		switch {
+		case in.VolumeID == "":
+			fields["volume_id"] = Say("volume.required")
+		case errors.Is(err, ErrNotFound):
 			fields["volume_id"] = Say("volume.not_found")
-		}
-		if v != nil {
+		case err != nil:
+			return nil, err
+		default:
 			if d := s.Rules().Volume(ActCreateSnapshot, v); d != nil {
 				return nil, Refused(d)
 			}
@@ -211,14 +213,18 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 			return nil, err
 		}
 		return &Operation{
-			Kind: SnapshotRepair, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name,
+			Kind: SnapshotRepair, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: repairLane(row.ID),
 			Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, Was: row.Status},
 		}, nil
 	})
 }
 
+// repairLane lets a repair overtake what is stuck before it.
+func repairLane(subject string) string { return subject + "/repair" }
+
 // abandon ends what is under way on a subject, because an administrator repairs
-// it.
+// it. On PostgreSQL the row is locked, and a worker that saves has locked the
+// operation first: write sorts that out.
 func (s *Store) abandon(tx *gorm.DB, subject string) error {
 	now := Micros(s.Now())
 	return tx.Model(&Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
@@ -257,13 +263,14 @@ func (s *Store) volumeForUpdate(tx *gorm.DB, project, id string) (*Volume, error
 	if err := first(s.forUpdate(byID(tx, project, id)), &row); err != nil {
 		return nil, err
 	}
-	return &row, tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error
+	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
+		return nil, err
+	}
+	return &row, nil
 }
 
 // byID finds an object of the project by the console's id or by the backend's.
 func byID(q *gorm.DB, project, id string) *gorm.DB {
-	if id == "" {
-		return q.Where("1 = 0")
-	}
-	return q.Where("(id = ? OR backend_id = ?) AND project_id = ?", id, id, project)
+	id = lookup(id)
+	return q.Where("(id = ? OR (backend_id = ? AND backend_id <> '')) AND project_id = ?", id, id, project)
 }

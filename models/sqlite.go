@@ -1,12 +1,12 @@
 package models
 
 import (
+	"database/sql"
+	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"net/url"
 	"strings"
-
-	"database/sql/driver"
 
 	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
@@ -60,13 +60,14 @@ func sqliteDSN(path string) string {
 func openSQLite(path string, s *Store) (*gorm.DB, error) {
 	registerGrams()
 	dialector := sqliteDialector{&sqlite.Dialector{DriverName: "sqlite", DSN: sqliteDSN(path)}}
-	db, err := gorm.Open(dialector, s.gormConfig())
+	pool, err := sql.Open(dialector.DriverName, dialector.DSN)
 	if err != nil {
 		return nil, err
 	}
-	pool, err := db.DB()
+	dialector.Conn = pool
+	db, err := gorm.Open(dialector, s.gormConfig())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, pool.Close())
 	}
 	pool.SetMaxOpenConns(8)
 	pool.SetMaxIdleConns(8)
@@ -110,7 +111,11 @@ func nameGrams(name string) []string {
 
 func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(letters)) }
 
-// foldName is the case folding of the name search.
+// foldName is the case folding of the name search, letter by letter: a part of a
+// name is then a part of the folded name. It is the same in PostgreSQL, whose
+// lower-case of two letters Go has otherwise.
 func foldName(name string) string {
-	return strings.ToLower(name)
+	return foldOdd.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
 }
+
+var foldOdd = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma

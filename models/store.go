@@ -105,17 +105,31 @@ func (s *Store) Close() error {
 }
 
 // write runs fn in one transaction, and wakes whoever waits for changes once it
-// is committed. The backend is never called inside: transactions are short.
+// is committed. The backend is never called inside: transactions are short. Of
+// two that waited for each other PostgreSQL ends one; it runs once more, so fn
+// must not count on what it left outside the database.
 func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
+	err := s.writeQuietly(ctx, fn)
+	if err == nil {
+		s.signals.wake()
+	}
+	return err
+}
+
+const deadlockTries = 10
+
+// writeQuietly is write for what nobody waits for.
+func (s *Store) writeQuietly(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	if !s.postgres {
 		s.writer.Lock()
 		defer s.writer.Unlock()
 	}
-	if err := s.db.WithContext(ctx).Transaction(fn); err != nil {
-		return err
+	for try := 1; ; try++ {
+		err := s.db.WithContext(ctx).Transaction(fn)
+		if err == nil || !isDeadlock(err) || try == deadlockTries {
+			return err
+		}
 	}
-	s.signals.wake()
-	return nil
 }
 
 func (s *Store) read(ctx context.Context) *gorm.DB { return s.db.WithContext(ctx) }
@@ -140,6 +154,15 @@ func (s *Store) forUpdate(tx *gorm.DB) *gorm.DB {
 		return tx.Clauses(lockingForUpdate)
 	}
 	return tx
+}
+
+// unindexed is the column such that SQLite, which has no statistics here, does not
+// choose an index for it.
+func (s *Store) unindexed(column string) string {
+	if s.postgres {
+		return column
+	}
+	return "+" + column
 }
 
 // IsPostgres says which of the two databases this is, for tests that ask for

@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"gorm.io/gorm"
@@ -20,7 +21,8 @@ type VolumeInput struct {
 }
 
 // CreateVolume asks for a volume; with a snapshot this is the restore. Invalid
-// fields: name, description, size_gib, snapshot_id, image, server_id.
+// fields: name, description, size_gib, snapshot_id, image, server_id, volume_type,
+// availability_zone.
 func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (*Operation, error) {
 	if d := CanRole(ActCreateVolume, actor.Role); d != nil {
 		return nil, Refused(d)
@@ -29,6 +31,7 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 		fields := invalidFields{}
 		fields.add("name", ValidateName(in.Name))
 		fields.add("description", ValidateDescription(in.Description))
+		s.checkPlace(in, fields)
 		source, least, err := s.source(tx, actor, in, fields)
 		if err != nil {
 			return nil, err
@@ -44,6 +47,19 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 		}
 		return s.insertVolume(tx, actor, in, source, size)
 	})
+}
+
+func (s *Store) checkPlace(in VolumeInput, fields invalidFields) {
+	facts := s.Facts()
+	if in.Type != "" && !slices.Contains(facts.Types, in.Type) {
+		fields["volume_type"] = Say("choice.unknown")
+	}
+	if in.Zone != "" && !slices.Contains(facts.Zones, in.Zone) {
+		fields["availability_zone"] = Say("choice.unknown")
+	}
+	if in.SnapshotID != "" && in.ImageID != "" {
+		fields["image"] = Say("source.only_one")
+	}
 }
 
 // source finds what the volume is made of, and the least size it needs in GiB.
@@ -66,7 +82,7 @@ func (s *Store) source(tx *gorm.DB, actor Actor, in VolumeInput, fields invalidF
 		return nil, 1, nil
 	}
 	var image Image
-	err := first(tx.Where("id = ?", in.ImageID), &image)
+	err := first(tx.Where("id = ?", lookup(in.ImageID)), &image)
 	if errors.Is(err, ErrNotFound) {
 		fields["image"] = Say("image.not_found")
 		return nil, 1, nil
@@ -97,7 +113,7 @@ func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidField
 		return nil
 	}
 	var server Server
-	err := first(tx.Where("id = ? AND project_id = ?", id, project), &server)
+	err := first(tx.Where("id = ? AND project_id = ?", lookup(id), project), &server)
 	if errors.Is(err, ErrNotFound) {
 		fields["server_id"] = Say("server.not_found")
 		return nil
@@ -206,7 +222,7 @@ func (s *Store) RepairVolume(ctx context.Context, actor Actor, in RepairInput) (
 		if err := in.validate(); err != nil {
 			return nil, err
 		}
-		return &Operation{Kind: VolumeRepair, Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, Was: row.Status}},
+		return &Operation{Kind: VolumeRepair, Lane: repairLane(row.ID), Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, Was: row.Status}},
 			s.abandon(tx, row.ID)
 	})
 }

@@ -145,6 +145,7 @@ CREATE TABLE operations (
 	lease_until BIGINT NOT NULL DEFAULT 0,
 	last_error TEXT NOT NULL DEFAULT '',
 	request_id TEXT NOT NULL DEFAULT '',
+	called_at BIGINT NOT NULL DEFAULT 0,
 	form_key TEXT NOT NULL DEFAULT '',
 	asked_by TEXT NOT NULL DEFAULT '',
 	asked_at BIGINT NOT NULL,
@@ -156,6 +157,8 @@ CREATE TABLE operations (
 CREATE INDEX operations_due ON operations (run_at, num) WHERE finished_at = 0
 ;;
 CREATE INDEX operations_by_lane ON operations (lane, num) WHERE finished_at = 0
+;;
+CREATE INDEX operations_running ON operations (lane) WHERE state = 'RUNNING'
 ;;
 CREATE INDEX operations_by_project ON operations (project_id, num)
 ;;
@@ -199,6 +202,8 @@ CREATE TABLE users (
 	seen_at BIGINT NOT NULL DEFAULT 0
 )
 ;;
+CREATE INDEX users_by_project ON users (project_id, name)
+;;
 CREATE TABLE sessions (
 	id TEXT NOT NULL PRIMARY KEY,
 	secret_hash TEXT NOT NULL,
@@ -222,6 +227,8 @@ CREATE TABLE login_failures (
 	blocked_until BIGINT NOT NULL DEFAULT 0
 )
 ;;
+CREATE INDEX login_failures_by_first ON login_failures (first_at)
+;;
 CREATE TABLE audit (
 	num INTEGER PRIMARY KEY AUTOINCREMENT,
 	at BIGINT NOT NULL,
@@ -237,19 +244,21 @@ CREATE TABLE audit (
 	request_id TEXT NOT NULL DEFAULT ''
 )
 ;;
-CREATE VIRTUAL TABLE volumes_fts USING fts5 (name, content='', contentless_delete=1, tokenize='trigram')
+CREATE INDEX audit_by_project ON audit (project_id, num)
+;;
+CREATE VIRTUAL TABLE volumes_fts USING fts5 (name, content='', contentless_delete=1, tokenize='trigram case_sensitive 1')
 ;;
 CREATE VIRTUAL TABLE volumes_grams USING fts5 (grams, content='', contentless_delete=1, detail=none, tokenize='ascii')
 ;;
 CREATE TRIGGER volumes_name_inserted AFTER INSERT ON volumes BEGIN
-	INSERT INTO volumes_fts (rowid, name) VALUES (NEW.num, NEW.name);
+	INSERT INTO volumes_fts (rowid, name) VALUES (NEW.num, fold_name(NEW.name));
 	INSERT INTO volumes_grams (rowid, grams) VALUES (NEW.num, name_grams(NEW.name));
 END
 ;;
 CREATE TRIGGER volumes_name_updated AFTER UPDATE OF name ON volumes WHEN NEW.name <> OLD.name BEGIN
 	DELETE FROM volumes_fts WHERE rowid = OLD.num;
 	DELETE FROM volumes_grams WHERE rowid = OLD.num;
-	INSERT INTO volumes_fts (rowid, name) VALUES (NEW.num, NEW.name);
+	INSERT INTO volumes_fts (rowid, name) VALUES (NEW.num, fold_name(NEW.name));
 	INSERT INTO volumes_grams (rowid, grams) VALUES (NEW.num, name_grams(NEW.name));
 END
 ;;
@@ -267,19 +276,19 @@ CREATE TRIGGER volumes_counted_out AFTER DELETE ON volumes BEGIN
 	UPDATE counters SET n = n - 1 WHERE kind = 'volume' AND project_id = OLD.project_id;
 END
 ;;
-CREATE VIRTUAL TABLE snapshots_fts USING fts5 (name, content='', contentless_delete=1, tokenize='trigram')
+CREATE VIRTUAL TABLE snapshots_fts USING fts5 (name, content='', contentless_delete=1, tokenize='trigram case_sensitive 1')
 ;;
 CREATE VIRTUAL TABLE snapshots_grams USING fts5 (grams, content='', contentless_delete=1, detail=none, tokenize='ascii')
 ;;
 CREATE TRIGGER snapshots_name_inserted AFTER INSERT ON snapshots BEGIN
-	INSERT INTO snapshots_fts (rowid, name) VALUES (NEW.num, NEW.name);
+	INSERT INTO snapshots_fts (rowid, name) VALUES (NEW.num, fold_name(NEW.name));
 	INSERT INTO snapshots_grams (rowid, grams) VALUES (NEW.num, name_grams(NEW.name));
 END
 ;;
 CREATE TRIGGER snapshots_name_updated AFTER UPDATE OF name ON snapshots WHEN NEW.name <> OLD.name BEGIN
 	DELETE FROM snapshots_fts WHERE rowid = OLD.num;
 	DELETE FROM snapshots_grams WHERE rowid = OLD.num;
-	INSERT INTO snapshots_fts (rowid, name) VALUES (NEW.num, NEW.name);
+	INSERT INTO snapshots_fts (rowid, name) VALUES (NEW.num, fold_name(NEW.name));
 	INSERT INTO snapshots_grams (rowid, grams) VALUES (NEW.num, name_grams(NEW.name));
 END
 ;;
@@ -313,7 +322,7 @@ CREATE TRIGGER snapshots_change_inserted AFTER INSERT ON snapshots BEGIN
 	INSERT INTO changes (kind, id, project_id, inserted) VALUES ('snapshot', NEW.id, NEW.project_id, 1);
 END
 ;;
-CREATE TRIGGER snapshots_change_updated AFTER UPDATE OF backend_id, name, description, status, percent, failure, size_gib, volume_name, locked_until, version ON snapshots BEGIN
+CREATE TRIGGER snapshots_change_updated AFTER UPDATE OF backend_id, volume_id, volume_name, name, description, status, percent, failure, size_gib, consistency, locked_until, version ON snapshots BEGIN
 	INSERT INTO changes (kind, id, project_id) VALUES ('snapshot', NEW.id, NEW.project_id);
 END
 ;;
@@ -339,6 +348,15 @@ END
 ;;
 CREATE TRIGGER snapshots_of_volume_out AFTER DELETE ON snapshots BEGIN
 	UPDATE volumes SET snapshot_count = snapshot_count - 1 WHERE id = OLD.volume_id;
+END
+;;
+CREATE TRIGGER snapshots_of_volume_moved AFTER UPDATE OF volume_id ON snapshots WHEN NEW.volume_id <> OLD.volume_id BEGIN
+	UPDATE volumes SET snapshot_count = snapshot_count - 1 WHERE id = OLD.volume_id;
+	UPDATE volumes SET snapshot_count = snapshot_count + 1 WHERE id = NEW.volume_id;
+END
+;;
+CREATE TRIGGER volumes_with_snapshots AFTER INSERT ON volumes WHEN EXISTS (SELECT 1 FROM snapshots WHERE volume_id = NEW.id) BEGIN
+	UPDATE volumes SET snapshot_count = (SELECT count(*) FROM snapshots WHERE volume_id = NEW.id) WHERE id = NEW.id;
 END
 ;;
 CREATE TRIGGER attachments_in AFTER INSERT ON attachments BEGIN

@@ -73,12 +73,31 @@ func open(t testing.TB, dsn string, now func() time.Time) *models.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dsns.Store(store, dsn)
 	t.Cleanup(func() {
+		dsns.Delete(store)
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return store
+}
+
+var dsns sync.Map // of *models.Store, to the string it was opened with
+
+func dsnOf(t testing.TB, store *models.Store) string {
+	t.Helper()
+	dsn, ok := dsns.Load(store)
+	if !ok {
+		t.Fatal("the store was not opened by modelstest")
+	}
+	return dsn.(string)
+}
+
+// Second opens the database of store once more, as another process on it would.
+func Second(t testing.TB, store *models.Store, now func() time.Time) *models.Store {
+	t.Helper()
+	return open(t, dsnOf(t, store), now)
 }
 
 // Each runs the test on SQLite, and on PostgreSQL where a server is named.

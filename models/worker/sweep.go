@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"blockconsole/models"
@@ -118,12 +119,34 @@ func (w *Worker) project(of string) string {
 // Volumes come first, so that snapshots find theirs. An error never empties a list:
 // rows are only missed after a whole listing.
 func (w *Worker) Sweep(ctx context.Context) error {
+	if err := w.ensureCapabilities(ctx); err != nil {
+		return errors.Join(w.noteUnread(ctx, err), err)
+	}
 	errVolumes := w.sweepKind(ctx, models.SubjectVolume, w.volumePage, w.store.MirrorVolumes)
 	errSnapshots := w.sweepKind(ctx, models.SubjectSnapshot, w.snapshotPage, w.store.MirrorSnapshots)
 	if errVolumes != nil {
 		return errVolumes
 	}
 	return errSnapshots
+}
+
+// noteUnread records that nothing could be read.
+func (w *Worker) noteUnread(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	now := w.store.Now()
+	return errors.Join(w.store.NoteMirror(ctx, models.SubjectVolume, now, failureOf(err)),
+		w.store.NoteMirror(ctx, models.SubjectSnapshot, now, failureOf(err)))
+}
+
+// ensureCapabilities asks what the backend can do when that is not known yet,
+// because it did not answer at the start.
+func (w *Worker) ensureCapabilities(ctx context.Context) error {
+	if w.capabilities().Name != "" {
+		return nil
+	}
+	return w.refreshSmall(ctx)
 }
 
 func (w *Worker) sweepKind(ctx context.Context, kind models.SubjectType,

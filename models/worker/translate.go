@@ -72,7 +72,7 @@ func observed(key backend.Key, state backend.State) models.Observed {
 	if o.Status == models.ErrorStatus || o.Status == models.ErrorDeleting {
 		o.Failure = failureOf(state.Failure)
 		if o.Failure.None() {
-			o.Failure = models.Failure{Text: models.Say("failure.untold")}
+			o.Failure = models.Failure{Text: models.Say(models.FailureUntold)}
 		}
 	}
 	return o

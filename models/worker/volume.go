@@ -22,12 +22,12 @@ func (w *Worker) lookVolume(ctx context.Context, op *models.Operation) (models.P
 	key := backend.Key{Ref: row.ID, ID: row.BackendID}
 	switch op.Kind {
 	case models.VolumeCreate, models.SnapshotRestore:
-		if op.Step == 0 {
+		if op.Step < stepMade {
 			return w.createVolume(ctx, op, row, key)
 		}
-		return w.attachVolume(ctx, op, key, 1)
+		return w.attachVolume(ctx, op, key, stepMade)
 	case models.VolumeEdit:
-		return w.renamed(op, row.Name, row.Description, w.backend.RenameVolume(ctx, key, op.Params.Name, op.Params.Description))
+		return w.renameVolume(ctx, op, key)
 	case models.VolumeExtend:
 		return w.extendVolume(ctx, op, key)
 	case models.VolumeAttach:
@@ -44,50 +44,8 @@ func (w *Worker) lookVolume(ctx context.Context, op *models.Operation) (models.P
 	return w.failed(op, models.Failure{Text: models.Say("failure.unsupported")}, nil), nil
 }
 
-func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *models.Volume, key backend.Key) (models.Progress, error) {
-	now, err := w.backend.Volume(ctx, key)
-	if op.First || errors.Is(err, backend.ErrNotFound) {
-		var spec backend.VolumeSpec
-		if spec, err = w.volumeSpec(ctx, row); err == nil {
-			now, err = w.backend.CreateVolume(ctx, spec)
-		}
-	}
-	if err != nil {
-		return w.createFailed(op, err)
-	}
-	o := observedVolume(now)
-	switch {
-	case o.Status == models.Available && op.Params.ServerID != "":
-		o.Status = models.Attaching
-		next := w.again(op, 1, -1, &o)
-		next.Again = w.store.Now()
-		return next, nil
-	case o.Status == models.Available:
-		return w.succeeded(op, &o), nil
-	case o.Status == models.ErrorStatus:
-		return w.failed(op, o.Failure, &o), nil
-	}
-	return w.again(op, 0, o.Percent, &o), nil
-}
-
-func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.VolumeSpec, error) {
-	spec := backend.VolumeSpec{
-		Ref: row.ID, Name: row.Name, Description: row.Description, SizeGiB: row.SizeGiB, Image: row.ImageID,
-		Project: row.ProjectID, Type: row.VolumeType, Zone: row.Zone,
-	}
-	if row.SnapshotID == "" {
-		return spec, nil
-	}
-	source, err := w.store.SnapshotRow(ctx, row.SnapshotID)
-	if err != nil {
-		return spec, err
-	}
-	spec.Snapshot = &backend.Key{Ref: source.ID, ID: source.BackendID}
-	return spec, nil
-}
-
-// attachVolume asks for the attachment in step and follows it. When it fails the
-// volume stays and says so.
+// attachVolume asks for the attachment, when step steps are done, and follows it.
+// When it fails the volume stays and says so.
 func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key backend.Key, step int) (models.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
@@ -99,23 +57,29 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key bac
 			return w.succeeded(op, &o), nil
 		}
 	}
-	accepted := op.Step > step
-	if o.Status == models.Attaching {
-		return w.again(op, max(op.Step, step), -1, &o), nil
-	}
-	if accepted {
-		why := models.Failure{Text: models.Say("failure.attach_refused")}
-		return w.failed(op, why, with(o, o.Status, why)), nil
+	switch {
+	case o.Status == models.Attaching:
+		return w.again(op, step+1, backend.PercentUnknown, &o), nil
+	case op.Step > step: // it was accepted, and is not attached
+		return w.failed(op, models.Failure{Text: models.Say("failure.attach_refused")}, stays(op, o, "failure.attach_refused")), nil
 	}
 	if err := w.backend.AttachVolume(ctx, key, op.Params.ServerID); err != nil {
-		return w.asked(op, err, now)
+		progress, err := w.asked(op, err, now)
+		if err == nil && step == stepMade {
+			progress.Subject = stays(op, o, "failure.attach")
+		}
+		return progress, err
 	}
 	o.Status = models.Attaching
-	next := step + 1
+	return w.again(op, step+1, backend.PercentUnknown, &o), nil
+}
+
+// stays is a volume that is not attached after all.
+func stays(op *models.Operation, o models.Observed, why string) *models.Observed {
 	if op.Kind != models.VolumeAttach {
-		next = step // the visible steps of a restore are «create» and «attach»
+		why = "failure.attach" // the volume was made, though
 	}
-	return w.again(op, next, -1, &o), nil
+	return with(o, o.Status, models.Failure{Text: models.Say(why)})
 }
 
 // asked ends an operation whose request the backend refused: the row is as the
@@ -126,7 +90,7 @@ func (w *Worker) asked(op *models.Operation, err error, now backend.Volume) (mod
 	}
 	why := failureOf(err)
 	if now.Status == "" {
-		return w.failed(op, why, &models.Observed{Status: models.ErrorStatus, Percent: -1, Failure: why}), nil
+		return w.failed(op, why, &models.Observed{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 	}
 	return w.failed(op, why, with(observedVolume(now), models.Status(now.Status), why)), nil
 }
@@ -153,7 +117,7 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key bac
 		return w.failed(op, why, with(o, o.Status, why)), nil
 	}
 	o.Status = models.Detaching
-	return w.again(op, 1, -1, &o), nil
+	return w.again(op, 1, backend.PercentUnknown, &o), nil
 }
 
 func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
@@ -185,18 +149,17 @@ func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key bac
 
 func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
 	if op.Step == 0 {
-		source, err := w.store.SnapshotRow(ctx, op.Params.SnapshotID)
-		if err != nil {
-			return models.Progress{}, err
-		}
-		if err := w.backend.RevertVolume(ctx, key, backend.Key{Ref: source.ID, ID: source.BackendID}); err != nil {
-			now, _ := w.backend.Volume(ctx, key)
-			return w.asked(op, err, now)
+		if refused := w.askRevert(ctx, op, key); refused != nil {
+			now, err := w.backend.Volume(ctx, key)
+			if err != nil && !errors.Is(err, backend.ErrNotFound) {
+				return models.Progress{}, err
+			}
+			return w.asked(op, refused, now)
 		}
 	}
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
-		return models.Progress{}, err
+		return w.asked(op, err, backend.Volume{})
 	}
 	o := observedVolume(now)
 	switch o.Status {
@@ -209,13 +172,24 @@ func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key bac
 	return w.again(op, 1, o.Percent, &o), nil
 }
 
+func (w *Worker) askRevert(ctx context.Context, op *models.Operation, key backend.Key) error {
+	source, err := w.store.SnapshotRow(ctx, op.Params.SnapshotID)
+	if errors.Is(err, models.ErrNotFound) {
+		return backend.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	return w.backend.RevertVolume(ctx, key, backend.Key{Ref: source.ID, ID: source.BackendID})
+}
+
 func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
 	var refused error
 	if op.Step == 0 {
 		refused = w.backend.DeleteVolume(ctx, key)
 	}
 	now, err := w.backend.Volume(ctx, key)
-	if refused != nil && now.Status != backend.ErrorDeleting {
+	if refused != nil && (err != nil || now.Status != backend.ErrorDeleting) {
 		return w.refusedDelete(op, refused)
 	}
 	return w.deleting(op, observedVolume(now), err)
@@ -235,15 +209,19 @@ func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key bac
 
 // subjectAfterGivingUp is what the row says when an operation is given up although
 // nobody knows why it failed: a status from which the user can go on.
-func (w *Worker) subjectAfterGivingUp(op *models.Operation, why models.Failure) *models.Observed {
-	o := &models.Observed{Status: models.ErrorStatus, Percent: -1, Failure: why}
+func (w *Worker) subjectAfterGivingUp(ctx context.Context, op *models.Operation, why models.Failure) *models.Observed {
+	o := &models.Observed{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}
 	switch op.Kind {
 	case models.VolumeDelete, models.SnapshotDelete:
 		o.Status = models.ErrorDeleting
 	case models.VolumeEdit, models.SnapshotEdit:
-		o.Status = ""
+		return w.nameBefore(ctx, op)
 	case models.VolumeRepair, models.SnapshotRepair, models.VolumeExtend, models.VolumeAttach, models.VolumeDetach:
 		o.Status = op.Params.Was
+	case models.VolumeCreate, models.SnapshotRestore:
+		if op.Step >= stepMade {
+			o.Status, o.Failure = models.Available, models.Failure{Text: models.Say("failure.attach")}
+		}
 	}
 	return o
 }

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"blockconsole/models"
@@ -37,6 +38,7 @@ type Worker struct {
 	options Options
 	log     *slog.Logger
 	owner   string
+	claims  atomic.Int64
 	limit   chan struct{}
 	busy    sync.WaitGroup
 
@@ -82,10 +84,13 @@ func (w *Worker) Run(ctx context.Context) {
 	defer sweeping.Wait()
 	defer w.busy.Wait()
 	for ctx.Err() == nil {
-		if err := w.startDue(ctx); err != nil && ctx.Err() == nil {
+		wait := idle
+		if err := w.startDue(ctx); err == nil {
+			wait = w.untilNext(ctx)
+		} else if ctx.Err() == nil {
 			w.log.ErrorContext(ctx, "cannot read the queue", "error", err)
 		}
-		timer := time.NewTimer(w.untilNext(ctx))
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-changed:
@@ -112,7 +117,7 @@ func (w *Worker) startDue(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		op, err := w.store.Claim(ctx, w.owner, w.options.Lease)
+		op, err := w.claim(ctx)
 		if err != nil || op == nil {
 			<-w.limit
 			return err
@@ -129,7 +134,7 @@ func (w *Worker) startDue(ctx context.Context) error {
 // returns how many there were. Tests drive the worker with it.
 func (w *Worker) RunDue(ctx context.Context) (int, error) {
 	for n := 0; ; n++ {
-		op, err := w.store.Claim(ctx, w.owner, w.options.Lease)
+		op, err := w.claim(ctx)
 		if err != nil || op == nil {
 			return n, err
 		}
@@ -137,10 +142,16 @@ func (w *Worker) RunDue(ctx context.Context) (int, error) {
 	}
 }
 
+// claim takes an operation under a name of its own: a look whose lease ran out
+// must not save over the next one of the same worker.
+func (w *Worker) claim(ctx context.Context) (*models.Operation, error) {
+	return w.store.Claim(ctx, fmt.Sprintf("%s-%d", w.owner, w.claims.Add(1)), w.options.Lease)
+}
+
 // handle looks at one claimed operation and saves what it found.
 func (w *Worker) handle(ctx context.Context, op *models.Operation) {
-	stop := w.heartbeat(ctx, op)
-	progress := w.look(ctx, op)
+	looking, stop := w.heartbeat(ctx, op)
+	progress := w.look(looking, op)
 	stop()
 	err := w.store.SaveProgress(ctx, op, progress)
 	switch {
@@ -161,29 +172,36 @@ func (w *Worker) handle(ctx context.Context, op *models.Operation) {
 	}
 }
 
-// heartbeat keeps the lease while a look lasts.
-func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// heartbeat keeps the lease while a look lasts, and ends the look when another
+// worker has it.
+func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (looking context.Context, stop func()) {
+	looking, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
 		ticker := time.NewTicker(w.options.Lease / 3)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-ctx.Done():
+			case <-looking.Done():
 				return
 			case <-ticker.C:
-				if err := w.store.Heartbeat(ctx, op, w.options.Lease); err != nil {
-					return
-				}
+			}
+			switch err := w.store.Heartbeat(looking, op, w.options.Lease); {
+			case errors.Is(err, models.ErrLeaseLost):
+				cancel()
+			case err != nil && looking.Err() == nil:
+				w.log.WarnContext(ctx, "cannot prolong the lease of an operation", "operation", op.ID, "error", err)
 			}
 		}
 	})
-	return func() { cancel(); done.Wait() }
+	return looking, func() { cancel(); done.Wait() }
 }
 
 // look asks the backend what is and takes the next step.
 func (w *Worker) look(ctx context.Context, op *models.Operation) models.Progress {
+	if err := w.ensureCapabilities(ctx); err != nil {
+		return w.trouble(ctx, op, err)
+	}
 	var progress models.Progress
 	var err error
 	if op.SubjectType == models.SubjectSnapshot {
@@ -197,8 +215,13 @@ func (w *Worker) look(ctx context.Context, op *models.Operation) models.Progress
 	return progress
 }
 
-// maxAttempts is how often a fault that nobody can name is tried again.
-const maxAttempts = 8
+// maxAttempts is how often a fault that nobody can name is tried again. A backend
+// that does not answer is asked for ever; its silence leaves maxAttempts - countedSilence
+// tries for other faults.
+const (
+	maxAttempts    = 8
+	countedSilence = 6
+)
 
 // trouble turns an error that says nothing final into another try later. One that
 // no backend should give is given up after maxAttempts.
@@ -207,15 +230,16 @@ func (w *Worker) trouble(ctx context.Context, op *models.Operation, err error) m
 		"attempt", op.Attempts+1, "error", err)
 	failure := failureOf(err)
 	var unavailable *backend.UnavailableError
-	if !errors.As(err, &unavailable) && op.Attempts+1 >= maxAttempts {
-		return w.failed(op, failure, w.subjectAfterGivingUp(op, failure))
+	silent := errors.As(err, &unavailable)
+	if !silent && op.Attempts+1 >= maxAttempts {
+		return w.failed(op, failure, w.subjectAfterGivingUp(ctx, op, failure))
 	}
 	wait := backoff(op.Attempts)
-	if unavailable != nil && unavailable.RetryAfter > 0 {
+	if silent && unavailable.RetryAfter > 0 {
 		wait = unavailable.RetryAfter
 	}
 	return models.Progress{State: models.Running, Again: w.store.Now().Add(wait), Step: op.Step, Percent: op.Percent,
-		Trouble: failure, Retry: true}
+		Trouble: failure, Retry: !silent || op.Attempts < countedSilence}
 }
 
 // backoff doubles from half a second to a minute, with a fifth of chance in it, so
@@ -227,15 +251,22 @@ func backoff(attempts int) time.Duration {
 
 // again is a Progress that looks again when the backend may have news.
 func (w *Worker) again(op *models.Operation, step, percent int, o *models.Observed) models.Progress {
-	return models.Progress{State: models.Running, Again: w.store.Now().Add(w.pollDelay(op)), Step: step, Percent: percent, Subject: o}
+	return progress(models.Progress{State: models.Running, Again: w.store.Now().Add(w.pollDelay(op)), Step: step, Percent: percent}, o)
 }
 
 func (w *Worker) succeeded(op *models.Operation, o *models.Observed) models.Progress {
-	return models.Progress{State: models.Succeeded, Step: op.Steps, Percent: -1, Subject: o}
+	return progress(models.Progress{State: models.Succeeded, Step: op.Steps, Percent: backend.PercentUnknown}, o)
 }
 
 func (w *Worker) failed(op *models.Operation, why models.Failure, o *models.Observed) models.Progress {
-	return models.Progress{State: models.Failed, Step: op.Step, Percent: -1, Trouble: why, Subject: o}
+	return progress(models.Progress{State: models.Failed, Step: op.Step, Percent: backend.PercentUnknown, Trouble: why}, o)
+}
+
+func progress(p models.Progress, o *models.Observed) models.Progress {
+	if o != nil {
+		p.Subject, p.Request = o, o.RequestID
+	}
+	return p
 }
 
 // pollDelay is the backend's own pace: the longer an operation lasts, the longer

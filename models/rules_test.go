@@ -1,0 +1,207 @@
+package models_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"blockconsole/models"
+)
+
+func TestValidateName(t *testing.T) {
+	for _, tt := range []struct {
+		name, typed string
+		ok          bool
+	}{
+		{"empty", "", false},
+		{"2 bytes", "ab", false},
+		{"3 bytes", "abc", true},
+		{"20 bytes", strings.Repeat("a", 20), true},
+		{"21 bytes", strings.Repeat("a", 21), false},
+		{"all that is allowed", "Az09-snapshot", true},
+		{"only dashes", "---", true},
+		{"Korean of 3 letters", "\uc2a4\ub0c5\uc0f7", false},
+		{"one Korean letter of 3 bytes", "\uac00", false},
+		{"emoji", "snap\U0001F4BE", false},
+		{"space inside", "my snap", false},
+		{"space before", " snap", false},
+		{"space after", "snap ", false},
+		{"underscore", "my_snap", false},
+		{"NUL", "sna\x00p", false},
+		{"newline", "snap\n", false},
+		{"HTML", "<b>x</b>", false},
+		{"full-width letters", "\uff41\uff42\uff43", false},
+		{"soft hyphen", "ab\u00adc", false},
+		{"invalid UTF-8", "abc\xff", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if wrong := models.ValidateName(tt.typed); (wrong == nil) != tt.ok {
+				t.Errorf("%+q: %+v", tt.typed, wrong)
+			}
+		})
+	}
+}
+
+func TestValidateDescription(t *testing.T) {
+	for typed, ok := range map[string]bool{
+		"": true, "before the upgrade": true, strings.Repeat("\uac00", 255): true, strings.Repeat("a", 256): false,
+		"a\nb": false, "a\x00b": false, "a\x7fb": false, "\xff": false, "<b>&": true,
+	} {
+		if wrong := models.ValidateDescription(typed); (wrong == nil) != ok {
+			t.Errorf("%+q: %+v", typed, wrong)
+		}
+	}
+}
+
+func TestSuggestedNamesAreValid(t *testing.T) {
+	at := time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)
+	for volume, want := range map[string]string{
+		"data": "data-1122-1530", "web-server-1-data": "web-server-1122-1530", "": "snapshot-1122-1530", "\ub370\uc774\ud130": "snapshot-1122-1530",
+		"a_b c": "abc-1122-1530", "---": "-1122-1530", "web-------------x": "web-1122-1530",
+	} {
+		if got := models.SuggestName(volume, at); got != want || models.ValidateName(got) != nil {
+			t.Errorf("%q: %q, want %q", volume, got, want)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for typed, want := range map[string]int{
+		"1": 1, "16384": 16384, "2147483647": 2147483647, "": 0, "0": 0, "-1": 0, "1.5": 0, "1e3": 0, "+1": 0, "01": 0, " 1": 0, "1 ": 0,
+		"2147483648": 0, "99999999999999999999": 0, "0x10": 0, "1_000": 0, "\uff11": 0, "ten": 0,
+	} {
+		got, wrong := models.ParseSize(typed)
+		if got != want || (wrong == nil) != (want > 0) {
+			t.Errorf("%q: %d, %+v", typed, got, wrong)
+		}
+	}
+}
+
+func TestTheRoleDecidesFirst(t *testing.T) {
+	allowed := map[models.Role][]models.Action{
+		"":                   {},
+		"root":               {},
+		models.Viewer:        {},
+		models.Operator:      {models.ActEdit, models.ActDelete, models.ActCreateSnapshot, models.ActCreateVolume, models.ActExtend, models.ActAttach, models.ActDetach, models.ActRestore, models.ActRevert},
+		models.Administrator: {models.ActEdit, models.ActDelete, models.ActCreateSnapshot, models.ActCreateVolume, models.ActExtend, models.ActAttach, models.ActDetach, models.ActRestore, models.ActRevert, models.ActRepair},
+	}
+	for role, can := range allowed {
+		for _, action := range allowed[models.Administrator] {
+			d := models.CanRole(action, role)
+			if (d == nil) != slices.Contains(can, action) {
+				t.Errorf("%s by %q: %+v", action, role, d)
+			}
+			if d != nil && d.Code() != models.CodeForbidden {
+				t.Errorf("%s by %q: %s", action, role, d.Code())
+			}
+		}
+	}
+}
+
+// all is every status, and one that only a cloud knows.
+var allStatuses = append(slices.Clone(models.VolumeStatuses), "AWAITING-TRANSFER")
+
+func TestWhatAVolumeTakes(t *testing.T) {
+	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
+	everything := models.Abilities{Attach: true, MultiAttach: true, Revert: true, ExtendAttached: true, Repair: true}
+	available, inUse := models.Available, models.InUse
+	not := func(denied models.Status) []models.Status {
+		return slices.DeleteFunc(slices.Clone(allStatuses), func(s models.Status) bool { return s == denied })
+	}
+	for _, tt := range []struct {
+		action    models.Action
+		abilities models.Abilities
+		in        []models.Status
+	}{
+		{models.ActCreateSnapshot, models.Abilities{}, []models.Status{available, inUse}},
+		{models.ActEdit, models.Abilities{}, not(models.Deleting)},
+		{models.ActExtend, models.Abilities{}, []models.Status{available}},
+		{models.ActExtend, everything, []models.Status{available, inUse}},
+		{models.ActAttach, models.Abilities{}, nil},
+		{models.ActAttach, models.Abilities{Attach: true}, []models.Status{available}},
+		{models.ActAttach, everything, []models.Status{available, inUse}},
+		{models.ActDetach, models.Abilities{}, nil},
+		{models.ActDetach, everything, []models.Status{inUse}},
+		{models.ActDelete, everything, []models.Status{available, models.ErrorStatus}},
+		{models.ActRevert, everything, []models.Status{available}},
+		{models.ActRepair, models.Abilities{}, nil},
+		{models.ActRepair, everything, []models.Status{models.ErrorDeleting}},
+	} {
+		rules := models.Rules{Abilities: tt.abilities, Now: now}
+		for _, status := range allStatuses {
+			d := rules.Volume(tt.action, &models.Volume{Status: status, StatusSince: models.Micros(now.Add(-time.Minute))})
+			if (d == nil) != slices.Contains(tt.in, status) {
+				t.Errorf("%s in %s with %+v: %+v", tt.action, status, tt.abilities, d)
+			}
+			if d != nil && d.Code() != models.CodeConflict {
+				t.Errorf("%s in %s: %s", tt.action, status, d.Code())
+			}
+		}
+	}
+}
+
+func TestWhatASnapshotTakes(t *testing.T) {
+	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
+	rules := models.Rules{Abilities: models.Abilities{Revert: true, Repair: true}, Now: now}
+	for action, in := range map[models.Action][]models.Status{
+		models.ActDelete:  {models.Available, models.ErrorStatus},
+		models.ActRestore: {models.Available},
+		models.ActRevert:  {models.Available},
+		models.ActRepair:  {models.ErrorDeleting},
+	} {
+		for _, status := range allStatuses {
+			d := rules.Snapshot(action, &models.Snapshot{Status: status, StatusSince: models.Micros(now)})
+			if (d == nil) != slices.Contains(in, status) {
+				t.Errorf("%s in %s: %+v", action, status, d)
+			}
+		}
+	}
+	for _, status := range allStatuses {
+		if d := rules.Snapshot(models.ActEdit, &models.Snapshot{Status: status}); (d == nil) != (status != models.Deleting) {
+			t.Errorf("edit in %s: %+v", status, d)
+		}
+	}
+}
+
+func TestRepairOfWhatIsStuck(t *testing.T) {
+	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
+	rules := models.Rules{Abilities: models.Abilities{Repair: true}, Now: now}
+	stuck := []models.Status{models.Creating, models.Deleting, models.Attaching, models.Detaching, models.ErrorDeleting}
+	for _, status := range allStatuses {
+		for since, long := range map[time.Duration]bool{time.Hour + time.Microsecond: true, time.Hour: false, time.Minute: false} {
+			want := slices.Contains(stuck, status) && (long || status == models.ErrorDeleting)
+			d := rules.Snapshot(models.ActRepair, &models.Snapshot{Status: status, StatusSince: models.Micros(now.Add(-since))})
+			if (d == nil) != want {
+				t.Errorf("%s for %v: %+v", status, since, d)
+			}
+		}
+	}
+}
+
+func TestDenialsSayWhatStandsInTheWay(t *testing.T) {
+	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
+	rules := models.Rules{Now: now}
+	attached := &models.Volume{Status: models.InUse, AttachmentCount: 1, Attachments: []models.Attachment{{ServerID: "s1", ServerName: "web-1"}}}
+	if d := rules.Volume(models.ActDelete, attached); d == nil || d.Text.Key != "deny.attached" || !slices.Equal(d.Servers, []string{"web-1"}) || d.Guidance.Key == "" {
+		t.Errorf("attached: %+v", d)
+	}
+	if d := rules.Volume(models.ActDelete, &models.Volume{Status: models.Available, SnapshotCount: 3}); d == nil || !slices.Equal(d.Text.Args, []string{"3"}) {
+		t.Errorf("with snapshots: %+v", d)
+	}
+	locked := &models.Snapshot{Status: models.Available, LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}
+	if d := rules.Snapshot(models.ActDelete, locked); d == nil || d.Text.Key != "deny.locked" {
+		t.Errorf("locked: %+v", d)
+	}
+	locked.LockedUntil = models.Micros(now)
+	if d := rules.Snapshot(models.ActDelete, locked); d != nil {
+		t.Errorf("no longer locked: %+v", d)
+	}
+	blocker := models.Link{ID: "v1", Name: "copy"}
+	if d := rules.Snapshot(models.ActDelete, locked, blocker); d == nil || !slices.Equal(d.Volumes, []models.Link{blocker}) {
+		t.Errorf("with a dependent: %+v", d)
+	}
+	if d := rules.Snapshot(models.ActDelete, &models.Snapshot{Status: models.ErrorDeleting}); d == nil || d.Text.Key != "deny.error_deleting" {
+		t.Errorf("ERROR_DELETING: %+v", d)
+	}
+}

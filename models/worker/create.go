@@ -1,0 +1,184 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"blockconsole/models"
+	"blockconsole/models/backend"
+)
+
+// Steps of a creation. A volume that is to be attached has two more: asked for,
+// and attached.
+const (
+	stepAccepted = 1 // the backend has the object, and makes it
+	stepMade     = 2
+)
+
+// creation is what creating a volume and a snapshot differ in.
+type creation[T any] struct {
+	find   func(ctx context.Context) (T, error)
+	status func(T) backend.Status
+	remove func(ctx context.Context) error
+	create func(ctx context.Context) (T, error)
+}
+
+// errVanished says that an object which the backend had accepted is gone.
+var errVanished = errors.New("the object vanished while it was made")
+
+// makeOrFind gives the object of a creation, asking for it where it certainly is
+// not there yet. wait is not nil when there is nothing to say about it before that
+// time.
+func makeOrFind[T any](ctx context.Context, w *Worker, op *models.Operation, c creation[T]) (object T, wait *models.Progress, err error) {
+	if !op.First || op.Params.Again {
+		object, err = c.find(ctx)
+		switch {
+		case err == nil && op.First && c.status(object) == backend.Error:
+			// What the failed try left holds nothing; a second one of the same Ref cannot be made beside it.
+			again := w.again(op, op.Step, backend.PercentUnknown, nil)
+			return object, &again, c.remove(ctx)
+		case err == nil || !errors.Is(err, backend.ErrNotFound):
+			return object, nil, err
+		case op.Step >= stepAccepted:
+			return object, nil, errVanished
+		}
+		if unsettled := w.unsettled(op); unsettled != nil {
+			return object, unsettled, nil
+		}
+	}
+	if w.capabilities().Settle > 0 {
+		if err := w.store.NoteCall(ctx, op); err != nil {
+			return object, nil, err
+		}
+	}
+	object, err = c.create(ctx)
+	return object, nil, err
+}
+
+// unsettled waits as long as an earlier call, whose answer was lost, may still
+// become visible.
+func (w *Worker) unsettled(op *models.Operation) *models.Progress {
+	settled := time.UnixMicro(op.CalledAt).Add(w.capabilities().Settle)
+	if op.CalledAt == 0 || !w.store.Now().Before(settled) {
+		return nil
+	}
+	return &models.Progress{State: models.Running, Again: settled, Step: op.Step, Percent: backend.PercentUnknown, Trouble: op.LastError}
+}
+
+func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *models.Volume, key backend.Key) (models.Progress, error) {
+	now, wait, err := makeOrFind(ctx, w, op, creation[backend.Volume]{
+		find:   func(ctx context.Context) (backend.Volume, error) { return w.backend.Volume(ctx, key) },
+		status: func(v backend.Volume) backend.Status { return v.Status },
+		remove: func(ctx context.Context) error { return w.backend.DeleteVolume(ctx, key) },
+		create: func(ctx context.Context) (backend.Volume, error) {
+			spec, err := w.volumeSpec(ctx, row)
+			if err != nil {
+				return backend.Volume{}, err
+			}
+			return w.backend.CreateVolume(ctx, spec)
+		},
+	})
+	if err != nil {
+		return w.createFailed(op, err)
+	}
+	if wait != nil {
+		return *wait, nil
+	}
+	o := observedVolume(now)
+	if made := o.Status == models.Available || o.Status == models.InUse; made && op.Params.ServerID != "" {
+		o.Status = models.Attaching
+		next := w.again(op, stepMade, backend.PercentUnknown, &o)
+		next.Again = w.store.Now()
+		return next, nil
+	}
+	return w.creating(op, &o), nil
+}
+
+func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.VolumeSpec, error) {
+	spec := backend.VolumeSpec{
+		Ref: row.ID, Name: row.Name, Description: row.Description, SizeGiB: row.SizeGiB, Image: row.ImageID,
+		Project: row.ProjectID, Type: row.VolumeType, Zone: row.Zone,
+	}
+	if row.SnapshotID == "" {
+		return spec, nil
+	}
+	source, err := w.store.SnapshotRow(ctx, row.SnapshotID)
+	if err != nil {
+		return spec, err
+	}
+	spec.Snapshot = &backend.Key{Ref: source.ID, ID: source.BackendID}
+	return spec, nil
+}
+
+func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (models.Progress, error) {
+	volume, err := w.store.VolumeRow(ctx, row.VolumeID)
+	if err != nil {
+		return w.createFailed(op, err)
+	}
+	consistency := row.Consistency
+	if op.Step < stepAccepted && volume.AttachmentCount > 0 && consistency == models.Clean {
+		consistency = w.consistencyAttached() // attached while the request was in the queue
+	}
+	now, wait, err := makeOrFind(ctx, w, op, creation[backend.Snapshot]{
+		find:   func(ctx context.Context) (backend.Snapshot, error) { return w.backend.Snapshot(ctx, key) },
+		status: func(s backend.Snapshot) backend.Status { return s.Status },
+		remove: func(ctx context.Context) error { return w.backend.DeleteSnapshot(ctx, key) },
+		create: func(ctx context.Context) (backend.Snapshot, error) {
+			return w.backend.CreateSnapshot(ctx, backend.SnapshotSpec{
+				Ref: row.ID, Name: row.Name, Description: row.Description, Project: row.ProjectID,
+				Volume:   backend.Key{Ref: volume.ID, ID: volume.BackendID},
+				Attached: consistency != models.Clean, Acknowledged: op.Params.Acknowledged,
+			})
+		},
+	})
+	if err != nil {
+		return w.createFailed(op, err)
+	}
+	if wait != nil {
+		return *wait, nil
+	}
+	o := observedSnapshot(now)
+	o.Consistency = consistency
+	return w.creating(op, &o), nil
+}
+
+func (w *Worker) consistencyAttached() models.Consistency {
+	if w.capabilities().CrashSafe {
+		return models.CrashConsistent
+	}
+	return models.Smeared
+}
+
+// creating follows an object that the backend has accepted.
+func (w *Worker) creating(op *models.Operation, o *models.Observed) models.Progress {
+	switch o.Status {
+	case models.Available, models.InUse:
+		return w.succeeded(op, o)
+	case models.ErrorStatus, models.ErrorDeleting:
+		return w.failed(op, o.Failure, o)
+	case models.Deleting:
+		if op.Params.Again && op.Step < stepAccepted { // what the failed try left is on its way out
+			o.Status = models.Creating
+			return w.again(op, op.Step, backend.PercentUnknown, o)
+		}
+	}
+	return w.again(op, stepAccepted, o.Percent, o)
+}
+
+// createFailed ends a creation that the backend refuses, with the row in ERROR.
+func (w *Worker) createFailed(op *models.Operation, err error) (models.Progress, error) {
+	if errors.Is(err, models.ErrNotFound) {
+		err = backend.ErrNotFound
+	}
+	why := failureOf(err)
+	switch {
+	case errors.Is(err, errVanished):
+		why = models.Failure{Text: models.Say("failure.vanished")}
+	case errors.Is(err, backend.ErrNotFound):
+		why = models.Failure{Text: models.Say("failure.source_not_found")}
+	case !final(err):
+		return models.Progress{}, err
+	}
+	return w.failed(op, why, &models.Observed{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
+}

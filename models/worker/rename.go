@@ -1,0 +1,64 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"blockconsole/models"
+	"blockconsole/models/backend"
+)
+
+func (w *Worker) renameVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+	return w.renamed(ctx, op, w.backend.RenameVolume(ctx, key, op.Params.Name, op.Params.Description))
+}
+
+func (w *Worker) renameSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (models.Progress, error) {
+	err := w.backend.RenameSnapshot(ctx, key, op.Params.Name, op.Params.Description)
+	if errors.Is(err, backend.ErrNotFound) && row.Status == models.Creating {
+		return w.again(op, 0, backend.PercentUnknown, nil), nil // it waits in the queue of its volume
+	}
+	return w.renamed(ctx, op, err)
+}
+
+// renamed ends a rename. One that the backend refuses takes the row's name back.
+func (w *Worker) renamed(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
+	switch {
+	case err == nil:
+		return w.succeeded(op, nil), nil
+	case !final(err):
+		return models.Progress{}, err
+	}
+	return w.failed(op, failureOf(err), w.nameBefore(ctx, op)), nil
+}
+
+// nameBefore gives a row the name that its object has, unless somebody has changed
+// it again. Where the backend does not tell, that is the one before the edit.
+func (w *Worker) nameBefore(ctx context.Context, op *models.Operation) *models.Observed {
+	var rowName, rowText string
+	var name, text string
+	if op.SubjectType == models.SubjectSnapshot {
+		row, err := w.store.SnapshotRow(ctx, op.SubjectID)
+		if err != nil {
+			return nil
+		}
+		now, err := w.backend.Snapshot(ctx, backend.Key{Ref: row.ID, ID: row.BackendID})
+		if err != nil {
+			now.Name, now.Description = op.Params.OldName, op.Params.OldDescription
+		}
+		rowName, rowText, name, text = row.Name, row.Description, now.Name, now.Description
+	} else {
+		row, err := w.store.VolumeRow(ctx, op.SubjectID)
+		if err != nil {
+			return nil
+		}
+		now, err := w.backend.Volume(ctx, backend.Key{Ref: row.ID, ID: row.BackendID})
+		if err != nil {
+			now.Name, now.Description = op.Params.OldName, op.Params.OldDescription
+		}
+		rowName, rowText, name, text = row.Name, row.Description, now.Name, now.Description
+	}
+	if rowName != op.Params.Name || rowText != op.Params.Description {
+		return nil
+	}
+	return &models.Observed{Name: &name, Description: &text}
+}
