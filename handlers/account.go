@@ -1,0 +1,86 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+const accountPath = "/account"
+
+// AccountStore is what the user's own page needs.
+type AccountStore interface {
+	Sessions(ctx context.Context, actor models.Actor) ([]models.Session, error)
+	EndSession(ctx context.Context, actor models.Actor, id string) error
+	EndOtherSessions(ctx context.Context, actor models.Actor, keep string) error
+	ChangePassword(ctx context.Context, actor models.Actor, current, password, keepSession string) error
+}
+
+// Account is the user's own page: password and sessions.
+type Account struct{ Store AccountStore }
+
+// Show shows the page.
+func (a Account) Show(c echo.Context) error { return a.render(c, http.StatusOK, views.Form{}) }
+
+func (a Account) render(c echo.Context, status int, form views.Form) error {
+	sessions, err := a.Store.Sessions(c.Request().Context(), Actor(c))
+	if err != nil {
+		return err
+	}
+	form.Action = accountPath
+	page := views.Account{Form: form}
+	for _, s := range sessions {
+		page.Sessions = append(page.Sessions, views.SessionRow{ID: s.ID, Address: s.Address, Browser: browserName(s.Browser),
+			CreatedAt: s.CreatedAt, SeenAt: s.SeenAt, Current: s.ID == VisitOf(c).SignedIn.ID})
+	}
+	return Render(c, status, T(c, "nav.account"), views.AccountPage(page))
+}
+
+// ChangePassword sets a new password and ends the user's other sessions.
+func (a Account) ChangePassword(c echo.Context) error {
+	err := error(models.Invalid("again", models.Say("password.mismatch")))
+	if c.FormValue("password") == c.FormValue("again") {
+		err = a.Store.ChangePassword(c.Request().Context(), Actor(c), c.FormValue("current"), c.FormValue("password"), VisitOf(c).SignedIn.ID)
+	}
+	if err != nil {
+		var form views.Form
+		status, ok := FormError(&form, err)
+		if !ok || Wants(c) == JSON {
+			return err
+		}
+		return a.render(c, status, form)
+	}
+	return a.done(c, "accepted.password")
+}
+
+// EndSession signs one of the user's browsers out.
+func (a Account) EndSession(c echo.Context) error {
+	if err := a.Store.EndSession(c.Request().Context(), Actor(c), c.Param("session")); err != nil {
+		return err
+	}
+	return a.done(c, "accepted.session.end")
+}
+
+// EndOtherSessions signs all of the user's other browsers out.
+func (a Account) EndOtherSessions(c echo.Context) error {
+	if err := a.Store.EndOtherSessions(c.Request().Context(), Actor(c), VisitOf(c).SignedIn.ID); err != nil {
+		return err
+	}
+	return a.done(c, "accepted.session.end")
+}
+
+func (a Account) done(c echo.Context, key string) error { return saved(c, accountPath, key) }
+
+// saved leads back to the page after a change that is no operation, and says what
+// was done.
+func saved(c echo.Context, path, key string, args ...string) error {
+	if Wants(c) == JSON {
+		return c.NoContent(http.StatusNoContent)
+	}
+	Notify(c, views.Alert{Message: Msg(models.Say(key, args...))})
+	return SeeOther(c, path)
+}
