@@ -9,166 +9,175 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/modelstest"
 )
 
 func TestSessionEndsWhenIdle(t *testing.T) {
-	p := newPeople(t)
-	token, _ := p.signIn(t, models.FirstUser)
-	p.pass(models.SessionIdle - 2*time.Minute)
-	if _, err := p.Session(t.Context(), token); err != nil {
-		t.Fatalf("before the idle limit: %v", err)
-	}
-	p.pass(models.SessionIdle - 2*time.Minute)
-	if _, err := p.Session(t.Context(), token); err != nil {
-		t.Fatalf("a request did not move the idle limit: %v", err)
-	}
-	p.pass(models.SessionIdle)
-	if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
-		t.Errorf("after the idle limit: %v", err)
-	}
+	eachPeople(t, func(t *testing.T, p *people) {
+		token, _ := p.signIn(t, models.FirstUser)
+		p.pass(models.SessionIdle - 2*time.Minute)
+		if _, err := p.Session(t.Context(), token); err != nil {
+			t.Fatalf("before the idle limit: %v", err)
+		}
+		p.pass(models.SessionIdle - 2*time.Minute)
+		if _, err := p.Session(t.Context(), token); err != nil {
+			t.Fatalf("a request did not move the idle limit: %v", err)
+		}
+		p.pass(models.SessionIdle)
+		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
+			t.Errorf("after the idle limit: %v", err)
+		}
+	})
 }
 
 func TestSessionEndsAfterItsWholeLife(t *testing.T) {
-	p := newPeople(t)
-	token, in := p.signIn(t, models.FirstUser)
-	start := p.now()
-	for p.now().Sub(start) < models.SessionMax-time.Hour {
+	eachPeople(t, func(t *testing.T, p *people) {
+		token, in := p.signIn(t, models.FirstUser)
+		start := p.now()
+		for p.now().Sub(start) < models.SessionMax-time.Hour {
+			if _, err := p.Session(t.Context(), token); err != nil {
+				t.Fatalf("after %v: %v", p.now().Sub(start), err)
+			}
+			p.pass(time.Hour)
+		}
 		if _, err := p.Session(t.Context(), token); err != nil {
-			t.Fatalf("after %v: %v", p.now().Sub(start), err)
+			t.Fatalf("an hour before its end: %v", err)
 		}
 		p.pass(time.Hour)
-	}
-	if _, err := p.Session(t.Context(), token); err != nil {
-		t.Fatalf("an hour before its end: %v", err)
-	}
-	p.pass(time.Hour)
-	if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
-		t.Errorf("after its whole life: %v", err)
-	}
-	if err := p.Tidy(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := p.Sessions(t.Context(), in.Actor("", "")); err != nil || len(left) != 0 {
-		t.Errorf("%d sessions left, error %v", len(left), err)
-	}
+		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
+			t.Errorf("after its whole life: %v", err)
+		}
+		if err := p.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := p.Sessions(t.Context(), in.Actor("", "")); err != nil || len(left) != 0 {
+			t.Errorf("%d sessions left, error %v", len(left), err)
+		}
+	})
 }
 
 func TestSessionIsNotedOnceAMinute(t *testing.T) {
-	p := newPeople(t)
-	token, in := p.signIn(t, models.FirstUser)
-	for _, step := range []struct {
-		pass  time.Duration
-		moved bool
-	}{{30 * time.Second, false}, {29 * time.Second, false}, {time.Second, true}, {59 * time.Second, false}} {
-		p.pass(step.pass)
-		before := in.SeenAt
-		var err error
-		if in, err = p.Session(t.Context(), token); err != nil {
-			t.Fatal(err)
+	eachPeople(t, func(t *testing.T, p *people) {
+		token, in := p.signIn(t, models.FirstUser)
+		for _, step := range []struct {
+			pass  time.Duration
+			moved bool
+		}{{30 * time.Second, false}, {29 * time.Second, false}, {time.Second, true}, {59 * time.Second, false}} {
+			p.pass(step.pass)
+			before := in.SeenAt
+			var err error
+			if in, err = p.Session(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+			if moved := in.SeenAt != before; moved != step.moved {
+				t.Errorf("at %v: noted %v, want %v", p.now(), moved, step.moved)
+			}
 		}
-		if moved := in.SeenAt != before; moved != step.moved {
-			t.Errorf("at %v: noted %v, want %v", p.now(), moved, step.moved)
-		}
-	}
+	})
 }
 
 func TestWrongTokensOpenNothing(t *testing.T) {
-	p := newPeople(t)
-	token, in := p.signIn(t, models.FirstUser)
-	id, secret, _ := strings.Cut(token, ".")
-	for name, tc := range map[string]string{
-		"empty": "", "no secret": id, "id and dot": id + ".", "another secret": id + "." + strings.Repeat("A", len(secret)),
-		"another id": models.NewID() + "." + secret, "the hash": id + "." + in.SecretHash, "cut": token[:len(token)-1], "longer": token + "A",
-		"huge": strings.Repeat("x", 100000) + "." + secret, "SQL": "' OR 1=1 --." + secret,
-	} {
-		if _, err := p.Session(t.Context(), tc); !errors.Is(err, models.ErrSignedOut) {
-			t.Errorf("%s: %v, want signed out", name, err)
+	eachPeople(t, func(t *testing.T, p *people) {
+		token, in := p.signIn(t, models.FirstUser)
+		id, secret, _ := strings.Cut(token, ".")
+		for name, tc := range map[string]string{
+			"empty": "", "no secret": id, "id and dot": id + ".", "another secret": id + "." + strings.Repeat("A", len(secret)),
+			"another id": models.NewID() + "." + secret, "the hash": id + "." + in.SecretHash, "cut": token[:len(token)-1], "longer": token + "A",
+			"huge": strings.Repeat("x", 100000) + "." + secret, "SQL": "' OR 1=1 --." + secret,
+		} {
+			if _, err := p.Session(t.Context(), tc); !errors.Is(err, models.ErrSignedOut) {
+				t.Errorf("%s: %v, want signed out", name, err)
+			}
 		}
-	}
-	if strings.Contains(in.SecretHash, secret) {
-		t.Error("the secret is stored as it is")
-	}
+		if strings.Contains(in.SecretHash, secret) {
+			t.Error("the secret is stored as it is")
+		}
+	})
 }
 
 func TestSignInRotatesTheSession(t *testing.T) {
-	p := newPeople(t)
-	old, _ := p.signIn(t, models.FirstUser)
-	fresh, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Replaces: old})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if fresh == old {
-		t.Error("the token stayed the same")
-	}
-	if _, err := p.Session(t.Context(), old); !errors.Is(err, models.ErrSignedOut) {
-		t.Errorf("the replaced session: %v", err)
-	}
+	eachPeople(t, func(t *testing.T, p *people) {
+		old, _ := p.signIn(t, models.FirstUser)
+		fresh, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Replaces: old})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fresh == old {
+			t.Error("the token stayed the same")
+		}
+		if _, err := p.Session(t.Context(), old); !errors.Is(err, models.ErrSignedOut) {
+			t.Errorf("the replaced session: %v", err)
+		}
+	})
 }
 
 func TestDisabledAndDeletedUsersAreOut(t *testing.T) {
-	p := newPeople(t)
-	kim, lee := p.add(t, "kim", models.Operator), p.add(t, "lee", models.Operator)
-	kimToken, _ := p.signIn(t, "kim")
-	leeToken, _ := p.signIn(t, "lee")
-	if err := p.SetDisabled(t.Context(), p.admin, kim.ID, true); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.DeleteUser(t.Context(), p.admin, lee.ID); err != nil {
-		t.Fatal(err)
-	}
-	for name, token := range map[string]string{"kim": kimToken, "lee": leeToken} {
-		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
-			t.Errorf("session of %s: %v", name, err)
+	eachPeople(t, func(t *testing.T, p *people) {
+		kim, lee := p.add(t, "kim", models.Operator), p.add(t, "lee", models.Operator)
+		kimToken, _ := p.signIn(t, "kim")
+		leeToken, _ := p.signIn(t, "lee")
+		if err := p.SetDisabled(t.Context(), p.admin, kim.ID, true); err != nil {
+			t.Fatal(err)
 		}
-		_, _, err := p.SignIn(t.Context(), models.Login{Name: name, Password: "password of " + name})
-		wantCode(t, err, models.CodeUnauthorized)
-	}
-	if err := p.SetDisabled(t.Context(), p.admin, kim.ID, false); err != nil {
-		t.Fatal(err)
-	}
-	p.signIn(t, "kim")
+		if err := p.DeleteUser(t.Context(), p.admin, lee.ID); err != nil {
+			t.Fatal(err)
+		}
+		for name, token := range map[string]string{"kim": kimToken, "lee": leeToken} {
+			if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
+				t.Errorf("session of %s: %v", name, err)
+			}
+			_, _, err := p.SignIn(t.Context(), models.Login{Name: name, Password: "password of " + name})
+			wantCode(t, err, models.CodeUnauthorized)
+		}
+		if err := p.SetDisabled(t.Context(), p.admin, kim.ID, false); err != nil {
+			t.Fatal(err)
+		}
+		p.signIn(t, "kim")
+	})
 }
 
 func TestRoleChangeCountsFromTheNextRequest(t *testing.T) {
-	p := newPeople(t)
-	kim := p.add(t, "kim", models.Operator)
-	token, _ := p.signIn(t, "kim")
-	if err := p.SetRole(t.Context(), p.admin, kim.ID, models.Viewer); err != nil {
-		t.Fatal(err)
-	}
-	if in, err := p.Session(t.Context(), token); err != nil || in.Role != models.Viewer {
-		t.Errorf("role %v, error %v", in, err)
-	}
+	eachPeople(t, func(t *testing.T, p *people) {
+		kim := p.add(t, "kim", models.Operator)
+		token, _ := p.signIn(t, "kim")
+		if err := p.SetRole(t.Context(), p.admin, kim.ID, models.Viewer); err != nil {
+			t.Fatal(err)
+		}
+		if in, err := p.Session(t.Context(), token); err != nil || in.Role != models.Viewer {
+			t.Errorf("role %v, error %v", in, err)
+		}
+	})
 }
 
 func TestEndingSessions(t *testing.T) {
-	p := newPeople(t)
-	p.add(t, "kim", models.Viewer)
-	foreign, foreignIn := p.signIn(t, "kim")
-	first, _ := p.signIn(t, models.FirstUser)
-	second, secondIn := p.signIn(t, models.FirstUser)
-	actor := secondIn.Actor("", "")
+	eachPeople(t, func(t *testing.T, p *people) {
+		p.add(t, "kim", models.Viewer)
+		foreign, foreignIn := p.signIn(t, "kim")
+		first, _ := p.signIn(t, models.FirstUser)
+		second, secondIn := p.signIn(t, models.FirstUser)
+		actor := secondIn.Actor("", "")
 
-	if err := p.EndSession(t.Context(), actor, foreignIn.ID); !errors.Is(err, models.ErrNotFound) {
-		t.Errorf("ending another user's session: %v", err)
-	}
-	if err := p.EndOtherSessions(t.Context(), actor, secondIn.ID); err != nil {
-		t.Fatal(err)
-	}
-	for name, tc := range map[string]struct {
-		token string
-		open  bool
-	}{"the user's other": {first, false}, "this one": {second, true}, "another user's": {foreign, true}} {
-		if _, err := p.Session(t.Context(), tc.token); (err == nil) != tc.open {
-			t.Errorf("%s session: %v", name, err)
+		if err := p.EndSession(t.Context(), actor, foreignIn.ID); !errors.Is(err, models.ErrNotFound) {
+			t.Errorf("ending another user's session: %v", err)
 		}
-	}
-	if err := p.EndSession(t.Context(), actor, secondIn.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Session(t.Context(), second); !errors.Is(err, models.ErrSignedOut) {
-		t.Errorf("ended session: %v", err)
-	}
+		if err := p.EndOtherSessions(t.Context(), actor, secondIn.ID); err != nil {
+			t.Fatal(err)
+		}
+		for name, tc := range map[string]struct {
+			token string
+			open  bool
+		}{"the user's other": {first, false}, "this one": {second, true}, "another user's": {foreign, true}} {
+			if _, err := p.Session(t.Context(), tc.token); (err == nil) != tc.open {
+				t.Errorf("%s session: %v", name, err)
+			}
+		}
+		if err := p.EndSession(t.Context(), actor, secondIn.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Session(t.Context(), second); !errors.Is(err, models.ErrSignedOut) {
+			t.Errorf("ended session: %v", err)
+		}
+	})
 }
 
 func (p *people) fail(t *testing.T, name, address string) error {
@@ -192,7 +201,7 @@ func wantWait(t *testing.T, err error, want time.Duration) {
 func TestAccountIsThrottled(t *testing.T) {
 	for _, name := range []string{models.FirstUser, "nobody of that name"} {
 		t.Run(name, func(t *testing.T) {
-			p := newPeople(t)
+			p := newPeople(t, modelstest.Open)
 			for range models.AccountTries {
 				wantCode(t, p.fail(t, name, "198.51.100.1"), models.CodeUnauthorized)
 			}
@@ -210,48 +219,51 @@ func TestAccountIsThrottled(t *testing.T) {
 }
 
 func TestRightPasswordIsRefusedWhileClosedAndForgivesAfter(t *testing.T) {
-	p := newPeople(t)
-	for range models.AccountTries {
-		wantCode(t, p.fail(t, models.FirstUser, ""), models.CodeUnauthorized)
-	}
-	_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword})
-	wantWait(t, err, time.Minute)
-	p.pass(time.Minute)
-	p.signIn(t, models.FirstUser)
-	for range models.AccountTries {
-		wantCode(t, p.fail(t, models.FirstUser, ""), models.CodeUnauthorized)
-	}
+	eachPeople(t, func(t *testing.T, p *people) {
+		for range models.AccountTries {
+			wantCode(t, p.fail(t, models.FirstUser, ""), models.CodeUnauthorized)
+		}
+		_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword})
+		wantWait(t, err, time.Minute)
+		p.pass(time.Minute)
+		p.signIn(t, models.FirstUser)
+		for range models.AccountTries {
+			wantCode(t, p.fail(t, models.FirstUser, ""), models.CodeUnauthorized)
+		}
+	})
 }
 
 func TestAddressIsThrottled(t *testing.T) {
-	p := newPeople(t)
-	for i := range models.AddressTries {
-		wantCode(t, p.fail(t, "user"+models.NewID()[30:]+string(rune('a'+i%26)), "2001:db8::"+string(rune('1'+i%9))), models.CodeUnauthorized)
-	}
-	wantWait(t, p.fail(t, "yet another", "2001:db8::ffff"), time.Minute)
-	wantCode(t, p.fail(t, "yet another", "2001:db8:0:1::1"), models.CodeUnauthorized)
-	_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "::ffff:192.0.2.44"})
-	if err != nil {
-		t.Errorf("another address: %v", err)
-	}
+	eachPeople(t, func(t *testing.T, p *people) {
+		for i := range models.AddressTries {
+			wantCode(t, p.fail(t, "user"+models.NewID()[30:]+string(rune('a'+i%26)), "2001:db8::"+string(rune('1'+i%9))), models.CodeUnauthorized)
+		}
+		wantWait(t, p.fail(t, "yet another", "2001:db8::ffff"), time.Minute)
+		wantCode(t, p.fail(t, "yet another", "2001:db8:0:1::1"), models.CodeUnauthorized)
+		_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "::ffff:192.0.2.44"})
+		if err != nil {
+			t.Errorf("another address: %v", err)
+		}
+	})
 }
 
 func TestManyTriesAtOnceGainNothing(t *testing.T) {
-	p := newPeople(t)
-	var looked atomic.Int32
-	var wg sync.WaitGroup
-	for range 3 * models.AccountTries {
-		wg.Go(func() {
-			_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong", Address: "192.0.2.5"})
-			if e := models.AsError(err); e != nil && e.Code == models.CodeUnauthorized {
-				looked.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	if n := looked.Load(); n != models.AccountTries {
-		t.Errorf("%d passwords were looked at, want %d", n, models.AccountTries)
-	}
+	eachPeople(t, func(t *testing.T, p *people) {
+		var looked atomic.Int32
+		var wg sync.WaitGroup
+		for range 3 * models.AccountTries {
+			wg.Go(func() {
+				_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong", Address: "192.0.2.5"})
+				if e := models.AsError(err); e != nil && e.Code == models.CodeUnauthorized {
+					looked.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := looked.Load(); n != models.AccountTries {
+			t.Errorf("%d passwords were looked at, want %d", n, models.AccountTries)
+		}
+	})
 }
 
 func TestPasswordHashes(t *testing.T) {
