@@ -99,6 +99,11 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 		return err
 	}
 	defer func() { closing("database", store.Close) }()
+	if !store.IsPostgres() { // the folder is ours, and so is the database in it
+		if err := store.ReleaseLeases(ctx); err != nil {
+			return err
+		}
+	}
 	storage, closeStorage, err := openBackend(config, log)
 	if err != nil {
 		return err

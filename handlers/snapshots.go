@@ -272,13 +272,14 @@ func (h Snapshots) Create(c echo.Context) error {
 		Acknowledge: c.FormValue("acknowledge") == "1",
 	}
 	ctx, actor := c.Request().Context(), Actor(c)
-	if c.Param("id") != "" {
-		if _, err := h.Store.Volume(ctx, actor, volumeID); err != nil {
-			return err
-		}
-	}
 	op, err := h.Store.CreateSnapshot(ctx, actor, models.SnapshotInput{
 		VolumeID: volumeID, Name: m.Name, Description: m.Description, Acknowledge: m.Acknowledge, FormKey: m.Key})
+	if err != nil && c.Param("id") != "" {
+		// Not before: the same form sent again is answered although its volume is gone.
+		if _, gone := h.Store.Volume(ctx, actor, volumeID); gone != nil {
+			return gone
+		}
+	}
 	if err != nil {
 		return h.createAgain(c, &m, volumeID, err)
 	}

@@ -91,9 +91,6 @@ func (h Volumes) Create(c echo.Context) error {
 // Restore makes a volume of the Block Snapshot in the path.
 func (h Volumes) Restore(c echo.Context) error {
 	id := c.Param("id")
-	if _, err := h.Store.Snapshot(c.Request().Context(), Actor(c), id); err != nil {
-		return err
-	}
 	return h.create(c, id, views.SnapshotsPath+"/"+id+"/restore")
 }
 
@@ -106,6 +103,12 @@ func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 		Name: m.Name, Description: m.Description, Size: m.SizeGiB, SnapshotID: snapshotID, ImageID: m.Image,
 		ServerID: m.ServerID, Type: m.VolumeType, Zone: m.Zone, FormKey: m.Key,
 	})
+	if err != nil && c.Param("id") != "" {
+		// Not before: the same form sent again is answered although its snapshot is gone.
+		if _, gone := h.Store.Snapshot(c.Request().Context(), Actor(c), snapshotID); gone != nil {
+			return gone
+		}
+	}
 	if err != nil {
 		return again(c, &m.Form, err, volumeCreateTitle, func() templ.Component {
 			if fillErr := h.fillCreate(c, &m, snapshotID); fillErr != nil {

@@ -24,7 +24,9 @@ type creation[T any] struct {
 	create func(ctx context.Context) (T, error)
 }
 
-// errVanished says that an object which the backend had accepted is gone.
+// errVanished says that an object which the backend had accepted is gone, because
+// somebody else has deleted it. Where there is nobody else, a crash cut its making
+// off, and it is asked for again.
 var errVanished = errors.New("the object vanished while it was made")
 
 // makeOrFind gives the object of a creation, asking for it where it certainly is
@@ -40,7 +42,7 @@ func makeOrFind[T any](ctx context.Context, w *Worker, op *models.Operation, c c
 			return object, &again, c.remove(ctx)
 		case err == nil || !errors.Is(err, backend.ErrNotFound):
 			return object, nil, err
-		case op.Step >= stepAccepted:
+		case op.Step >= stepAccepted && w.capabilities().Shared:
 			return object, nil, errVanished
 		}
 		if unsettled := w.unsettled(op); unsettled != nil {
