@@ -59,6 +59,31 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d rounds: %s", rounds, w.summary())
 }
 
+// TestKilledWhileStarting kills the program while it makes its database and its
+// folders, and looks whether the next one still comes to be.
+func TestKilledWhileStarting(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: starts the program many times")
+	}
+	seed := number(t, "BLOCKCONSOLE_CRASH_SEED", uint64(time.Now().UnixNano()))
+	t.Logf("seed %d", seed)
+	chance := rand.New(rand.NewPCG(seed, 0))
+	for range 3 {
+		p := newProgram(t)
+		for range 8 {
+			p.launch()
+			<-time.After(time.Duration(chance.Int64N(int64(60 * time.Millisecond))))
+			p.kill()
+		}
+		p.start()
+		p.signIn()
+		w := &world{t: t, p: p}
+		w.verify(true)
+		p.stop()
+		w.verifyStopped()
+	}
+}
+
 func number(t *testing.T, variable string, otherwise uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(variable)

@@ -78,6 +78,12 @@ func newProgram(t *testing.T) *program {
 // start runs the console and waits until it says where it is.
 func (p *program) start() {
 	p.t.Helper()
+	p.await(p.launch())
+}
+
+// launch runs the console and returns what it writes.
+func (p *program) launch() io.Reader {
+	p.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		p.t.Fatal(err)
@@ -93,6 +99,11 @@ func (p *program) start() {
 	if err := p.command.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+	return stdout
+}
+
+func (p *program) await(stdout io.Reader) {
+	p.t.Helper()
 	said := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(stdout).ReadString('\n') // the end without a line is no address
