@@ -1,6 +1,7 @@
 package views_test
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -280,10 +281,15 @@ func BenchmarkSnapshotsPage(b *testing.B) {
 	f := frame()
 	ctx := inLang("ko", f)
 	m := views.SnapshotList{List: list(views.SnapshotsPath), Rows: renderedSnapshots(b, ctx, snapshotRows())}
+	var out bytes.Buffer
 	b.ReportAllocs()
 	for b.Loop() {
-		html(b, templ.WithChildren(ctx, views.SnapshotsPage(m)), views.Layout(f))
+		out.Reset()
+		if err := views.Layout(f).Render(templ.WithChildren(ctx, views.SnapshotsPage(m)), &out); err != nil {
+			b.Fatal(err)
+		}
 	}
+	b.SetBytes(int64(out.Len()))
 }
 
 func BenchmarkSnapshotRow(b *testing.B) {

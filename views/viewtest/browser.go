@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	cdpruntime "github.com/chromedp/cdproto/runtime"
@@ -100,8 +99,13 @@ func newTab(t *testing.T, parent context.Context, option chromedp.ContextOption)
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(parent, option)
 	t.Cleanup(cancel)
-	ctx, stop := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, stop := context.WithTimeout(ctx, 15*time.Minute)
 	t.Cleanup(stop)
+	return listen(t, ctx)
+}
+
+func listen(t *testing.T, ctx context.Context) *Tab {
+	t.Helper()
 	tab := &Tab{Context: ctx, t: t}
 	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
 		t.Fatalf("open a tab: %v", err)
@@ -110,6 +114,14 @@ func newTab(t *testing.T, parent context.Context, option chromedp.ContextOption)
 		t.Fatalf("listen to the tab: %v", err)
 	}
 	return tab
+}
+
+// Sibling opens another window of the same browser profile.
+func (tab *Tab) Sibling(t *testing.T) *Tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(tab.Context)
+	t.Cleanup(cancel)
+	return listen(t, ctx)
 }
 
 func (tab *Tab) hear(event any) {
@@ -243,5 +255,3 @@ func (tab *Tab) Axe() []string {
 	return Eval[[]string](tab, `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v =>
 		v.id + " (" + v.impact + "): " + v.help + " — " + v.nodes.slice(0, 4).map(n => n.target.join(" ") + " " + (n.any[0]?.message ?? "")).join(" | ")))`)
 }
-
-var _ cdp.Session = (*chromedp.Target)(nil)
