@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,9 +77,9 @@ func Trigger(c echo.Context, events ...string) {
 // Vary says what the answer depends on.
 func Vary(c echo.Context) {
 	header := c.Response().Header()
-	have := strings.Join(header.Values(echo.HeaderVary), ", ")
+	have := header.Values(echo.HeaderVary)
 	for _, name := range varyOn {
-		if !strings.Contains(have, name) {
+		if !slices.Contains(have, name) {
 			header.Add(echo.HeaderVary, name)
 		}
 	}

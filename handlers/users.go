@@ -51,7 +51,7 @@ func userRow(c echo.Context, u *models.User) views.UserRow {
 // Add adds a user.
 func (u Users) Add(c echo.Context) error {
 	name, role := c.FormValue("name"), models.Role(c.FormValue("role"))
-	_, err := u.Store.AddUser(c.Request().Context(), Actor(c), name, role, c.FormValue("password"))
+	user, err := u.Store.AddUser(c.Request().Context(), Actor(c), name, role, c.FormValue("password"))
 	if err != nil {
 		page := views.Users{Name: cutTyped(name), Role: string(role)}
 		status, ok := FormError(&page.Form, err)
@@ -59,6 +59,10 @@ func (u Users) Add(c echo.Context) error {
 			return err
 		}
 		return u.renderList(c, status, page)
+	}
+	if Wants(c) == JSON {
+		c.Response().Header().Set(echo.HeaderLocation, userPath(user.ID))
+		return c.JSON(http.StatusCreated, map[string]string{"id": user.ID, "url": userPath(user.ID)})
 	}
 	return saved(c, usersPath, "accepted.user.add", name)
 }

@@ -8,9 +8,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 )
 
@@ -66,25 +66,24 @@ type Login struct {
 var ErrSignedOut = &Error{Code: CodeUnauthorized, Text: Say("error.401")}
 
 // unknownUserHash is verified when no user has the typed name, so that the answer
-// takes as long as for one who exists.
-var unknownUserHash = sync.OnceValues(func() (string, error) {
-	return HashPassword(context.Background(), GeneratePassword())
-})
+// takes as long as for one who exists. No password has it: finding one would mean
+// inverting argon2.
+var unknownUserHash = formatHash(make([]byte, argonSaltBytes), make([]byte, argonKeyBytes))
 
 // SignIn checks name and password and opens a session. The token is for the
 // cookie and is kept nowhere. Errors: CodeUnauthorized, the same for every reason;
 // *ThrottledError.
 func (s *Store) SignIn(ctx context.Context, login Login) (token string, in *SignedIn, err error) {
 	var u User
-	err = first(s.read(ctx).Where("name = ?", login.Name), &u)
-	if err != nil && AsError(err) == nil {
-		return "", nil, err
+	if ValidateUserName(login.Name) == nil { // others have no user, and databases refuse some of them
+		err = first(s.read(ctx).Where("name = ?", login.Name), &u)
+		if err != nil && AsError(err) == nil {
+			return "", nil, err
+		}
 	}
 	hash := u.PasswordHash
 	if u.ID == "" {
-		if hash, err = unknownUserHash(); err != nil {
-			return "", nil, err
-		}
+		hash = unknownUserHash
 	}
 	actor := Actor{Name: u.Name, Project: u.ProjectID, Address: login.Address, RequestID: login.RequestID}
 	err = s.tryPassword(ctx, actor, login.Name, login.Password, hash)
@@ -149,7 +148,7 @@ func hashSecret(secret []byte) string {
 // parseToken splits a cookie's value into id and secret.
 func parseToken(token string) (id string, secret []byte, ok bool) {
 	id, text, found := strings.Cut(token, ".")
-	if !found || len(id) > 64 {
+	if !found || uuid.Validate(id) != nil {
 		return "", nil, false
 	}
 	secret, err := base64.RawURLEncoding.DecodeString(text)
@@ -225,6 +224,9 @@ func (s *Store) SignOut(ctx context.Context, actor Actor, id string) error {
 }
 
 func (s *Store) endSession(ctx context.Context, actor Actor, id, action string) error {
+	if uuid.Validate(id) != nil {
+		return ErrNotFound
+	}
 	return s.write(ctx, func(tx *gorm.DB) error {
 		result := tx.Where("id = ? AND user_id = ?", id, actor.UserID).Delete(&Session{})
 		if result.Error != nil {

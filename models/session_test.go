@@ -83,7 +83,7 @@ func TestWrongTokensOpenNothing(t *testing.T) {
 		for name, tc := range map[string]string{
 			"empty": "", "no secret": id, "id and dot": id + ".", "another secret": id + "." + strings.Repeat("A", len(secret)),
 			"another id": models.NewID() + "." + secret, "the hash": id + "." + in.SecretHash, "cut": token[:len(token)-1], "longer": token + "A",
-			"huge": strings.Repeat("x", 100000) + "." + secret, "SQL": "' OR 1=1 --." + secret,
+			"huge": strings.Repeat("x", 100000) + "." + secret, "SQL": "' OR 1=1 --." + secret, "NUL": "\x00." + secret,
 		} {
 			if _, err := p.Session(t.Context(), tc); !errors.Is(err, models.ErrSignedOut) {
 				t.Errorf("%s: %v, want signed out", name, err)

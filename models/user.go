@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 )
 
@@ -74,6 +75,9 @@ func (s *Store) Users(ctx context.Context, actor Actor) ([]User, error) {
 
 // User returns a user of the actor's project; ErrNotFound.
 func (s *Store) User(ctx context.Context, actor Actor, id string) (*User, error) {
+	if uuid.Validate(id) != nil {
+		return nil, ErrNotFound
+	}
 	var u User
 	if err := first(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
 		return nil, err
@@ -267,6 +271,9 @@ func (s *Store) replacePassword(tx *gorm.DB, actor Actor, u *User, hash, keepSes
 // be left: their rows are locked, so that two who demote each other cannot both
 // succeed.
 func (s *Store) changeUser(ctx context.Context, actor Actor, id string, weakens bool, fn func(tx *gorm.DB, u *User) error) error {
+	if uuid.Validate(id) != nil {
+		return ErrNotFound
+	}
 	return s.write(ctx, func(tx *gorm.DB) error {
 		if weakens {
 			var active []string

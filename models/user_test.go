@@ -251,6 +251,10 @@ func TestSetPasswordByName(t *testing.T) {
 		if _, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "from the terminal", Address: "192.0.2.9"}); err != nil {
 			t.Errorf("sign-in after the reset, though the account was closed: %v", err)
 		}
+		for _, name := range []string{"", "\x00", "\xff", strings.Repeat("x", 10000)} {
+			_, _, err := p.SignIn(t.Context(), models.Login{Name: name, Password: "wrong", Address: "192.0.2.8"})
+			wantCode(t, err, models.CodeUnauthorized)
+		}
 		if err := p.SetPasswordByName(t.Context(), "nobody", "from the terminal"); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("unknown user: %v", err)
 		}

@@ -59,7 +59,6 @@ type failure struct {
 	text     models.Text
 	guidance models.Text
 	fields   map[string]models.Text
-	denial   *models.Denial
 }
 
 // failureOf decides what an error becomes. What is not expected is a 500 that
@@ -73,9 +72,12 @@ func failureOf(err error) failure {
 		if !known {
 			return plainFailure(http.StatusInternalServerError)
 		}
-		f := failure{status: status, code: string(e.Code), text: e.Text, guidance: guidanceOf[status], fields: e.Fields, denial: e.Denial}
-		if e.Denial != nil && e.Denial.Guidance.Key != "" {
+		f := failure{status: status, code: string(e.Code), text: e.Text, guidance: guidanceOf[status], fields: e.Fields}
+		switch own := e.Text.Key + ".guide"; {
+		case e.Denial != nil && e.Denial.Guidance.Key != "":
 			f.guidance = e.Denial.Guidance
+		case i18n.Has(own):
+			f.guidance = models.Say(own)
 		}
 		return f
 	case errors.As(err, &http4xx) && http4xx.Code < http.StatusInternalServerError:

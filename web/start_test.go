@@ -351,7 +351,14 @@ func TestUnknownCommandsAndHelp(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), `unknown command "serve"`) {
 		t.Errorf("%q, error %v", out, err)
 	}
-	out, _ = invoke(t, t.Context(), nil, "-h").CombinedOutput()
+	out, err = invoke(t, t.Context(), nil, "-nonsense").CombinedOutput()
+	if err == nil || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "-nonsense") {
+		t.Errorf("%q, error %v", out, err)
+	}
+	out, err = invoke(t, t.Context(), nil, "-h").Output()
+	if err != nil {
+		t.Error(err)
+	}
 	for _, s := range Settings() {
 		if s.Flag != "" && !strings.Contains(string(out), "-"+s.Flag) {
 			t.Errorf("-h does not tell of -%s", s.Flag)
