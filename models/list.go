@@ -54,21 +54,25 @@ var (
 // Snapshots returns a page of the project's snapshots. ErrCursor: the cursor is
 // none of this list.
 func (s *Store) Snapshots(ctx context.Context, actor Actor, q ListQuery) (Page[Snapshot], error) {
-	return list(ctx, s, snapshotTable, actor.Project, q, func(r *Snapshot, sort string) string {
-		return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
+	return cached(ctx, s, &s.snapshotPages, actor.Project, q, func() (Page[Snapshot], error) {
+		return list(ctx, s, snapshotTable, actor.Project, q, func(r *Snapshot, sort string) string {
+			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
+		})
 	})
 }
 
 // Volumes returns a page of the project's volumes, with their attachments.
 // ErrCursor: the cursor is none of this list.
 func (s *Store) Volumes(ctx context.Context, actor Actor, q ListQuery) (Page[Volume], error) {
-	page, err := list(ctx, s, volumeTable, actor.Project, q, func(r *Volume, sort string) string {
-		return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
+	return cached(ctx, s, &s.volumePages, actor.Project, q, func() (Page[Volume], error) {
+		page, err := list(ctx, s, volumeTable, actor.Project, q, func(r *Volume, sort string) string {
+			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
+		})
+		if err != nil {
+			return page, err
+		}
+		return page, s.loadAttachments(ctx, page.Rows)
 	})
-	if err != nil {
-		return page, err
-	}
-	return page, s.loadAttachments(ctx, page.Rows)
 }
 
 func sortValue(sort string, created int64, name string, size int, status Status) string {

@@ -42,6 +42,9 @@ type Store struct {
 	// SQLite's own busy handler is a lottery.
 	writer sync.Mutex
 
+	snapshotPages pageCache[Snapshot]
+	volumePages   pageCache[Volume]
+
 	signals signals
 	facts   atomic.Pointer[Facts]
 }

@@ -349,3 +349,11 @@ CREATE TRIGGER snapshots_of_volume_moved AFTER UPDATE OF volume_id ON snapshots 
 CREATE TRIGGER volumes_with_snapshots AFTER INSERT ON volumes FOR EACH ROW EXECUTE FUNCTION adopt_snapshots()
 ;;
 CREATE TRIGGER attachments_counted AFTER INSERT OR DELETE ON attachments FOR EACH ROW EXECUTE FUNCTION count_attachments()
+;;
+CREATE FUNCTION touch_volume() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE volumes SET attachment_count = attachment_count WHERE id = NEW.volume_id;
+	RETURN NULL;
+END $$
+;;
+CREATE TRIGGER attachments_changed AFTER UPDATE ON attachments FOR EACH ROW EXECUTE FUNCTION touch_volume()

@@ -366,3 +366,7 @@ END
 CREATE TRIGGER attachments_out AFTER DELETE ON attachments BEGIN
 	UPDATE volumes SET attachment_count = attachment_count - 1 WHERE id = OLD.volume_id;
 END
+;;
+CREATE TRIGGER attachments_changed AFTER UPDATE ON attachments BEGIN
+	UPDATE volumes SET attachment_count = attachment_count WHERE id = NEW.volume_id;
+END

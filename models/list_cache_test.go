@@ -1,0 +1,71 @@
+package models_test
+
+import (
+	"testing"
+	"time"
+
+	"blockconsole/models"
+	"blockconsole/models/modelstest"
+)
+
+// A page that was read before is only shown again while nothing has changed:
+// neither a row, nor what the row shows of another one.
+func TestCachedPagesAreNeverStale(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		if _, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "3"}); err != nil {
+			t.Fatal(err)
+		}
+		list := func() models.Volume {
+			t.Helper()
+			page, err := store.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			if err != nil || len(page.Rows) != 1 {
+				t.Fatalf("list: %+v %v", page, err)
+			}
+			return page.Rows[0]
+		}
+		list()
+		attach := func(server string) {
+			t.Helper()
+			op, err := store.Claim(ctx, "w", time.Minute)
+			if err != nil || op == nil {
+				t.Fatalf("claim: %v %v", op, err)
+			}
+			err = store.SaveProgress(ctx, op, models.Progress{State: models.Running, Subject: &models.Observed{Status: models.InUse, Percent: -1,
+				Attachments: &[]models.Attachment{{ServerID: "s1", ServerName: server, AttachedAt: 1}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		attach("web-01")
+		if v := list(); v.Status != models.InUse || len(v.Attachments) != 1 || v.Attachments[0].ServerName != "web-01" {
+			t.Fatalf("after attaching: %+v", v)
+		}
+		attach("web-renamed")
+		if v := list(); v.Attachments[0].ServerName != "web-renamed" {
+			t.Fatalf("after the server's renaming: %+v", v.Attachments)
+		}
+		op, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: list().ID, Name: "snap-1", Acknowledge: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := list(); v.SnapshotCount != 1 {
+			t.Fatalf("after a snapshot: %d", v.SnapshotCount)
+		}
+		snapshots := func() models.Snapshot {
+			t.Helper()
+			page, err := store.Snapshots(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			if err != nil || len(page.Rows) != 1 {
+				t.Fatalf("list: %+v %v", page, err)
+			}
+			return page.Rows[0]
+		}
+		snapshots()
+		if _, err := store.EditVolume(ctx, me, models.EditInput{ID: list().ID, Name: "renamed"}); err != nil {
+			t.Fatal(err)
+		}
+		if s := snapshots(); s.ID != op.SubjectID || s.VolumeName != "renamed" {
+			t.Fatalf("after the volume's renaming: %+v", s)
+		}
+	})
+}
