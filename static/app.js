@@ -44,7 +44,10 @@
     const dialog = popup();
     if (!dialog) return;
     const fresh = !dialog.open;
-    if (fresh) dialog.showModal();
+    if (fresh) {
+      dialog.showModal();
+      dialog.append($("#messages")); // what lies outside a modal dialog cannot be seen, read or closed
+    }
     const field = $("[aria-invalid=true]", dialog) || $("[data-form-error]", dialog) ||
       $("[autofocus]", dialog) || $("#popup-title", dialog);
     field?.focus();
@@ -55,6 +58,7 @@
     const dialog = popup();
     if (!dialog) return;
     if (dialog.open) dialog.close();
+    if (dialog.contains($("#messages"))) document.body.append($("#messages"));
     $("#popup-body").replaceChildren();
     const back = opener;
     opener = null;
@@ -79,7 +83,7 @@
   });
 
   // ---- requests that fail: the popup and what was typed stay ----
-  const isStream = (element) => element?.id === "live";
+  const isBackground = (element) => ["live", "list", "found", "object"].includes(element?.id);
 
   document.addEventListener("htmx:before:request", (event) => {
     const source = event.detail.ctx.sourceElement;
@@ -90,24 +94,26 @@
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
     const status = ctx.response?.status;
-    if (!status || status < 500) return;
-    event.preventDefault();
-    if (!isStream(ctx.sourceElement) && ctx.sourceElement?.id !== "list") {
-      showTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
-    } else {
+    if (!status || status < 400) return;
+    if (isBackground(ctx.sourceElement)) {
+      event.preventDefault();
       markStale();
+    } else if (status >= 500) {
+      event.preventDefault();
+      showTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
     }
   });
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
     if (!ctx?.sourceElement || ctx.response) return;
-    if (isStream(ctx.sourceElement) || ctx.sourceElement.id === "list") markStale();
+    if (isBackground(ctx.sourceElement)) markStale();
     else showTemplate("alert-lost");
   });
   document.addEventListener("htmx:after:swap", (event) => {
     const { ctx } = event.detail;
     const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
     if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
+    showScripted();
     watchAlerts();
     tick();
     syncToolbar();
@@ -292,6 +298,11 @@
     }
   }
 
+  // Controls that do nothing without this file are hidden until it runs.
+  function showScripted() {
+    for (const element of $$("[data-script][hidden]")) element.hidden = false;
+  }
+
   const markStale = () => $(".fresh")?.classList.add("stale");
   window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, refreshList: () => refreshList() });
 
@@ -321,11 +332,25 @@
   }
   document.addEventListener("list:refresh", refreshList);
 
+  // ---- the page of one object that is being worked on looks again every few seconds ----
+  const lookEvery = 3;
+  let seconds = 0;
+
+  function lookAgain() {
+    const object = $("#object[data-poll]");
+    if (!object || popup()?.open || $("#row-menu:popover-open") || ++seconds % lookEvery) return;
+    htmx.ajax("GET", location.pathname + location.search, { source: object, target: object, select: "#object", swap: "outerMorph" });
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
-    for (const element of $$("[data-script]")) element.hidden = false;
+    showScripted();
     watchAlerts();
     syncToolbar();
     tick();
-    setInterval(() => { if (!document.hidden) tick(); }, 1000);
+    setInterval(() => {
+      if (document.hidden) return;
+      tick();
+      lookAgain();
+    }, 1000);
   });
 })();

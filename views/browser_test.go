@@ -114,6 +114,23 @@ func TestStories(t *testing.T) {
 	}
 }
 
+// TestPopupsAsPages opens every popup as the page it is without JavaScript.
+func TestPopupsAsPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: opens every popup in a browser")
+	}
+	tab := viewtest.NewTab(t, viewtest.Browser(t))
+	server := storyServer(t)
+	tab.Size(1280, 800)
+	tab.Media("light")
+	for _, s := range stories() {
+		if s.popup {
+			s.popup = false
+			t.Run(s.name, func(t *testing.T) { tell(t, tab, server.URL, s, look{"ko", "page", 1280}) })
+		}
+	}
+}
+
 func tell(t *testing.T, tab *viewtest.Tab, base string, s story, l look) {
 	query := "?lang=" + l.lang
 	page := s.name

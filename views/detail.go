@@ -58,6 +58,8 @@ type Activity struct {
 	Next     string
 	Previous string
 	Running  int
+
+	EventsURL string // the live stream of this list; empty: none
 }
 
 // OperationDetail is the page of one operation: its steps and what happened.

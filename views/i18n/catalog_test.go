@@ -174,13 +174,16 @@ var computed = []string{
 
 var literalKey = regexp.MustCompile(`\b(?:tr|T|N|before|after)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
 
+// saidKey are the keys that the models and handlers hand over for others to show.
+var saidKey = regexp.MustCompile(`(?:\b(?:Say|deny)\(|\bKey: )"([a-z]+\.[a-zA-Z0-9_.]*[a-zA-Z0-9_])"`)
+
 func TestKeysInSourcesExist(t *testing.T) {
 	found := 0
 	sources(t, func(path, text string) {
 		if strings.HasSuffix(path, "_test.go") {
 			return
 		}
-		for _, m := range literalKey.FindAllStringSubmatch(text, -1) {
+		for _, m := range append(literalKey.FindAllStringSubmatch(text, -1), saidKey.FindAllStringSubmatch(text, -1)...) {
 			found++
 			if !Has(m[1]) {
 				t.Errorf("%s: no text for %q", path, m[1])
