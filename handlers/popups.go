@@ -43,7 +43,7 @@ type outcome struct {
 // the changed row, plain browsers the list with the message above it.
 func accepted(c echo.Context, op *models.Operation, o outcome) error {
 	url := "/activity/" + op.ID
-	alert := views.Alert{Message: o.message, Link: url, LinkText: views.Message{Key: "alert.operation"}}
+	alert := views.Alert{Message: o.message, Link: url, LinkText: views.Message{Key: "accepted.link"}}
 	switch {
 	case Wants(c) == JSON:
 		return Accepted(c, op.ID, op.SubjectID, url)

@@ -128,7 +128,7 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 	}
 	if d := statusDenial(action, v.Status, r.VolumeStatusesFor(action)); d != nil {
 		if action == ActDelete && v.Status == InUse {
-			return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach_first")}
+			return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach")}
 		}
 		return d
 	}
@@ -141,9 +141,9 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 func (r Rules) volumeBlockers(v *Volume) *Denial {
 	switch {
 	case v.AttachmentCount > 0:
-		return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach_first")}
+		return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach")}
 	case v.SnapshotCount > 0:
-		return &Denial{Text: Say("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: Say("guide.delete_snapshots_first")}
+		return &Denial{Text: Say("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: Say("guide.delete_snapshots")}
 	case v.LockedUntil > Micros(r.Now):
 		return deny("deny.locked", v.LockReason)
 	}
@@ -167,7 +167,7 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 		case s.LockedUntil > Micros(r.Now):
 			return deny("deny.locked", s.LockReason)
 		case len(dependents) > 0:
-			return &Denial{Text: Say("deny.has_dependents", strconv.Itoa(len(dependents))), Volumes: dependents}
+			return &Denial{Text: Say("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
 		}
 	}
 	return nil

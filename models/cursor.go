@@ -75,7 +75,7 @@ type cursor struct {
 }
 
 // ErrCursor says that ?after= or ?before= is not a place in this list.
-var ErrCursor = &Error{Code: CodeInvalid, Text: Say("cursor.broken")}
+var ErrCursor = &Error{Code: CodeInvalid, Text: Say("list.first_page")}
 
 const cursorSeparator = "\x1f"
 

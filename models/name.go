@@ -39,7 +39,7 @@ func ValidateName(name string) *Text {
 func ValidateDescription(text string) *Text {
 	if !utf8.ValidString(text) || utf8.RuneCountInString(text) > DescriptionMaxRunes ||
 		strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return &Text{Key: "description.invalid", Args: []string{strconv.Itoa(DescriptionMaxRunes)}}
+		return &Text{Key: "description.long"}
 	}
 	return nil
 }

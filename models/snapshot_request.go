@@ -183,7 +183,7 @@ type RepairInput struct {
 func (in RepairInput) validate() error {
 	fields := invalidFields{}
 	if strings.TrimSpace(in.Reason) == "" {
-		fields["reason"] = Say("repair.reason_required")
+		fields["reason"] = Say("reason.required")
 	}
 	fields.add("reason", ValidateDescription(in.Reason))
 	if in.ResetTo != ErrorStatus && in.ResetTo != Available {

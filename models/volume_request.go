@@ -259,12 +259,12 @@ func (s *Store) canRevert(tx *gorm.DB, snapshot *Snapshot, v *Volume) (*Denial, 
 		return d, nil
 	}
 	if snapshot.SizeGiB != v.SizeGiB {
-		return deny("deny.revert_size", strconv.Itoa(snapshot.SizeGiB), strconv.Itoa(v.SizeGiB)), nil
+		return deny("deny.size_differs"), nil
 	}
 	var newest Snapshot
 	err := first(tx.Where("volume_id = ?", v.ID).Order("created_at DESC, id DESC"), &newest)
 	if err == nil && newest.ID != snapshot.ID {
-		return &Denial{Text: Say("deny.revert_not_latest"), Snaps: []Link{newest.Link()}}, nil
+		return &Denial{Text: Say("deny.not_latest"), Snaps: []Link{newest.Link()}}, nil
 	}
 	return nil, ignoreNotFound(err)
 }

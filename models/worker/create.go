@@ -178,7 +178,7 @@ func (w *Worker) createFailed(op *models.Operation, err error) (models.Progress,
 	case errors.Is(err, errVanished):
 		why = models.Failure{Text: models.Say("failure.vanished")}
 	case errors.Is(err, backend.ErrNotFound):
-		why = models.Failure{Text: models.Say("failure.source_not_found")}
+		why = models.Failure{Text: models.Say("source.not_found")}
 	case !final(err):
 		return models.Progress{}, err
 	}
