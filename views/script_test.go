@@ -290,6 +290,30 @@ func TestRowMenuAndKeys(t *testing.T) {
 	clean(t, tab)
 }
 
+func TestMenuIsADrawerOnAPhone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: needs a browser")
+	}
+	_, tab := openDesk(t)
+	tab.Size(390, 844)
+	visible := func() bool {
+		return viewtest.Eval[bool](tab, `document.querySelector("#menu a").checkVisibility()`)
+	}
+	if visible() {
+		t.Error("the menu is open before it is asked for")
+	}
+	tab.Do(chromedp.Click(chromedp.CSS(".drawer-button")))
+	until(t, tab, "drawer", `document.querySelector("#menu").matches(":popover-open")`)
+	if !visible() {
+		t.Error("the opened menu cannot be seen")
+	}
+	tab.Screenshot("drawer", false)
+	for _, v := range tab.Axe() {
+		t.Errorf("axe: %s", v)
+	}
+	clean(t, tab)
+}
+
 // TestWindowsShareOneStream opens the list twice in one browser.
 func TestWindowsShareOneStream(t *testing.T) {
 	if testing.Short() {

@@ -20,9 +20,9 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// requireEnv makes a missing browser an error: CI sets it, so that no run is green
+// RequireEnv makes a missing browser an error: CI sets it, so that no run is green
 // because it tested nothing.
-const requireEnv = "BLOCKCONSOLE_REQUIRE_BROWSER"
+const RequireEnv = "BLOCKCONSOLE_REQUIRE_BROWSER"
 
 // ScreenshotsEnv names the folder that screenshots go to; without it none are
 // kept.
@@ -30,8 +30,8 @@ const ScreenshotsEnv = "BLOCKCONSOLE_SCREENSHOTS"
 
 func missing(t *testing.T, what string) {
 	t.Helper()
-	if os.Getenv(requireEnv) != "" {
-		t.Fatalf("%s is missing, and %s asks for it", what, requireEnv)
+	if os.Getenv(RequireEnv) != "" {
+		t.Fatalf("%s is missing, and %s asks for it", what, RequireEnv)
 	}
 	t.Skipf("skipped: %s is missing", what)
 }
