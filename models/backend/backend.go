@@ -71,6 +71,7 @@ type Volume struct {
 	Project     string
 	Type, Zone  string
 	CreatedAt   time.Time
+	Hold        time.Duration // how long a snapshot would hold the writes of its servers now; 0: not at all, or not known
 }
 
 // Snapshot is the content of a volume at one instant.
@@ -83,6 +84,41 @@ type Snapshot struct {
 	Volume      Key
 	Project     string
 	CreatedAt   time.Time
+}
+
+// Connection is a client that uses an attached volume at this moment.
+type Connection struct {
+	ID                      string // unique within the backend's life
+	Volume                  Key
+	ServerID                string
+	Address                 string // as host:port
+	Identity                string // what it proved, such as the name in its certificate; may be empty
+	Since, LastActivity     time.Time
+	BytesRead, BytesWritten int64
+}
+
+// Exporter is a Backend that serves attached volumes over the network itself.
+type Exporter interface {
+	Backend
+	// Connections lists who uses which volume at this moment.
+	Connections(ctx context.Context) ([]Connection, error)
+	// Export tells how the volume is reached by its servers.
+	Export(ctx context.Context, key Key) (Export, error)
+}
+
+// Export is where an attached volume is served.
+type Export struct {
+	Protocol string // nbd, or nbds over TLS
+	Address  string // host:port as the backend listens
+	Name     string // of the export
+}
+
+// RegisteredServer is a server that the console has registered, for backends with
+// the capability OwnServers: who connects from Addresses (an address or a network
+// each) is that server; over TLS its certificate must carry Name as well.
+type RegisteredServer struct {
+	ID, Name  string
+	Addresses []string
 }
 
 // Server is a machine that volumes can be attached to.
@@ -141,6 +177,7 @@ type Capabilities struct {
 	CrashSafe      bool // a snapshot of an attached volume is one instant (crash-consistent), not a smear
 	BusySnapshots  bool // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
+	OwnServers     bool // servers are those that the console registers; Servers is empty
 	MaxSizeGiB     int   // the largest volume that can ever fit; 0 = not known
 	FreeBytes      int64 // what is free now; -1 = not known
 	Types, Zones   []string
