@@ -40,9 +40,7 @@ func main() {
 	// What the console writes, it writes for its own user.
 	syscall.Umask(0o077)
 	if err := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "blockconsole:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
+		fmt.Fprintln(os.Stderr, "blockconsole:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		os.Exit(1)
 	}
 }
@@ -51,10 +49,12 @@ func main() {
 // why it cannot start.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("blockconsole", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard) // an error is one sentence, and help is what was asked for
 	given := web.DefineFlags(flags)
-	if err := flags.Parse(args); err != nil {
-		return err
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return help(flags, stdout)
+	} else if err != nil {
+		return fmt.Errorf("%w; blockconsole -h lists the settings", err)
 	}
 	config, err := web.LoadConfig(append(environ, given()...))
 	if err != nil {
@@ -74,6 +74,18 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		return passwd(ctx, config, flags.Arg(1), stdin, stdout, log)
 	}
 	return fmt.Errorf("unknown command %q; there is passwd NAME, and none to serve the console", flags.Arg(0))
+}
+
+func help(flags *flag.FlagSet, stdout io.Writer) error {
+	_, err := fmt.Fprint(stdout, "blockconsole [settings]               serves the console\n",
+		"blockconsole [settings] passwd NAME   sets a user's password and ends its sessions\n\n",
+		"Settings are environment variables or, where they are no secrets, flags:\n\n")
+	if err != nil {
+		return err
+	}
+	flags.SetOutput(stdout)
+	flags.PrintDefaults()
+	return nil
 }
 
 // serve runs the console until ctx is done. What it opens it closes in reverse:

@@ -21,16 +21,12 @@ func formVersion(c echo.Context) int64 {
 
 func isStale(err error) bool { return errors.Is(err, &models.Error{Code: models.CodeStale}) }
 
-// resetTo are the statuses that the form «복구» offers.
+// resetTo are the statuses that the form «복구» offers; any other is none.
 var resetTo = map[string]models.Status{"": models.ErrorStatus, "error": models.ErrorStatus, "available": models.Available}
 
 // repairInput reads the administrator's form «복구».
 func repairInput(c echo.Context) models.RepairInput {
-	to, known := resetTo[c.FormValue("reset_to")]
-	if !known {
-		to = models.Status(c.FormValue("reset_to"))
-	}
-	return models.RepairInput{ID: c.Param("id"), Reason: c.FormValue("reason"), ResetTo: to, FormKey: c.FormValue("form_key")}
+	return models.RepairInput{ID: c.Param("id"), Reason: c.FormValue("reason"), ResetTo: resetTo[c.FormValue("reset_to")], FormKey: c.FormValue("form_key")}
 }
 
 // here is the time of day where the console's times are shown.

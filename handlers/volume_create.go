@@ -114,6 +114,7 @@ func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 			if fillErr := h.fillCreate(c, &m, snapshotID); fillErr != nil {
 				m.Error = views.Message{Key: "source.not_found"} // it is gone: the form goes on without it
 			}
+			sayHidden(&m)
 			return views.VolumeCreatePopup(m)
 		})
 	}
@@ -122,4 +123,21 @@ func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 		key = "accepted.snapshot.restore"
 	}
 	return accepted(c, op, outcome{list: views.VolumesPath, message: message(key, op)})
+}
+
+// sayHidden puts what is wrong with a field that the form does not show above the
+// form: only a program sends one.
+func sayHidden(m *views.VolumeCreate) {
+	for _, field := range []struct {
+		name  string
+		shown bool
+	}{
+		{"snapshot_id", false}, {"image", len(m.Images) > 0 && m.Snapshot == nil}, {"server_id", len(m.Servers) > 0},
+		{"volume_type", len(m.Types) > 0}, {"availability_zone", len(m.Zones) > 0},
+	} {
+		if why := m.Errors[field.name]; why.Key != "" && !field.shown {
+			m.Error = why
+			return
+		}
+	}
 }

@@ -211,7 +211,7 @@ func (s *Store) fillIn(op *Operation, actor Actor, formKey string) {
 
 func (s *Store) operationOfForm(q *gorm.DB, formKey string) (*Operation, error) {
 	var op Operation
-	err := first(q.Where("form_key = ?", formKey), &op)
+	err := first(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the index has no others
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}

@@ -165,7 +165,7 @@ func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey str
 // dependents are the volumes that stand in the way of deleting a snapshot: those
 // being made from it now, and where the backend says so all that were.
 func (s *Store) dependents(tx *gorm.DB, row *Snapshot) ([]Link, error) {
-	q := tx.Model(&Volume{}).Select("id", "name").Where("snapshot_id = ?", row.ID).Order("id").Limit(20)
+	q := tx.Model(&Volume{}).Select("id", "name").Where("snapshot_id = ? AND snapshot_id <> ''", row.ID).Order("id").Limit(20)
 	if !s.Facts().BusySnapshots {
 		q = q.Where("status = ?", Creating)
 	}

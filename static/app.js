@@ -71,7 +71,7 @@
   document.addEventListener("popup:close", closePopup);
   document.addEventListener("cancel", (event) => {
     if (event.target === popup()) { event.preventDefault(); closePopup(); }
-  });
+  }, true); // it does not bubble
   // A click on the backdrop closes a popup in which nothing was typed.
   document.addEventListener("pointerdown", (event) => {
     const dialog = popup();

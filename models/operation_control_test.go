@@ -1,0 +1,256 @@
+package models_test
+
+import (
+	"testing"
+	"time"
+
+	"blockconsole/models"
+	"blockconsole/models/modelstest"
+)
+
+var abilities = models.Facts{Abilities: models.Abilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true}, CrashSafe: true, FreeBytes: -1}
+
+func TestCancelTakesTheClickBack(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		store.SetFacts(abilities)
+		if err := store.MirrorServers(ctx, []models.Server{{ID: "server-1", ProjectID: me.Project, Name: "web-1"}}); err != nil {
+			t.Fatal(err)
+		}
+		volume := madeVolume(t, store, "kept")
+		cancel := func(op *models.Operation, err error) *models.Volume {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !op.Cancellable() {
+				t.Errorf("%s cannot be cancelled", op.Kind)
+			}
+			cancelled, err := store.CancelOperation(ctx, me, op.ID)
+			if err != nil || cancelled.State != models.Cancelled || !cancelled.Over() {
+				t.Fatalf("%s: %+v, %v", op.Kind, cancelled, err)
+			}
+			row, err := store.Volume(ctx, me, volume)
+			if err != nil || row.Status != models.Available || row.Name != "kept" || row.SizeGiB != 1 || row.SnapshotCount != 0 {
+				t.Errorf("after %s: %+v, %v", op.Kind, row, err)
+			}
+			noClaim(t, store, "after cancelling "+string(op.Kind))
+			return row
+		}
+		cancel(store.CreateVolume(ctx, me, models.VolumeInput{Name: "never", Size: "1"}))
+		cancel(store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "never"}))
+		cancel(store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed", Description: "new"}))
+		cancel(store.ExtendVolume(ctx, me, volume, "9", ""))
+		cancel(store.AttachVolume(ctx, me, volume, "server-1", ""))
+		cancel(store.DeleteVolume(ctx, me, volume, ""))
+		if n, err := store.Total(ctx, me, models.SubjectVolume); n != 1 || err != nil {
+			t.Errorf("%d volumes, %v", n, err)
+		}
+		// A name that was changed again is not taken back.
+		first, err := store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "first-name"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "second-name"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.CancelOperation(ctx, me, first.ID); err != nil {
+			t.Fatal(err)
+		}
+		if row, err := store.Volume(ctx, me, volume); err != nil || row.Name != "second-name" {
+			t.Errorf("%+v, %v", row, err)
+		}
+	})
+}
+
+func TestWhatHasBegunIsNotCancelled(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		op := newVolume(t, store, "begun")
+		claimed := claim(t, store)
+		refused := func(actor models.Actor, code models.Code) {
+			t.Helper()
+			if _, err := store.CancelOperation(ctx, actor, op.ID); models.AsError(err) == nil || models.AsError(err).Code != code {
+				t.Errorf("%v, want %s", err, code)
+			}
+		}
+		viewer := me
+		viewer.Role = models.Viewer
+		refused(viewer, models.CodeForbidden)
+		refused(me, models.CodeConflict)
+		if err := store.SaveProgress(ctx, claimed, models.Progress{State: models.Running, Again: clock.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		refused(me, models.CodeConflict)
+	})
+}
+
+// TestCancelAgainstClaim lets both happen at once: either the row is gone and
+// nobody works on it, or a worker has it.
+func TestCancelAgainstClaim(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		for range 5 {
+			op := newVolume(t, store, "raced")
+			ops, errs := atOnce(2, func(i int) (*models.Operation, error) {
+				if i == 0 {
+					return store.CancelOperation(ctx, me, op.ID)
+				}
+				return store.Claim(ctx, "w", time.Minute)
+			})
+			none(t, errs...)
+			if cancelled, claimed := errs[0] == nil, ops[1] != nil; cancelled == claimed {
+				t.Errorf("cancelled %t, claimed %t", cancelled, claimed)
+			}
+			if ops[1] != nil {
+				finish(t, store, ops[1], models.Succeeded, models.Observed{Status: models.Available, Percent: -1})
+			}
+		}
+	})
+}
+
+func TestRetry(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		store.SetFacts(abilities)
+		volume := madeVolume(t, store, "retried")
+		extend, err := store.ExtendVolume(ctx, me, volume, "5", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.RetryOperation(ctx, me, extend.ID); models.AsError(err) == nil {
+			t.Errorf("one that has not failed: %v", err)
+		}
+		op := claim(t, store)
+		if err := store.SaveProgress(ctx, op, models.Progress{State: models.Running, Step: 1, Again: clock.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		why := models.Failure{Text: models.Say("failure.extend_refused")}
+		err = store.SaveProgress(ctx, claim(t, store), models.Progress{State: models.Failed, Step: 1, Trouble: why,
+			Subject: &models.Observed{Status: models.Available, Percent: -1, Failure: why}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed, err := store.Operation(ctx, me, extend.ID)
+		if err != nil || failed.State != models.Failed || failed.LastError.Key != why.Key || !failed.Retryable() {
+			t.Fatalf("%+v, %v", failed, err)
+		}
+		again, err := store.RetryOperation(ctx, me, extend.ID)
+		if err != nil || again.Step != 0 || again.State != models.Pending || again.Cancellable() {
+			t.Fatalf("%+v, %v", again, err)
+		}
+		row, err := store.Volume(ctx, me, volume)
+		if err != nil || row.Status != models.Extending || !row.Failure.None() {
+			t.Errorf("%+v, %v", row, err)
+		}
+		op = claim(t, store)
+		if !op.First || op.Step != 0 || op.Attempts != 0 || !op.LastError.None() || !op.Params.Again || op.Params.SizeGiB != 5 {
+			t.Errorf("%+v", op)
+		}
+		finish(t, store, op, models.Failed, models.Observed{Status: models.Available, Percent: -1})
+		if _, err := store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "changed"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.RetryOperation(ctx, me, extend.ID); models.AsError(err) == nil || models.AsError(err).Code != models.CodeConflict {
+			t.Errorf("after something else was asked: %v", err)
+		}
+	})
+}
+
+func TestARetriedRestoreNeedsItsSnapshot(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		modelstest.SeedSnapshots(t, store, 1)
+		page, err := store.Snapshots(ctx, me, models.ListQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap := page.Rows[0]
+		op, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "restored", SnapshotID: snap.ID})
+		if err != nil || op.Kind != models.SnapshotRestore || op.Params.SizeGiB != snap.SizeGiB {
+			t.Fatalf("%+v, %v", op, err)
+		}
+		finish(t, store, claim(t, store), models.Failed, models.Observed{Status: models.ErrorStatus, Percent: -1})
+		if _, err := store.DeleteSnapshot(ctx, me, snap.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.RetryOperation(ctx, me, op.ID); models.AsError(err) == nil {
+			t.Errorf("while its snapshot is deleted: %v", err)
+		}
+		if row, err := store.VolumeRow(ctx, op.SubjectID); err != nil || row.Status != models.ErrorStatus || row.SnapshotID != snap.ID || row.Consistency != models.Clean {
+			t.Errorf("%+v, %v", row, err)
+		}
+	})
+}
+
+func TestRepairEndsWhatIsUnderWay(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, me, admin := t.Context(), modelstest.Operator(), modelstest.Administrator()
+		store.SetFacts(abilities)
+		volume := madeVolume(t, store, "stuck")
+		snap, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "stuck"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stuck := claim(t, store)
+		in := models.RepairInput{ID: snap.SubjectID, Reason: "the copy hangs", ResetTo: models.ErrorStatus}
+		_, early := store.RepairSnapshot(ctx, admin, in)
+		_, role := store.RepairSnapshot(ctx, me, in)
+		clock.Add(models.StuckAfter + time.Second)
+		_, reason := store.RepairSnapshot(ctx, admin, models.RepairInput{ID: in.ID, ResetTo: models.InUse})
+		for i, tt := range []struct {
+			err  error
+			code models.Code
+		}{{early, models.CodeConflict}, {role, models.CodeForbidden}, {reason, models.CodeInvalid}} {
+			if e := models.AsError(tt.err); e == nil || e.Code != tt.code {
+				t.Errorf("%d: %v", i, tt.err)
+			}
+		}
+		if e := models.AsError(reason); e != nil && (e.Fields["reason"].Key == "" || e.Fields["reset_to"].Key == "") {
+			t.Errorf("%+v", e.Fields)
+		}
+		repair, err := store.RepairSnapshot(ctx, admin, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, err := store.Operation(ctx, me, stuck.ID)
+		if err != nil || old.State != models.Failed || old.LastError.Key != "failure.abandoned" {
+			t.Errorf("%+v, %v", old, err)
+		}
+		if err := store.SaveProgress(ctx, stuck, models.Progress{State: models.Succeeded, Subject: &models.Observed{Status: models.Available}}); err != models.ErrLeaseLost {
+			t.Errorf("what was abandoned saved: %v", err)
+		}
+		// The repair overtakes what else waits in the volume's lane.
+		if _, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "later"}); err != nil {
+			t.Fatal(err)
+		}
+		ops := []string{claim(t, store).ID, claim(t, store).ID}
+		if ops[0] != repair.ID && ops[1] != repair.ID {
+			t.Errorf("claimed %q, the repair is %s", ops, repair.ID)
+		}
+	})
+}
+
+// TestRepairAgainstSave: both lock the row and the operation, in either order.
+func TestRepairAgainstSave(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, admin := t.Context(), modelstest.Administrator()
+		store.SetFacts(abilities)
+		for range 8 {
+			op := newVolume(t, store, "stuck")
+			working := claim(t, store)
+			clock.Add(models.StuckAfter + time.Second)
+			_, errs := atOnce(2, func(i int) (*models.Operation, error) {
+				if i == 0 {
+					return store.RepairVolume(ctx, admin, models.RepairInput{ID: op.SubjectID, Reason: "stuck", ResetTo: models.ErrorStatus})
+				}
+				return nil, store.SaveProgress(ctx, working, models.Progress{State: models.Running, Again: clock.Now().Add(100 * time.Hour), Percent: 7,
+					Subject: &models.Observed{Status: models.Creating, Percent: 7}})
+			})
+			if errs[0] != nil || errs[1] != nil && errs[1] != models.ErrLeaseLost {
+				t.Errorf("repair: %v, save: %v", errs[0], errs[1])
+			}
+			finish(t, store, claim(t, store), models.Succeeded, models.Observed{Status: models.ErrorStatus, Percent: -1})
+		}
+	})
+}
