@@ -45,7 +45,7 @@ type Key struct{ Ref, ID string }
 type State struct {
 	Status    Status
 	Percent   int       // 0..100, or PercentUnknown
-	Failure   error     // why Status is ERROR or ERROR_DELETING: one of this package's errors, or nil when the backend does not tell
+	Failure   error     // why Status is ERROR or ERROR_DELETING, or what is wrong with an IN-USE or DETACHING volume: one of this package's errors; nil when the backend does not tell
 	RequestID string    // the backend's id of the request that led here, to find it in its logs; may be empty
 	Since     time.Time // when the object entered Status; zero when unknown
 }
@@ -56,6 +56,7 @@ type Attachment struct {
 	ServerName string
 	Device     string // as the backend names it, such as /dev/vdb; may be empty
 	AttachedAt time.Time
+	UsedAt     time.Time // when a client of the server last connected; zero: never, or not known
 }
 
 // Volume is a block device of SizeGiB gibibytes.
@@ -84,6 +85,7 @@ type Snapshot struct {
 	Volume      Key
 	Project     string
 	CreatedAt   time.Time
+	Held        time.Duration // how long the writes of the volume's servers were held for it; 0: not at all, or not known
 }
 
 // Connection is a client that uses an attached volume at this moment.
@@ -102,7 +104,7 @@ type Exporter interface {
 	Backend
 	// Connections lists who uses which volume at this moment.
 	Connections(ctx context.Context) ([]Connection, error)
-	// Export tells how the volume is reached by its servers.
+	// Export tells how the volume is reached by its servers. *ConflictError: it is not attached.
 	Export(ctx context.Context, key Key) (Export, error)
 }
 
@@ -231,7 +233,8 @@ type Backend interface {
 	RevertVolume(ctx context.Context, volume, snapshot Key) error
 
 	// AttachVolume and DetachVolume start; the volume's status and attachments tell when it is over. Attaching where
-	// it is attached and detaching where it is not are success. force cuts off a server that still uses the volume.
+	// it is attached and detaching where it is not are success. force cuts off a server that still uses the volume,
+	// also where a detaching without force already waits for it.
 	AttachVolume(ctx context.Context, key Key, serverID string) error
 	DetachVolume(ctx context.Context, key Key, serverID string, force bool) error
 
