@@ -283,6 +283,30 @@ func (c *Config) TLS() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{*c.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
 
+// ExportHost is where servers find the volumes that are attached to them: the host
+// of NBD_ADDR where it is one that can be reached, else that of PUBLIC_URL, else
+// the machine's name.
+func (c *Config) ExportHost() string {
+	host, _, err := net.SplitHostPort(c.NBDAddr)
+	if err != nil {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+		return host
+	}
+	if c.PublicURL != nil {
+		return c.PublicURL.Hostname()
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// ExportTLS says that servers prove by certificate who they are.
+func (c *Config) ExportTLS() bool { return c.NBDTLSCert != "" && c.NBDTLSCA != "" }
+
 // DSN is what models.Open is given.
 func (c *Config) DSN() string {
 	if strings.Contains(c.Database, "://") || strings.ContainsRune(c.Database, filepath.Separator) {
