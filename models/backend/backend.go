@@ -179,7 +179,7 @@ type Capabilities struct {
 	CrashSafe      bool // a snapshot of an attached volume is one instant (crash-consistent), not a smear
 	BusySnapshots  bool // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
-	OwnServers     bool // servers are those that the console registers; Servers is empty
+	OwnServers     bool  // servers are those that the console registers; Servers is empty
 	MaxSizeGiB     int   // the largest volume that can ever fit; 0 = not known
 	FreeBytes      int64 // what is free now; -1 = not known
 	Types, Zones   []string
@@ -193,7 +193,7 @@ type Capabilities struct {
 // the same arguments: it continues or confirms what an earlier call began. All
 // errors are of this package: ErrNotFound, *ConflictError, *BusyError,
 // *QuotaError, *InvalidError, *ForbiddenError, *NoSpaceError,
-// *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
+// *FaultError, *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
 // machine and is retried.
 type Backend interface {
 	Capabilities(ctx context.Context) (Capabilities, error)
