@@ -2,18 +2,10 @@ package local
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
-	"math/big"
-	"net"
 	"net/netip"
 	"testing"
-	"time"
 
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
@@ -52,66 +44,16 @@ func TestAddressesOfServers(t *testing.T) {
 	}
 }
 
-// authority issues certificates.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	a := &authority{t: t}
-	made := a.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	})
-	a.cert, a.key = made.Leaf, made.PrivateKey.(*ecdsa.PrivateKey)
-	return a
-}
-
-func (a *authority) issue(c *x509.Certificate) tls.Certificate {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	c.SerialNumber, c.NotBefore, c.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = c, key
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(raw)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key, Leaf: leaf}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
-func (a *authority) client(cn string, dns ...string) *tls.Config {
-	c := a.issue(&x509.Certificate{Subject: pkix.Name{CommonName: cn}, DNSNames: dns, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	return &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1", Certificates: []tls.Certificate{c}}
-}
-
-func (a *authority) server() *tls.Config {
-	c := a.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "storage"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
-	return &tls.Config{Certificates: []tls.Certificate{c}, ClientCAs: a.pool(), MinVersion: tls.VersionTLS12}
+// client is what somebody with these names in its certificate connects with.
+func client(a *backendtest.Authority, common string, dns ...string) *tls.Config {
+	return &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1", Certificates: []tls.Certificate{a.Client(common, dns...)}}
 }
 
 // TestCertificatesTellServersApart has two servers at one address.
 func TestCertificatesTellServersApart(t *testing.T) {
-	a, stranger := newAuthority(t), newAuthority(t)
-	b := open(t, served(t, Options{Dir: t.TempDir(), NBDTLS: a.server()}))
+	a, stranger := backendtest.NewAuthority(t), backendtest.NewAuthority(t)
+	certificates := []tls.Certificate{a.Server()}
+	b := open(t, served(t, Options{Dir: t.TempDir(), NBDTLS: &tls.Config{Certificates: certificates, ClientCAs: a.Pool()}}))
 	ref := newRef(t)
 	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, SizeGiB: 1}); err != nil {
 		t.Fatal(err)
@@ -125,14 +67,14 @@ func TestCertificatesTellServersApart(t *testing.T) {
 		secure     *tls.Config
 		in, sees   bool
 	}{
-		{"its certificate", "127.0.0.1", a.client("web-1"), true, true},
-		{"its name among others", "127.0.0.1", a.client("anything", "db.example.com", "WEB-1"), true, true},
-		{"another server at the same address", "127.0.0.1", a.client("web-3"), true, false},
-		{"a name that is no name", "127.0.0.1", a.client("", "web-10"), true, false},
-		{"its certificate from another address", "127.0.0.2", a.client("web-1"), true, false},
-		{"its certificate from nowhere", "127.1.0.1", a.client("web-1"), false, false},
-		{"no certificate", "127.0.0.1", &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1"}, false, false},
-		{"a certificate of somebody else", "127.0.0.1", &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1", Certificates: stranger.client("web-1").Certificates}, false, false},
+		{"its certificate", "127.0.0.1", client(a, "web-1"), true, true},
+		{"its name among others", "127.0.0.1", client(a, "anything", "db.example.com", "WEB-1"), true, true},
+		{"another server at the same address", "127.0.0.1", client(a, "web-3"), true, false},
+		{"a name that is no name", "127.0.0.1", client(a, "", "web-10"), true, false},
+		{"its certificate from another address", "127.0.0.2", client(a, "web-1"), true, false},
+		{"its certificate from nowhere", "127.1.0.1", client(a, "web-1"), false, false},
+		{"no certificate", "127.0.0.1", &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1"}, false, false},
+		{"a certificate of somebody else", "127.0.0.1", &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1", Certificates: client(stranger, "web-1").Certificates}, false, false},
 		{"no TLS", "127.0.0.1", nil, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -160,7 +102,7 @@ func TestCertificatesTellServersApart(t *testing.T) {
 	if err != nil || x.Protocol != "nbds" {
 		t.Errorf("%+v %v", x, err)
 	}
-	o := served(t, Options{Dir: t.TempDir(), NBDTLS: &tls.Config{Certificates: a.server().Certificates}})
+	o := served(t, Options{Dir: t.TempDir(), NBDTLS: &tls.Config{Certificates: certificates}})
 	if b, err := Open(o); err == nil {
 		b.Close()
 		t.Error("opened without an authority that could tell clients apart")
