@@ -71,10 +71,10 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	}
 }
 
-// seenBy is the last change that the page knows: from the reconnecting browser, or
-// from the page's own URL.
+// seenBy is the last change that the page knows: from the reconnecting browser, from
+// a window that takes the stream over, or from the page's own URL.
 func seenBy(c echo.Context) int64 {
-	for _, text := range []string{c.Request().Header.Get("Last-Event-ID"), c.QueryParam("after")} {
+	for _, text := range []string{c.Request().Header.Get("Last-Event-ID"), c.QueryParam("since"), c.QueryParam("after")} {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
 			return n
 		}

@@ -106,12 +106,28 @@
   });
   document.addEventListener("htmx:sse:error", () => page().markStale());
 
+  // ---- what a window missed between its page and its first event ----
+  const seen = () => Number(lastID || new URL(list()?.dataset.events || "", location.href).searchParams.get("after") || 0);
+
+  function hear({ data }) {
+    if (data.hello) {
+      if (release) channel.postMessage({ at: seen() });
+    } else if (data.at !== undefined) {
+      if (!release && data.at > seen()) page().refreshList();
+    } else {
+      apply(data);
+    }
+  }
+
   // ---- the lock ----
   function compete() {
     if (!path() || release || waiting) return;
     if (!navigator.locks || !window.BroadcastChannel) { connect(); return; }
     const name = "live:" + path();
-    channel ||= Object.assign(new BroadcastChannel(name), { onmessage: (event) => apply(event.data) });
+    if (!channel) {
+      channel = Object.assign(new BroadcastChannel(name), { onmessage: hear });
+      channel.postMessage({ hello: true });
+    }
     waiting = new AbortController();
     navigator.locks.request(name, { signal: waiting.signal }, () => {
       waiting = null;
