@@ -30,7 +30,8 @@ var arrows = map[string][]string{
 	"models/modelstest":        {"models"},
 	"models/backend":           {},
 	"models/worker":            {"models", "models/backend"},
-	"models/backend/local":     {"models/backend"},
+	"models/backend/local":     {"models/backend", "models/backend/local/nbd"},
+	"models/backend/local/nbd": {},
 	"models/backend/openstack": {"models/backend"},
 }
 
