@@ -1,0 +1,88 @@
+package nbd
+
+import (
+	"errors"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func fdatasync(f *os.File) error {
+	return again(func() error { return unix.Fdatasync(int(f.Fd())) })
+}
+
+func punchHole(f *os.File, off, n int64) error {
+	return again(func() error {
+		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
+func zeroRange(f *os.File, off, n int64) error {
+	return again(func() error {
+		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+}
+
+// again repeats a call that a signal interrupted.
+func again(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// nextData finds the first run of data in [off, end); it is empty and at end when
+// there is none. Where the file system knows no holes all is data.
+func nextData(f *os.File, off, end int64) (start, stop int64, err error) {
+	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return end, end, nil
+	case errors.Is(err, unix.EINVAL):
+		return off, end, nil
+	case err != nil:
+		return 0, 0, err
+	case start >= end:
+		return end, end, nil
+	}
+	stop, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
+	return start, min(stop, end), err
+}
+
+// cache lets the kernel begin to read the range.
+func (d *FileDevice) cache(off, n int64) error {
+	return unix.Fadvise(int(d.f.Fd()), off, n, unix.FADV_WILLNEED)
+}
+
+// ReadNow reads from the page cache only. Zero when the kernel or the file
+// system cannot tell.
+func (d *FileDevice) ReadNow(p []byte, off int64) int {
+	if d.Hook != nil || len(p) == 0 || d.noReadNow.Load() {
+		return 0
+	}
+	iov := unix.Iovec{Base: unsafe.SliceData(p)}
+	iov.SetLen(len(p))
+	n, _, errno := unix.Syscall6(unix.SYS_PREADV2, d.f.Fd(), uintptr(unsafe.Pointer(&iov)), 1, uintptr(off), uintptr(uint64(off)>>32), unix.RWF_NOWAIT)
+	if errno != 0 {
+		if errno == unix.EOPNOTSUPP || errno == unix.ENOSYS {
+			d.noReadNow.Store(true)
+		}
+		return 0
+	}
+	return int(n)
+}
+
+// HoleNow looks for the beginning of data only: some file systems walk through
+// all of it to find its end.
+func (d *FileDevice) HoleNow(off, n int64) int64 {
+	start, err := unix.Seek(int(d.f.Fd()), off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return n
+	case err != nil:
+		return 0
+	}
+	return min(start-off, n)
+}
