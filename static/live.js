@@ -123,7 +123,7 @@
   function compete() {
     if (!path() || release || waiting) return;
     if (!navigator.locks || !window.BroadcastChannel) { connect(); return; }
-    const name = "live:" + path();
+    const name = "live:" + document.documentElement.lang + ":" + path(); // rows are in a language
     if (!channel) {
       channel = Object.assign(new BroadcastChannel(name), { onmessage: hear });
       channel.postMessage({ hello: true });

@@ -96,7 +96,7 @@ func (p *page) editVolume(volume string) {
 	p.click("button", p.say.edit)
 	p.popup(p.say.editVolume)
 	p.fill("textbox", p.say.volumeName, renamed)
-	p.fill("textbox", p.say.description+descriptionTail[p.lang], "of the guide")
+	p.fill("textbox", p.say.description, "of the guide")
 	p.click("button", p.say.edit)
 	p.noPopup()
 	p.hasRow(renamed)
@@ -114,9 +114,6 @@ func (p *page) editVolume(volume string) {
 	p.marked()
 	p.quiet("volume")
 }
-
-// descriptionTail is what the name of a field that may stay empty ends in.
-var descriptionTail = map[string]string{"ko": " (선택)", "en": " (optional)"}
 
 // menu follows an entry of the left menu.
 func (p *page) menu(entry string) {

@@ -88,15 +88,26 @@ func TestBrowser(t *testing.T) {
 	browser := viewtest.Browser(t)
 	real := newWorld(t, browser, nil)
 	fake := newWorld(t, browser, backendtest.NewFake(nil))
+	held := newWorld(t, browser, backendtest.NewFake(nil))
+	held.fake.Hold()
 	for _, lang := range []string{"ko", "en"} {
-		for _, walk := range []walk{{"guide", walkGuide}, {"images", walkImages}, {"bytes", walkBytes}} {
+		for _, walk := range []walk{{"sign-in", walkSignIn}, {"expired", walkExpired}, {"viewer", walkViewer}, {"bad input", walkBadInput},
+			{"double click", walkDoubleClick}, {"keys", walkKeys}, {"selection", walkSelection}, {"guide", walkGuide}, {"images", walkImages}, {"bytes", walkBytes}} {
 			real.run(t, walk, lang, true)
 		}
-		for _, walk := range []walk{{"plain guide", plainGuide}} {
+		for _, walk := range []walk{{"plain guide", plainGuide}, {"plain sign-in", plainSignIn}, {"plain bad input", plainBadInput}, {"plain double click", plainDoubleClick}} {
 			real.run(t, walk, lang, false)
 		}
+		for _, walk := range []walk{{"lists", walkLists}, {"attached", walkAttached}, {"attached meanwhile", walkAttachedMeanwhile},
+			{"error deleting", walkErrorDeleting}, {"server", walkServer}, {"live", walkLive}, {"cut off", walkCutOff}, {"tour", walkTour}} {
+			fake.run(t, walk, lang, true)
+		}
+		for _, walk := range []walk{{"plain lists", plainLists}, {"plain attached", plainAttached}, {"plain error deleting", plainErrorDeleting}, {"plain server", plainServer}} {
+			fake.run(t, walk, lang, false)
+		}
+		held.run(t, walk{"progress", walkProgress}, lang, true)
 	}
-	_ = fake
+	fake.run(t, walk{"windows", walkWindows}, "ko", true)
 }
 
 // walk is one way through the console.
