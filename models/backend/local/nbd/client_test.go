@@ -343,3 +343,17 @@ func (c *client) want(kind, flags uint16, off uint64, length int, payload []byte
 		c.Fatalf("command %d flags %#x off %d length %d: error %d, want %d", kind, flags, off, length, a.errno, errno)
 	}
 }
+
+// refused fails unless the server hangs up without a word.
+func refused(t testing.TB, addr string) {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	if p, err := io.ReadAll(nc); len(p) > 0 || timedOut(err) {
+		t.Errorf("%q %v", p, err)
+	}
+}

@@ -45,6 +45,8 @@ type conn struct {
 	nc       net.Conn
 	draining bool
 
+	negotiated bool // guarded by srv.mu
+
 	br     *bufio.Reader
 	src    source // under br in transmission
 	export *Export
@@ -140,11 +142,11 @@ func (c *conn) readBy(limit time.Duration) {
 	if c.draining {
 		return
 	}
-	var t time.Time
-	if limit > 0 {
-		t = c.srv.Now().Add(limit)
+	if limit <= 0 {
+		_ = c.nc.SetReadDeadline(time.Time{})
+		return
 	}
-	_ = c.nc.SetReadDeadline(t)
+	_ = c.nc.SetReadDeadline(time.Now().Add(limit))
 }
 
 // startTLS replaces the plain connection.

@@ -31,7 +31,7 @@ func (c *conn) negotiate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.srv.HandshakeTimeout)
 	defer cancel()
 	c.readBy(c.srv.HandshakeTimeout)
-	_ = c.nc.SetWriteDeadline(c.srv.Now().Add(c.srv.HandshakeTimeout))
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.srv.HandshakeTimeout))
 	c.br = bufio.NewReaderSize(c.nc, handshakeBuffer)
 	h := &handshake{conn: c}
 	if err := h.greet(); err != nil {

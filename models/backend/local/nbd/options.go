@@ -119,6 +119,7 @@ func (h *handshake) enter(export *Export, size int64) error {
 		h.export = nil
 		return err
 	}
+	h.srv.negotiated(h.conn)
 	return nil
 }
 

@@ -34,9 +34,7 @@ func headed(head, body []byte, owner *buffer) segment {
 // system call, and no goroutine waits for another to do it.
 type replies struct {
 	nc    net.Conn
-	now   func() time.Time
-	stall time.Duration
-	limit time.Time // the write deadline that is set
+	stall time.Duration // for one write
 
 	mu    sync.Mutex
 	room  sync.Cond
@@ -49,8 +47,8 @@ type replies struct {
 	vec   net.Buffers
 }
 
-func (r *replies) init(nc net.Conn, now func() time.Time, stall time.Duration) {
-	r.nc, r.now, r.stall = nc, now, stall
+func (r *replies) init(nc net.Conn, stall time.Duration) {
+	r.nc, r.stall = nc, stall
 	r.room.L = &r.mu
 }
 
@@ -107,7 +105,7 @@ func (r *replies) writeQueue() {
 }
 
 func (r *replies) write(queue []segment, size int) error {
-	r.extend()
+	_ = r.nc.SetWriteDeadline(time.Now().Add(r.stall))
 	if len(queue) == 1 && queue[0].nhead == 0 {
 		_, err := r.nc.Write(queue[0].body)
 		return err
@@ -136,13 +134,4 @@ func (r *replies) write(queue []segment, size int) error {
 	vec := r.vec // WriteTo consumes its receiver
 	_, err := vec.WriteTo(r.nc)
 	return err
-}
-
-// extend moves the write deadline, but not at every write.
-func (r *replies) extend() {
-	now := r.now()
-	if r.limit.Sub(now) < r.stall*3/4 {
-		r.limit = now.Add(r.stall)
-		_ = r.nc.SetWriteDeadline(r.limit)
-	}
 }

@@ -27,7 +27,7 @@ type Server struct {
 	// Admit refuses an address before a byte is exchanged. nil admits all.
 	Admit func(netip.Addr) bool
 	Log   *slog.Logger     // nil discards
-	Now   func() time.Time // nil means time.Now; limits are reckoned from it, so it must be about right
+	Now   func() time.Time // nil means time.Now
 
 	HandshakeTimeout time.Duration // for a whole negotiation; zero means 15 s
 	StallTimeout     time.Duration // for a client to take a reply or to send a payload it announced; zero means 60 s
@@ -175,11 +175,15 @@ func (s *Server) admit(c *conn) bool {
 	return true
 }
 
-// negotiated takes a connection off the count of handshakes.
+// negotiated takes a connection off the count of handshakes, once.
 func (s *Server) negotiated(c *conn) {
 	ip := c.peer.Addr.Addr()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.negotiated {
+		return
+	}
+	c.negotiated = true
 	if s.handshakes[ip]--; s.handshakes[ip] <= 0 {
 		delete(s.handshakes, ip)
 	}

@@ -36,7 +36,7 @@ var commandFlags = map[uint16]uint16{
 
 // transmit reads requests until the connection ends, and says why it did.
 func (c *conn) transmit(ctx context.Context) error {
-	c.out.init(c.nc, c.srv.Now, c.srv.StallTimeout)
+	c.out.init(c.nc, c.srv.StallTimeout)
 	c.batch = getBuffer(batchSize)
 	defer func() { c.batch.release() }()
 	for {
