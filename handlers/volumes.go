@@ -50,11 +50,13 @@ func (h Volumes) List(c echo.Context) error {
 	if wantsCSV(c) {
 		return streamCSV(c, &s, "volumes", volumeHead, read, volumeRecord)
 	}
-	page, err := load(c, &s, read)
+	// The figures come first: the live stream goes on after their last change, and
+	// must not skip one that the rows do not have yet.
+	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
 	if err != nil {
 		return err
 	}
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
+	page, err := load(c, &s, read)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@
   }
 
   function swapRows(html) {
+    page().noteEvent();
     const targets = [...html.matchAll(/hx-target="(#[A-Za-z0-9_-]+)"/g)].map((match) => match[1]);
     if (targets.some((target) => document.querySelector(target))) {
       htmx.swap({ text: html, sourceElement: document.body, target: document.body, swap: "none" });

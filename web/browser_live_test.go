@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -45,6 +46,30 @@ func walkLive(p *page) {
 	p.wait("document.querySelector('#found').textContent.includes('22')")
 	p.marked()
 	p.quiet("live")
+}
+
+// walkOvertaken: the answer to a click comes later than the live event of its
+// outcome, and must not undo it.
+func walkOvertaken(p *page) {
+	name := "over-" + p.lang
+	id := p.w.volume(p.t, name)
+	path, gate := views.VolumesPath+"/"+id+"/extend", make(chan struct{})
+	p.w.gates.Store(path, gate)
+	open := sync.OnceFunc(func() { close(gate) })
+	p.t.Cleanup(open)
+	p.open(views.VolumesPath)
+	p.streaming()
+	p.tick(name)
+	p.click("button", p.say.extend)
+	p.popup(p.say.extendVolume)
+	p.fill("textbox", p.say.size, "3")
+	p.click("button", p.say.extend)
+	p.hasRow(name, "3 GiB", "AVAILABLE")
+	open()
+	p.noPopup()
+	p.hasRow(name, "3 GiB", "AVAILABLE")
+	p.wait("%s.querySelector('input').checked", rowOf(name))
+	p.quiet("overtaken")
 }
 
 // manyOld adds 20 old volumes, so that there is something to scroll.

@@ -41,6 +41,7 @@ type world struct {
 	fake    *backendtest.Fake // nil: the local backend
 	token   string            // of a session of the administrator
 	streams streamCount
+	gates   sync.Map // path -> chan struct{}: an answer to a POST there waits until it is closed
 }
 
 // streamCount counts the live streams that are open, per session.
@@ -99,7 +100,7 @@ func TestBrowser(t *testing.T) {
 			real.run(t, walk, lang, false)
 		}
 		for _, walk := range []walk{{"lists", walkLists}, {"attached", walkAttached}, {"attached meanwhile", walkAttachedMeanwhile},
-			{"error deleting", walkErrorDeleting}, {"server", walkServer}, {"live", walkLive}, {"cut off", walkCutOff}, {"tour", walkTour}} {
+			{"error deleting", walkErrorDeleting}, {"server", walkServer}, {"live", walkLive}, {"overtaken", walkOvertaken}, {"cut off", walkCutOff}, {"tour", walkTour}} {
 			fake.run(t, walk, lang, true)
 		}
 		for _, walk := range []walk{{"plain lists", plainLists}, {"plain attached", plainAttached}, {"plain error deleting", plainErrorDeleting}, {"plain server", plainServer}} {
@@ -230,7 +231,11 @@ func (w *world) server(config Config, log *slog.Logger) *Server {
 				w.streams.add(cookie.Value, 1)
 				defer w.streams.add(cookie.Value, -1)
 			}
-			return next(c)
+			err = next(c)
+			if gate, ok := w.gates.Load(c.Request().URL.Path); ok && c.Request().Method == http.MethodPost {
+				<-gate.(chan struct{})
+			}
+			return err
 		}
 	})
 	return s
