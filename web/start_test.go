@@ -27,18 +27,22 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	programFolder = folder
 	path := filepath.Join(folder, "blockconsole")
 	command := exec.Command("go", "build", "-o", path, ".")
 	command.Dir = ".."
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	command.Stderr = os.Stderr
 	return path, command.Run()
 })
 
+// programFolder is where program was built; empty when no test needed it.
+var programFolder string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if programFolder != "" {
+		_ = os.RemoveAll(programFolder)
 	}
 	os.Exit(code)
 }
