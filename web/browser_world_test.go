@@ -79,7 +79,7 @@ func (s *streamCount) until(t *testing.T, session string, n int) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // TestBrowser walks through the console in a real Chromium.
 func TestBrowser(t *testing.T) {
