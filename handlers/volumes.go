@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -173,8 +174,14 @@ func (h Volumes) Show(c echo.Context) error {
 	}
 	if row.SnapshotID != "" {
 		m.Source = &views.Link{ID: row.SnapshotID}
-		if source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID); err == nil {
+		source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID)
+		switch {
+		case err == nil:
 			m.Source.Name = source.Name
+		case errors.Is(err, models.ErrNotFound):
+			m.SourceGone = true
+		default:
+			return err
 		}
 	}
 	for i := range snapshots.Rows {
