@@ -181,7 +181,15 @@ func (q ListQuery) place() (place, error) {
 		return place{}, nil
 	}
 	c, err := decodeCursor(firstNonEmpty(q.Before, q.After), q.Sort)
+	if err == nil && q.oneStatus() && c.key != string(q.Status) {
+		err = ErrCursor // of the list of another status
+	}
 	return place{key: c.key, id: c.id, back: q.Before != ""}, err
+}
+
+// oneStatus says that the list is sorted by what all its rows have in common.
+func (q ListQuery) oneStatus() bool {
+	return q.Status != "" && strings.TrimPrefix(q.Sort, "-") == "status"
 }
 
 // normal makes the query one that the database understands, whatever its URL
@@ -211,6 +219,13 @@ func pageSQL(t table, where string, args []any, q ListQuery, p place) (string, [
 		direction, beyond = "DESC", "<"
 	}
 	args = slices.Clone(args)
+	if q.oneStatus() { // then the id alone is the place: SQLite finds no row by a pair whose first is given
+		if p.key != nil {
+			where += " AND t.id " + beyond + " ?"
+			args = append(args, p.id)
+		}
+		return fmt.Sprintf("%s WHERE %s ORDER BY t.id %s LIMIT ?", t.from, where, direction), append(args, q.Size+1)
+	}
 	if p.key != nil {
 		where += fmt.Sprintf(" AND (%s, t.id) %s (?, ?)", column, beyond)
 		args = append(args, p.key, p.id)
