@@ -257,6 +257,8 @@ func (e *StartError) Error() string {
 		return fmt.Sprintf("%s was written by a newer blockconsole (schema step %s); start that version, or restore a backup made before the upgrade", name, newer.Step)
 	case isCorrupt(e.Err):
 		return fmt.Sprintf("%s is damaged or not a SQLite database (%v); move it away and restore a backup, volumes and snapshots in the data folder are untouched", name, e.Err)
+	case isFull(e.Err):
+		return fmt.Sprintf("there is no space for %s; free some on that disk, or name another place in BLOCKCONSOLE_DATA or BLOCKCONSOLE_DATABASE", name)
 	}
 	why := strings.Join(strings.Fields(e.Err.Error()), " ") // one sentence, whatever the driver wrote
 	if isPostgres(e.DSN) {

@@ -282,6 +282,18 @@ func TestStartErrorsAreOneSentence(t *testing.T) {
 		}
 		wantWords(t, refusal(t, "DATA="+filepath.Join(folder, "data"), "ADDR=127.0.0.1:0"), folder, "BLOCKCONSOLE_DATA")
 	})
+	t.Run("no space", func(t *testing.T) {
+		folder := t.TempDir()
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder).CombinedOutput(); err != nil {
+			t.Skipf("a small file system cannot be mounted: %v: %s", err, out)
+		}
+		t.Cleanup(func() {
+			if out, err := exec.Command("umount", folder).CombinedOutput(); err != nil {
+				t.Errorf("umount: %v: %s", err, out)
+			}
+		})
+		wantWords(t, refusal(t, "DATA="+filepath.Join(folder, "data"), "ADDR=127.0.0.1:0"), "no space", "blockconsole.db", "free some", "BLOCKCONSOLE_DATA")
+	})
 	t.Run("damaged database", func(t *testing.T) {
 		data := t.TempDir()
 		if err := os.WriteFile(filepath.Join(data, "blockconsole.db"), bytes.Repeat([]byte("no database at all\n"), 1000), 0o600); err != nil {
