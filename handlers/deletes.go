@@ -97,8 +97,11 @@ func (d deletion) many(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(ids) == 0 || len(ids) > bulkLimit {
+	switch {
+	case len(ids) == 0:
 		return models.Invalid("id", models.Say("list.need_many"))
+	case len(ids) > bulkLimit:
+		return models.Invalid("id", models.Say("list.too_many"))
 	}
 	m := views.Delete{Form: sentForm(c, d.list+"/delete"), Kind: d.kind}
 	var last *models.Operation

@@ -129,16 +129,16 @@ type connectionJSON struct {
 	BytesWritten int64  `json:"bytes_written"`
 }
 
-// volumeDetailJSON is one volume for programs, with where it is served and who
-// uses it.
+// volumeDetailJSON is one volume for programs as the list has it, where it is
+// served and who uses it.
 type volumeDetailJSON struct {
 	volumeJSON
 	Export      *exportJSON      `json:"export,omitempty"`
-	Connections []connectionJSON `json:"connections"`
+	Connections []connectionJSON `json:"connections,omitempty"`
 }
 
 func toVolumeDetailJSON(c echo.Context, v *models.Volume) volumeDetailJSON {
-	j := volumeDetailJSON{volumeJSON: toVolumeJSON(v), Connections: []connectionJSON{}}
+	j := volumeDetailJSON{volumeJSON: toVolumeJSON(v)}
 	if e := exportOf(c, v); e != nil {
 		j.Export = &exportJSON{Protocol: v.Export.Protocol, Host: e.Host, Port: e.Port, Name: e.Name, URI: e.URI}
 	}

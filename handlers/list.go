@@ -164,19 +164,23 @@ func nextSort(present, key string) string {
 // wantsCSV also takes ?format=csv, for the link on the page.
 func wantsCSV(c echo.Context) bool { return Wants(c) == CSV || c.QueryParam("format") == "csv" }
 
-// listJSON is a list for programs.
+// listJSON is a list for programs. Next and Previous are empty at the ends.
 type listJSON[T any] struct {
 	Items      []T    `json:"items"`
-	Next       string `json:"next,omitempty"`
-	Previous   string `json:"previous,omitempty"`
+	Next       string `json:"next"`
+	Previous   string `json:"previous"`
 	Total      int64  `json:"total"`
 	TotalExact bool   `json:"total_exact"`
 }
 
+// answerListJSON answers with a page. A filtered total is exact to CountLimit.
 func answerListJSON[T any](c echo.Context, s *listState, items []T, next, previous string, total int64) error {
 	Vary(c)
-	return c.JSON(http.StatusOK, listJSON[T]{Items: items, Next: s.at("after", next), Previous: s.at("before", previous),
-		Total: min(total, max(total, models.CountLimit)), TotalExact: !s.query.Filtered() || total <= models.CountLimit})
+	answer := listJSON[T]{Items: items, Next: s.at("after", next), Previous: s.at("before", previous), Total: total, TotalExact: true}
+	if s.query.Filtered() && total > models.CountLimit {
+		answer.Total, answer.TotalExact = models.CountLimit, false
+	}
+	return c.JSON(http.StatusOK, answer)
 }
 
 // csvPage is how many rows an export reads at a time.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,14 +35,18 @@ type LiveStore interface {
 
 const (
 	changesAtOnce = 500
-	tailEvery     = time.Second     // changes of other processes on the same database are not signalled
-	freshEvery    = 5 * time.Second // how often the age of the data is looked up
+	tailEvery     = time.Second // changes of other processes on the same database are not signalled
 	listenerQueue = 64
 )
 
 // Live reads the changes once for all open pages, renders each changed row once
 // per language, and hands it to whoever looks at that list.
 type Live struct {
+	// FreshEvery is how often the age of the data is looked up, PingEvery how often a
+	// stream looks whether its browser and its session are still there. To be set
+	// before Run.
+	FreshEvery, PingEvery time.Duration
+
 	store LiveStore
 	rows  *RowCache
 	site  *Site
@@ -69,7 +74,8 @@ func NewLive(store LiveStore, rows *RowCache, site *Site) *Live {
 	if log == nil {
 		log = slog.Default()
 	}
-	return &Live{store: store, rows: rows, site: site, log: log, listeners: map[*listener]struct{}{}, fresh: map[models.SubjectType]int64{}}
+	return &Live{FreshEvery: 5 * time.Second, PingEvery: 20 * time.Second,
+		store: store, rows: rows, site: site, log: log, listeners: map[*listener]struct{}{}, fresh: map[models.SubjectType]int64{}}
 }
 
 // Run hands out changes until ctx ends; then all streams end.
@@ -78,11 +84,9 @@ func (l *Live) Run(ctx context.Context) {
 	changed, unsubscribe := l.store.Subscribe()
 	defer unsubscribe()
 	if last, err := l.store.LastChange(ctx); err == nil {
-		l.mu.Lock()
-		l.seen = last
-		l.mu.Unlock()
+		l.begin(last)
 	}
-	tail, fresh := time.NewTicker(tailEvery), time.NewTicker(freshEvery)
+	tail, fresh := time.NewTicker(tailEvery), time.NewTicker(l.FreshEvery)
 	defer tail.Stop()
 	defer fresh.Stop()
 	for {
@@ -97,6 +101,18 @@ func (l *Live) Run(ctx context.Context) {
 		if err := l.handOut(ctx); err != nil && ctx.Err() == nil {
 			l.log.WarnContext(ctx, "cannot read the changes", "error", err)
 		}
+	}
+}
+
+// begin hands out what comes after a change. Streams that were opened before do
+// not know what they have missed.
+func (l *Live) begin(after int64) {
+	l.mu.Lock()
+	l.seen = after
+	early := slices.Collect(maps.Keys(l.listeners))
+	l.mu.Unlock()
+	for _, s := range early {
+		l.send(s, sse("list", "{}", after))
 	}
 }
 

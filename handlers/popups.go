@@ -82,8 +82,7 @@ func oneID(c echo.Context) (string, bool) {
 	if id := c.Param("id"); id != "" {
 		return id, true
 	}
-	ids := c.QueryParams()["id"]
-	if len(ids) == 1 && ids[0] != "" {
+	if ids := selectedIDs(c.QueryParams()["id"]); len(ids) == 1 {
 		return ids[0], true
 	}
 	return "", false
@@ -102,7 +101,7 @@ func choose(c echo.Context, title, list, reason string) error {
 // bulkLimit is how many objects one popup takes.
 const bulkLimit = 100
 
-// selectedIDs are the ids of a bulk popup, each once.
+// selectedIDs are the ids of a selection, each once.
 func selectedIDs(all []string) []string {
 	var ids []string
 	seen := map[string]bool{"": true}

@@ -52,11 +52,13 @@ func (h Snapshots) List(c echo.Context) error {
 	if wantsCSV(c) {
 		return streamCSV(c, &s, "block-snapshots", snapshotHead, read, snapshotRecord)
 	}
-	page, err := load(c, &s, read)
+	// The figures come first: the live stream goes on after their last change, and
+	// must not skip one that the rows do not have yet.
+	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectSnapshot)
 	if err != nil {
 		return err
 	}
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectSnapshot)
+	page, err := load(c, &s, read)
 	if err != nil {
 		return err
 	}

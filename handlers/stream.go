@@ -13,10 +13,7 @@ import (
 	"blockconsole/views/i18n"
 )
 
-const (
-	pingEvery     = 20 * time.Second // finds browsers that are gone, and sessions that have ended
-	eventDeadline = 10 * time.Second // for one event to leave
-)
+const eventDeadline = 10 * time.Second // for one event to leave
 
 // VolumeEvents and SnapshotEvents are the live streams of the two lists.
 func (l *Live) VolumeEvents(c echo.Context) error { return l.stream(c, models.SubjectVolume) }
@@ -45,7 +42,7 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	if err := w.write(append([]byte("retry: 1000\n\n"), missed...)); err != nil {
 		return nil //nolint:nilerr // the browser is gone
 	}
-	ping := time.NewTicker(pingEvery)
+	ping := time.NewTicker(l.PingEvery)
 	defer ping.Stop()
 	for {
 		var event []byte
@@ -71,10 +68,10 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	}
 }
 
-// seenBy is the last change that the page knows: from the reconnecting browser, or
-// from the page's own URL.
+// seenBy is the last change that the page knows: from the reconnecting browser, from
+// a window that takes the stream over, or from the page's own URL.
 func seenBy(c echo.Context) int64 {
-	for _, text := range []string{c.Request().Header.Get("Last-Event-ID"), c.QueryParam("after")} {
+	for _, text := range []string{c.Request().Header.Get("Last-Event-ID"), c.QueryParam("since"), c.QueryParam("after")} {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
 			return n
 		}
@@ -89,15 +86,20 @@ const missedLimit = 200
 // missed is what happened between the change that the page has seen and the one
 // that the stream begins after.
 func (l *Live) missed(ctx context.Context, s *listener, seen, now int64) ([]byte, error) {
+	if seen < 0 || seen == now {
+		return nil, nil
+	}
 	first, err := l.store.FirstChange(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if seen < 0 || seen > now {
-		return nil, nil
-	}
-	if seen == now {
-		return nil, nil
+	if seen > now {
+		// The page was read after what has been handed out, or from a database that is another one since.
+		last, err := l.store.LastChange(ctx)
+		if err != nil || seen <= last {
+			return nil, err
+		}
+		return sse("list", "{}", now), nil
 	}
 	changes, err := l.store.ChangesAfter(ctx, seen, missedLimit+1)
 	if err != nil {

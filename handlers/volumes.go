@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -50,11 +51,13 @@ func (h Volumes) List(c echo.Context) error {
 	if wantsCSV(c) {
 		return streamCSV(c, &s, "volumes", volumeHead, read, volumeRecord)
 	}
-	page, err := load(c, &s, read)
+	// The figures come first: the live stream goes on after their last change, and
+	// must not skip one that the rows do not have yet.
+	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
 	if err != nil {
 		return err
 	}
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
+	page, err := load(c, &s, read)
 	if err != nil {
 		return err
 	}
@@ -178,8 +181,14 @@ func (h Volumes) Show(c echo.Context) error {
 	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, facts), exportOf(c, row), attachedServers(row)
 	if row.SnapshotID != "" {
 		m.Source = &views.Link{ID: row.SnapshotID}
-		if source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID); err == nil {
+		source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID)
+		switch {
+		case err == nil:
 			m.Source.Name = source.Name
+		case errors.Is(err, models.ErrNotFound):
+			m.SourceGone = true
+		default:
+			return err
 		}
 	}
 	for i := range snapshots.Rows {

@@ -76,6 +76,10 @@ func scans(t *testing.T, store *models.Store, s models.Statement) []string {
 			if walk && strings.Contains(step.Detail, "TEMP B-TREE") {
 				bad = append(bad, step.Detail)
 			}
+			beyond := strings.Contains(s.SQL, ") > (?, ?)") || strings.Contains(s.SQL, ") < (?, ?)") || strings.Contains(s.SQL, "t.id > ?") || strings.Contains(s.SQL, "t.id < ?")
+			if walk && beyond && strings.HasPrefix(step.Detail, "SEARCH t ") && !strings.ContainsAny(step.Detail, "<>") {
+				bad = append(bad, "all before the cursor is read: "+step.Detail)
+			}
 			if sqliteScan.MatchString(step.Detail) && !partialIndex.MatchString(step.Detail) {
 				bad = append(bad, step.Detail)
 			}

@@ -62,3 +62,16 @@ func (s *Store) Capture() (end func() []Statement) {
 		return all
 	}
 }
+
+// ForgetPages lets the next page be read, as if something had changed.
+func (s *Store) ForgetPages() {
+	for _, forget := range []func(){s.snapshotPages.forget, s.volumePages.forget} {
+		forget()
+	}
+}
+
+func (c *pageCache[T]) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pages = nil
+}

@@ -2,13 +2,10 @@ package models
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"gorm.io/gorm"
 )
 
@@ -184,7 +181,15 @@ func (q ListQuery) place() (place, error) {
 		return place{}, nil
 	}
 	c, err := decodeCursor(firstNonEmpty(q.Before, q.After), q.Sort)
+	if err == nil && q.oneStatus() && c.key != string(q.Status) {
+		err = ErrCursor // of the list of another status
+	}
 	return place{key: c.key, id: c.id, back: q.Before != ""}, err
+}
+
+// oneStatus says that the list is sorted by what all its rows have in common.
+func (q ListQuery) oneStatus() bool {
+	return q.Status != "" && strings.TrimPrefix(q.Sort, "-") == "status"
 }
 
 // normal makes the query one that the database understands, whatever its URL
@@ -214,6 +219,13 @@ func pageSQL(t table, where string, args []any, q ListQuery, p place) (string, [
 		direction, beyond = "DESC", "<"
 	}
 	args = slices.Clone(args)
+	if q.oneStatus() { // then the id alone is the place: SQLite finds no row by a pair whose first is given
+		if p.key != nil {
+			where += " AND t.id " + beyond + " ?"
+			args = append(args, p.id)
+		}
+		return fmt.Sprintf("%s WHERE %s ORDER BY t.id %s LIMIT ?", t.from, where, direction), append(args, q.Size+1)
+	}
 	if p.key != nil {
 		where += fmt.Sprintf(" AND (%s, t.id) %s (?, ?)", column, beyond)
 		args = append(args, p.key, p.id)
@@ -256,82 +268,6 @@ func (s *Store) filter(ctx context.Context, t table, project string, q ListQuery
 		where += " AND " + search
 	}
 	return where, append(args, values...), nil
-}
-
-func isID(text string) bool {
-	return len(text) == 36 && uuid.Validate(text) == nil
-}
-
-// searchClause finds a part of the name, or a full id, through an index over the
-// pieces of the names. Where the text is common, walking the list in its order
-// meets matches often, and sorting them all would be the slower way.
-func (s *Store) searchClause(t table, text string, common bool) (string, []any) {
-	var named string
-	var args []any
-	switch {
-	case common && s.postgres:
-		return "strpos(fold_name(t.name), fold_name(?)) > 0", []any{text}
-	case common:
-		return "instr(fold_name(t.name), ?) > 0", []any{foldName(text)}
-	case s.postgres:
-		named, args = "name_grams(t.name) @> text_grams(?) AND strpos(fold_name(t.name), fold_name(?)) > 0", []any{text, text}
-	default:
-		index, match := ftsMatch(t, text)
-		named, args = fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
-	}
-	if !isID(text) {
-		return named, args
-	}
-	if s.postgres {
-		named = fmt.Sprintf("SELECT t.num FROM %s t WHERE %s", t.name, named)
-	} else {
-		index, _ := ftsMatch(t, text)
-		named = fmt.Sprintf("SELECT rowid FROM %s WHERE %s MATCH ?", index, index)
-	}
-	id := strings.ToLower(text)
-	return fmt.Sprintf(`t.num IN (SELECT num FROM %[1]s WHERE id = ?
-		UNION ALL SELECT num FROM %[1]s WHERE backend_id = ? AND backend_id <> '' UNION ALL %[2]s)`, t.name, named), append([]any{id, id}, args...)
-}
-
-func ftsMatch(t table, text string) (index, match string) {
-	text = foldName(text)
-	if utf8.RuneCountInString(text) < 3 {
-		return t.name + "_grams", gramWord(text)
-	}
-	return t.name + "_fts", `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
-}
-
-// common says that the text is in more than CountLimit names; PostgreSQL tells by
-// its statistics, since its index would read all matches to count some.
-func (s *Store) common(ctx context.Context, t table, search string) (bool, error) {
-	if isID(search) {
-		return false, nil
-	}
-	if s.postgres {
-		var plan string
-		err := s.read(ctx).Raw("EXPLAIN (FORMAT JSON) SELECT 1 FROM "+t.name+" t WHERE name_grams(t.name) @> text_grams(?)", search).Scan(&plan).Error
-		if err != nil {
-			return false, err
-		}
-		var plans []struct {
-			Plan struct {
-				Rows float64 `json:"Plan Rows"`
-			}
-		}
-		err = json.Unmarshal([]byte(plan), &plans)
-		return err == nil && len(plans) == 1 && plans[0].Plan.Rows > CountLimit, err
-	}
-	index, match := ftsMatch(t, search)
-	var n int64
-	err := s.read(ctx).Raw(fmt.Sprintf("SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH ? LIMIT ?)", index, index),
-		match, CountLimit+1).Scan(&n).Error
-	return n > CountLimit, err
-}
-
-// lookup is a text of a request as a value that both databases take. Neither an id
-// nor a name holds what it replaces, so it finds nothing.
-func lookup(text string) string {
-	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
 }
 
 // Total is the number of all the project's volumes or snapshots, from a counter

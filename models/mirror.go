@@ -122,12 +122,16 @@ func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked tim
 			default:
 				id, err = kind.insert(s, tx, m)
 			}
+			if err == nil && id == "" { // another console has just inserted it
+				var now *knownRows
+				if now, err = kind.known(s, tx, []Mirrored{m}); err == nil {
+					id = now.of(m)
+				}
+			}
 			if err != nil {
 				return err
 			}
-			if id != "" {
-				seen = append(seen, id)
-			}
+			seen = append(seen, id)
 		}
 		return nil
 	})

@@ -38,12 +38,20 @@ func (d sqliteDialector) Translate(err error) error {
 }
 
 func isCorrupt(err error) bool {
+	code := primaryCode(err)
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
+func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
+
+// primaryCode is SQLite's result code without its extension; SQLITE_OK for other
+// errors.
+func primaryCode(err error) int {
 	var e *modernc.Error
 	if !errors.As(err, &e) {
-		return false
+		return sqlite3.SQLITE_OK
 	}
-	code := e.Code() & 0xff
-	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+	return e.Code() & 0xff
 }
 
 // sqliteDSN sets the pragmas for every connection of the pool (an Exec would

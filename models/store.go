@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -256,6 +257,15 @@ func (e *StartError) Error() string {
 		return fmt.Sprintf("%s was written by a newer blockconsole (schema step %s); start that version, or restore a backup made before the upgrade", name, newer.Step)
 	case isCorrupt(e.Err):
 		return fmt.Sprintf("%s is damaged or not a SQLite database (%v); move it away and restore a backup, volumes and snapshots in the data folder are untouched", name, e.Err)
+	case isFull(e.Err):
+		return fmt.Sprintf("there is no space for %s; free some on that disk, or name another place in BLOCKCONSOLE_DATA or BLOCKCONSOLE_DATABASE", name)
 	}
-	return fmt.Sprintf("cannot open %s: %v; check BLOCKCONSOLE_DATABASE, that the folder exists and that this user may write there", name, e.Err)
+	why := strings.Join(strings.Fields(e.Err.Error()), " ") // one sentence, whatever the driver wrote
+	if isPostgres(e.DSN) {
+		return fmt.Sprintf("cannot open %s: %s; check BLOCKCONSOLE_DATABASE, that the server runs and that this role may use the database", name, why)
+	}
+	if info, err := os.Stat(e.DSN); err == nil && info.IsDir() {
+		return fmt.Sprintf("cannot open %s: it is a folder; let BLOCKCONSOLE_DATABASE name a file in it", name)
+	}
+	return fmt.Sprintf("cannot open %s: %s; check BLOCKCONSOLE_DATABASE, that the folder exists and that this user may write there", name, why)
 }

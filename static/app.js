@@ -109,10 +109,22 @@
     if (isBackground(ctx.sourceElement)) markStale();
     else showTemplate("alert-lost");
   });
+  // ---- an answer that was made before a live event must not undo it: then the list is read again ----
+  let events = 0;
+  const begun = new WeakMap();
+
+  document.addEventListener("htmx:before:request", (event) => { begun.set(event.detail.ctx, events); });
+
+  function overtaken(ctx, target) {
+    const writing = ctx.request?.method?.toUpperCase() === "POST";
+    return (writing || target?.id === "list") && begun.has(ctx) && begun.get(ctx) !== events;
+  }
+
   document.addEventListener("htmx:after:swap", (event) => {
     const { ctx } = event.detail;
     const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
     if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
+    if (overtaken(ctx, target)) refreshList();
     showScripted();
     watchAlerts();
     tick();
@@ -304,7 +316,7 @@
   }
 
   const markStale = () => $(".fresh")?.classList.add("stale");
-  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, refreshList: () => refreshList(), lookAgain: () => lookAgain() });
+  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, noteEvent: () => { events += 1; }, refreshList: () => refreshList(), lookAgain: () => lookAgain() });
 
   // ---- the list is fetched again when rows came or went ----
   let pending = 0;

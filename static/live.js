@@ -42,6 +42,7 @@
   }
 
   function swapRows(html) {
+    page().noteEvent();
     const targets = [...html.matchAll(/hx-target="(#[A-Za-z0-9_-]+)"/g)].map((match) => match[1]);
     if (targets.some((target) => document.querySelector(target))) {
       htmx.swap({ text: html, sourceElement: document.body, target: document.body, swap: "none" });
@@ -113,12 +114,31 @@
   });
   document.addEventListener("htmx:sse:error", () => page().markStale());
 
+  // ---- what a window missed between its page and its first event ----
+  const seen = () => Number(lastID || new URL(source()?.dataset.events || "", location.href).searchParams.get("after") || 0);
+
+  function hear({ data }) {
+    if (data.hello) {
+      if (release) channel.postMessage({ at: seen() });
+    } else if (data.at !== undefined) {
+      if (!release && data.at > seen()) {
+        page().refreshList();
+        page().lookAgain();
+      }
+    } else {
+      apply(data);
+    }
+  }
+
   // ---- the lock ----
   function compete() {
     if (!path() || release || waiting) return;
     if (!navigator.locks || !window.BroadcastChannel) { connect(); return; }
-    const name = "live:" + path();
-    channel ||= Object.assign(new BroadcastChannel(name), { onmessage: (event) => apply(event.data) });
+    const name = "live:" + document.documentElement.lang + ":" + path(); // rows are in a language
+    if (!channel) {
+      channel = Object.assign(new BroadcastChannel(name), { onmessage: hear });
+      channel.postMessage({ hello: true });
+    }
     waiting = new AbortController();
     navigator.locks.request(name, { signal: waiting.signal }, () => {
       waiting = null;

@@ -5,6 +5,7 @@ type VolumeDetail struct {
 	Row         VolumeRow
 	Description string
 	Source      *Link // the snapshot it was made from
+	SourceGone  bool  // that snapshot no longer exists
 	SourceImage string
 	SourceTaken string // consistency of that snapshot, repeated here
 	Project     string

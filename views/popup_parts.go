@@ -118,3 +118,7 @@ func sizeHint(ctx context.Context, least, most int) string {
 	}
 	return tr(ctx, "size.hint")
 }
+
+// attached: a cloud may say that a volume is in use before it says by which
+// server.
+func (v *VolumeBrief) attached() bool { return len(v.Servers) > 0 || v.Status == "IN-USE" }

@@ -48,9 +48,7 @@ func newBoard(t *testing.T) *board {
 func (b *board) work() {
 	b.t.Helper()
 	for range 100 {
-		if _, err := b.worker.RunDue(b.t.Context()); err != nil {
-			b.t.Fatal(err)
-		}
+		b.look()
 		n, err := b.store.Running(b.t.Context(), models.DefaultProject)
 		if err != nil {
 			b.t.Fatal(err)
@@ -61,6 +59,14 @@ func (b *board) work() {
 		b.clock.Add(time.Second)
 	}
 	b.t.Fatal("the operations do not end")
+}
+
+// look lets the worker look once at what is due.
+func (b *board) look() {
+	b.t.Helper()
+	if _, err := b.worker.RunDue(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // volume makes an AVAILABLE volume.

@@ -96,7 +96,7 @@ func (p *page) editVolume(volume string) {
 	p.click("button", p.say.edit)
 	p.popup(p.say.editVolume)
 	p.fill("textbox", p.say.volumeName, renamed)
-	p.fill("textbox", p.say.description+descriptionTail[p.lang], "of the guide")
+	p.fill("textbox", p.say.description, "of the guide")
 	p.click("button", p.say.edit)
 	p.noPopup()
 	p.hasRow(renamed)
@@ -114,9 +114,6 @@ func (p *page) editVolume(volume string) {
 	p.marked()
 	p.quiet("volume")
 }
-
-// descriptionTail is what the name of a field that may stay empty ends in.
-var descriptionTail = map[string]string{"ko": " (선택)", "en": " (optional)"}
 
 // menu follows an entry of the left menu.
 func (p *page) menu(entry string) {
@@ -303,38 +300,61 @@ func writeAt(t *testing.T, path, text string) {
 
 func readStart(t *testing.T, path string, n int) []byte {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
 	b := make([]byte, n)
-	if _, err := io.ReadFull(file, b); err != nil {
+	if _, err := io.ReadFull(openRead(t, path), b); err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// sameBytes compares two files that are mostly holes.
+// sameBytes compares two sparse files: whatever one of them has, the other must
+// have too.
 func sameBytes(t *testing.T, a, b string) {
 	t.Helper()
-	var files [2]*os.File
-	for i, path := range []string{a, b} {
-		file, err := os.Open(path)
+	left, right := openRead(t, a), openRead(t, b)
+	sizes := [2]int64{}
+	for i, file := range []*os.File{left, right} {
+		info, err := file.Stat()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer file.Close()
-		files[i] = file
+		sizes[i] = info.Size()
 	}
-	left, right := make([]byte, 4<<20), make([]byte, 4<<20)
-	for at := 0; ; at++ {
-		n, errLeft := io.ReadFull(files[0], left)
-		m, errRight := io.ReadFull(files[1], right)
-		if n != m || !bytes.Equal(left[:n], right[:m]) || fmt.Sprint(errLeft) != fmt.Sprint(errRight) {
-			t.Fatalf("%s and %s differ near %d MiB", a, b, at*4)
+	if sizes[0] != sizes[1] {
+		t.Fatalf("%s has %d bytes, %s %d", a, sizes[0], b, sizes[1])
+	}
+	sameWhereData(t, left, right)
+	sameWhereData(t, right, left)
+}
+
+func openRead(t *testing.T, path string) *os.File {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	return file
+}
+
+// seekData is lseek's SEEK_DATA; where a file system knows no holes, all is data.
+const seekData = 3
+
+func sameWhereData(t *testing.T, file, other *os.File) {
+	t.Helper()
+	one, two := make([]byte, 1<<20), make([]byte, 1<<20)
+	for at := int64(0); ; at += int64(len(one)) {
+		next, err := file.Seek(at, seekData)
+		if err != nil { // no data any more
+			return
 		}
-		if errLeft != nil {
+		at = next
+		n, errOne := file.ReadAt(one, at)
+		m, errTwo := other.ReadAt(two, at)
+		if n != m || !bytes.Equal(one[:n], two[:m]) || fmt.Sprint(errOne) != fmt.Sprint(errTwo) {
+			t.Fatalf("%s and %s differ near byte %d", file.Name(), other.Name(), at)
+		}
+		if errOne != nil {
 			return
 		}
 	}

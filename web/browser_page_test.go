@@ -8,11 +8,14 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"blockconsole/handlers"
 	"blockconsole/models/modelstest"
@@ -72,9 +75,12 @@ const finder = `
 		radio: "input", combobox: "select", heading: "h1, h2, h3", dialog: "dialog", alert: "[role=alert]", note: "[role=note]",
 		navigation: "nav", row: "tr", progressbar: "progress", status: "[role=status]", main: "main"};
 	const seen = e => e.checkVisibility({visibilityProperty: true});
-	const like = (have, want) => want instanceof RegExp ? want.test(have) : have === want;
+	const squeezed = text => text.replace(/\s+/g, "");
+	// A look that costs nothing before the browser computes the name: that takes its time on long lists.
+	const maybe = (e, name) => name === null || e.hasAttribute("aria-labelledby") ||
+		squeezed(e.ariaLabel ?? (e.labels?.[0] ?? e).textContent) === squeezed(name);
 	const all = (role, name, within) => [...(within ?? root()).querySelectorAll(likely[role] ?? "*")]
-		.filter(e => e.computedRole === role && (name === null || like(e.computedName, name)) && seen(e));
+		.filter(e => maybe(e, name) && e.computedRole === role && (name === null || e.computedName === name) && seen(e));
 	const one = (role, name, within) => {
 		const found = all(role, name, within);
 		if (found.length > 1) throw new Error(found.length + " of " + role + " " + name);
@@ -127,7 +133,7 @@ func until[T any](p *page, expression string) T {
 			strings.Contains(err.Error(), "Promise was collected") || strings.Contains(err.Error(), "Cannot find context")):
 			continue // the page was left while it was watched
 		}
-		p.t.Fatalf("wait for %s: %v\n%s", expression, err, now[string](p, `location.href + "\n" + root().textContent?.replace(/\s+/g, " ").slice(-700)`))
+		p.t.Fatalf("wait for %s: %v\n%s", expression, err, now[string](p, `location.href + "\n" + (root() === document ? document.body : root()).innerText.replace(/\s+/g, " ").slice(-900)`))
 	}
 }
 
@@ -196,9 +202,11 @@ func (p *page) follow(role, name string) int {
 // loads does what leads to another page, and returns the page's status.
 func (p *page) loads(step chromedp.Action[chromedp.Void]) int {
 	p.t.Helper()
-	response, err := chromedp.RunResponse(p, step)
+	short, cancel := context.WithTimeout(p, patience)
+	defer cancel()
+	response, err := chromedp.RunResponse(short, step)
 	if err != nil {
-		p.t.Fatalf("browser: %v", err)
+		p.t.Fatalf("no page came: %v\n%s", err, now[string](p, `location.href + "\n" + document.body.innerText.slice(0, 900)`))
 	}
 	return int(response.Status)
 }
@@ -212,7 +220,7 @@ func (p *page) open(path string) int {
 // tick ticks the checkbox of a row.
 func (p *page) tick(name string) {
 	p.t.Helper()
-	p.click("checkbox", strings.ReplaceAll(p.say.pick, "NAME", name))
+	p.click("checkbox", replaceName(p.say.pick, name))
 }
 
 // fill replaces what stands in a field.
@@ -230,10 +238,57 @@ func (p *page) fill(role, name, text string) {
 	}
 }
 
-// press presses keys.
+// press presses keys as a keyboard does: one event goes down and types.
 func (p *page) press(keys string, modifiers ...chromedp.Modifier) {
 	p.t.Helper()
-	p.Do(chromedp.KeyEvent(keys, chromedp.KeyModifiers(modifiers...)))
+	for _, r := range keys {
+		events := kb.Encode(r)
+		if len(events) == 3 {
+			events[0].Text, events[0].UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+			events = []*input.DispatchKeyEventParams{events[0], events[2]}
+		}
+		for _, e := range events {
+			for _, m := range modifiers {
+				e.Modifiers |= int64(m)
+			}
+			if _, err := chromedp.Call(p, input.DispatchKeyEvent, *e); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// back goes back as the browser's button does: to the page as it was left, where
+// the browser has kept it.
+func (p *page) back() {
+	p.t.Helper()
+	history, err := chromedp.Run(p, chromedp.NavigationEntries())
+	if err != nil || history.CurrentIndex == 0 {
+		p.t.Fatalf("nothing to go back to: %v", err)
+	}
+	target := chromedp.FromContext(p).Target
+	navigated, stop := target.Subscribe("Page.frameNavigated")
+	defer stop()
+	loaded, stopLoaded := target.Subscribe("Page.loadEventFired")
+	defer stopLoaded()
+	entry := history.Entries[history.CurrentIndex-1].ID
+	if _, err := chromedp.Call(p, cdppage.NavigateToHistoryEntry, cdppage.NavigateToHistoryEntryParams{EntryID: entry}); err != nil {
+		p.t.Fatal(err)
+	}
+	deadline := time.After(patience)
+	select {
+	case event := <-navigated:
+		if strings.Contains(string(event), string(cdppage.NavigationTypeBackForwardCacheRestore)) {
+			return
+		}
+	case <-deadline:
+		p.t.Fatal("Back leads nowhere")
+	}
+	select {
+	case <-loaded:
+	case <-deadline:
+		p.t.Fatal("the page before does not load")
+	}
 }
 
 // pickOption chooses an option of a select by what it says.
@@ -309,6 +364,10 @@ func (p *page) path() string { return now[string](p, "location.pathname + locati
 func (p *page) clean(where string) {
 	p.t.Helper()
 	p.quiet(where)
+	if !p.script {
+		p.Script(true) // for axe-core; the page's own are not loaded any more
+		defer p.Script(false)
+	}
 	for _, v := range p.Axe() {
 		p.t.Errorf("%s: axe: %s", where, v)
 	}
@@ -347,3 +406,5 @@ type ctx = context.Context
 var administrator = modelstest.Administrator()
 
 func clickAt(at point) chromedp.Action[chromedp.Void] { return chromedp.MouseClickXY(at.X, at.Y) }
+
+func replaceName(text, name string) string { return strings.ReplaceAll(text, "NAME", name) }

@@ -41,6 +41,7 @@ type world struct {
 	fake    *backendtest.Fake // nil: the local backend
 	token   string            // of a session of the administrator
 	streams streamCount
+	gates   sync.Map // path -> chan struct{}: an answer to a POST there waits until it is closed
 }
 
 // streamCount counts the live streams that are open, per session.
@@ -78,7 +79,7 @@ func (s *streamCount) until(t *testing.T, session string, n int) {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // TestBrowser walks through the console in a real Chromium.
 func TestBrowser(t *testing.T) {
@@ -88,15 +89,26 @@ func TestBrowser(t *testing.T) {
 	browser := viewtest.Browser(t)
 	real := newWorld(t, browser, nil)
 	fake := newWorld(t, browser, backendtest.NewFake(nil))
+	held := newWorld(t, browser, backendtest.NewFake(nil))
+	held.fake.Hold()
 	for _, lang := range []string{"ko", "en"} {
-		for _, walk := range []walk{{"guide", walkGuide}, {"images", walkImages}, {"bytes", walkBytes}} {
+		for _, walk := range []walk{{"sign-in", walkSignIn}, {"expired", walkExpired}, {"viewer", walkViewer}, {"bad input", walkBadInput},
+			{"double click", walkDoubleClick}, {"keys", walkKeys}, {"selection", walkSelection}, {"guide", walkGuide}, {"images", walkImages}, {"bytes", walkBytes}} {
 			real.run(t, walk, lang, true)
 		}
-		for _, walk := range []walk{{"plain guide", plainGuide}} {
+		for _, walk := range []walk{{"plain guide", plainGuide}, {"plain sign-in", plainSignIn}, {"plain bad input", plainBadInput}, {"plain double click", plainDoubleClick}} {
 			real.run(t, walk, lang, false)
 		}
+		for _, walk := range []walk{{"lists", walkLists}, {"attached", walkAttached}, {"attached meanwhile", walkAttachedMeanwhile},
+			{"error deleting", walkErrorDeleting}, {"server", walkServer}, {"live", walkLive}, {"overtaken", walkOvertaken}, {"cut off", walkCutOff}, {"tour", walkTour}} {
+			fake.run(t, walk, lang, true)
+		}
+		for _, walk := range []walk{{"plain lists", plainLists}, {"plain attached", plainAttached}, {"plain error deleting", plainErrorDeleting}, {"plain server", plainServer}} {
+			fake.run(t, walk, lang, false)
+		}
+		held.run(t, walk{"progress", walkProgress}, lang, true)
 	}
-	_ = fake
+	fake.run(t, walk{"windows", walkWindows}, "ko", true)
 }
 
 // walk is one way through the console.
@@ -219,7 +231,11 @@ func (w *world) server(config Config, log *slog.Logger) *Server {
 				w.streams.add(cookie.Value, 1)
 				defer w.streams.add(cookie.Value, -1)
 			}
-			return next(c)
+			err = next(c)
+			if gate, ok := w.gates.Load(c.Request().URL.Path); ok && c.Request().Method == http.MethodPost {
+				<-gate.(chan struct{})
+			}
+			return err
 		}
 	})
 	return s

@@ -69,11 +69,11 @@ func (b *board) attachedTo(name string, s *models.Server) (*models.Volume, *mode
 func (b *board) connect(v *models.Volume, s *models.Server, address string) string {
 	b.t.Helper()
 	id := b.fake.Connect(v.ID, s.ID, address)
-	b.look()
+	b.lookWho()
 	return id
 }
 
-func (b *board) look() {
+func (b *board) lookWho() {
 	b.t.Helper()
 	if err := b.worker.MirrorConnections(b.t.Context()); err != nil {
 		b.t.Fatal(err)
@@ -285,7 +285,7 @@ func TestThePageSaysWhoUsesTheVolume(t *testing.T) {
 	c := b.connect(v, s, "10.0.0.5:43210")
 	b.fake.Transfer(c, 3<<30, 512)
 	b.fake.SetHold(v.ID, 120*time.Millisecond)
-	b.look()
+	b.lookWho()
 	page = b.get(volumePath(v, ""))
 	wantText(t, page, ".server-line .st", "접속 중")
 	for _, text := range []string{"10.0.0.5:43210", "web-1", "3 GiB", "512 B"} {
@@ -312,7 +312,7 @@ func TestThePageSaysWhoUsesTheVolume(t *testing.T) {
 		t.Errorf("%+v %v", detail, err)
 	}
 	b.fake.SetFault(v.ID, &backend.FaultError{Op: "flush"})
-	b.look()
+	b.lookWho()
 	wantText(t, b.get(volumePath(v, "")), "main .detail-callout", "디스크 오류")
 }
 

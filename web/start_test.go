@@ -27,18 +27,22 @@ var program = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	programFolder = folder
 	path := filepath.Join(folder, "blockconsole")
 	command := exec.Command("go", "build", "-o", path, ".")
 	command.Dir = ".."
-	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	command.Stderr = os.Stderr
 	return path, command.Run()
 })
 
+// programFolder is where program was built; empty when no test needed it.
+var programFolder string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if programFolder != "" {
+		_ = os.RemoveAll(programFolder)
 	}
 	os.Exit(code)
 }
@@ -278,6 +282,18 @@ func TestStartErrorsAreOneSentence(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantWords(t, refusal(t, "DATA="+filepath.Join(folder, "data"), "ADDR=127.0.0.1:0"), folder, "BLOCKCONSOLE_DATA")
+	})
+	t.Run("no space", func(t *testing.T) {
+		folder := t.TempDir()
+		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder).CombinedOutput(); err != nil {
+			t.Skipf("a small file system cannot be mounted: %v: %s", err, out)
+		}
+		t.Cleanup(func() {
+			if out, err := exec.Command("umount", folder).CombinedOutput(); err != nil {
+				t.Errorf("umount: %v: %s", err, out)
+			}
+		})
+		wantWords(t, refusal(t, "DATA="+filepath.Join(folder, "data"), "ADDR=127.0.0.1:0"), "no space", "blockconsole.db", "free some", "BLOCKCONSOLE_DATA")
 	})
 	t.Run("damaged database", func(t *testing.T) {
 		data := t.TempDir()

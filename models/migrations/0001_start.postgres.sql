@@ -363,7 +363,9 @@ CREATE CONSTRAINT TRIGGER volumes_change AFTER INSERT OR DELETE OR UPDATE OF bac
 ;;
 CREATE CONSTRAINT TRIGGER snapshots_change AFTER INSERT OR DELETE OR UPDATE OF backend_id, volume_id, volume_name, name, description, status, percent, failure, size_gib, consistency, locked_until, version ON snapshots DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_change('snapshot')
 ;;
-CREATE CONSTRAINT TRIGGER operations_change AFTER INSERT OR DELETE OR UPDATE OF state, step, percent, attempts, last_error ON operations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_change('operation')
+CREATE CONSTRAINT TRIGGER operations_change AFTER INSERT OR DELETE ON operations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_change('operation')
+;;
+CREATE CONSTRAINT TRIGGER operations_change_updated AFTER UPDATE OF state, step, percent, attempts, last_error ON operations DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.state <> OLD.state OR NEW.step <> OLD.step OR NEW.percent <> OLD.percent OR NEW.attempts <> OLD.attempts OR NEW.last_error <> OLD.last_error) EXECUTE FUNCTION note_change('operation')
 ;;
 CREATE TRIGGER snapshots_of_volume AFTER INSERT OR DELETE ON snapshots FOR EACH ROW EXECUTE FUNCTION count_snapshots_of_volume()
 ;;

@@ -357,7 +357,7 @@ CREATE TRIGGER operations_change_inserted AFTER INSERT ON operations BEGIN
 	INSERT INTO changes (kind, id, project_id, inserted) VALUES ('operation', NEW.id, NEW.project_id, 1);
 END
 ;;
-CREATE TRIGGER operations_change_updated AFTER UPDATE OF state, step, percent, attempts, last_error ON operations BEGIN
+CREATE TRIGGER operations_change_updated AFTER UPDATE OF state, step, percent, attempts, last_error ON operations WHEN NEW.state <> OLD.state OR NEW.step <> OLD.step OR NEW.percent <> OLD.percent OR NEW.attempts <> OLD.attempts OR NEW.last_error <> OLD.last_error BEGIN
 	INSERT INTO changes (kind, id, project_id) VALUES ('operation', NEW.id, NEW.project_id);
 END
 ;;

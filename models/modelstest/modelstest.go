@@ -64,8 +64,35 @@ func Administrator() models.Actor {
 // Open opens a fresh SQLite file.
 func Open(t testing.TB, now func() time.Time) *models.Store {
 	t.Helper()
-	return open(t, filepath.Join(t.TempDir(), "test.db"), now)
+	empty, err := emptyDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "test.db")
+	if err := os.WriteFile(path, empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return open(t, path, now)
 }
+
+// emptyDatabase is a database as the first start makes it. Making it takes longer
+// than most tests, so it is made once.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "modelstest")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "empty.db")
+	store, err := models.Open(path, models.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 func open(t testing.TB, dsn string, now func() time.Time) *models.Store {
 	t.Helper()

@@ -1,4 +1,6 @@
-package main
+// Package crashtest kills the real program at random moments and checks that nothing
+// acknowledged was lost, done twice or half done.
+package crashtest
 
 import (
 	"bufio"
@@ -19,15 +21,34 @@ import (
 	"time"
 )
 
-// asProgram lets the test binary be the console, so that a test can kill it.
-const asProgram = "RUN_AS_BLOCKCONSOLE"
+// builtProgram is the real program, built once as the README builds it, for the tests to
+// kill.
+var builtProgram string
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
-		os.Exit(0)
+	code, err := withBinary(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cannot build the program:", err)
+		code = 1
 	}
-	os.Exit(m.Run())
+	os.Exit(code)
+}
+
+func withBinary(run func() int) (int, error) {
+	folder, err := os.MkdirTemp("", "blockconsole-crash-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(folder)
+	builtProgram = filepath.Join(folder, "blockconsole")
+	build := exec.Command("go", "build", "-o", builtProgram, ".")
+	build.Dir = filepath.Join("..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // without the race detector of the tests, which needs cgo
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return 0, err
+	}
+	return run(), nil
 }
 
 const programPassword = "correct horse battery"
@@ -87,12 +108,8 @@ func (p *program) start() {
 // launch runs the console and returns what it writes.
 func (p *program) launch() io.Reader {
 	p.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.command = exec.Command(self)
-	p.command.Env = []string{asProgram + "=1", "BLOCKCONSOLE_ADDR=127.0.0.1:0", "BLOCKCONSOLE_NBD_ADDR=", "BLOCKCONSOLE_DATA=" + p.folder,
+	p.command = exec.Command(builtProgram)
+	p.command.Env = []string{"BLOCKCONSOLE_ADDR=127.0.0.1:0", "BLOCKCONSOLE_NBD_ADDR=", "BLOCKCONSOLE_DATA=" + p.folder,
 		"BLOCKCONSOLE_ADMIN_PASSWORD=" + programPassword, "TMPDIR=" + os.TempDir()}
 	p.command.Env = append(p.command.Env, p.settings...) // the last of equal names counts
 	p.command.Stderr = &p.log

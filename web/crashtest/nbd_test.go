@@ -1,4 +1,4 @@
-package main
+package crashtest
 
 import (
 	"crypto/sha256"

@@ -1,0 +1,31 @@
+package worker
+
+import (
+	"context"
+
+	"blockconsole/models"
+)
+
+// Look claims one operation that is due, looks at it once and saves what it found;
+// nil when none is due.
+func (w *Worker) Look(ctx context.Context) (*models.Operation, error) {
+	op, err := w.claim(ctx)
+	if err != nil || op == nil {
+		return nil, err
+	}
+	w.handle(ctx, op)
+	return op, nil
+}
+
+// LookAndDie is Look by a worker that dies before it saves.
+func (w *Worker) LookAndDie(ctx context.Context) (*models.Operation, error) {
+	op, err := w.claim(ctx)
+	if err != nil || op == nil {
+		return nil, err
+	}
+	w.look(ctx, op)
+	return op, nil
+}
+
+// Refresh asks for what is small.
+func (w *Worker) Refresh(ctx context.Context) error { return w.refreshSmall(ctx) }
