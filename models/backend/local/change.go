@@ -14,6 +14,7 @@ func (b *Backend) Volumes(ctx context.Context, marker string, limit int) (backen
 	if err := b.enter(ctx); err != nil {
 		return backend.Page[backend.Volume]{}, err
 	}
+	b.askNames(ctx)
 	return list(b, volumes, marker, limit, b.volumeLocked), nil
 }
 
@@ -30,6 +31,7 @@ func (b *Backend) Volume(ctx context.Context, key backend.Key) (backend.Volume, 
 	if err := b.enter(ctx); err != nil {
 		return backend.Volume{}, err
 	}
+	b.askNames(ctx)
 	return look(b, volumes, key, b.volumeLocked)
 }
 

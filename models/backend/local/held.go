@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -37,6 +38,10 @@ func (b *Backend) share(ctx context.Context, dst, in *os.File, src *source, o *o
 		return b.disk.clone(dst, in)
 	}
 	held, err := b.cloneHeld(ctx, e, dst, in)
+	if errors.Is(err, errors.ErrUnsupported) {
+		// A copy would be of many moments, and everybody has been told that it is of one.
+		return errNotShared
+	}
 	if err != nil {
 		return err
 	}
@@ -48,6 +53,8 @@ func (b *Backend) share(ctx context.Context, dst, in *os.File, src *source, o *o
 	}
 	return nil
 }
+
+var errNotShared = errors.New("the file system did not share the volume's blocks, although it can")
 
 // cloneHeld clones the file of an export while its writes are held, and tells how
 // long they were. Most of the work is done before, while servers write on: what is

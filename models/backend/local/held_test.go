@@ -152,27 +152,27 @@ func TestPlainCopyingHoldsNothing(t *testing.T) {
 	}
 }
 
+// TestHoldIsReleasedWhenCloningFails also finds no copy of many moments where the
+// file system refuses at the last moment.
 func TestHoldIsReleasedWhenCloningFails(t *testing.T) {
-	var fail atomic.Bool
-	b, ref := servedVolume(t, xfs(t, 4*gib), func(o op, _ string) error {
-		if o == opClone && fail.Load() {
-			return syscall.EIO
-		}
-		return nil
-	})
+	d := &broken{}
+	b, ref := servedVolume(t, xfs(t, 4*gib), d.hook)
 	c := use(t, b, ref)
-	fail.Store(true)
-	key := backend.Key{Ref: newRef(t)}
-	if _, err := b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: key.Ref, Volume: backend.Key{Ref: ref}}); err != nil {
-		t.Fatal(err)
-	}
-	settle(t, b)
-	if sn, err := b.Snapshot(t.Context(), key); err != nil || sn.Status != backend.Error || sn.Failure == nil {
-		t.Errorf("%+v %v", sn, err)
-	}
-	fail.Store(false)
-	if _, err := c.WriteAt(text, 0); err != nil {
-		t.Error(err)
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.EOPNOTSUPP} {
+		d.errno = errno
+		d.set(opClone)
+		key := backend.Key{Ref: newRef(t)}
+		if _, err := b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: key.Ref, Volume: backend.Key{Ref: ref}}); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, b)
+		if sn, err := b.Snapshot(t.Context(), key); err != nil || sn.Status != backend.Error || sn.Failure == nil {
+			t.Errorf("%s: %+v %v", errno, sn, err)
+		}
+		d.set("")
+		if _, err := c.WriteAt(text, 0); err != nil {
+			t.Error(err)
+		}
 	}
 	takeSnapshot(t, b, ref)
 }
@@ -189,6 +189,7 @@ func TestAHoldThatExpiredMakesNoSnapshot(t *testing.T) {
 	}
 	defer dst.Close()
 	clones := 0
+	b.work.Wait() // what attaching has asked is over, so nobody else reads the hook
 	b.disk.hook = func(o op, _ string) error {
 		if o == opClone {
 			if clones++; clones == 1 {

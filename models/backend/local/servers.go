@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"blockconsole/models/backend"
@@ -30,6 +31,8 @@ type registry struct {
 	mu    sync.Mutex
 	asked time.Time
 	byID  map[string]registered
+
+	last atomic.Pointer[map[string]registered] // byID, for who must not wait
 }
 
 // registered is a server with its addresses understood.
@@ -75,12 +78,23 @@ func (r *registry) refreshLocked(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("registered servers: %w", err)
 	}
-	r.byID = make(map[string]registered, len(list))
+	byID := make(map[string]registered, len(list))
 	for _, s := range list {
-		r.byID[s.ID] = registered{s, networks(s.Addresses)}
+		byID[s.ID] = registered{s, networks(s.Addresses)}
 	}
-	r.asked = r.now()
+	r.byID, r.asked = byID, r.now()
+	r.last.Store(&byID)
 	return nil
+}
+
+// name is what the server is called now, as far as is known.
+func (r *registry) name(id, otherwise string) string {
+	if all := r.last.Load(); all != nil {
+		if s, ok := (*all)[id]; ok {
+			return s.Name
+		}
+	}
+	return otherwise
 }
 
 // networks understands addresses and networks. What is neither lets nobody in.

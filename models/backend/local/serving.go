@@ -98,6 +98,17 @@ func (b *Backend) admits(a netip.Addr) bool {
 	return false
 }
 
+// askNames lets attachments show what their servers are called now. When the
+// console does not answer they show what it said last.
+func (b *Backend) askNames(ctx context.Context) {
+	b.mu.Lock()
+	attached := len(b.exported) > 0
+	b.mu.Unlock()
+	if attached {
+		_, _ = b.nbd.servers.servers(ctx)
+	}
+}
+
 // door decides which exports exist for a peer.
 type door struct{ b *Backend }
 
