@@ -154,7 +154,7 @@ func (s *site) raw(from, id string) (*backendtest.NBD, error) {
 func fileSystem(t *testing.T) (path string, size int64) {
 	t.Helper()
 	files := filepath.Join(t.TempDir(), "files")
-	if err := os.CopyFS(files, os.DirFS("models")); err != nil {
+	if err := os.CopyFS(files, os.DirFS(filepath.Join("..", "..", "models"))); err != nil {
 		t.Fatal(err)
 	}
 	path, size = filepath.Join(t.TempDir(), "image"), 256<<20
