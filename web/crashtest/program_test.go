@@ -1,5 +1,6 @@
 // Package crashtest kills the real program at random moments and checks that nothing
-// acknowledged was lost, done twice or half done.
+// acknowledged was lost, done twice or half done. It also attaches volumes of the real
+// program to real NBD clients.
 package crashtest
 
 import (
