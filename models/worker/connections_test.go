@@ -150,7 +150,7 @@ func TestADiskErrorIsSaidWhileTheVolumeStaysInUse(t *testing.T) {
 func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	e := newExporting(t)
 	id := e.attached("data-1")
-	c := e.fake.Connect(id, e.server, "10.0.0.5:43210")
+	e.fake.Connect(id, e.server, "10.0.0.5:43210")
 	e.must(e.worker.MirrorConnections(t.Context()))
 	waiting, err := e.store.DetachVolume(t.Context(), modelstest.Operator(), id, e.server, false, "")
 	e.must(err)
@@ -177,7 +177,7 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	}
 	// And one that waits goes on by itself when the client goes.
 	id = e.attached("data-2")
-	c = e.fake.Connect(id, e.server, "10.0.0.5:43211")
+	c := e.fake.Connect(id, e.server, "10.0.0.5:43211")
 	_, err = e.store.DetachVolume(t.Context(), modelstest.Operator(), id, "", false, "")
 	e.must(err)
 	e.work(3)
