@@ -46,7 +46,7 @@ func TestEveryStatementHasItsIndex(t *testing.T) {
 				t.Errorf("%s\n\t%s", bad, s.SQL)
 			}
 		}
-		if statements < 200 {
+		if statements < 100 {
 			t.Errorf("only %d different statements", statements)
 		}
 	})
@@ -127,7 +127,7 @@ func askAllLists(t *testing.T, store *models.Store) {
 	volume := page.Rows[0].VolumeID
 	attach(t, store, volume, "server-1")
 	searches := []string{"", "s", "sn", "snap", "0000777", "zzz", page.Rows[0].ID}
-	for _, sort := range sorts {
+	for _, sort := range some(sorts) {
 		for _, status := range []models.Status{"", models.Available} {
 			for _, filter := range []string{"", volume} {
 				for _, search := range searches {
@@ -143,10 +143,11 @@ func askAllLists(t *testing.T, store *models.Store) {
 						q.After, q.Before = cursor[0], cursor[1]
 						_, err1 := store.Snapshots(ctx, me, q)
 						_, err2 := store.Volumes(ctx, me, q)
-						_, err3 := store.Found(ctx, me, models.SubjectSnapshot, q)
-						_, err4 := store.Found(ctx, me, models.SubjectVolume, q)
-						none(t, err1, err2, err3, err4)
+						none(t, err1, err2)
 					}
+					_, err1 := store.Found(ctx, me, models.SubjectSnapshot, q)
+					_, err2 := store.Found(ctx, me, models.SubjectVolume, q)
+					none(t, err1, err2)
 				}
 			}
 		}

@@ -199,6 +199,9 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 		return nil, Refused(d)
 	}
 	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		if err := s.lockWork(tx, actor.Project, SubjectSnapshot, in.ID); err != nil {
+			return nil, err
+		}
 		row, err := s.snapshotForUpdate(tx, actor.Project, in.ID)
 		if err != nil {
 			return nil, err
@@ -222,9 +225,22 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 // repairLane lets a repair overtake what is stuck before it.
 func repairLane(subject string) string { return subject + "/repair" }
 
+// lockWork locks the operations under way on a subject before its row is locked: a
+// worker that saves does it in that order too.
+func (s *Store) lockWork(tx *gorm.DB, project string, kind SubjectType, id string) error {
+	if !s.postgres {
+		return nil
+	}
+	var subjects []string
+	if err := byID(tx.Table(string(kind)+"s"), project, id).Pluck("id", &subjects).Error; err != nil {
+		return err
+	}
+	var locked []int64
+	return s.forUpdate(tx).Model(&Operation{}).Where("subject_id IN ? AND finished_at = 0", subjects).Order("num").Pluck("num", &locked).Error
+}
+
 // abandon ends what is under way on a subject, because an administrator repairs
-// it. On PostgreSQL the row is locked, and a worker that saves has locked the
-// operation first: write sorts that out.
+// it.
 func (s *Store) abandon(tx *gorm.DB, subject string) error {
 	now := Micros(s.Now())
 	return tx.Model(&Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{

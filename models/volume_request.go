@@ -289,6 +289,11 @@ func (s *Store) askVolume(ctx context.Context, actor Actor, action Action, id, f
 		return nil, Refused(d)
 	}
 	return s.ask(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
+		if action == ActRepair {
+			if err := s.lockWork(tx, actor.Project, SubjectVolume, id); err != nil {
+				return nil, err
+			}
+		}
 		row, err := s.volumeForUpdate(tx, actor.Project, id)
 		if err != nil {
 			return nil, err

@@ -23,6 +23,7 @@ func start(t testing.TB, exports Exports, configure func(*Server)) (addr string,
 	if configure != nil {
 		configure(s)
 	}
+	s.init()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -48,8 +49,8 @@ type memory struct {
 	b                         []byte
 	onRead, onWrite, onFlush  func() error
 	flushes                   atomic.Int64
-	zeroFlags                 ZeroFlags
-	noFastZero                bool
+	zeroFlags                 atomic.Int64 // of the last WriteZeroes
+	noFastZero                atomic.Bool
 	trimmed, cached, statuses atomic.Int64
 }
 
@@ -93,12 +94,12 @@ func (m *memory) Trim(_ context.Context, off, n int64) error {
 }
 
 func (m *memory) WriteZeroes(_ context.Context, off, n int64, flags ZeroFlags) error {
-	if m.noFastZero && flags&FastZero != 0 {
+	if m.noFastZero.Load() && flags&FastZero != 0 {
 		return errors.ErrUnsupported
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.zeroFlags = flags
+	m.zeroFlags.Store(int64(flags))
 	clear(m.b[off : off+n])
 	return nil
 }

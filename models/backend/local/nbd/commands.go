@@ -126,14 +126,25 @@ func (c *conn) sendSparse(q request, buf *buffer, hole int64) error {
 	return c.sent(chunk, headed(head, buf.b[hole:n], buf))
 }
 
-// startWrite writes small payloads out of the read buffer when memory takes them
-// at once, and leaves all others to another goroutine.
+// startWrite writes at once when memory takes the payload, a small one straight
+// out of the read buffer, and leaves all others to another goroutine.
 func (c *conn) startWrite(ctx context.Context, q request) error {
 	n := int(q.length)
-	if c.prompt != nil && n <= inlineWrite && !q.has(cmdFlagFUA) {
-		if done, err := c.writeInline(q, n); done || err != nil {
+	now := c.prompt != nil && !q.has(cmdFlagFUA) && c.prompt.WriteNow(int64(q.off), n)
+	if c.patience > 0 {
+		c.patience--
+		now = false
+	}
+	if now && n <= inlineWrite {
+		p, err := c.peekPayload(n)
+		if err != nil {
 			return err
 		}
+		if errno, done := c.writeNow(q, p); done {
+			_, _ = c.br.Discard(n)
+			return c.reply(q, errno)
+		}
+		now = false
 	}
 	buf, err := c.acquire(ctx, n)
 	if err != nil {
@@ -143,35 +154,30 @@ func (c *conn) startWrite(ctx context.Context, q request) error {
 		buf.release()
 		return err
 	}
+	if now && n <= largeWrite {
+		if errno, done := c.writeNow(q, buf.b[:n]); done {
+			buf.release()
+			return c.reply(q, errno)
+		}
+	}
 	c.async(func() { c.writeSlowly(ctx, q, buf) })
 	return nil
 }
 
-func (c *conn) writeInline(q request, n int) (done bool, err error) {
-	if c.patience > 0 {
-		c.patience--
-		return false, nil
-	}
-	if !c.prompt.WriteNow(int64(q.off), n) {
-		return false, nil
-	}
-	p, err := c.peekPayload(n)
-	if err != nil {
-		return false, err
-	}
+// writeNow writes in the reading goroutine, unless writes are held.
+func (c *conn) writeNow(q request, p []byte) (errno uint32, done bool) {
 	if !c.export.gate.tryEnter() {
-		return false, nil
+		return 0, false
 	}
 	start := c.srv.Now()
-	_, err = c.dev().WriteAt(p, int64(q.off))
+	_, err := c.dev().WriteAt(p, int64(q.off))
 	c.export.gate.leave()
 	if c.srv.Now().Sub(start) > slowWrite {
 		c.patience = slowWritesNext
 	}
-	_, _ = c.br.Discard(n)
-	c.wrote(n, err)
+	c.wrote(len(p), err)
 	c.export.report("write", err)
-	return true, c.reply(q, wireError(err))
+	return wireError(err), true
 }
 
 // peekPayload returns a payload where it lies.
@@ -271,7 +277,7 @@ func (c *conn) blockStatus(ctx context.Context, q request, buf *buffer) {
 		c.finish(q, buf, "status", errors.Join(err, io.ErrUnexpectedEOF))
 		return
 	}
-	body := binary.BigEndian.AppendUint32(nil, contextAllocationID)
+	body := binary.BigEndian.AppendUint32(buf.b[:0], contextAllocationID)
 	for _, e := range extents {
 		var state uint32
 		if e.Hole {

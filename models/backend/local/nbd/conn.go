@@ -72,7 +72,7 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, id: s.ids.Add(1), nc: nc, done: make(chan struct{}), budget: semaphore.NewWeighted(connMemory)}
+	c := &conn{srv: s, id: s.ids.Add(1), nc: direct(nc), done: make(chan struct{}), budget: semaphore.NewWeighted(connMemory)}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.peer.Addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,10 +33,11 @@ func newFile(t testing.TB, size int64) *FileDevice {
 func TestNoReplyBeforeSync(t *testing.T) {
 	for _, kind := range []uint16{cmdFlush, cmdWrite, cmdTrim, cmdWriteZeroes} {
 		d := newFile(t, 1<<20)
+		var syncs atomic.Int64
 		syncing, release := make(chan struct{}), make(chan struct{})
 		d.Hook = func(op string) error {
-			if op == "sync" {
-				syncing <- struct{}{}
+			if op == "sync" && syncs.Add(1) == 1 {
+				close(syncing)
 				<-release
 			}
 			return nil
@@ -61,7 +63,6 @@ func TestNoReplyBeforeSync(t *testing.T) {
 		if a := c.receive(); a.cookie != first || a.errno != 0 {
 			t.Errorf("command %d: %+v", kind, a)
 		}
-		d.Hook = nil
 	}
 }
 

@@ -62,17 +62,30 @@ func (d *FileDevice) ReadNow(p []byte, off int64) int {
 	if d.Hook != nil || len(p) == 0 || d.noReadNow.Load() {
 		return 0
 	}
-	iov := unix.Iovec{Base: unsafe.SliceData(p)}
-	iov.SetLen(len(p))
-	n, _, errno := unix.Syscall6(unix.SYS_PREADV2, d.f.Fd(), uintptr(unsafe.Pointer(&iov)), 1, uintptr(off), uintptr(uint64(off)>>32), unix.RWF_NOWAIT)
-	if errno != 0 {
+	fd, have := d.f.Fd(), 0
+	for have < len(p) {
+		part := p[have:min(len(p), have+rawRead)]
+		iov := unix.Iovec{Base: unsafe.SliceData(part)}
+		iov.SetLen(len(part))
+		at := off + int64(have)
+		n, _, errno := unix.RawSyscall6(unix.SYS_PREADV2, fd, uintptr(unsafe.Pointer(&iov)), 1, uintptr(at), uintptr(uint64(at)>>32), unix.RWF_NOWAIT)
 		if errno == unix.EOPNOTSUPP || errno == unix.ENOSYS {
 			d.noReadNow.Store(true)
 		}
-		return 0
+		if errno != 0 {
+			break
+		}
+		have += int(n)
+		if int(n) < len(part) {
+			break
+		}
 	}
-	return int(n)
+	return have
 }
+
+// rawRead is how much is copied in a call that the Go scheduler does not know of:
+// it cannot stop the world meanwhile.
+const rawRead = 256 << 10
 
 // HoleNow looks for the beginning of data only: some file systems walk through
 // all of it to find its end.

@@ -170,7 +170,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		return nil
 	}
 	addr, s := start(t, one{NewExport("v", m, ExportOptions{})}, func(s *Server) { s.Memory = 1 })
-	if s.MaxDisk != 0 && s.Memory != MaxRequest {
+	if s.Memory != MaxRequest {
 		t.Error("memory of one request at least:", s.Memory)
 	}
 	var all sync.WaitGroup
@@ -189,6 +189,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	close(open)
 	all.Wait()
+	mu.Lock()
+	defer mu.Unlock()
 	if most != 2 {
 		t.Errorf("%d payloads at once, 2 fit", most)
 	}

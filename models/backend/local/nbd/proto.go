@@ -143,6 +143,7 @@ const (
 	maxOption      = 64 << 10 // bytes of one option's data; more is no client of good will
 	maxOptions     = 1 << 12  // options of one negotiation
 	maxExtents     = 1024     // descriptors of one BLOCK_STATUS reply
+	statusMemory   = 32 << 10 // bytes for as many extents and for the reply
 )
 
 // request is one request message without its payload.

@@ -119,9 +119,11 @@ func (r *replies) write(queue []segment, size int) error {
 			r.vec = append(r.vec, queue[i].body)
 		}
 	}
-	if _, ok := r.nc.(*net.TCPConn); !ok && size <= readBuffer {
-		// Without writev, and with a record of TLS for each call, copying is
-		// cheaper than many writes.
+	if v, ok := r.nc.(interface{ writeVec([][]byte) error }); ok {
+		return v.writeVec(r.vec)
+	}
+	if size <= batchSize {
+		// With a record of TLS for each call, copying is cheaper than many.
 		joined := getBuffer(size)
 		defer joined.release()
 		p := joined.b[:0]

@@ -12,11 +12,12 @@ const (
 	batchSize   = 128 << 10
 	inlineRead  = 32 << 10 // bytes that are read into the batch, if they are in memory
 	inlineWrite = 64 << 10 // bytes that are written out of the read buffer, if memory takes them
+	largeWrite  = 1 << 20  // bytes that are written by the reading goroutine at all
 
-	// A small write that took longer than slowWrite was waiting for the disk
+	// Such a write that took longer than slowWrite was waiting for the disk
 	// after all; the next ones go the way on which nobody waits for them.
-	slowWrite      = 10 * time.Millisecond
-	slowWritesNext = 64
+	slowWrite      = 30 * time.Millisecond
+	slowWritesNext = 32
 )
 
 // errDisconnected is the end that a client asked for.
@@ -94,7 +95,11 @@ func (c *conn) request(ctx context.Context, q request) error {
 	case cmdWrite:
 		return c.startWrite(ctx, q)
 	}
-	buf, err := c.acquire(ctx, 1)
+	size := 1
+	if q.kind == cmdBlockStatus {
+		size = statusMemory
+	}
+	buf, err := c.acquire(ctx, size)
 	if err != nil {
 		return err
 	}

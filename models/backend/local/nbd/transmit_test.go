@@ -33,10 +33,10 @@ func TestCommands(t *testing.T) {
 		c.want(cmdTrim, cmdFlagFUA, 4096, 4096, nil, 0)
 		c.want(cmdCache, 0, 0, 1<<20, nil, 0)
 		c.want(cmdWriteZeroes, cmdFlagNoHole, 8192, 4096, nil, 0)
-		if m.flushes.Load() != 2 || m.trimmed.Load() != 4096 || m.cached.Load() != 1<<20 || m.zeroFlags != NoHole {
-			t.Error(m.flushes.Load(), m.trimmed.Load(), m.cached.Load(), m.zeroFlags)
+		if m.flushes.Load() != 2 || m.trimmed.Load() != 4096 || m.cached.Load() != 1<<20 || m.zeroFlags.Load() != int64(NoHole) {
+			t.Error(m.flushes.Load(), m.trimmed.Load(), m.cached.Load(), m.zeroFlags.Load())
 		}
-		m.noFastZero = true
+		m.noFastZero.Store(true)
 		c.want(cmdWriteZeroes, cmdFlagFastZero, 0, 4096, nil, eNotSup)
 		for _, kind := range []uint16{cmdRead, cmdWrite, cmdTrim, cmdWriteZeroes, cmdCache} {
 			c.want(kind, 0, 77, 0, nil, 0)
@@ -163,8 +163,14 @@ func TestDiskErrors(t *testing.T) {
 		for _, structured := range []bool{false, true} {
 			m := newMemory(1 << 20)
 			fail := func() error { return x.err }
-			m.onRead, m.onWrite, m.onFlush = fail, fail, fail
-			var told atomic.Int64
+			var writes, told atomic.Int64
+			m.onRead, m.onFlush = fail, fail
+			m.onWrite = func() error {
+				if writes.Add(1) == 1 {
+					return x.err
+				}
+				return nil
+			}
 			e := NewExport("v", m, ExportOptions{OnError: func(_ string, err error) {
 				if errors.Is(err, x.err) {
 					told.Add(1)
@@ -176,7 +182,6 @@ func TestDiskErrors(t *testing.T) {
 			c.want(cmdRead, 0, 0, 1<<18, nil, x.wire)
 			c.want(cmdWrite, 0, 0, 4096, make([]byte, 4096), x.wire)
 			c.want(cmdFlush, 0, 0, 0, nil, x.wire)
-			m.onWrite = nil
 			c.want(cmdWrite, cmdFlagFUA, 0, 4096, make([]byte, 4096), x.wire)
 			if told.Load() != 5 {
 				t.Errorf("%v: told %d times", x.err, told.Load())

@@ -1,0 +1,124 @@
+package nbd
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const maxVec = 256 // pieces of one call
+
+// socket is a TCP connection whose system calls are not announced to the Go
+// scheduler. They do not block, but copying a large payload takes longer than the
+// scheduler waits before it looks for something else to run on the processor, and
+// the wake-ups cost more than they are worth: with two processors, one of them the
+// client's, a fifth of the throughput.
+type socket struct {
+	*net.TCPConn
+	raw syscall.RawConn
+
+	// Arguments and results of the calls; there is one reader and one writer.
+	in, out struct {
+		try func(fd uintptr) bool
+		p   unsafe.Pointer
+		n   int
+		got int
+		err unix.Errno
+	}
+	iov [maxVec]unix.Iovec
+}
+
+// direct makes reading and writing cheaper where it can.
+func direct(nc net.Conn) net.Conn {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return nc
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nc
+	}
+	s := &socket{TCPConn: tcp, raw: raw}
+	s.in.try = func(fd uintptr) bool {
+		errno := unix.EINTR
+		for n := uintptr(0); errno == unix.EINTR; s.in.got = int(n) {
+			n, _, errno = unix.RawSyscall(unix.SYS_READ, fd, uintptr(s.in.p), uintptr(s.in.n))
+		}
+		s.in.err = errno
+		return errno != unix.EAGAIN
+	}
+	s.out.try = func(fd uintptr) bool {
+		errno := unix.EINTR
+		for n := uintptr(0); errno == unix.EINTR; s.out.got = int(n) {
+			n, _, errno = unix.RawSyscall(unix.SYS_WRITEV, fd, uintptr(s.out.p), uintptr(s.out.n))
+		}
+		s.out.err = errno
+		return errno != unix.EAGAIN
+	}
+	return s
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	s.in.p, s.in.n = unsafe.Pointer(unsafe.SliceData(p)), len(p)
+	err := s.raw.Read(s.in.try)
+	s.in.p = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case s.in.err != 0:
+		return 0, s.in.err
+	case s.in.got == 0:
+		return 0, io.EOF
+	}
+	return s.in.got, nil
+}
+
+func (s *socket) Write(p []byte) (int, error) {
+	vec := [1][]byte{p}
+	return len(p), s.writeVec(vec[:])
+}
+
+// writeVec writes all of vec.
+func (s *socket) writeVec(vec [][]byte) error {
+	for len(vec) > 0 {
+		n := 0
+		for ; n < len(vec) && n < maxVec; n++ {
+			s.iov[n].Base = unsafe.SliceData(vec[n])
+			s.iov[n].SetLen(len(vec[n]))
+		}
+		if err := s.writeIov(s.iov[:n]); err != nil {
+			return err
+		}
+		vec = vec[n:]
+	}
+	return nil
+}
+
+func (s *socket) writeIov(iov []unix.Iovec) error {
+	defer clear(iov)
+	for len(iov) > 0 {
+		s.out.p, s.out.n = unsafe.Pointer(unsafe.SliceData(iov)), len(iov)
+		if err := s.raw.Write(s.out.try); err != nil {
+			return err
+		}
+		if s.out.err != 0 {
+			return s.out.err
+		}
+		got := uint64(s.out.got)
+		for len(iov) > 0 && got >= uint64(iov[0].Len) {
+			got -= uint64(iov[0].Len)
+			iov = iov[1:]
+		}
+		if got > 0 {
+			iov[0].Base = (*byte)(unsafe.Add(unsafe.Pointer(iov[0].Base), got))
+			iov[0].SetLen(int(uint64(iov[0].Len) - got))
+		}
+	}
+	return nil
+}
