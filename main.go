@@ -116,7 +116,11 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 			return err
 		}
 	}
-	storage, closeStorage, err := openBackend(config, log)
+	nbd, err := listenNBD(config)
+	if err != nil {
+		return err
+	}
+	storage, closeStorage, err := openBackend(config, store, nbd, log)
 	if err != nil {
 		return err
 	}
@@ -134,6 +138,9 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 	stopWorker := startWorker(ctx, store, storage, log)
 	defer stopWorker()
 	fmt.Fprintf(stdout, "blockconsole is at %s\n", config.URL(listener.Addr()))
+	if nbd != nil {
+		fmt.Fprintf(stdout, "Servers reach attached volumes at %s\n", nbd.Addr())
+	}
 	if password != "" {
 		fmt.Fprintf(stdout, "Sign in as %s with the password %s (it is shown this once)\n", models.FirstUser, password)
 	}
@@ -151,16 +158,37 @@ func listen(addr, variable string) (net.Listener, error) {
 	return listener, nil
 }
 
-// openBackend opens what keeps the bytes.
-func openBackend(config web.Config, log *slog.Logger) (backend.Backend, func() error, error) {
+// listenNBD opens the port that servers attach volumes at; nil: it is off.
+func listenNBD(config web.Config) (net.Listener, error) {
+	if config.NBDAddr == "" || config.Backend != "local" {
+		return nil, nil
+	}
+	return listen(config.NBDAddr, "NBD_ADDR")
+}
+
+// openBackend opens what keeps the bytes. It takes nbd over.
+func openBackend(config web.Config, store *models.Store, nbd net.Listener, log *slog.Logger) (backend.Backend, func() error, error) {
 	if config.Backend == "openstack" {
 		return nil, nil, errors.New("BLOCKCONSOLE_BACKEND: this build has no openstack backend yet; use local")
 	}
-	b, err := local.Open(local.Options{Dir: config.Data, Log: log})
+	b, err := local.Open(local.Options{
+		Dir: config.Data, Log: log, NBD: nbd, NBDTLS: config.NBDTLS(),
+		Servers: func(ctx context.Context) ([]backend.RegisteredServer, error) { return registeredServers(ctx, store) },
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the volumes in %s: %w; check BLOCKCONSOLE_DATA", config.Data, err)
 	}
 	return b, b.Close, nil
+}
+
+// registeredServers are those whom the backend lets in.
+func registeredServers(ctx context.Context, store *models.Store) ([]backend.RegisteredServer, error) {
+	rows, err := store.RegisteredServers(ctx)
+	servers := make([]backend.RegisteredServer, 0, len(rows))
+	for _, row := range rows {
+		servers = append(servers, backend.RegisteredServer{ID: row.ID, Name: row.Name, Addresses: row.Addresses()})
+	}
+	return servers, err
 }
 
 // firstUser makes the administrator on the first start. The password is returned

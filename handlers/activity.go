@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ type ActivityStore interface {
 	CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	Running(ctx context.Context, project string) (int64, error)
+	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
 
@@ -152,7 +154,31 @@ func (h Activity) Show(c echo.Context) error {
 	for i, name := range op.StepNames() {
 		m.Steps = append(m.Steps, views.OperationStep{Name: name, State: stepState(op, i)})
 	}
+	if m.Export, err = h.exported(c, op); err != nil {
+		return err
+	}
 	return Render(c, http.StatusOK, T(c, "operation."+string(op.Kind)), views.OperationPage(m))
+}
+
+// exported is how the volume that an operation has attached is reached, as long as
+// it is attached.
+func (h Activity) exported(c echo.Context, op *models.Operation) (*views.Export, error) {
+	if op.State != models.Succeeded || op.SubjectType != models.SubjectVolume || op.Params.ServerID == "" || op.Kind == models.VolumeDetach {
+		return nil, nil
+	}
+	v, err := h.Store.Volume(c.Request().Context(), Actor(c), op.SubjectID)
+	if errors.Is(err, models.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range v.Attachments {
+		if a.ServerID == op.Params.ServerID {
+			return exportOf(c, v), nil
+		}
+	}
+	return nil, nil
 }
 
 func stepState(op *models.Operation, i int) string {

@@ -111,7 +111,7 @@ func (s *listState) view(facts models.ListFacts, statuses []models.Status, next,
 		Path: s.path, Query: s.query.Search, Status: string(s.query.Status), Sort: s.query.Sort, Size: s.query.Size,
 		Sizes: models.PageSizes, Next: s.at("after", next), Previous: s.at("before", previous),
 		Total: facts.Total, Filtered: s.query.Filtered(), FreshAt: facts.SeenAt,
-		EventsURL: s.path + "/events?after=" + strconv.FormatInt(facts.LastChange, 10),
+		EventsURL: eventsURL(s.path, facts),
 		SortURL:   map[string]string{}, ChipURL: map[string]string{}, SizeURL: map[int]string{},
 		CSVURL: s.with("format", "csv"),
 	}
@@ -139,6 +139,11 @@ func (s *listState) view(facts models.ListFacts, statuses []models.Status, next,
 		l.Notice = Msg(e.Text)
 	}
 	return l
+}
+
+// eventsURL is the live stream of a list, from what the page has seen on.
+func eventsURL(path string, facts models.ListFacts) string {
+	return path + "/events?after=" + strconv.FormatInt(facts.LastChange, 10)
 }
 
 // nextSort is what a click on a column's heading sorts by: it turns the direction

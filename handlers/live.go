@@ -242,7 +242,7 @@ func (n *news) event(ctx context.Context, s *listener) ([]byte, error) {
 }
 
 func (n *news) render(ctx context.Context, to listenerKind) ([]byte, error) {
-	var ids []string
+	var ids, objects []string
 	seen := map[string]bool{}
 	moved, operations := false, false
 	for _, c := range n.changes {
@@ -250,6 +250,8 @@ func (n *news) render(ctx context.Context, to listenerKind) ([]byte, error) {
 		case c.ProjectID != to.project:
 		case c.Kind == models.SubjectOperation:
 			operations = true
+		case c.Kind == models.SubjectConnection && to.kind == models.SubjectVolume && !slices.Contains(objects, c.ID):
+			objects = append(objects, c.ID)
 		case c.Kind != to.kind:
 		case c.Inserted || c.Deleted:
 			moved = true
@@ -266,6 +268,7 @@ func (n *news) render(ctx context.Context, to listenerKind) ([]byte, error) {
 		}
 		b.Write(sse("", rows, n.last))
 	}
+	b.Write(sse("object", strings.Join(objects, " "), n.last)) // of interest to the pages of these alone
 	if moved {
 		b.Write(sse("list", "{}", n.last))
 	}

@@ -35,7 +35,7 @@ func volumeRow(v *models.Volume, rules models.Rules) views.VolumeRow {
 	row := views.VolumeRow{
 		ID: v.ID, BackendID: v.BackendID, Name: v.Name, Status: string(v.Status), Percent: v.Percent,
 		Reason: Msg(v.Failure.Text), SizeGiB: v.SizeGiB, ServerCount: len(v.Attachments), SnapshotCount: v.SnapshotCount,
-		CreatedAt: v.CreatedAt, Since: v.StatusSince,
+		CreatedAt: v.CreatedAt, Since: v.StatusSince, Note: heldBy(v),
 		Deny: views.VolumeDenials{
 			Snapshot: why(models.ActCreateSnapshot), Edit: why(models.ActEdit), Attach: why(models.ActAttach),
 			Detach: why(models.ActDetach), Extend: why(models.ActExtend), Delete: why(models.ActDelete), Repair: why(models.ActRepair),
@@ -125,7 +125,8 @@ func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
 
 // volumeBrief is a volume in a popup.
 func volumeBrief(v *models.Volume) views.VolumeBrief {
-	return views.VolumeBrief{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, Servers: v.ServerNames()}
+	return views.VolumeBrief{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, Servers: v.ServerNames(),
+		Use: string(v.Use("")), Clients: v.Clients(), HoldUS: v.HoldUS}
 }
 
 func operationRow(o *models.Operation, gone bool) views.OperationRow {

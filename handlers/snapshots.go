@@ -103,6 +103,7 @@ type snapshotJSON struct {
 	CreatedAt   string   `json:"created_at"`
 	Volume      linkJSON `json:"volume"`
 	Consistency string   `json:"consistency"`
+	HeldUS      int64    `json:"held_us,omitempty"`
 	ProjectID   string   `json:"project_id"`
 	Version     int64    `json:"version"`
 }
@@ -115,7 +116,7 @@ type linkJSON struct {
 func toSnapshotJSON(s *models.Snapshot) snapshotJSON {
 	return snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
-		Consistency: string(s.Consistency), ProjectID: s.ProjectID, Version: s.Version}
+		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
 }
 
 func (h Snapshots) listJSON(c echo.Context, s *listState, page models.Page[models.Snapshot], facts models.ListFacts) error {
@@ -143,6 +144,10 @@ func snapshotRecord(s *models.Snapshot) []string {
 // Show is the page of one Block Snapshot.
 func (h Snapshots) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
+	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectSnapshot) // before the row: what changes meanwhile is told
+	if err != nil {
+		return err
+	}
 	row, err := h.Store.Snapshot(ctx, actor, c.Param("id"))
 	if err != nil {
 		return err
@@ -161,7 +166,7 @@ func (h Snapshots) Show(c echo.Context) error {
 	}
 	view := snapshotRow(row, h.Store.Rules())
 	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: row.ProjectID,
-		CreatedBy: row.CreatedBy, TakenFrom: lines(row.TakenFrom)}
+		CreatedBy: row.CreatedBy, TakenFrom: lines(row.TakenFrom), HeldUS: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, facts)}
 	for i := range volumes {
 		m.Volumes = append(m.Volumes, volumeBrief(&volumes[i]))
 	}

@@ -31,6 +31,9 @@ type Site struct {
 	Revert   func() bool                                   // the backend can revert volumes
 	Banner   func() models.Text                            // above every page, such as: the storage does not answer
 	Draining func() bool                                   // the console is being shut down
+
+	ExportHost string // where servers find attached volumes; empty: where the backend listens
+	ExportTLS  bool   // servers prove by certificate who they are
 }
 
 // Visit is what the middleware found out about one request.

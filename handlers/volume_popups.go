@@ -88,7 +88,8 @@ func (h Volumes) AttachForm(c echo.Context) error {
 
 func (h Volumes) attach(c echo.Context, form views.Form, row *models.Volume) (views.Attach, error) {
 	servers, err := h.servers(c)
-	return views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id")}, err
+	return views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
+		Own: h.Store.Facts().OwnServers}, err
 }
 
 // Attach attaches a volume to a server.
@@ -121,7 +122,8 @@ func (h Volumes) DetachForm(c echo.Context) error {
 }
 
 func (h Volumes) detach(c echo.Context, form views.Form, row *models.Volume) views.Detach {
-	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: c.FormValue("server_id"), Force: c.FormValue("force") == "1"}
+	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: c.FormValue("server_id"), Force: c.FormValue("force") == "1",
+		Waits: h.Store.Facts().OwnServers, Waiting: row.Status == models.Detaching, Attached: attachedServers(row)}
 	for _, a := range row.Attachments {
 		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
 	}

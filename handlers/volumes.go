@@ -110,6 +110,7 @@ type attachmentJSON struct {
 	ServerID   string `json:"server_id"`
 	ServerName string `json:"server_name"`
 	Device     string `json:"device,omitempty"`
+	UsedAt     string `json:"used_at,omitempty"`
 }
 
 func toVolumeJSON(v *models.Volume) volumeJSON {
@@ -117,7 +118,11 @@ func toVolumeJSON(v *models.Volume) volumeJSON {
 		SizeGiB: v.SizeGiB, CreatedAt: rfc3339(v.CreatedAt), Attachments: []attachmentJSON{}, SnapshotID: v.SnapshotID,
 		ProjectID: v.ProjectID, Version: v.Version}
 	for _, a := range v.Attachments {
-		j.Attachments = append(j.Attachments, attachmentJSON{a.ServerID, a.ServerName, a.Device})
+		k := attachmentJSON{ServerID: a.ServerID, ServerName: a.ServerName, Device: a.Device}
+		if a.UsedAt > 0 {
+			k.UsedAt = rfc3339(a.UsedAt)
+		}
+		j.Attachments = append(j.Attachments, k)
 	}
 	return j
 }
@@ -149,13 +154,17 @@ const someSnapshots = 10
 // Show is the page of one Volume.
 func (h Volumes) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
+	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
+	if err != nil {
+		return err
+	}
 	row, err := h.Store.Volume(ctx, actor, c.Param("id"))
 	if err != nil {
 		return err
 	}
 	if Wants(c) == JSON {
 		Vary(c)
-		return c.JSON(http.StatusOK, toVolumeJSON(row))
+		return c.JSON(http.StatusOK, toVolumeDetailJSON(c, row))
 	}
 	snapshots, err := h.Store.Snapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
 	if err != nil {
@@ -169,9 +178,7 @@ func (h Volumes) Show(c echo.Context) error {
 	view := volumeRow(row, rules)
 	m := views.VolumeDetail{Row: view, Deny: view.Deny, Description: row.Description, SourceImage: row.ImageID,
 		SourceTaken: string(row.Consistency), Project: row.ProjectID, Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
-	for _, a := range row.Attachments {
-		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
-	}
+	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, facts), exportOf(c, row), attachedServers(row)
 	if row.SnapshotID != "" {
 		m.Source = &views.Link{ID: row.SnapshotID}
 		source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID)

@@ -31,6 +31,7 @@ const StuckAfter = time.Hour
 // Abilities is what the backend can do, as far as rules ask for it.
 type Abilities struct {
 	Attach, MultiAttach, Revert, ExtendAttached, Repair, BusySnapshots bool
+	OwnServers                                                         bool // servers are those registered here
 }
 
 // NeededRole is the least role an action needs.
@@ -97,6 +98,9 @@ func (r Rules) VolumeStatusesFor(action Action) []Status {
 		}
 		return []Status{Available}
 	case ActDetach:
+		if r.Abilities.OwnServers { // a detaching that waits for clients can be made one that cuts them off
+			return []Status{InUse, Detaching}
+		}
 		return []Status{InUse}
 	case ActDelete:
 		return []Status{Available, ErrorStatus}

@@ -18,6 +18,7 @@ import (
 var wholeTables = []string{
 	"SELECT * FROM `servers`", `SELECT * FROM "servers"`, // the mirror compares all of them
 	"SELECT * FROM `images`", `SELECT * FROM "images"`,
+	"SELECT * FROM `connections`", `SELECT * FROM "connections"`, // and these
 	"SELECT count(*) FROM `users`", `SELECT count(*) FROM "users"`, // is this the first start?
 	"SELECT `id` FROM `users` WHERE role", `SELECT "id" FROM "users" WHERE role`, // who is left that can add users?
 	"SELECT min(seq) FROM changes", "SELECT max(seq) FROM changes", // the ends of a primary key
@@ -33,6 +34,7 @@ func TestEveryStatementHasItsIndex(t *testing.T) {
 		askAllLists(t, store)
 		askEverything(t, store, clock)
 		askPeople(t, store, clock)
+		askServers(t, store)
 		asked, statements := map[string]bool{}, 0
 		for _, s := range end() {
 			if verb, _, _ := strings.Cut(s.SQL, " "); asked[s.SQL] || !strings.Contains("SELECT UPDATE DELETE", verb) || strings.Contains(s.SQL, "pg_advisory") {

@@ -85,7 +85,10 @@ func sortValue(sort string, created int64, name string, size int, status Status)
 }
 
 func (s *Store) loadAttachments(ctx context.Context, rows []Volume) error {
-	return s.attachmentsOf(s.read(ctx), rows)
+	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
+		return err
+	}
+	return s.loadConnections(ctx, rows, func(v *Volume) bool { return v.Status == Detaching })
 }
 
 func (s *Store) attachmentsOf(q *gorm.DB, rows []Volume) error {
@@ -312,7 +315,10 @@ func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, er
 	if err := first(byID(s.read(ctx), actor.Project, id), &rows[0]); err != nil {
 		return nil, err
 	}
-	return &rows[0], s.loadAttachments(ctx, rows)
+	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
+		return nil, err
+	}
+	return &rows[0], s.loadConnections(ctx, rows, func(*Volume) bool { return true })
 }
 
 // VolumesFrom are volumes made from a snapshot, newest first.

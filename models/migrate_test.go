@@ -83,7 +83,7 @@ func TestModelsMatchTheSchema(t *testing.T) {
 	withoutModel := map[string][]string{"counters": {"kind", "n", "project_id"}, "migrations": {"id"}}
 	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
 		want := maps.Clone(withoutModel)
-		for _, model := range []any{models.Volume{}, models.Attachment{}, models.Snapshot{}, models.Server{}, models.Image{}, models.Operation{}, models.Change{},
+		for _, model := range []any{models.Volume{}, models.Attachment{}, models.Snapshot{}, models.Connection{}, models.Server{}, models.Image{}, models.Operation{}, models.Change{},
 			models.MirrorState{}, models.User{}, models.Session{}, models.LoginFailure{}, models.AuditEntry{}} {
 			parsed, err := schema.Parse(model, &sync.Map{}, store.DB().NamingStrategy)
 			if err != nil {

@@ -21,6 +21,8 @@ type Observed struct {
 	Description *string
 	Consistency Consistency
 	Attachments *[]Attachment // of a volume; the whole set
+	Hold        *int64        // microseconds: of a volume how long a snapshot would hold its writes, of a snapshot how long it did
+	Export      *Export       // of a volume
 	Gone        bool          // it does not exist any more: the row leaves
 
 	mirrored bool // it comes from a listing, which does not tell why something went wrong
@@ -114,14 +116,17 @@ type shown struct {
 	backendID         string
 	size              int
 	name, description string
+	holdColumn        string
+	hold              int64
+	export            Export
 }
 
 func (v *Volume) shown() shown {
-	return shown{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description}
+	return shown{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export}
 }
 
 func (s *Snapshot) shown() shown {
-	return shown{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description}
+	return shown{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, Export{}}
 }
 
 // observedColumns are the columns that differ: a look that finds nothing new
@@ -154,7 +159,25 @@ func (s *Store) observedColumns(o Observed, row shown, consistency Consistency) 
 	if o.Consistency != ConsistencyUnknown && o.Consistency != consistency {
 		set["consistency"] = o.Consistency
 	}
+	if o.Hold != nil && *o.Hold != row.hold {
+		set[row.holdColumn] = *o.Hold
+	}
+	if o.Export != nil && *o.Export != row.export {
+		set["export"] = *o.Export
+	}
 	return set
+}
+
+// The failures of a volume in use whose bytes could not be read or written; it
+// stays in use.
+const (
+	FailureDisk      = "failure.disk"
+	FailureDiskFull  = "failure.disk_full"
+	FailureDiskFlush = "failure.disk_flush" // what its servers wrote may be lost
+)
+
+func (f Failure) ofDisk() bool {
+	return f.Key == FailureDisk || f.Key == FailureDiskFull || f.Key == FailureDiskFlush
 }
 
 // FailureUntold is the failure of an object in error whose backend gives no
@@ -165,6 +188,9 @@ const FailureUntold = "failure.unknown"
 // while the row has one: of a backend that does not tell, or of a request that it
 // refused.
 func (o Observed) knowsLess(row shown) bool {
+	if row.failure.ofDisk() {
+		return false // the backend tells these, and when they are over
+	}
 	return o.mirrored && o.Status == row.status && row.failure.Key != failureVanished && (o.Failure.None() || o.Failure.Key == FailureUntold)
 }
 
@@ -197,7 +223,7 @@ func sameAttachments(before, now []Attachment) bool {
 	}
 	for _, a := range now {
 		old, there := known[storable(a.ServerID)]
-		if !there || old.ServerName != storable(a.ServerName) || old.Device != storable(a.Device) {
+		if !there || old.ServerName != storable(a.ServerName) || old.Device != storable(a.Device) || a.UsedAt > old.UsedAt {
 			return false
 		}
 	}
@@ -217,7 +243,8 @@ func replaceAttachments(tx *gorm.DB, volume string, now []Attachment) error {
 		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, storable(a.ServerID), storable(a.ServerName), storable(a.Device)
 		old, there := known[a.ServerID]
 		delete(known, a.ServerID)
-		if there && old.ServerName == a.ServerName && old.Device == a.Device {
+		a.UsedAt = max(a.UsedAt, old.UsedAt)
+		if there && old.ServerName == a.ServerName && old.Device == a.Device && a.UsedAt == old.UsedAt {
 			continue
 		}
 		if err := tx.Save(&a).Error; err != nil {

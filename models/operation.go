@@ -53,6 +53,8 @@ const (
 	SubjectVolume    SubjectType = "volume"
 	SubjectSnapshot  SubjectType = "snapshot"
 	SubjectOperation SubjectType = "operation"
+	// SubjectConnection is the kind of a change of the figures of a volume's connections; its id is the volume's.
+	SubjectConnection SubjectType = "connection"
 )
 
 // Operation is a click that lasts: written in the transaction of the click,

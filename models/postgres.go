@@ -45,10 +45,11 @@ func isDeadlock(err error) bool {
 	return errors.As(err, &e) && (e.Code == "40P01" || e.Code == "40001")
 }
 
-// Numbers of advisory locks; note_change in the schema has 7236213.
+// Numbers of advisory locks. The last is also that of note_change in the schema.
 const (
 	lockMigrations = 7236211
 	lockClaims     = 7236212
+	lockChanges    = 7236213
 )
 
 // locked runs fn while this process alone has the advisory lock.

@@ -13,10 +13,15 @@ type Server struct {
 	ProjectID string
 	Name      string
 	Status    string
-	Address   string
+	Address   string // of one registered here: addresses and networks, see Addresses
+	Origin    Origin // ByHand: registered here; Elsewhere: known by the backend
+	CreatedBy string
 	CreatedAt int64 `gorm:"autoCreateTime:false"`
 	Version   int64
 }
+
+// Link names the server.
+func (s *Server) Link() Link { return Link{ID: s.ID, Name: s.Name} }
 
 // Image is raw content that a new volume can start with.
 type Image struct {
@@ -30,16 +35,24 @@ const gib = 1 << 30
 // LeastGiB is the size of the smallest volume that holds the image.
 func (i Image) LeastGiB() int { return max(1, int((i.SizeBytes+gib-1)/gib)) }
 
+// serverOrigin is where the servers that volumes can be attached to come from.
+func (s *Store) serverOrigin() Origin {
+	if s.Facts().OwnServers {
+		return ByHand
+	}
+	return Elsewhere
+}
+
 // Servers lists the project's servers by name, at most limit.
 func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, error) {
 	var rows []Server
-	return rows, s.read(ctx).Where("project_id = ?", actor.Project).Order("name, id").Limit(limit).Find(&rows).Error
+	return rows, s.read(ctx).Where("project_id = ? AND origin = ?", actor.Project, s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
 }
 
 // Server finds one server.
 func (s *Store) Server(ctx context.Context, actor Actor, id string) (*Server, error) {
 	var row Server
-	if err := first(s.read(ctx).Where("id = ? AND project_id = ?", lookup(id), actor.Project), &row); err != nil {
+	if err := first(s.read(ctx).Where("id = ? AND project_id = ? AND origin = ?", lookup(id), actor.Project, s.serverOrigin()), &row); err != nil {
 		return nil, err
 	}
 	return &row, nil
@@ -51,18 +64,15 @@ func (s *Store) Images(ctx context.Context) ([]Image, error) {
 	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
 }
 
-// MirrorServers makes the table say what the backend says.
+// MirrorServers makes the table say what the backend says. Servers registered here
+// are none of its business.
 func (s *Store) MirrorServers(ctx context.Context, now []Server) error {
 	var before []Server
-	if err := s.read(ctx).Find(&before).Error; err != nil {
+	if err := s.read(ctx).Where("origin = ?", Elsewhere).Find(&before).Error; err != nil {
 		return err
 	}
-	addresses := map[string]string{}
-	for _, row := range before {
-		addresses[row.ID] = row.Address
-	}
 	for i := range now {
-		now[i].Address = addresses[now[i].ID]
+		now[i].Origin = Elsewhere
 		for _, text := range []*string{&now[i].Name, &now[i].Status, &now[i].ProjectID} {
 			*text = storable(*text)
 		}

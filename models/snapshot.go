@@ -18,6 +18,7 @@ type Snapshot struct {
 	SizeGiB     int `gorm:"column:size_gib"`
 	Consistency Consistency
 	TakenFrom   string // names of the servers the volume was attached to, one a line
+	HeldUS      int64  `gorm:"column:held_us"` // how long taking it held the writes of the servers; 0: not at all, or not known
 	CreatedBy   string
 	EditedBy    string
 	EditedAt    int64

@@ -1,5 +1,11 @@
 package models
 
+import (
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+)
+
 // Volume is the console's record of a block device.
 type Volume struct {
 	Num             int64 `gorm:"primaryKey"`
@@ -21,6 +27,8 @@ type Volume struct {
 	Consistency     Consistency // of the snapshot it was made from
 	SnapshotCount   int
 	AttachmentCount int
+	HoldUS          int64  `gorm:"column:hold_us"` // how long a snapshot would hold the writes of its servers now; 0: not at all, or not known
+	Export          Export // where its servers find it; none where the backend does not serve volumes itself
 	CreatedBy       string
 	EditedBy        string
 	EditedAt        int64
@@ -32,6 +40,7 @@ type Volume struct {
 	Version         int64
 
 	Attachments []Attachment `gorm:"foreignKey:VolumeID;references:ID"`
+	Connections []Connection `gorm:"-"` // of one volume, and in lists of those being detached
 }
 
 // Attachment is one server that a volume is attached to.
@@ -41,6 +50,82 @@ type Attachment struct {
 	ServerName string
 	Device     string
 	AttachedAt int64
+	UsedAt     int64 // when a client of the server last connected, or was last there; 0: never, or not known
+}
+
+// Use is what is known of how an attached volume is used.
+type Use string
+
+// The uses. A backend that does not serve volumes itself does not know.
+const (
+	UseUnknown Use = ""
+	NeverUsed  Use = "never"     // attached, and no client has ever connected
+	NotUsedNow Use = "idle"      // no client is connected at present
+	InUseNow   Use = "connected" // clients are connected
+)
+
+// Use says how the volume is used by the server; of all servers when it is empty.
+// The volume's connections must be loaded.
+func (v *Volume) Use(server string) Use {
+	if v.Export.None() {
+		return UseUnknown
+	}
+	for _, c := range v.Connections {
+		if server == "" || c.ServerID == server {
+			return InUseNow
+		}
+	}
+	for _, a := range v.Attachments {
+		if (server == "" || a.ServerID == server) && a.UsedAt > 0 {
+			return NotUsedNow
+		}
+	}
+	return NeverUsed
+}
+
+// Clients are the addresses of the clients that are connected.
+func (v *Volume) Clients() []string {
+	var all []string
+	for _, c := range v.Connections {
+		all = append(all, c.Address)
+	}
+	return all
+}
+
+// Export is where an attached volume is served, as the backend listens. It is
+// stored as JSON; the zero Export is none.
+type Export struct {
+	Protocol string `json:"protocol"` // nbd, or nbds over TLS
+	Address  string `json:"address"`  // host:port
+	Name     string `json:"name"`
+}
+
+// None says that it is served nowhere.
+func (e Export) None() bool { return e == Export{} }
+
+// Value stores it: empty for none.
+func (e Export) Value() (driver.Value, error) {
+	if e.None() {
+		return "", nil
+	}
+	b, err := json.Marshal(e)
+	return string(b), err
+}
+
+// Scan reads it back.
+func (e *Export) Scan(src any) error {
+	*e = Export{}
+	text, ok := src.(string)
+	if b, bytes := src.([]byte); bytes {
+		text, ok = string(b), true
+	}
+	switch {
+	case !ok && src != nil:
+		return fmt.Errorf("export: cannot scan %T", src)
+	case text == "":
+		return nil
+	}
+	return json.Unmarshal([]byte(text), e)
 }
 
 // Origin says how an object came to be.

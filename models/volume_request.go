@@ -113,7 +113,11 @@ func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidField
 		return nil
 	}
 	var server Server
-	err := first(tx.Where("id = ? AND project_id = ?", lookup(id), project), &server)
+	q := tx
+	if s.Facts().OwnServers { // nobody removes it meanwhile
+		q = s.forUpdate(tx)
+	}
+	err := first(q.Where("id = ? AND project_id = ? AND origin = ?", lookup(id), project, s.serverOrigin()), &server)
 	if errors.Is(err, ErrNotFound) {
 		fields["server_id"] = Say("server.not_found")
 		return nil
@@ -188,7 +192,8 @@ func (s *Store) AttachVolume(ctx context.Context, actor Actor, id, server, formK
 }
 
 // DetachVolume asks that the server no longer sees the volume; an empty server
-// means the only one. force cuts it off although it uses the volume.
+// means the only one. force cuts it off although it uses the volume, also when a
+// detaching already waits for it. Invalid fields: server_id, force (needed there).
 func (s *Store) DetachVolume(ctx context.Context, actor Actor, id, server string, force bool, formKey string) (*Operation, error) {
 	return s.askVolume(ctx, actor, ActDetach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		if server == "" && len(row.Attachments) == 1 {
@@ -201,8 +206,15 @@ func (s *Store) DetachVolume(ctx context.Context, actor Actor, id, server string
 		if !known {
 			return nil, Invalid("server_id", Say("server.not_attached"))
 		}
-		return &Operation{Kind: VolumeDetach, Params: Params{ServerID: server, Force: force, Was: row.Status}},
-			changeRow(tx, &Volume{}, row.ID, row.Status, s.status(Detaching))
+		op := &Operation{Kind: VolumeDetach, Params: Params{ServerID: server, Force: force, Was: row.Status}}
+		if row.Status == Detaching {
+			if !force {
+				return nil, Invalid("force", Say("detach.waits"))
+			}
+			op.Lane, op.Params.Was = row.ID+"/cut", InUse // it overtakes the one that waits
+			return op, nil
+		}
+		return op, changeRow(tx, &Volume{}, row.ID, row.Status, s.status(Detaching))
 	})
 }
 

@@ -316,7 +316,7 @@
   }
 
   const markStale = () => $(".fresh")?.classList.add("stale");
-  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, noteEvent: () => { events += 1; }, refreshList: () => refreshList() });
+  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, noteEvent: () => { events += 1; }, refreshList: () => refreshList(), lookAgain: () => lookAgain() });
 
   // ---- the list is fetched again when rows came or went ----
   let pending = 0;
@@ -344,14 +344,30 @@
   }
   document.addEventListener("list:refresh", refreshList);
 
-  // ---- the page of one object that is being worked on looks again every few seconds ----
+  // ---- the page of one object looks again when it is told to, and every few seconds while it is worked on ----
   const lookEvery = 3;
   let seconds = 0;
+  let outdated = false;
+  let looking = false;
+  let lookTimer = 0;
 
   function lookAgain() {
-    const object = $("#object[data-poll]");
-    if (!object || popup()?.open || $("#row-menu:popover-open") || ++seconds % lookEvery) return;
-    htmx.ajax("GET", location.pathname + location.search, { source: object, target: object, select: "#object", swap: "outerMorph" });
+    outdated = true;
+    clearTimeout(lookTimer);
+    lookTimer = setTimeout(look, 150);
+  }
+
+  // What cannot be shown now is shown at the next second's tick.
+  async function look() {
+    const object = $("#object");
+    if (!object || !outdated || looking || document.hidden || popup()?.open || $("#row-menu:popover-open")) return;
+    outdated = false;
+    looking = true;
+    try {
+      await htmx.ajax("GET", location.pathname + location.search, { source: object, target: object, select: "#object", swap: "outerMorph" });
+    } finally {
+      looking = false;
+    }
   }
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -362,7 +378,8 @@
     setInterval(() => {
       if (document.hidden) return;
       tick();
-      lookAgain();
+      if ($("#object[data-poll]") && ++seconds % lookEvery === 0) outdated = true;
+      look();
     }, 1000);
   });
 })();

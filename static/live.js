@@ -1,11 +1,13 @@
-// The live stream of a list: one per browser and list, shared between its windows.
+// The live stream of a list and of the pages of its objects: one per browser and list, shared between its windows.
 // The window that holds the lock has the stream and relays every event; hidden windows have none.
 (() => {
   "use strict";
   const retryFrom = 1000;
   const retryTo = 30000;
   const list = () => document.getElementById("list");
-  const path = () => (list()?.dataset.events || "").split("?")[0];
+  const object = () => document.querySelector("#object[data-events]");
+  const source = () => list() || object();
+  const path = () => (source()?.dataset.events || "").split("?")[0];
   const page = () => window.blockconsole;
 
   let lastID = "";
@@ -21,6 +23,10 @@
     switch (event) {
       case "list":
         page().refreshList();
+        page().lookAgain(); // it may be among what was not told one by one
+        break;
+      case "object":
+        if (data.split(" ").some((id) => object()?.dataset.row.endsWith(id))) page().lookAgain();
         break;
       case "activity":
         showCount(data);
@@ -42,6 +48,7 @@
       htmx.swap({ text: html, sourceElement: document.body, target: document.body, swap: "none" });
     }
     if (list()?.hasAttribute("data-filtered")) page().refreshList();
+    if (targets.includes("#" + object()?.dataset.row)) page().lookAgain();
   }
 
   function showCount(data) {
@@ -61,14 +68,14 @@
 
   // ---- the connection, in an element that the SSE extension serves ----
   function address() {
-    const url = new URL(list().dataset.events, location.href);
-    if (lastID) url.searchParams.set("since", lastID);
+    const url = new URL(source().dataset.events, location.href);
+    if (lastID) url.searchParams.set("after", lastID);
     return url.pathname + url.search;
   }
 
   function connect() {
     disconnect();
-    if (!list()?.dataset.events) return;
+    if (!path()) return;
     const live = document.createElement("div");
     live.id = "live";
     live.hidden = true;
@@ -108,13 +115,16 @@
   document.addEventListener("htmx:sse:error", () => page().markStale());
 
   // ---- what a window missed between its page and its first event ----
-  const seen = () => Number(lastID || new URL(list()?.dataset.events || "", location.href).searchParams.get("after") || 0);
+  const seen = () => Number(lastID || new URL(source()?.dataset.events || "", location.href).searchParams.get("after") || 0);
 
   function hear({ data }) {
     if (data.hello) {
       if (release) channel.postMessage({ at: seen() });
     } else if (data.at !== undefined) {
-      if (!release && data.at > seen()) page().refreshList();
+      if (!release && data.at > seen()) {
+        page().refreshList();
+        page().lookAgain();
+      }
     } else {
       apply(data);
     }
@@ -147,6 +157,7 @@
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) { giveUp(); return; }
     page().refreshList();
+    if (object()) page().lookAgain();
     compete();
   });
   addEventListener("pagehide", giveUp);

@@ -11,10 +11,12 @@ type VolumeDetail struct {
 	Project     string
 	Type, Zone  string
 	CreatedBy   string
-	Servers     []Link
+	Attached    []AttachedServer
+	Export      *Export       // nil: the storage does not serve it itself
 	Snapshots   []SnapshotRow // the newest ones
 	Operations  []OperationRow
 	Deny        VolumeDenials
+	EventsURL   string // the live stream of the volumes; empty: none
 }
 
 // SnapshotDetail is the page of one Block Snapshot.
@@ -27,6 +29,8 @@ type SnapshotDetail struct {
 	Volumes     []VolumeBrief // made from it
 	Operations  []OperationRow
 	Deny        SnapshotDenials
+	HeldUS      int64  // how long taking it held the writes of the servers, in microseconds
+	EventsURL   string // the live stream of the snapshots; empty: none
 }
 
 // OperationRow is one operation in the activity list and on detail pages.
@@ -65,8 +69,9 @@ type Activity struct {
 
 // OperationDetail is the page of one operation: its steps and what happened.
 type OperationDetail struct {
-	Row   OperationRow
-	Steps []OperationStep
+	Row    OperationRow
+	Steps  []OperationStep
+	Export *Export // of the volume that it has attached
 	Form
 }
 

@@ -33,6 +33,7 @@ type VolumeRow struct {
 	SnapshotCount       int
 	CreatedAt           int64
 	Since               int64
+	Note                Message // such as: who keeps it from being detached
 	Deny                VolumeDenials
 }
 

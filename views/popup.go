@@ -42,6 +42,9 @@ type VolumeBrief struct {
 	ID, Name, Status string
 	SizeGiB          int
 	Servers          []string // names of the servers it is attached to
+	Use              string   // of an attached one: never, idle, connected; empty: not known
+	Clients          []string // addresses of the clients that are connected
+	HoldUS           int64    // how long a snapshot would hold the writes of its servers, in microseconds
 }
 
 // SnapshotBrief is a snapshot in a popup.
@@ -138,6 +141,7 @@ type Attach struct {
 	Volume   VolumeBrief
 	Servers  []Link
 	ServerID string
+	Own      bool // servers are registered here, and find the volume by its address
 }
 
 // Detach is the popup «Volume 연결 해제». Force cuts off a server that still uses it.
@@ -147,6 +151,9 @@ type Detach struct {
 	Servers  []Link
 	ServerID string
 	Force    bool
+	Waits    bool             // it waits until no client is connected
+	Waiting  bool             // it already waits: what is left is to cut off
+	Attached []AttachedServer // with who is connected
 }
 
 // Repair is the administrator's popup «복구».

@@ -2,6 +2,7 @@ package views_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -65,7 +66,7 @@ func volumesStory(l views.List, rows func() []views.VolumeRow) func(testing.TB, 
 }
 
 func stories() []story {
-	return append(append(listStories(), pageStories()...), append(popupStories(), volumePopupStories()...)...)
+	return slices.Concat(listStories(), pageStories(), popupStories(), volumePopupStories(), serverStories())
 }
 
 func listStories() []story {
@@ -106,7 +107,7 @@ func pageStories() []story {
 		{"snapshot", false, active("snapshots", views.SnapshotsPath+"/x"), fixed(views.SnapshotPage(views.SnapshotDetail{Row: rows[3], Description: hostile, Project: "default", CreatedBy: "kim",
 			TakenFrom: []string{"web-1", "web-2"}, Volumes: []views.VolumeBrief{*attachedVolume()}, Operations: operationRows()[:5], Deny: rows[3].Deny}))},
 		{"volume", false, active("volumes", views.VolumesPath+"/x"), fixed(views.VolumePage(views.VolumeDetail{Row: volumes[0], Project: "default", Type: "ssd", Zone: "nova", CreatedBy: "admin",
-			Source: &views.Link{ID: uid(1), Name: "web-data-1122-1530"}, SourceTaken: "crash", Servers: []views.Link{{ID: "srv-1", Name: "web-1"}}, Snapshots: rows[:4], Operations: operationRows(), Deny: volumes[0].Deny}))},
+			Source: &views.Link{ID: uid(1), Name: "web-data-1122-1530"}, SourceTaken: "crash", Attached: []views.AttachedServer{{Server: views.Link{ID: "srv-1", Name: "web-1"}}}, Snapshots: rows[:4], Operations: operationRows(), Deny: volumes[0].Deny}))},
 		{"volume-bare", false, active("volumes", views.VolumesPath+"/x"), fixed(views.VolumePage(views.VolumeDetail{Row: volumes[6]}))},
 		{"activity", false, active("activity", "/activity"), fixed(views.ActivityPage(views.Activity{Rows: operationRows(), Running: 2, Next: "/activity?after=1"}))},
 		{"activity-empty", false, active("activity", "/activity"), fixed(views.ActivityPage(views.Activity{State: "FAILED"}))},

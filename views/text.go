@@ -17,6 +17,7 @@ const (
 	VolumesPath   = storagePath + "/volumes"
 	SnapshotsPath = storagePath + "/snapshots"
 	activityPath  = "/activity"
+	ServersPath   = "/admin/servers"
 	usersPath     = "/admin/users"
 	auditPath     = "/admin/audit"
 	helpPath      = "/help"
@@ -50,6 +51,7 @@ func (l Link) label() string { return label(l.ID, l.Name) }
 
 func volumeURL(id string) string    { return VolumesPath + "/" + url.PathEscape(id) }
 func snapshotURL(id string) string  { return SnapshotsPath + "/" + url.PathEscape(id) }
+func serverURL(id string) string    { return ServersPath + "/" + url.PathEscape(id) }
 func operationURL(id string) string { return activityPath + "/" + url.PathEscape(id) }
 
 // objectURL is the page of an object by its kind, empty for kinds without pages.

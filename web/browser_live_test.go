@@ -154,6 +154,10 @@ func (p *page) snapshotHeld(volume, id string) {
 	p.menu("Volume")
 	p.w.ask(p.t, views.VolumesPath+"/"+id+"/extend", url.Values{"size_gib": {"2"}})
 	p.hasRow(volume, "EXTENDING")
+	p.w.until(p.t, "the backend to extend", func(ctx ctx) bool {
+		v, err := p.w.fake.Volume(ctx, backend.Key{Ref: id})
+		return err == nil && v.Status == backend.Extending
+	})
 	p.w.fake.Fail(id, &backend.NoSpaceError{Need: 1 << 30, Free: 5 << 20})
 	p.hasRow(volume, "ERROR", "5 MiB")
 	p.clean("a failure with its figures")

@@ -5,6 +5,7 @@ package web
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -42,8 +43,8 @@ type Config struct {
 	TLSKey         string         `env:"TLS_KEY" doc:"PEM file of the certificate's key."`
 	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" doc:"Addresses or networks, separated by commas, whose X-Forwarded-For is believed."`
 	NBDAddr        string         `env:"NBD_ADDR" default:"127.0.0.1:10809" doc:"Address that servers attach volumes at; empty: off."`
-	NBDTLSCert     string         `env:"NBD_TLS_CERT" doc:"PEM file of the certificate for NBD."`
-	NBDTLSKey      string         `env:"NBD_TLS_KEY" doc:"PEM file of the key for NBD."`
+	NBDTLSCert     string         `env:"NBD_TLS_CERT" doc:"PEM file of the certificate for NBD; with NBD_TLS_KEY and NBD_TLS_CA clients must speak TLS and prove their name."`
+	NBDTLSKey      string         `env:"NBD_TLS_KEY" doc:"PEM file of the certificate's key."`
 	NBDTLSCA       string         `env:"NBD_TLS_CA" doc:"PEM file of the authority whose clients may attach."`
 	MetricsAddr    string         `env:"METRICS_ADDR" doc:"Address of the Prometheus metrics at /metrics; empty: off."`
 
@@ -51,6 +52,7 @@ type Config struct {
 	Unknown []string
 
 	certificate *tls.Certificate
+	nbdTLS      *tls.Config
 }
 
 // Setting is one line of the settings' table.
@@ -239,36 +241,64 @@ func checkAddr(addr string, needed bool) error {
 }
 
 func (c *Config) checkTLS() error {
-	for _, pair := range []struct {
-		certName, cert, keyName, key string
-		into                         **tls.Certificate
-	}{
-		{"TLS_CERT", c.TLSCert, "TLS_KEY", c.TLSKey, &c.certificate},
-		{"NBD_TLS_CERT", c.NBDTLSCert, "NBD_TLS_KEY", c.NBDTLSKey, nil},
-	} {
-		switch {
-		case pair.cert == "" && pair.key == "":
-			continue
-		case pair.key == "":
-			return settingError(pair.keyName, fmt.Errorf("is needed with %s%s", EnvPrefix, pair.certName))
-		case pair.cert == "":
-			return settingError(pair.certName, fmt.Errorf("is needed with %s%s", EnvPrefix, pair.keyName))
-		}
-		certificate, err := tls.LoadX509KeyPair(pair.cert, pair.key)
-		if err != nil {
-			return settingError(pair.certName, err)
-		}
-		if pair.into != nil {
-			*pair.into = &certificate
-		}
+	certificate, err := keyPair("TLS_CERT", c.TLSCert, "TLS_KEY", c.TLSKey)
+	if err != nil {
+		return err
 	}
-	if c.NBDTLSCA != "" {
-		if _, err := os.Stat(c.NBDTLSCA); err != nil {
-			return settingError("NBD_TLS_CA", err)
-		}
+	c.certificate = certificate
+	return c.checkNBDTLS()
+}
+
+// keyPair loads a certificate and its key; nil: neither is set.
+func keyPair(certName, cert, keyName, key string) (*tls.Certificate, error) {
+	switch {
+	case cert == "" && key == "":
+		return nil, nil
+	case key == "":
+		return nil, settingError(keyName, fmt.Errorf("is needed with %s%s", EnvPrefix, certName))
+	case cert == "":
+		return nil, settingError(certName, fmt.Errorf("is needed with %s%s", EnvPrefix, keyName))
+	}
+	certificate, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, settingError(certName, err)
+	}
+	return &certificate, nil
+}
+
+// checkNBDTLS loads what NBD needs for TLS: all three files or none, since a
+// certificate alone would not tell clients apart.
+func (c *Config) checkNBDTLS() error {
+	certificate, err := keyPair("NBD_TLS_CERT", c.NBDTLSCert, "NBD_TLS_KEY", c.NBDTLSKey)
+	if err != nil {
+		return err
+	}
+	switch {
+	case certificate == nil && c.NBDTLSCA == "":
+		return nil
+	case certificate == nil:
+		return settingError("NBD_TLS_CERT", fmt.Errorf("is needed with %sNBD_TLS_CA", EnvPrefix))
+	case c.NBDTLSCA == "":
+		return settingError("NBD_TLS_CA", fmt.Errorf("is needed with %sNBD_TLS_CERT", EnvPrefix))
+	}
+	pem, err := os.ReadFile(c.NBDTLSCA)
+	if err != nil {
+		return settingError("NBD_TLS_CA", err)
+	}
+	authority := x509.NewCertPool()
+	if !authority.AppendCertsFromPEM(pem) {
+		return settingError("NBD_TLS_CA", fmt.Errorf("%s holds no certificate in PEM", c.NBDTLSCA))
+	}
+	c.nbdTLS = &tls.Config{
+		Certificates: []tls.Certificate{*certificate}, ClientCAs: authority,
+		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	}
 	return nil
 }
+
+// NBDTLS is the configuration with which attached volumes are served; nil: without
+// TLS.
+func (c *Config) NBDTLS() *tls.Config { return c.nbdTLS }
 
 // Secure says that browsers come by HTTPS, here or at the proxy in front.
 func (c *Config) Secure() bool {
@@ -282,6 +312,30 @@ func (c *Config) TLS() *tls.Config {
 	}
 	return &tls.Config{Certificates: []tls.Certificate{*c.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
+
+// ExportHost is where servers find the volumes that are attached to them: the host
+// of NBD_ADDR where it is one that can be reached, else that of PUBLIC_URL, else
+// the machine's name.
+func (c *Config) ExportHost() string {
+	host, _, err := net.SplitHostPort(c.NBDAddr)
+	if err != nil {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
+		return host
+	}
+	if c.PublicURL != nil {
+		return c.PublicURL.Hostname()
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// ExportTLS says that servers prove by certificate who they are.
+func (c *Config) ExportTLS() bool { return c.nbdTLS != nil }
 
 // DSN is what models.Open is given.
 func (c *Config) DSN() string {

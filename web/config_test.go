@@ -2,8 +2,16 @@ package web
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"flag"
 	"io"
+	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -73,6 +81,55 @@ func TestSettingsAreRead(t *testing.T) {
 		c.Database = dsn
 		if c.DSN() != want {
 			t.Errorf("%s became %s", dsn, c.DSN())
+		}
+	}
+}
+
+// pemFiles makes a certificate that is its own authority, and files of it.
+func pemFiles(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "storage"}}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: raw}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+}
+
+func TestNBDNeedsAllOfItsTLSFiles(t *testing.T) {
+	cert, key := pemFiles(t)
+	if c, err := LoadConfig(nil); err != nil || c.NBDTLS() != nil || c.ExportTLS() {
+		t.Errorf("TLS out of nothing: %v", err)
+	}
+	c, err := LoadConfig([]string{"BLOCKCONSOLE_NBD_TLS_CERT=" + cert, "BLOCKCONSOLE_NBD_TLS_KEY=" + key, "BLOCKCONSOLE_NBD_TLS_CA=" + cert})
+	if err != nil || c.NBDTLS() == nil || c.NBDTLS().ClientCAs == nil || c.NBDTLS().ClientAuth != tls.RequireAndVerifyClientCert || !c.ExportTLS() {
+		t.Errorf("%+v %v", c.NBDTLS(), err)
+	}
+	for name, settings := range map[string][]string{
+		"NBD_TLS_CA":   {"NBD_TLS_CERT=" + cert, "NBD_TLS_KEY=" + key},
+		"NBD_TLS_KEY":  {"NBD_TLS_CERT=" + cert, "NBD_TLS_CA=" + cert},
+		"NBD_TLS_CERT": {"NBD_TLS_CA=" + cert},
+		"NBD_TLS_CA: " + key + " holds no certificate": {"NBD_TLS_CERT=" + cert, "NBD_TLS_KEY=" + key, "NBD_TLS_CA=" + key},
+	} {
+		for i := range settings {
+			settings[i] = EnvPrefix + settings[i]
+		}
+		if _, err := LoadConfig(settings); err == nil || !strings.HasPrefix(err.Error(), EnvPrefix+name) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -15,6 +15,7 @@ type Handlers struct {
 	Sessions  handlers.Sessions
 	Account   handlers.Account
 	Users     handlers.Users
+	Servers   handlers.Servers
 	Audit     handlers.Audit
 	Volumes   handlers.Volumes
 	Snapshots handlers.Snapshots
@@ -34,6 +35,7 @@ func newHandlers(store *models.Store, site *handlers.Site) Handlers {
 		Sessions:  handlers.Sessions{Store: store},
 		Account:   handlers.Account{Store: store},
 		Users:     handlers.Users{Store: store},
+		Servers:   handlers.Servers{Store: store},
 		Audit:     handlers.Audit{Store: store},
 		Volumes:   handlers.Volumes{Store: store, Rows: rows},
 		Snapshots: handlers.Snapshots{Store: store, Rows: rows},
@@ -111,10 +113,19 @@ func (s *Server) routes(h Handlers) {
 	s.post(act, "/activity/:id/cancel", h.Activity.Cancel)
 	s.post(act, "/activity/:id/retry", h.Activity.Retry)
 
+	s.adminRoutes(h, rule)
+}
+
+// adminRoutes are those below 관리.
+func (s *Server) adminRoutes(h Handlers, rule models.Role) {
 	s.popup(rule, "/admin/users", h.Users.List, "/admin/users", h.Users.Add)
 	s.popup(rule, "/admin/users/:id", h.Users.Show, "/admin/users/:id", h.Users.Change)
 	s.post(rule, "/admin/users/:id/password", h.Users.ResetPassword)
 	s.post(rule, "/admin/users/:id/delete", h.Users.Delete)
+	s.popup(rule, views.ServersPath, h.Servers.List, views.ServersPath, h.Servers.Add)
+	s.get(rule, views.ServersPath+"/new", h.Servers.NewForm)
+	s.popup(rule, views.ServersPath+"/:id", h.Servers.EditForm, views.ServersPath+"/:id", h.Servers.Edit)
+	s.popup(rule, views.ServersPath+"/:id/delete", h.Servers.DeleteForm, views.ServersPath+"/:id/delete", h.Servers.Delete)
 	s.get(rule, "/admin/audit", h.Audit.List)
 }
 

@@ -82,6 +82,7 @@ func New(d Deps) *Server {
 	site := d.Site
 	site.Now, site.Log, site.Secure, site.Draining = d.Now, d.Log, d.Config.Secure(), s.draining.Load
 	site.TimeZone = d.Config.TimeZone.String()
+	site.ExportHost, site.ExportTLS = d.Config.ExportHost(), d.Config.ExportTLS()
 	s.site = &site
 
 	s.Echo.HideBanner, s.Echo.HidePort = true, true

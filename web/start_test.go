@@ -259,6 +259,7 @@ func TestStartErrorsAreOneSentence(t *testing.T) {
 		}
 		defer listener.Close()
 		wantWords(t, refusal(t, "DATA="+t.TempDir(), "ADDR="+listener.Addr().String()), listener.Addr().String(), "in use", "BLOCKCONSOLE_ADDR")
+		wantWords(t, refusal(t, "DATA="+t.TempDir(), "ADDR=127.0.0.1:0", "NBD_ADDR="+listener.Addr().String()), listener.Addr().String(), "in use", "BLOCKCONSOLE_NBD_ADDR")
 		wantWords(t, refusal(t, "DATA="+t.TempDir(), "ADDR=127.0.0.1:0", "NBD_ADDR=", "METRICS_ADDR="+listener.Addr().String()), "in use", "BLOCKCONSOLE_METRICS_ADDR")
 	})
 	t.Run("data folder in use", func(t *testing.T) {

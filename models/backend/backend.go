@@ -45,7 +45,7 @@ type Key struct{ Ref, ID string }
 type State struct {
 	Status    Status
 	Percent   int       // 0..100, or PercentUnknown
-	Failure   error     // why Status is ERROR or ERROR_DELETING: one of this package's errors, or nil when the backend does not tell
+	Failure   error     // why Status is ERROR or ERROR_DELETING, or what is wrong with an IN-USE or DETACHING volume: one of this package's errors; nil when the backend does not tell
 	RequestID string    // the backend's id of the request that led here, to find it in its logs; may be empty
 	Since     time.Time // when the object entered Status; zero when unknown
 }
@@ -56,6 +56,7 @@ type Attachment struct {
 	ServerName string
 	Device     string // as the backend names it, such as /dev/vdb; may be empty
 	AttachedAt time.Time
+	UsedAt     time.Time // when a client of the server last connected; zero: never, or not known
 }
 
 // Volume is a block device of SizeGiB gibibytes.
@@ -71,6 +72,7 @@ type Volume struct {
 	Project     string
 	Type, Zone  string
 	CreatedAt   time.Time
+	Hold        time.Duration // how long a snapshot would hold the writes of its servers now; 0: not at all, or not known
 }
 
 // Snapshot is the content of a volume at one instant.
@@ -83,6 +85,42 @@ type Snapshot struct {
 	Volume      Key
 	Project     string
 	CreatedAt   time.Time
+	Held        time.Duration // how long the writes of the volume's servers were held for it; 0: not at all, or not known
+}
+
+// Connection is a client that uses an attached volume at this moment.
+type Connection struct {
+	ID                      string // unique within the backend's life
+	Volume                  Key
+	ServerID                string
+	Address                 string // as host:port
+	Identity                string // what it proved, such as the name in its certificate; may be empty
+	Since, LastActivity     time.Time
+	BytesRead, BytesWritten int64
+}
+
+// Exporter is a Backend that serves attached volumes over the network itself.
+type Exporter interface {
+	Backend
+	// Connections lists who uses which volume at this moment.
+	Connections(ctx context.Context) ([]Connection, error)
+	// Export tells how the volume is reached by its servers. *ConflictError: it is not attached.
+	Export(ctx context.Context, key Key) (Export, error)
+}
+
+// Export is where an attached volume is served.
+type Export struct {
+	Protocol string // nbd, or nbds over TLS
+	Address  string // host:port as the backend listens
+	Name     string // of the export
+}
+
+// RegisteredServer is a server that the console has registered, for backends with
+// the capability OwnServers: who connects from Addresses (an address or a network
+// each) is that server; over TLS its certificate must carry Name as well.
+type RegisteredServer struct {
+	ID, Name  string
+	Addresses []string
 }
 
 // Server is a machine that volumes can be attached to.
@@ -141,6 +179,7 @@ type Capabilities struct {
 	CrashSafe      bool // a snapshot of an attached volume is one instant (crash-consistent), not a smear
 	BusySnapshots  bool // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
+	OwnServers     bool  // servers are those that the console registers; Servers is empty
 	MaxSizeGiB     int   // the largest volume that can ever fit; 0 = not known
 	FreeBytes      int64 // what is free now; -1 = not known
 	Types, Zones   []string
@@ -154,7 +193,7 @@ type Capabilities struct {
 // the same arguments: it continues or confirms what an earlier call began. All
 // errors are of this package: ErrNotFound, *ConflictError, *BusyError,
 // *QuotaError, *InvalidError, *ForbiddenError, *NoSpaceError,
-// *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
+// *FaultError, *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
 // machine and is retried.
 type Backend interface {
 	Capabilities(ctx context.Context) (Capabilities, error)
@@ -194,7 +233,8 @@ type Backend interface {
 	RevertVolume(ctx context.Context, volume, snapshot Key) error
 
 	// AttachVolume and DetachVolume start; the volume's status and attachments tell when it is over. Attaching where
-	// it is attached and detaching where it is not are success. force cuts off a server that still uses the volume.
+	// it is attached and detaching where it is not are success. force cuts off a server that still uses the volume,
+	// also where a detaching without force already waits for it.
 	AttachVolume(ctx context.Context, key Key, serverID string) error
 	DetachVolume(ctx context.Context, key Key, serverID string, force bool) error
 

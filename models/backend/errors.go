@@ -53,6 +53,17 @@ func (e *NoSpaceError) Error() string {
 	return fmt.Sprintf("no space: %d bytes needed, %d free", e.Need, e.Free)
 }
 
+// FaultError says that the disk under an object failed in Op (read, write, flush,
+// trim, zero, status, cache or open): after flush what servers wrote may be lost,
+// after the others a server was told an error.
+type FaultError struct {
+	Op  string
+	Err error
+}
+
+func (e *FaultError) Error() string { return fmt.Sprintf("the disk failed in %s: %v", e.Op, e.Err) }
+func (e *FaultError) Unwrap() error { return e.Err }
+
 // UnavailableError says that the backend cannot answer now. It is worth asking
 // again after RetryAfter (zero: the caller's own backoff).
 type UnavailableError struct {

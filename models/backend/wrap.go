@@ -7,8 +7,15 @@ import "context"
 type Around func(ctx context.Context, name string, call func(ctx context.Context) error) error
 
 // Wrap returns b with every call run by around: timeouts, metrics and logs are
-// written once, and in no backend.
-func Wrap(b Backend, around Around) Backend { return wrapped{b, around} }
+// written once, and in no backend. What Wrap returns is an [Exporter] when b is
+// one.
+func Wrap(b Backend, around Around) Backend {
+	w := wrapped{b, around}
+	if e, ok := b.(Exporter); ok {
+		return wrappedExporter{w, e}
+	}
+	return w
+}
 
 type wrapped struct {
 	b      Backend
@@ -99,4 +106,17 @@ func (w wrapped) RepairVolume(ctx context.Context, key Key, to Status) error {
 
 func (w wrapped) RepairSnapshot(ctx context.Context, key Key, to Status) error {
 	return w.around(ctx, "RepairSnapshot", func(ctx context.Context) error { return w.b.RepairSnapshot(ctx, key, to) })
+}
+
+type wrappedExporter struct {
+	wrapped
+	e Exporter
+}
+
+func (w wrappedExporter) Connections(ctx context.Context) ([]Connection, error) {
+	return returning(ctx, w.wrapped, "Connections", w.e.Connections)
+}
+
+func (w wrappedExporter) Export(ctx context.Context, key Key) (Export, error) {
+	return returning(ctx, w.wrapped, "Export", func(ctx context.Context) (Export, error) { return w.e.Export(ctx, key) })
 }

@@ -21,6 +21,8 @@ CREATE TABLE volumes (
 	consistency TEXT NOT NULL DEFAULT '',
 	snapshot_count INTEGER NOT NULL DEFAULT 0,
 	attachment_count INTEGER NOT NULL DEFAULT 0,
+	hold_us BIGINT NOT NULL DEFAULT 0,
+	export TEXT NOT NULL DEFAULT '',
 	created_by TEXT NOT NULL DEFAULT '',
 	edited_by TEXT NOT NULL DEFAULT '',
 	edited_at BIGINT NOT NULL DEFAULT 0,
@@ -56,10 +58,25 @@ CREATE TABLE attachments (
 	server_name TEXT NOT NULL DEFAULT '',
 	device TEXT NOT NULL DEFAULT '',
 	attached_at BIGINT NOT NULL,
+	used_at BIGINT NOT NULL DEFAULT 0,
 	PRIMARY KEY (volume_id, server_id)
 )
 ;;
 CREATE INDEX attachments_by_server ON attachments (server_id, volume_id)
+;;
+CREATE TABLE connections (
+	id TEXT NOT NULL PRIMARY KEY,
+	volume_id TEXT NOT NULL REFERENCES volumes (id) ON DELETE CASCADE,
+	server_id TEXT NOT NULL DEFAULT '',
+	address TEXT NOT NULL DEFAULT '',
+	identity TEXT NOT NULL DEFAULT '',
+	since BIGINT NOT NULL,
+	active_at BIGINT NOT NULL,
+	bytes_read BIGINT NOT NULL DEFAULT 0,
+	bytes_written BIGINT NOT NULL DEFAULT 0
+)
+;;
+CREATE INDEX connections_by_volume ON connections (volume_id, since)
 ;;
 CREATE TABLE snapshots (
 	num INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -78,6 +95,7 @@ CREATE TABLE snapshots (
 	size_gib INTEGER NOT NULL,
 	consistency TEXT NOT NULL DEFAULT '' CHECK (consistency IN ('', 'clean', 'crash', 'smear')),
 	taken_from TEXT NOT NULL DEFAULT '',
+	held_us BIGINT NOT NULL DEFAULT 0,
 	created_by TEXT NOT NULL DEFAULT '',
 	edited_by TEXT NOT NULL DEFAULT '',
 	edited_at BIGINT NOT NULL DEFAULT 0,
@@ -113,11 +131,16 @@ CREATE TABLE servers (
 	name TEXT NOT NULL,
 	status TEXT NOT NULL DEFAULT '',
 	address TEXT NOT NULL DEFAULT '',
+	origin TEXT NOT NULL DEFAULT 'elsewhere' CHECK (origin IN ('hand', 'elsewhere')),
+	created_by TEXT NOT NULL DEFAULT '',
 	created_at BIGINT NOT NULL,
 	version BIGINT NOT NULL DEFAULT 1
 )
 ;;
 CREATE INDEX servers_by_name ON servers (project_id, name, id)
+;;
+-- Certificates tell registered servers apart by name, whatever the case of its letters.
+CREATE UNIQUE INDEX servers_registered ON servers (project_id, lower(name)) WHERE origin = 'hand'
 ;;
 CREATE TABLE images (
 	id TEXT NOT NULL PRIMARY KEY,

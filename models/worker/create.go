@@ -87,7 +87,7 @@ func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *mo
 	if wait != nil {
 		return *wait, nil
 	}
-	o := observedVolume(now)
+	o := w.seen(ctx, now)
 	if made := o.Status == models.Available || o.Status == models.InUse; made && op.Params.ServerID != "" {
 		o.Status = models.Attaching
 		next := w.again(op, stepMade, backend.PercentUnknown, &o)

@@ -19,7 +19,12 @@ const (
 
 // Start asks the backend what it can do, and copies what is small, so that the
 // first page is right.
-func (w *Worker) Start(ctx context.Context) error { return w.refreshSmall(ctx) }
+func (w *Worker) Start(ctx context.Context) error {
+	if err := w.refreshSmall(ctx); err != nil {
+		return err
+	}
+	return w.MirrorConnections(ctx) // who was connected to the last process is not to this one
+}
 
 // Capabilities is what the backend said last.
 func (w *Worker) Capabilities() backend.Capabilities { return w.capabilities() }
@@ -62,7 +67,7 @@ func (w *Worker) refreshSmall(ctx context.Context) error {
 	w.caps = caps
 	w.mu.Unlock()
 	w.store.SetFacts(facts(caps))
-	if caps.Attach {
+	if caps.Attach && !caps.OwnServers {
 		if err := w.mirrorServers(ctx); err != nil {
 			return err
 		}
@@ -84,7 +89,7 @@ func (w *Worker) refreshSmall(ctx context.Context) error {
 func facts(c backend.Capabilities) models.Facts {
 	return models.Facts{
 		Abilities: models.Abilities{Attach: c.Attach, MultiAttach: c.MultiAttach, Revert: c.Revert,
-			ExtendAttached: c.ExtendAttached, Repair: c.Repair, BusySnapshots: c.BusySnapshots},
+			ExtendAttached: c.ExtendAttached, Repair: c.Repair, BusySnapshots: c.BusySnapshots, OwnServers: c.OwnServers},
 		Backend: c.Name, CrashSafe: c.CrashSafe, Images: c.Images, Shared: c.Shared,
 		MaxSizeGiB: c.MaxSizeGiB, FreeBytes: c.FreeBytes, Types: c.Types, Zones: c.Zones,
 	}
@@ -196,16 +201,21 @@ func (w *Worker) volumePage(ctx context.Context, marker string) ([]models.Mirror
 	page, err := w.backend.Volumes(ctx, marker, pageSize)
 	var rows []models.Mirrored
 	for _, v := range page.Items {
-		m := models.Mirrored{
-			ID: v.Ref, BackendID: v.ID, Project: w.project(v.Project), Name: v.Name, Description: v.Description, SizeGiB: v.SizeGiB,
-			ImageID: v.Image, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt, Observed: observedVolume(v),
-		}
-		if v.Source != nil {
-			m.Source = anyID(*v.Source)
-		}
-		rows = append(rows, m)
+		rows = append(rows, w.mirrored(ctx, v))
 	}
 	return rows, page.Next, err
+}
+
+// mirrored is a volume as its row should have it.
+func (w *Worker) mirrored(ctx context.Context, v backend.Volume) models.Mirrored {
+	m := models.Mirrored{
+		ID: v.Ref, BackendID: v.ID, Project: w.project(v.Project), Name: v.Name, Description: v.Description, SizeGiB: v.SizeGiB,
+		ImageID: v.Image, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt, Observed: w.seen(ctx, v),
+	}
+	if v.Source != nil {
+		m.Source = anyID(*v.Source)
+	}
+	return m
 }
 
 func (w *Worker) snapshotPage(ctx context.Context, marker string) ([]models.Mirrored, string, error) {

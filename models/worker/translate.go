@@ -75,7 +75,27 @@ func observed(key backend.Key, state backend.State) models.Observed {
 			o.Failure = models.Failure{Text: models.Say(models.FailureUntold)}
 		}
 	}
+	if o.Status == models.InUse || o.Status == models.Detaching {
+		o.Failure = faultOf(state.Failure)
+	}
 	return o
+}
+
+// faultOf says what is wrong with a volume that stays in use.
+func faultOf(err error) models.Failure {
+	var (
+		noSpace *backend.NoSpaceError
+		fault   *backend.FaultError
+	)
+	switch {
+	case err == nil:
+		return models.Failure{}
+	case errors.As(err, &noSpace):
+		return models.Failure{Text: models.Say(models.FailureDiskFull)}
+	case errors.As(err, &fault) && fault.Op == "flush":
+		return models.Failure{Text: models.Say(models.FailureDiskFlush)}
+	}
+	return models.Failure{Text: models.Say(models.FailureDisk)}
 }
 
 func observedVolume(v backend.Volume) models.Observed {
@@ -84,7 +104,8 @@ func observedVolume(v backend.Volume) models.Observed {
 	attachments := make([]models.Attachment, 0, len(v.Attachments))
 	for _, a := range v.Attachments {
 		attachments = append(attachments, models.Attachment{
-			ServerID: a.ServerID, ServerName: a.ServerName, Device: a.Device, AttachedAt: models.Micros(a.AttachedAt),
+			ServerID: a.ServerID, ServerName: a.ServerName, Device: a.Device,
+			AttachedAt: models.Micros(a.AttachedAt), UsedAt: models.Micros(a.UsedAt),
 		})
 	}
 	o.Attachments = &attachments
@@ -94,6 +115,9 @@ func observedVolume(v backend.Volume) models.Observed {
 func observedSnapshot(s backend.Snapshot) models.Observed {
 	o := observed(s.Key, s.State)
 	o.SizeGiB = s.SizeGiB
+	if held := s.Held.Microseconds(); held > 0 {
+		o.Hold = &held
+	}
 	return o
 }
 

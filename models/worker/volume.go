@@ -49,9 +49,9 @@ func (w *Worker) lookVolume(ctx context.Context, op *models.Operation) (models.P
 func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key backend.Key, step int) (models.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
-		return w.asked(op, err, backend.Volume{})
+		return w.asked(ctx, op, err, backend.Volume{})
 	}
-	o := observedVolume(now)
+	o := w.seen(ctx, now)
 	for _, a := range now.Attachments {
 		if a.ServerID == op.Params.ServerID && o.Status == models.InUse {
 			return w.succeeded(op, &o), nil
@@ -64,7 +64,7 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key bac
 		return w.failed(op, models.Failure{Text: models.Say("failure.attach_refused")}, stays(op, o, "failure.attach_refused")), nil
 	}
 	if err := w.backend.AttachVolume(ctx, key, op.Params.ServerID); err != nil {
-		progress, err := w.asked(op, err, now)
+		progress, err := w.asked(ctx, op, err, now)
 		if err == nil && step == stepMade {
 			progress.Subject = stays(op, o, "failure.attach")
 		}
@@ -84,7 +84,7 @@ func stays(op *models.Operation, o models.Observed, why string) *models.Observed
 
 // asked ends an operation whose request the backend refused: the row is as the
 // backend has it, and says why.
-func (w *Worker) asked(op *models.Operation, err error, now backend.Volume) (models.Progress, error) {
+func (w *Worker) asked(ctx context.Context, op *models.Operation, err error, now backend.Volume) (models.Progress, error) {
 	if !final(err) {
 		return models.Progress{}, err
 	}
@@ -92,15 +92,15 @@ func (w *Worker) asked(op *models.Operation, err error, now backend.Volume) (mod
 	if now.Status == "" {
 		return w.failed(op, why, &models.Observed{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 	}
-	return w.failed(op, why, with(observedVolume(now), models.Status(now.Status), why)), nil
+	return w.failed(op, why, with(w.seen(ctx, now), models.Status(now.Status), why)), nil
 }
 
 func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
-		return w.asked(op, err, backend.Volume{})
+		return w.asked(ctx, op, err, backend.Volume{})
 	}
-	o := observedVolume(now)
+	o := w.seen(ctx, now)
 	attached := false
 	for _, a := range now.Attachments {
 		attached = attached || a.ServerID == op.Params.ServerID
@@ -110,7 +110,7 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key bac
 		return w.succeeded(op, &o), nil
 	case op.Step == 0:
 		if err := w.backend.DetachVolume(ctx, key, op.Params.ServerID, op.Params.Force); err != nil {
-			return w.asked(op, err, now)
+			return w.asked(ctx, op, err, now)
 		}
 	case o.Status != models.Detaching:
 		why := models.Failure{Text: models.Say("failure.detach_refused")}
@@ -123,17 +123,17 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key bac
 func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
-		return w.asked(op, err, backend.Volume{})
+		return w.asked(ctx, op, err, backend.Volume{})
 	}
 	if op.Step == 0 {
 		if err := w.backend.ExtendVolume(ctx, key, op.Params.SizeGiB); err != nil {
-			return w.asked(op, err, now)
+			return w.asked(ctx, op, err, now)
 		}
 		if now, err = w.backend.Volume(ctx, key); err != nil {
 			return models.Progress{}, err
 		}
 	}
-	o := observedVolume(now)
+	o := w.seen(ctx, now)
 	switch {
 	case o.Status == models.Extending:
 		return w.again(op, 1, o.Percent, &o), nil
@@ -154,14 +154,14 @@ func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key bac
 			if err != nil && !errors.Is(err, backend.ErrNotFound) {
 				return models.Progress{}, err
 			}
-			return w.asked(op, refused, now)
+			return w.asked(ctx, op, refused, now)
 		}
 	}
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
-		return w.asked(op, err, backend.Volume{})
+		return w.asked(ctx, op, err, backend.Volume{})
 	}
-	o := observedVolume(now)
+	o := w.seen(ctx, now)
 	switch o.Status {
 	case models.Available:
 		return w.succeeded(op, &o), nil
@@ -192,7 +192,7 @@ func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key bac
 	if refused != nil && (err != nil || now.Status != backend.ErrorDeleting) {
 		return w.refusedDelete(op, refused)
 	}
-	return w.deleting(op, observedVolume(now), err)
+	return w.deleting(op, w.seen(ctx, now), err)
 }
 
 func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
@@ -203,7 +203,7 @@ func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key bac
 	if err != nil {
 		return w.repairFailed(op, err)
 	}
-	o := observedVolume(now)
+	o := w.seen(ctx, now)
 	return w.succeeded(op, &o), nil
 }
 

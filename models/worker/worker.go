@@ -33,14 +33,15 @@ type Options struct {
 
 // Worker carries out operations. Several may share one database.
 type Worker struct {
-	store   *models.Store
-	backend backend.Backend
-	options Options
-	log     *slog.Logger
-	owner   string
-	claims  atomic.Int64
-	limit   chan struct{}
-	busy    sync.WaitGroup
+	store    *models.Store
+	backend  backend.Backend
+	exporter backend.Exporter // the same, where it serves volumes itself
+	options  Options
+	log      *slog.Logger
+	owner    string
+	claims   atomic.Int64
+	limit    chan struct{}
+	busy     sync.WaitGroup
 
 	mu   sync.Mutex
 	caps backend.Capabilities
@@ -63,8 +64,9 @@ func New(store *models.Store, b backend.Backend, options Options) *Worker {
 	if options.Project == "" {
 		options.Project = models.DefaultProject
 	}
+	exporter, _ := b.(backend.Exporter)
 	return &Worker{
-		store: store, backend: b, options: options, log: options.Log,
+		store: store, backend: b, exporter: exporter, options: options, log: options.Log,
 		owner: fmt.Sprintf("%d-%s", os.Getpid(), models.NewID()),
 		limit: make(chan struct{}, options.Parallel),
 	}
@@ -81,6 +83,7 @@ func (w *Worker) Run(ctx context.Context) {
 	defer unsubscribe()
 	var sweeping sync.WaitGroup
 	sweeping.Go(func() { w.sweepUntil(ctx) })
+	sweeping.Go(func() { w.followConnections(ctx) })
 	defer sweeping.Wait()
 	defer w.busy.Wait()
 	for ctx.Err() == nil {

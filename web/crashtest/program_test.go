@@ -1,5 +1,6 @@
 // Package crashtest kills the real program at random moments and checks that nothing
-// acknowledged was lost, done twice or half done.
+// acknowledged was lost, done twice or half done. It also attaches volumes of the real
+// program to real NBD clients.
 package crashtest
 
 import (
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,12 +57,14 @@ const programPassword = "correct horse battery"
 // program is the console as a process of its own. It keeps its folder when it is
 // killed and started again.
 type program struct {
-	t       *testing.T
-	folder  string
-	url     string
-	cookie  string // of the administrator's session
-	command *exec.Cmd
-	log     lockedBuffer
+	t        *testing.T
+	folder   string
+	settings []string // beside those that every test needs
+	url      string
+	nbd      string // host:port, where it is on
+	cookie   string // of the administrator's session
+	command  *exec.Cmd
+	log      lockedBuffer
 }
 
 // lockedBuffer is what the process says, while it says it.
@@ -108,6 +112,7 @@ func (p *program) launch() io.Reader {
 	p.command = exec.Command(builtProgram)
 	p.command.Env = []string{"BLOCKCONSOLE_ADDR=127.0.0.1:0", "BLOCKCONSOLE_NBD_ADDR=", "BLOCKCONSOLE_DATA=" + p.folder,
 		"BLOCKCONSOLE_ADMIN_PASSWORD=" + programPassword, "TMPDIR=" + os.TempDir()}
+	p.command.Env = append(p.command.Env, p.settings...) // the last of equal names counts
 	p.command.Stderr = &p.log
 	stdout, err := p.command.StdoutPipe()
 	if err != nil {
@@ -121,21 +126,32 @@ func (p *program) launch() io.Reader {
 
 func (p *program) await(stdout io.Reader) {
 	p.t.Helper()
-	said := make(chan string, 1)
+	said := make(chan string, 8)
 	go func() {
-		line, _ := bufio.NewReader(stdout).ReadString('\n') // the end without a line is no address
-		said <- line
+		defer close(said)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			said <- lines.Text()
+		}
 	}()
+	p.url = p.awaitLine(said, "blockconsole is at ")
+	if p.nbd = ""; slices.ContainsFunc(p.settings, func(s string) bool { return strings.HasPrefix(s, "BLOCKCONSOLE_NBD_ADDR=") }) {
+		p.nbd = p.awaitLine(said, "Servers reach attached volumes at ")
+	}
+}
+
+func (p *program) awaitLine(said <-chan string, beginning string) string {
+	p.t.Helper()
 	select {
 	case line := <-said:
-		_, address, found := strings.Cut(strings.TrimSpace(line), "blockconsole is at ")
+		_, address, found := strings.Cut(line, beginning)
 		if !found {
 			p.t.Fatalf("the console said %q\n%s", line, p.log.tail())
 		}
-		p.url = address
+		return address
 	case <-time.After(patience):
 		p.t.Fatalf("the console does not start\n%s", p.log.tail())
 	}
+	return ""
 }
 
 // kill ends the process as a power cut would, without a word to it.

@@ -35,6 +35,7 @@ type Fake struct {
 	failRef   map[string]error   // by ref: how the next operation ends
 	failDel   map[string]error   // by ref: how the next deletion ends
 	calls     []Call
+	exports   exports
 }
 
 // Call is one call of the port that a Fake has received.

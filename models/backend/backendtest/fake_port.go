@@ -59,7 +59,7 @@ func (f *Fake) Servers(ctx context.Context, marker string, limit int) (backend.P
 		return backend.Page[backend.Server]{}, err
 	}
 	defer f.mu.Unlock()
-	if !f.caps.Attach {
+	if !f.caps.Attach || f.caps.OwnServers {
 		return backend.Page[backend.Server]{}, nil
 	}
 	byID := map[string]*backend.Server{}
@@ -181,5 +181,5 @@ func (f *Fake) server(id string) *backend.Server {
 			return &f.servers[i]
 		}
 	}
-	return nil
+	return f.ownServer(id)
 }

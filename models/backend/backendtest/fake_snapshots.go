@@ -37,6 +37,9 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 		Key: backend.Key{Ref: spec.Ref, ID: f.newID()}, Name: spec.Name, Description: spec.Description,
 		SizeGiB: v.SizeGiB, Volume: v.Key, Project: spec.Project, CreatedAt: f.now().UTC(),
 	}}
+	if v.Status == backend.InUse {
+		s.Held = v.Hold
+	}
 	f.snapshots[s.ID] = s
 	f.runSnapshot(s, "CreateSnapshot", backend.Creating, backend.Error, func() { s.State = f.state(backend.Available, nil) })
 	return s.show(), nil
@@ -137,7 +140,7 @@ func (f *Fake) AttachVolume(ctx context.Context, key backend.Key, serverID strin
 }
 
 // DetachVolume starts detaching.
-func (f *Fake) DetachVolume(ctx context.Context, key backend.Key, serverID string, _ bool) error {
+func (f *Fake) DetachVolume(ctx context.Context, key backend.Key, serverID string, force bool) error {
 	v, err := f.volume(ctx, "DetachVolume", key)
 	if err != nil {
 		return err
@@ -146,13 +149,22 @@ func (f *Fake) DetachVolume(ctx context.Context, key backend.Key, serverID strin
 	switch {
 	case !f.caps.Attach:
 		return backend.ErrUnsupported
-	case v.Status == backend.Detaching && v.server == serverID, v.Status != backend.Attaching && v.attachment(serverID) < 0:
+	case v.Status == backend.Detaching && v.server == serverID:
+		if force {
+			f.cutOff(v.Key, serverID, "")
+		}
+		return nil
+	case v.Status != backend.Attaching && v.attachment(serverID) < 0:
 		return nil
 	case v.Status != backend.InUse:
 		return &backend.ConflictError{Why: "the volume is " + string(v.Status)}
 	}
 	v.server = serverID
+	if force {
+		f.cutOff(v.Key, serverID, "")
+	}
 	f.run(v, "DetachVolume", backend.Detaching, v.Status, func() { f.detach(v, serverID) })
+	v.task.held = v.task.held || f.used(v, serverID) // it waits for the clients
 	return nil
 }
 

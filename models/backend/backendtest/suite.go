@@ -23,6 +23,9 @@ type Fixture struct {
 	Settle func(context.Context) error
 
 	Project, Type string // of the objects that the suite makes
+	// Servers are registered, for backends with the capability OwnServers; the
+	// others list theirs.
+	Servers []backend.RegisteredServer
 	// Image is an image of the backend, and ImageBytes its beginning.
 	Image      string
 	ImageBytes []byte
@@ -60,6 +63,8 @@ func Run(t *testing.T, factory func(t *testing.T) Fixture) {
 		{"restored bytes", (*suite).restore},
 		{"image bytes", (*suite).image},
 		{"attach and detach", (*suite).attach},
+		{"change while attached", (*suite).changeAttached},
+		{"reopen while attached", (*suite).reopenAttached},
 		{"revert", (*suite).revert},
 		{"repair", (*suite).repair},
 		{"cancelled context", (*suite).cancelled},

@@ -149,57 +149,6 @@ func (s *suite) image() {
 	}
 }
 
-func (s *suite) attach() {
-	v := s.newVolume(s.spec("attached"))
-	if !s.caps.Attach {
-		if err := s.Backend.AttachVolume(s.ctx, v.Key, "server"); !errors.Is(err, backend.ErrUnsupported) {
-			s.Errorf("attach without the capability: %v", err)
-		}
-		if err := s.Backend.DetachVolume(s.ctx, v.Key, "server", false); !errors.Is(err, backend.ErrUnsupported) {
-			s.Errorf("detach without the capability: %v", err)
-		}
-		return
-	}
-	page, err := s.Backend.Servers(s.ctx, "", 10)
-	s.ok("servers", err)
-	if len(page.Items) == 0 {
-		s.Skip("the fixture has no servers")
-	}
-	server := page.Items[0]
-	for range 2 {
-		s.ok("attach", s.Backend.AttachVolume(s.ctx, v.Key, server.ID))
-		got := s.volumeIs(v.Key, backend.InUse)
-		if len(got.Attachments) != 1 || got.Attachments[0].ServerID != server.ID {
-			s.Fatalf("attached to %v", got.Attachments)
-		}
-	}
-	var conflict *backend.ConflictError
-	if err := s.Backend.DeleteVolume(s.ctx, v.Key); !errors.As(err, &conflict) {
-		s.Errorf("deleting an attached volume: %v", err)
-	}
-	s.attachedSnapshot(v)
-	if len(page.Items) > 1 && !s.caps.MultiAttach {
-		if err := s.Backend.AttachVolume(s.ctx, v.Key, page.Items[1].ID); !errors.As(err, &conflict) {
-			s.Errorf("attaching to a second server: %v", err)
-		}
-	}
-	for range 2 {
-		s.ok("detach", s.Backend.DetachVolume(s.ctx, v.Key, server.ID, false))
-		if got := s.volumeIs(v.Key, backend.Available); len(got.Attachments) != 0 {
-			s.Fatalf("still attached to %v", got.Attachments)
-		}
-	}
-}
-
-// attachedSnapshot takes a snapshot of a volume in use.
-func (s *suite) attachedSnapshot(v backend.Volume) {
-	spec := backend.SnapshotSpec{Ref: newRef(), Name: "in use", Volume: v.Key, Project: s.Project, Attached: true, Acknowledged: true}
-	sn, err := s.Backend.CreateSnapshot(s.ctx, spec)
-	s.ok("snapshot of an attached volume", err)
-	s.snapshots = append(s.snapshots, sn.Key)
-	s.snapshotIs(sn.Key, backend.Available)
-}
-
 func (s *suite) revert() {
 	v := s.newVolume(s.spec("reverted"))
 	if s.WriteVolume != nil {

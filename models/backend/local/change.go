@@ -14,7 +14,8 @@ func (b *Backend) Volumes(ctx context.Context, marker string, limit int) (backen
 	if err := b.enter(ctx); err != nil {
 		return backend.Page[backend.Volume]{}, err
 	}
-	return list(b, volumes, marker, limit, (*object).volume), nil
+	b.askNames(ctx)
+	return list(b, volumes, marker, limit, b.volumeLocked), nil
 }
 
 // Snapshots lists in the order of Ref.
@@ -22,7 +23,7 @@ func (b *Backend) Snapshots(ctx context.Context, marker string, limit int) (back
 	if err := b.enter(ctx); err != nil {
 		return backend.Page[backend.Snapshot]{}, err
 	}
-	return list(b, snapshots, marker, limit, (*object).snapshot), nil
+	return list(b, snapshots, marker, limit, b.snapshotLocked), nil
 }
 
 // Volume finds by ID, which is the Ref here, else by Ref.
@@ -30,7 +31,8 @@ func (b *Backend) Volume(ctx context.Context, key backend.Key) (backend.Volume, 
 	if err := b.enter(ctx); err != nil {
 		return backend.Volume{}, err
 	}
-	return look(b, volumes, key, (*object).volume)
+	b.askNames(ctx)
+	return look(b, volumes, key, b.volumeLocked)
 }
 
 // Snapshot finds by ID, which is the Ref here, else by Ref.
@@ -38,7 +40,7 @@ func (b *Backend) Snapshot(ctx context.Context, key backend.Key) (backend.Snapsh
 	if err := b.enter(ctx); err != nil {
 		return backend.Snapshot{}, err
 	}
-	return look(b, snapshots, key, (*object).snapshot)
+	return look(b, snapshots, key, b.snapshotLocked)
 }
 
 // RenameVolume sets name and description.
@@ -178,9 +180,23 @@ func (b *Backend) grow(m meta, sizeGiB int) error {
 }
 
 // RepairVolume ends a failed state. AVAILABLE is given only to a volume whose
-// file is whole; what really is under way cannot be repaired.
+// file is whole; what really is under way cannot be repaired, except a detachment
+// that waits for clients: they are cut off.
 func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.Status) error {
+	if err := errors.Join(checkRepair(to), b.enter(ctx)); err != nil {
+		return first(err)
+	}
+	if err := b.endDetaching(ctx, key); err != nil {
+		return err
+	}
 	return b.repair(ctx, volumes, key, to)
+}
+
+func checkRepair(to backend.Status) error {
+	if to != backend.Error && to != backend.Available {
+		return &backend.InvalidError{Field: "status", Why: "ERROR or AVAILABLE"}
+	}
+	return nil
 }
 
 // RepairSnapshot ends a failed state as RepairVolume does.
@@ -189,8 +205,8 @@ func (b *Backend) RepairSnapshot(ctx context.Context, key backend.Key, to backen
 }
 
 func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backend.Status) error {
-	if to != backend.Error && to != backend.Available {
-		return &backend.InvalidError{Field: "status", Why: "ERROR or AVAILABLE"}
+	if err := checkRepair(to); err != nil {
+		return err
 	}
 	o, release, err := b.hold(ctx, k, key)
 	if err != nil {

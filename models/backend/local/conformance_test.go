@@ -4,7 +4,6 @@ package local
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,9 +12,9 @@ import (
 	"blockconsole/models/backend/backendtest"
 )
 
-// fixture opens a backend in dir for the conformance suite.
-func fixture(t *testing.T, dir string) backendtest.Fixture {
-	b := open(t, Options{Dir: dir})
+// fixture opens a backend in dir for the conformance suite, made by reopen.
+func fixture(t *testing.T, dir string, reopen func() *Backend) backendtest.Fixture {
+	b := reopen()
 	image := []byte("raw image, not a multiple of anything")
 	if err := os.WriteFile(b.path("images", "tiny.raw"), image, 0o600); err != nil {
 		t.Fatal(err)
@@ -25,6 +24,7 @@ func fixture(t *testing.T, dir string) backendtest.Fixture {
 		return os.OpenFile(filepath.Join(dir, "volumes", k.Ref, dataName), flag, 0)
 	}
 	return backendtest.Fixture{
+		Servers: theServers,
 		Backend: b, Project: "default", Image: "tiny.raw", ImageBytes: image,
 		Settle: func(ctx context.Context) error { return current.Settled(ctx) },
 		WriteVolume: func(k backend.Key, off int64, p []byte) error {
@@ -50,14 +50,17 @@ func fixture(t *testing.T, dir string) backendtest.Fixture {
 			if err := current.Close(); err != nil {
 				t.Fatal(err)
 			}
-			current = open(t, Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+			current = reopen()
 			return current
 		},
 	}
 }
 
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) backendtest.Fixture { return fixture(t, t.TempDir()) })
+	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
+		dir := t.TempDir()
+		return fixture(t, dir, func() *Backend { return open(t, served(t, Options{Dir: dir})) })
+	})
 }
 
 func TestConformanceOnXFSWithReflink(t *testing.T) {
@@ -67,10 +70,11 @@ func TestConformanceOnXFSWithReflink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fixture(t, dir)
+		return fixture(t, dir, func() *Backend { return open(t, served(t, Options{Dir: dir})) })
 	})
 }
 
+// TestConformanceOnTmpfs is without NBD too.
 func TestConformanceOnTmpfs(t *testing.T) {
 	if _, err := os.Stat("/dev/shm"); err != nil {
 		t.Skip("no tmpfs at /dev/shm")
@@ -81,6 +85,6 @@ func TestConformanceOnTmpfs(t *testing.T) {
 			t.Skip(err)
 		}
 		t.Cleanup(func() { os.RemoveAll(dir) })
-		return fixture(t, dir)
+		return fixture(t, dir, func() *Backend { return open(t, Options{Dir: dir}) })
 	})
 }

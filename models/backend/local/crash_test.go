@@ -24,13 +24,13 @@ type scene struct {
 	done func(*stage) bool // the change is finished
 }
 
-// stage is a backend with two volumes and a snapshot, and the refs that scenes
-// use.
+// stage is a backend with three volumes, one of them attached, and a snapshot, and
+// the refs that scenes use.
 type stage struct {
 	*testing.T
-	dir                        string
-	b                          *Backend
-	vol, bare, snap, new, copy string
+	dir                              string
+	b                                *Backend
+	vol, bare, used, snap, new, copy string
 }
 
 var text = []byte("bytes that must not change")
@@ -48,10 +48,10 @@ func fastDir(t *testing.T) string {
 
 func newStage(t *testing.T, hook func(op, string) error) *stage {
 	t.Helper()
-	s := &stage{T: t, dir: fastDir(t), vol: newRef(t), bare: newRef(t), snap: newRef(t), new: newRef(t), copy: newRef(t)}
-	s.b = open(t, Options{Dir: s.dir, hook: hook})
+	s := &stage{T: t, dir: fastDir(t), vol: newRef(t), bare: newRef(t), used: newRef(t), snap: newRef(t), new: newRef(t), copy: newRef(t)}
+	s.b = open(t, served(t, Options{Dir: s.dir, hook: hook}))
 	ctx := context.Background()
-	for _, ref := range []string{s.vol, s.bare} {
+	for _, ref := range []string{s.vol, s.bare, s.used} {
 		if _, err := s.b.CreateVolume(ctx, backend.VolumeSpec{Ref: ref, Name: "old", SizeGiB: 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -70,8 +70,19 @@ func newStage(t *testing.T, hook func(op, string) error) *stage {
 	if _, err := s.b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: s.snap, Name: "old", Volume: backend.Key{Ref: s.vol}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.b.AttachVolume(ctx, backend.Key{Ref: s.used}, "here"); err != nil {
+		t.Fatal(err)
+	}
 	settle(t, s.b)
 	return s
+}
+
+// reopen opens the folder as the next process would.
+func (s *stage) reopen() {
+	s.Helper()
+	s.b.Close()
+	s.b = open(s.T, served(s.T, Options{Dir: s.dir}))
+	settle(s.T, s.b)
 }
 
 func (s *stage) volume(ref string) (backend.Volume, bool) {
@@ -112,6 +123,19 @@ var scenes = []scene{
 	{"delete snapshot", func(s *stage) error {
 		return s.b.DeleteSnapshot(context.Background(), backend.Key{Ref: s.snap})
 	}, func(s *stage) bool { _, ok := s.snapshot(s.snap); return !ok }},
+	{"attach", func(s *stage) error {
+		return s.b.AttachVolume(context.Background(), backend.Key{Ref: s.bare}, "there")
+	}, func(s *stage) bool {
+		v, ok := s.volume(s.bare)
+		return ok && v.Status == backend.InUse && v.Attachments[0].ServerID == "there"
+	}},
+	{"detach", func(s *stage) error {
+		return s.b.DetachVolume(context.Background(), backend.Key{Ref: s.used}, "here", false)
+	}, func(s *stage) bool {
+		v, ok := s.volume(s.used)
+		// ERROR where the disk did not take what was written.
+		return ok && (v.Status == backend.Available || v.Status == backend.Error) && len(v.Attachments) == 0
+	}},
 }
 
 // script decides call by call what the disk answers.
@@ -280,9 +304,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 				sp.arm(at, errFrozen, true)
 				_ = sc.do(s) // may fail: its answer never arrives
 				settle(t, s.b)
-				s.b.Close()
-				s.b = open(t, Options{Dir: s.dir})
-				settle(t, s.b)
+				s.reopen()
 				s.check(sc) // even if nobody ever asks again
 				s.drive(sc, 2)
 				s.check(sc)
@@ -310,9 +332,7 @@ func TestEveryCallFails(t *testing.T) {
 					s.drive(sc, 6)
 					s.whole()
 					sp.arm(0, nil, false)
-					s.b.Close()
-					s.b = open(t, Options{Dir: s.dir})
-					settle(t, s.b)
+					s.reopen()
 					if !sc.done(s) {
 						t.Error("undone after a restart")
 					}
@@ -344,9 +364,7 @@ func TestDiskDiesAndRecovers(t *testing.T) {
 				}
 				sp.arm(0, nil, false)
 				s.drive(sc, 3)
-				s.b.Close()
-				s.b = open(t, Options{Dir: s.dir})
-				settle(t, s.b)
+				s.reopen()
 				if !sc.done(s) {
 					t.Error("undone after a restart")
 				}

@@ -47,7 +47,7 @@ func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (ba
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return o.volume(), nil
+	return b.volumeLocked(o), nil
 }
 
 // CreateSnapshot makes a read-only copy of a volume's file.
@@ -68,7 +68,7 @@ func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return o.snapshot(), nil
+	return b.snapshotLocked(o), nil
 }
 
 func checkRef(ref string) error {
@@ -215,6 +215,12 @@ func (b *Backend) begin(m meta, src *source) (*object, *job, error) {
 	}
 	if src != nil && src.object != nil && src.object.meta.Status != backend.Available {
 		return nil, nil, &backend.ConflictError{Why: "the source is " + string(src.object.meta.Status)}
+	}
+	if src != nil && src.object != nil {
+		if src.object.attaching {
+			return nil, nil, &backend.UnavailableError{RetryAfter: time.Second, Err: errors.New("the source is being attached")}
+		}
+		m.Attached = m.Attached || src.object.export != nil
 	}
 	var need int64
 	if src != nil {

@@ -11,7 +11,7 @@ import (
 
 // DeleteVolume moves the volume to the trash and unlinks it. A volume that is
 // still being made is given up. *[backend.BusyError] names its snapshots and
-// what is being copied from it.
+// what is being copied from it; *[backend.ConflictError]: a server uses it.
 func (b *Backend) DeleteVolume(ctx context.Context, key backend.Key) error {
 	return b.delete(ctx, volumes, key)
 }
@@ -45,6 +45,9 @@ func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 		return o.job, nil
 	case o.meta.Status == backend.ErrorDeleting:
 		return nil, &backend.ConflictError{Why: "an earlier deletion failed; it needs a repair first"}
+	}
+	if o.attaching || o.export != nil {
+		return nil, &backend.ConflictError{Why: "the volume is attached to a server"}
 	}
 	if busy := b.dependentsLocked(o); len(busy) > 0 {
 		return nil, &backend.BusyError{Dependents: busy}

@@ -23,6 +23,7 @@ const (
 	opClone    op = "clone"
 	opCopy     op = "copy"
 	opSync     op = "sync"
+	opDataSync op = "datasync"
 	opSyncDir  op = "syncdir"
 	opRename   op = "rename"
 	opUnlink   op = "unlink"
@@ -193,9 +194,10 @@ func (b *Backend) failure(err error, need int64) error {
 		invalid  *backend.InvalidError
 		space    *backend.NoSpaceError
 		unavail  *backend.UnavailableError
+		fault    *backend.FaultError
 	)
 	switch {
-	case err == nil, errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &space), errors.As(err, &unavail),
+	case err == nil, errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &space), errors.As(err, &unavail), errors.As(err, &fault),
 		errors.Is(err, backend.ErrNotFound):
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

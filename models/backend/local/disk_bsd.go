@@ -39,3 +39,7 @@ func (d disk) data(_ *os.File, off, size int64) (start, end int64, err error) {
 func (d disk) flush(*os.File, int64, int64) {}
 
 func (d disk) announce(*os.File, int64, int64) {}
+
+func (d disk) dataSync(f *os.File) error { return d.sync(f) }
+
+func (d disk) extents(*os.File) (int, error) { return 0, errors.ErrUnsupported }

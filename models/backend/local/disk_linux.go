@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,6 +80,36 @@ func (d disk) flush(f *os.File, off, n int64) {
 // announce lets the kernel begin to read the range. It is a hint.
 func (d disk) announce(f *os.File, off, n int64) {
 	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
+}
+
+// dataSync makes the file's bytes, and its size, last.
+func (d disk) dataSync(f *os.File) error {
+	if err := d.ask(opDataSync, f.Name()); err != nil {
+		return err
+	}
+	return retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+}
+
+// fiemap is struct fiemap of linux/fiemap.h without room for extents: the kernel
+// only counts them.
+type fiemap struct {
+	start, length                  uint64
+	flags, mapped, count, reserved uint32
+}
+
+const fsIocFiemap = 0xc020660b
+
+// extents counts the runs of blocks that the file consists of.
+func (d disk) extents(f *os.File) (int, error) {
+	m := fiemap{length: ^uint64(0)}
+	err := retry(func() error {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), fsIocFiemap, uintptr(unsafe.Pointer(&m)))
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
+	return int(m.mapped), err
 }
 
 // refused says that the call is not for these files, and that plain reading and

@@ -102,7 +102,7 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src *source) err
 	}
 	defer f.Close()
 	if src != nil {
-		if err := b.fill(ctx, f, src, j); err != nil {
+		if err := b.fill(ctx, o, f, src, j); err != nil {
 			return err
 		}
 	}
@@ -117,15 +117,15 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src *source) err
 	return b.publish(ctx, o, f)
 }
 
-// fill gives f the source's bytes: by sharing its blocks, else by a copy that
-// waits for its turn.
-func (b *Backend) fill(ctx context.Context, f *os.File, src *source, j *job) error {
+// fill gives o's file f the source's bytes: by sharing its blocks, else by a copy
+// that waits for its turn.
+func (b *Backend) fill(ctx context.Context, o *object, f *os.File, src *source, j *job) error {
 	in, err := b.disk.open(src.path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if err := b.disk.clone(f, in); !errors.Is(err, errors.ErrUnsupported) {
+	if err := b.share(ctx, f, in, src, o); !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	select {

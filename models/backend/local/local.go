@@ -18,9 +18,11 @@ package local
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,6 +38,17 @@ type Options struct {
 	Log     *slog.Logger     // nil means slog.Default
 	Copies  int              // how many copies run at once; 0 means 2
 	Reserve int64            // bytes of the file system never promised to a copy; 0 means 1 %, at most 64 MiB
+
+	// NBD is where servers reach attached volumes; nil: volumes cannot be attached,
+	// and those that are stay so on the disk, unserved. The backend closes it.
+	NBD net.Listener
+	// NBDTLS makes every client speak TLS and prove by a certificate of ClientCAs
+	// that it carries the server's name; nil: the address alone tells servers apart.
+	NBDTLS *tls.Config
+	// Servers lists the servers that the console has registered; needed with NBD.
+	// It is asked, with a time limit, when a volume is attached and, at most once a
+	// second, when somebody connects.
+	Servers func(context.Context) ([]backend.RegisteredServer, error)
 
 	hook func(op, string) error // fails or freezes chosen calls to the disk in tests
 }
@@ -61,6 +74,7 @@ type Backend struct {
 	cancel context.CancelFunc
 	slots  chan struct{} // one token per running copy
 	work   sync.WaitGroup
+	nbd    *serving // nil: off
 
 	mu          sync.Mutex
 	closed      bool
@@ -68,28 +82,46 @@ type Backend struct {
 	snapshots   index
 	children    map[string]map[string]bool // volume ref -> refs of its snapshots that have bytes, or will
 	jobs        map[*job]bool
-	idle        chan struct{} // closed while nothing is under way
+	idle        chan struct{}      // closed while nothing is under way
+	exported    map[string]*object // by ref: those with an export
+	perExtent   time.Duration      // of the hold for a snapshot of an attached volume
 	quarantined []Quarantined
 }
 
-var _ backend.Backend = (*Backend)(nil)
+var _ backend.Exporter = (*Backend)(nil)
 
 // Open makes the data folder when it is absent, removes what a crash left
-// behind, puts aside what is not ours and loads every object. It returns
+// behind, puts aside what is not ours, loads every object and serves the volumes
+// that are attached. It returns
 // [ErrInUse] while somebody else has the folder, and an error that names the
 // path where the folder cannot be used.
 func Open(o Options) (*Backend, error) {
+	b, err := openBackend(o)
+	if err != nil {
+		if o.NBD != nil {
+			o.NBD.Close()
+		}
+		return nil, fmt.Errorf("local backend: %w", err)
+	}
+	if o.NBD != nil {
+		b.exportLoaded()
+		b.serve(o)
+	}
+	return b, nil
+}
+
+func openBackend(o Options) (*Backend, error) {
 	if o.Dir == "" {
-		return nil, errors.New("local backend: no data folder given")
+		return nil, errors.New("no data folder given")
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("local backend: %w", err)
+		return nil, err
 	}
 	b := &Backend{
 		dir: dir, now: o.Now, log: o.Log, disk: disk{hook: o.hook}, reserve: o.Reserve,
 		volumes: newIndex(), snapshots: newIndex(), children: map[string]map[string]bool{},
-		jobs: map[*job]bool{}, idle: make(chan struct{}),
+		jobs: map[*job]bool{}, idle: make(chan struct{}), exported: map[string]*object{}, perExtent: holdPerExtent,
 	}
 	close(b.idle)
 	if b.now == nil {
@@ -102,6 +134,11 @@ func Open(o Options) (*Backend, error) {
 		o.Copies = 2
 	}
 	b.slots = make(chan struct{}, o.Copies)
+	if o.NBD != nil {
+		if err := b.openServing(o); err != nil {
+			return nil, err
+		}
+	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if err := b.load(); err != nil {
 		b.cancel()
@@ -109,14 +146,16 @@ func Open(o Options) (*Backend, error) {
 		if b.lock != nil {
 			b.lock.Close()
 		}
-		return nil, fmt.Errorf("local backend: %w", err)
+		return nil, err
 	}
 	return b, nil
 }
 
-// Close stops running copies, waits for their partial files to be removed and
-// gives the data folder free. What was being made is made anew by the next call
-// for it after the next Open. Calls after Close answer *[backend.UnavailableError].
+// Close stops running copies, waits for their partial files to be removed, ends
+// the servers' connections after the requests under way, flushes what they wrote
+// and gives the data folder free. What was being made is made anew by the next
+// call for it after the next Open; what is attached stays attached. Calls after
+// Close answer *[backend.UnavailableError].
 func (b *Backend) Close() error {
 	b.mu.Lock()
 	if b.closed {
@@ -127,10 +166,10 @@ func (b *Backend) Close() error {
 	b.mu.Unlock()
 	b.cancel()
 	b.work.Wait()
-	return b.lock.Close()
+	return errors.Join(b.stopServing(), b.lock.Close())
 }
 
-// Settled blocks until nothing is being made or deleted, or ctx ends.
+// Settled blocks until nothing is being made, deleted or detached, or ctx ends.
 func (b *Backend) Settled(ctx context.Context) error {
 	for {
 		b.mu.Lock()
@@ -165,13 +204,14 @@ func (b *Backend) path(names ...string) string {
 	return filepath.Join(append([]string{b.dir}, names...)...)
 }
 
-// Capabilities tells what files can do: everything but what needs a server.
+// Capabilities tells what files, and the file system that they are on, can do.
 func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error) {
 	if err := b.enter(ctx); err != nil {
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
 		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1,
+		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true, CrashSafe: b.reflink,
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}
 	if sp, err := b.disk.space(b.dir); err == nil {
@@ -190,19 +230,9 @@ func (b *Backend) keep(sp space) int64 {
 	return min(sp.total/100, 64<<20)
 }
 
-// Servers is empty: files have no servers of their own.
+// Servers is empty: the console registers the servers that may connect.
 func (b *Backend) Servers(ctx context.Context, _ string, _ int) (backend.Page[backend.Server], error) {
 	return backend.Page[backend.Server]{}, b.enter(ctx)
-}
-
-// AttachVolume answers [backend.ErrUnsupported].
-func (b *Backend) AttachVolume(context.Context, backend.Key, string) error {
-	return backend.ErrUnsupported
-}
-
-// DetachVolume answers [backend.ErrUnsupported].
-func (b *Backend) DetachVolume(context.Context, backend.Key, string, bool) error {
-	return backend.ErrUnsupported
 }
 
 // RevertVolume answers [backend.ErrUnsupported].

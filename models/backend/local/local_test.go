@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"log/slog"
+	"net"
 	"os"
 	"testing"
 
@@ -32,6 +33,28 @@ func open(t testing.TB, o Options) *Backend {
 	}
 	t.Cleanup(func() { b.Close() })
 	return b
+}
+
+// theServers are registered in tests; this machine is the first and the last of
+// them.
+var theServers = []backend.RegisteredServer{
+	{ID: "here", Name: "web-1", Addresses: []string{"127.0.0.1"}},
+	{ID: "there", Name: "web-2", Addresses: []string{"127.0.0.2", "10.0.0.0/8"}},
+	{ID: "near", Name: "web-3", Addresses: []string{"127.0.0.0/24"}},
+}
+
+// served adds NBD on a free port, for theServers unless o has others.
+func served(t testing.TB, o Options) Options {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.NBD = l
+	if o.Servers == nil {
+		o.Servers = func(context.Context) ([]backend.RegisteredServer, error) { return theServers, nil }
+	}
+	return o
 }
 
 func settle(t testing.TB, b *Backend) {

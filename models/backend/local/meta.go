@@ -47,6 +47,8 @@ type meta struct {
 	Zone         string         `json:"zone,omitempty"`
 	Attached     bool           `json:"attached,omitempty"`
 	Acknowledged bool           `json:"acknowledged,omitempty"`
+	Held         time.Duration  `json:"held_ns,omitempty"`     // of a snapshot: how long servers' writes were held for it
+	Attachments  []attachment   `json:"attachments,omitempty"` // of a volume: the server that uses it
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
 	Failure      string         `json:"failure,omitempty"`

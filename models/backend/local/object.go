@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"blockconsole/models/backend"
 )
@@ -29,6 +30,8 @@ type object struct {
 	job        *job                   // what is under way
 	readers    map[string]backend.Key // objects being copied from this one, by ref
 	unfinished bool                   // the creation failed; a create call tries again
+	attaching  bool                   // an attachment is being written down
+	export     *export                // while it is attached and NBD is on
 }
 
 // job is one creation or deletion under way.
@@ -42,9 +45,17 @@ type job struct {
 
 func (o *object) key() backend.Key { return backend.Key{Ref: o.meta.Ref, ID: o.meta.Ref} }
 
-func (o *object) state() backend.State {
+func (o *object) state(now time.Time) backend.State {
 	s := backend.State{Status: o.meta.Status, Percent: backend.PercentUnknown, Failure: o.failure, Since: o.meta.Since}
 	switch {
+	case o.attaching:
+		s.Status = backend.Attaching
+	case o.export != nil:
+		a := o.meta.Attachments[0]
+		s.Status, s.Since, s.Failure = backend.InUse, a.Since, o.export.failure(now)
+		if o.detaching() {
+			s.Status, s.Since = backend.Detaching, a.Leaving
+		}
 	case o.meta.Status == backend.Available:
 		s.Percent = 100
 	case o.meta.Status == backend.Creating && o.job != nil && o.job.active.Load() && o.job.need > 0:
@@ -54,23 +65,31 @@ func (o *object) state() backend.State {
 	return s
 }
 
-func (o *object) volume() backend.Volume {
+func (b *Backend) volumeLocked(o *object) backend.Volume {
 	m := o.meta
 	v := backend.Volume{
-		Key: o.key(), State: o.state(), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
+		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
 		Image: m.Image, Project: m.Project, Type: m.Type, Zone: m.Zone, CreatedAt: m.CreatedAt,
 	}
 	if m.Source != "" {
 		v.Source = &backend.Key{Ref: m.Source, ID: m.Source}
 	}
+	if o.export == nil {
+		return v
+	}
+	for _, a := range m.Attachments {
+		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.servers.name(a.Server, a.Name), AttachedAt: a.Since, UsedAt: o.export.used})
+	}
+	v.Hold = b.predictLocked(o)
 	return v
 }
 
-func (o *object) snapshot() backend.Snapshot {
+func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	m := o.meta
 	return backend.Snapshot{
-		Key: o.key(), State: o.state(), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
+		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
 		Volume: backend.Key{Ref: m.Volume, ID: m.Volume}, Project: m.Project, CreatedAt: m.CreatedAt,
+		Held: m.Held,
 	}
 }
 

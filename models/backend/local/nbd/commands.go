@@ -30,7 +30,7 @@ func (c *conn) startRead(ctx context.Context, q request) error {
 		return err
 	}
 	have := 0
-	if c.prompt != nil {
+	if c.prompt != nil && n > inlineRead {
 		have = c.prompt.ReadNow(buf.b[:n], int64(q.off))
 	}
 	if have < n {

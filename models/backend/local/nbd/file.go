@@ -19,6 +19,8 @@ type FileDevice struct {
 
 	noPunch, noZeroRange, noReadNow atomic.Bool // the file system refused it once
 
+	writing sync.Mutex
+
 	begun   atomic.Uint64 // syncs begun
 	syncing sync.Mutex
 	failed  error // of the first sync that failed
@@ -53,11 +55,14 @@ func (d *FileDevice) ReadAt(p []byte, off int64) (int, error) {
 	return d.f.ReadAt(p, off)
 }
 
-// WriteAt writes as os.File does.
+// WriteAt writes as os.File does, one after the other: the kernel lets one writer
+// into a file at a time, and threads that queue for it cost more than goroutines.
 func (d *FileDevice) WriteAt(p []byte, off int64) (int, error) {
 	if err := d.ask("write"); err != nil {
 		return 0, err
 	}
+	d.writing.Lock()
+	defer d.writing.Unlock()
 	return d.f.WriteAt(p, off)
 }
 

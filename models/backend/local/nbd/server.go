@@ -19,6 +19,10 @@ var ErrServerClosed = errors.New("nbd: server closed")
 
 // Server speaks NBD. Its fields are read by the first Serve and must not change
 // afterwards; all but Exports may be left zero.
+//
+// Payloads, and what a request needs beside them, take Memory bytes in all and 64
+// MiB for one connection at most; who asks for more waits. A connection takes 128
+// KiB, and up to 1 MiB more of small replies while its client does not take them.
 type Server struct {
 	Exports Exports
 	// TLS makes TLS mandatory (FORCEDTLS) with a client certificate that

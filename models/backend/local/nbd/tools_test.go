@@ -25,9 +25,12 @@ func tools(t testing.TB, names ...string) {
 	}
 }
 
+// command runs a program in a folder of its own and returns what it said.
 func command(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	c := exec.CommandContext(t.Context(), name, args...)
+	c.Dir = t.TempDir()
+	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}

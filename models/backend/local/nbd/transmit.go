@@ -38,7 +38,6 @@ var commandFlags = map[uint16]uint16{
 // transmit reads requests until the connection ends, and says why it did.
 func (c *conn) transmit(ctx context.Context) error {
 	c.out.init(c.nc, c.srv.StallTimeout)
-	c.batch = getBuffer(batchSize)
 	defer func() { c.batch.release() }()
 	for {
 		if c.br.Buffered() < requestSize {
@@ -159,10 +158,15 @@ func appendReply(p []byte, structured bool, q request, errno uint32) []byte {
 
 // room makes sure that the batch has room for n bytes.
 func (c *conn) room(n int) error {
-	if c.batched+n <= len(c.batch.b) {
-		return nil
+	if c.batched+n > batchSize {
+		if err := c.flushBatch(); err != nil {
+			return err
+		}
 	}
-	return c.flushBatch()
+	if c.batch == nil {
+		c.batch = getBuffer(batchSize)
+	}
+	return nil
 }
 
 // flushBatch sends the batch.
@@ -170,10 +174,9 @@ func (c *conn) flushBatch() error {
 	if c.batched == 0 {
 		return nil
 	}
-	full := c.batch
-	n := c.batched
-	c.batch, c.batched = getBuffer(batchSize), 0
-	return c.sent(segment{body: full.b[:n], owner: full})
+	full := segment{body: c.batch.b[:c.batched], owner: c.batch}
+	c.batch, c.batched = nil, 0 // an idle connection needs none
+	return c.sent(full)
 }
 
 // sent sends and notes the activity.

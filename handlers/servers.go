@@ -1,0 +1,214 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+// ServerStore is what the administrator's pages of servers need.
+type ServerStore interface {
+	Facts() models.Facts
+	Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
+	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
+	ServerUse(ctx context.Context, ids []string) (map[string]int, error)
+	ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error)
+	AddServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error)
+	EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error)
+	RemoveServer(ctx context.Context, actor models.Actor, id string) error
+}
+
+// Servers is the list of servers that volumes can be attached to. Where the
+// backend serves volumes itself the administrator registers them; elsewhere the
+// backend knows them, and the list is for reading.
+type Servers struct{ Store ServerStore }
+
+// serversListed is how many servers the page shows.
+const serversListed = 1000
+
+// List is the page of servers, or JSON.
+func (h Servers) List(c echo.Context) error {
+	ctx, actor := c.Request().Context(), Actor(c)
+	rows, err := h.Store.Servers(ctx, actor, serversListed+1)
+	if err != nil {
+		return err
+	}
+	m := views.Servers{Own: h.Store.Facts().OwnServers, TLS: VisitOf(c).Site.ExportTLS}
+	if m.More = len(rows) > serversListed; m.More {
+		rows = rows[:serversListed]
+	}
+	ids := make([]string, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].ID
+	}
+	use, err := h.Store.ServerUse(ctx, ids)
+	if err != nil {
+		return err
+	}
+	if Wants(c) == JSON {
+		items := make([]serverJSON, 0, len(rows))
+		for i := range rows {
+			items = append(items, toServerJSON(&rows[i], use[rows[i].ID]))
+		}
+		Vary(c)
+		return c.JSON(http.StatusOK, struct {
+			Items []serverJSON `json:"items"`
+		}{items})
+	}
+	shared := models.Overlaps(rows)
+	for i := range rows {
+		row := serverRow(&rows[i])
+		row.Volumes, row.SharedWith = use[row.ID], links(shared[row.ID])
+		m.Rows = append(m.Rows, row)
+		m.Shared = m.Shared || len(row.SharedWith) > 0
+	}
+	return Render(c, http.StatusOK, T(c, "nav.servers"), views.ServersPage(m))
+}
+
+func serverRow(s *models.Server) views.ServerRow {
+	return views.ServerRow{ID: s.ID, Name: s.Name, Addresses: s.Addresses(), Status: s.Status, CreatedAt: s.CreatedAt, CreatedBy: s.CreatedBy}
+}
+
+type serverJSON struct {
+	ID        string   `json:"id"`
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses"`
+	Status    string   `json:"status,omitempty"`
+	Volumes   int      `json:"volumes"`
+	CreatedAt string   `json:"created_at"`
+	ProjectID string   `json:"project_id"`
+	Version   int64    `json:"version"`
+}
+
+func toServerJSON(s *models.Server, volumes int) serverJSON {
+	return serverJSON{ID: s.ID, Name: s.Name, Addresses: append([]string{}, s.Addresses()...), Status: s.Status, Volumes: volumes,
+		CreatedAt: rfc3339(s.CreatedAt), ProjectID: s.ProjectID, Version: s.Version}
+}
+
+// elsewhere is the denial of changing servers that the backend knows.
+func (h Servers) elsewhere() *views.Denial {
+	if h.Store.Facts().OwnServers {
+		return nil
+	}
+	return &views.Denial{Reason: views.Message{Key: "server.elsewhere"}}
+}
+
+// NewForm is the popup «서버 등록».
+func (h Servers) NewForm(c echo.Context) error {
+	m := views.ServerForm{Form: newForm(c, views.ServersPath)}
+	m.Denial = h.elsewhere()
+	return Render(c, http.StatusOK, T(c, "server.new"), views.ServerPopup(m))
+}
+
+// Add registers a server.
+func (h Servers) Add(c echo.Context) error {
+	m := views.ServerForm{Form: sentForm(c, views.ServersPath), Name: c.FormValue("name"), Address: c.FormValue("address")}
+	row, err := h.Store.AddServer(c.Request().Context(), Actor(c), models.ServerInput{Name: m.Name, Address: m.Address, FormKey: m.Key})
+	if err != nil {
+		return again(c, &m.Form, err, "server.new", func() templ.Component {
+			m.Denial = h.elsewhere()
+			return views.ServerPopup(m)
+		})
+	}
+	return serverSaved(c, http.StatusCreated, row, "accepted.server.add")
+}
+
+// EditForm is the popup «서버 수정», or the server for programs.
+func (h Servers) EditForm(c echo.Context) error {
+	ctx := c.Request().Context()
+	row, err := h.Store.Server(ctx, Actor(c), c.Param("id"))
+	if err != nil {
+		return err
+	}
+	if Wants(c) == JSON {
+		use, err := h.Store.ServerUse(ctx, []string{row.ID})
+		if err != nil {
+			return err
+		}
+		Vary(c)
+		return c.JSON(http.StatusOK, toServerJSON(row, use[row.ID]))
+	}
+	m := views.ServerForm{Form: newForm(c, serverPath(row.ID)), ID: row.ID, Name: row.Name, Address: row.Address}
+	m.Version, m.Denial = row.Version, h.elsewhere()
+	return Render(c, http.StatusOK, T(c, "server.edit"), views.ServerPopup(m))
+}
+
+func serverPath(id string) string { return views.ServersPath + "/" + id }
+
+// Edit changes a registered server.
+func (h Servers) Edit(c echo.Context) error {
+	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
+	m := views.ServerForm{Form: sentForm(c, serverPath(id)), ID: id, Name: c.FormValue("name"), Address: c.FormValue("address")}
+	m.Version = formVersion(c)
+	row, err := h.Store.EditServer(ctx, actor, models.ServerInput{ID: id, Name: m.Name, Address: m.Address, Version: m.Version})
+	if err != nil {
+		return again(c, &m.Form, err, "server.edit", func() templ.Component {
+			if now, nowErr := h.Store.Server(ctx, actor, id); nowErr == nil && isStale(err) {
+				m.Version, m.Theirs = now.Version, &views.ServerRow{Name: now.Name, Addresses: now.Addresses()}
+			}
+			m.Denial = h.elsewhere()
+			return views.ServerPopup(m)
+		})
+	}
+	return serverSaved(c, http.StatusOK, row, "accepted.server.edit")
+}
+
+// DeleteForm is the popup «서버 삭제».
+func (h Servers) DeleteForm(c echo.Context) error {
+	m, _, err := h.removal(c, newForm(c, ""))
+	if err != nil {
+		return err
+	}
+	return Render(c, http.StatusOK, T(c, "server.delete"), views.ServerDeletePopup(m))
+}
+
+func (h Servers) removal(c echo.Context, form views.Form) (views.ServerDelete, *models.Server, error) {
+	ctx := c.Request().Context()
+	row, err := h.Store.Server(ctx, Actor(c), c.Param("id"))
+	if err != nil {
+		return views.ServerDelete{}, nil, err
+	}
+	m := views.ServerDelete{Form: form, Row: serverRow(row)}
+	m.Action = serverPath(row.ID) + "/delete"
+	if m.Denial = h.elsewhere(); m.Denial != nil {
+		return m, row, nil
+	}
+	denial, err := h.Store.ServerDenial(ctx, row)
+	m.Denial = Denial(denial)
+	return m, row, err
+}
+
+// Delete removes a registered server that no volume is attached to.
+func (h Servers) Delete(c echo.Context) error {
+	m, row, err := h.removal(c, sentForm(c, ""))
+	if err != nil {
+		return err
+	}
+	if err := h.Store.RemoveServer(c.Request().Context(), Actor(c), row.ID); err != nil {
+		return again(c, &m.Form, err, "server.delete", func() templ.Component { return views.ServerDeletePopup(m) })
+	}
+	return serverSaved(c, http.StatusOK, row, "accepted.server.delete")
+}
+
+// serverSaved answers a click that is done at once.
+func serverSaved(c echo.Context, status int, row *models.Server, key string) error {
+	message := Msg(models.Say(key, row.Name))
+	switch {
+	case Wants(c) == JSON:
+		c.Response().Header().Set(echo.HeaderLocation, serverPath(row.ID))
+		return c.JSON(status, map[string]string{"id": row.ID, "url": serverPath(row.ID)})
+	case IsHTMX(c) && onList(c, views.ServersPath):
+		return Fragment(c, http.StatusOK, views.Accepted(views.Alert{Message: message}, "", nil), "popup:close", "list:refresh")
+	case IsHTMX(c):
+		Notify(c, views.Alert{Message: message})
+		c.Response().Header().Set("HX-Refresh", "true")
+		return c.NoContent(http.StatusOK)
+	}
+	Notify(c, views.Alert{Message: message})
+	return SeeOther(c, ReturnTo(c, views.ServersPath))
+}

@@ -1,0 +1,160 @@
+package backendtest
+
+import (
+	"errors"
+
+	"blockconsole/models/backend"
+)
+
+// serverIDs are the servers that volumes can be attached to.
+func (s *suite) serverIDs() []string {
+	s.Helper()
+	var ids []string
+	if s.caps.OwnServers {
+		for _, server := range s.Servers {
+			ids = append(ids, server.ID)
+		}
+	}
+	page, err := s.Backend.Servers(s.ctx, "", 10)
+	s.ok("servers", err)
+	for _, server := range page.Items {
+		ids = append(ids, server.ID)
+	}
+	if s.caps.OwnServers && len(page.Items) > 0 {
+		s.Errorf("servers that only the console can know: %v", page.Items)
+	}
+	return ids
+}
+
+// someServers skips where nothing can be attached.
+func (s *suite) someServers() []string {
+	s.Helper()
+	if !s.caps.Attach {
+		s.Skip("the backend attaches nothing")
+	}
+	ids := s.serverIDs()
+	if len(ids) == 0 {
+		s.Skip("the fixture has no servers")
+	}
+	return ids
+}
+
+func (s *suite) attach() {
+	v := s.newVolume(s.spec("attached"))
+	if !s.caps.Attach {
+		if err := s.Backend.AttachVolume(s.ctx, v.Key, "server"); !errors.Is(err, backend.ErrUnsupported) {
+			s.Errorf("attach without the capability: %v", err)
+		}
+		if err := s.Backend.DetachVolume(s.ctx, v.Key, "server", false); !errors.Is(err, backend.ErrUnsupported) {
+			s.Errorf("detach without the capability: %v", err)
+		}
+		return
+	}
+	servers := s.someServers()
+	var invalid *backend.InvalidError
+	if err := s.Backend.AttachVolume(s.ctx, v.Key, newRef()); !errors.As(err, &invalid) || invalid.Field != "server" {
+		s.Errorf("attaching to a server that nobody knows: %v", err)
+	}
+	if err := s.Backend.AttachVolume(s.ctx, backend.Key{Ref: newRef()}, servers[0]); !errors.Is(err, backend.ErrNotFound) {
+		s.Errorf("attaching a volume that nobody knows: %v", err)
+	}
+	for range 2 {
+		s.attachTo(v.Key, servers[0])
+	}
+	var conflict *backend.ConflictError
+	if err := s.Backend.DeleteVolume(s.ctx, v.Key); !errors.As(err, &conflict) {
+		s.Errorf("deleting an attached volume: %v", err)
+	}
+	s.attachedSnapshot(v)
+	if len(servers) > 1 && !s.caps.MultiAttach {
+		if err := s.Backend.AttachVolume(s.ctx, v.Key, servers[1]); !errors.As(err, &conflict) {
+			s.Errorf("attaching to a second server: %v", err)
+		}
+		s.ok("detach from where it is not", s.Backend.DetachVolume(s.ctx, v.Key, servers[1], false))
+		s.volumeIs(v.Key, backend.InUse)
+	}
+	for range 2 {
+		s.detachFrom(v.Key, servers[0], false)
+	}
+	s.attachTo(v.Key, servers[len(servers)-1])
+	s.detachFrom(v.Key, servers[len(servers)-1], true)
+}
+
+// attachTo attaches and waits for it.
+func (s *suite) attachTo(key backend.Key, server string) backend.Volume {
+	s.Helper()
+	s.ok("attach", s.Backend.AttachVolume(s.ctx, key, server))
+	got := s.volumeIs(key, backend.InUse)
+	if len(got.Attachments) != 1 || got.Attachments[0].ServerID != server || got.Attachments[0].AttachedAt.IsZero() || got.Failure != nil {
+		s.Fatalf("attached to %v (%v)", got.Attachments, got.Failure)
+	}
+	return got
+}
+
+// detachFrom detaches and waits for it.
+func (s *suite) detachFrom(key backend.Key, server string, force bool) {
+	s.Helper()
+	s.ok("detach", s.Backend.DetachVolume(s.ctx, key, server, force))
+	if got := s.volumeIs(key, backend.Available); len(got.Attachments) != 0 || got.Failure != nil {
+		s.Fatalf("still attached to %v (%v)", got.Attachments, got.Failure)
+	}
+}
+
+// attachedSnapshot takes a snapshot of a volume in use.
+func (s *suite) attachedSnapshot(v backend.Volume) backend.Snapshot {
+	s.Helper()
+	spec := backend.SnapshotSpec{Ref: newRef(), Name: "in use", Volume: v.Key, Project: s.Project, Attached: true, Acknowledged: true}
+	sn, err := s.Backend.CreateSnapshot(s.ctx, spec)
+	s.ok("snapshot of an attached volume", err)
+	s.snapshots = append(s.snapshots, sn.Key)
+	return s.snapshotIs(sn.Key, backend.Available)
+}
+
+// changeAttached does to a volume in use what may be done to it.
+func (s *suite) changeAttached() {
+	servers := s.someServers()
+	v := s.newVolume(s.spec("busy"))
+	if s.WriteVolume != nil {
+		s.write(v.Key, 0, "while attached")
+	}
+	s.attachTo(v.Key, servers[0])
+	s.ok("rename", s.Backend.RenameVolume(s.ctx, v.Key, "renamed", "in use"))
+	size := 1
+	if s.caps.ExtendAttached {
+		size = 2
+		s.ok("extend", s.Backend.ExtendVolume(s.ctx, v.Key, size))
+	}
+	got := s.volumeIs(v.Key, backend.InUse)
+	if got.Name != "renamed" || got.SizeGiB != size || len(got.Attachments) != 1 {
+		s.Errorf("%+v", got)
+	}
+	sn := s.attachedSnapshot(got)
+	spec := s.spec("restored")
+	spec.SizeGiB, spec.Snapshot = size, &sn.Key
+	restored := s.newVolume(spec)
+	if s.ReadVolume != nil {
+		s.reads(restored.Key, 0, "while attached")
+	}
+	s.attachTo(restored.Key, servers[len(servers)-1])
+	s.detachFrom(restored.Key, servers[len(servers)-1], false)
+	s.detachFrom(v.Key, servers[0], false)
+}
+
+// reopenAttached ends the backend while a volume is in use.
+func (s *suite) reopenAttached() {
+	if s.Reopen == nil {
+		s.Skip("the fixture cannot be reopened")
+	}
+	servers := s.someServers()
+	v := s.newVolume(s.spec("in use"))
+	before := s.attachTo(v.Key, servers[0])
+	s.Backend = s.Reopen()
+	after := s.volumeIs(v.Key, backend.InUse)
+	if len(after.Attachments) != 1 || after.Attachments[0].ServerID != servers[0] ||
+		!after.Attachments[0].AttachedAt.Equal(before.Attachments[0].AttachedAt) {
+		s.Errorf("before %+v, after %+v", before.Attachments, after.Attachments)
+	}
+	s.detachFrom(v.Key, servers[0], false)
+	s.Backend = s.Reopen()
+	s.volumeIs(v.Key, backend.Available)
+}

@@ -1,0 +1,219 @@
+package local
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"blockconsole/models/backend"
+	"blockconsole/models/backend/local/nbd"
+)
+
+// closingTime bounds how long Close waits for clients to take their answers and
+// for the disk to take what they wrote.
+const closingTime = 10 * time.Second
+
+// serving is the NBD side of a backend.
+type serving struct {
+	server  nbd.Server
+	servers registry
+	address string
+	tls     bool
+	work    sync.WaitGroup
+}
+
+// openServing prepares what o.NBD asks for. Nobody is let in before serve.
+func (b *Backend) openServing(o Options) error {
+	if o.Servers == nil {
+		return errors.New("NBD needs the servers that may connect")
+	}
+	if c := o.NBDTLS; c != nil && (c.ClientCAs == nil || len(c.Certificates) == 0 && c.GetCertificate == nil) {
+		return errors.New("NBD over TLS needs a certificate and the authority of its clients")
+	}
+	s := &serving{
+		address: o.NBD.Addr().String(), tls: o.NBDTLS != nil,
+		servers: registry{ask: o.Servers, now: b.now},
+	}
+	s.server = nbd.Server{Exports: door{b}, TLS: o.NBDTLS, Admit: func(a netip.Addr) bool { return b.admits(a) }, Log: b.log}
+	b.nbd = s
+	return nil
+}
+
+// serve lets servers in, when every attached volume is exported.
+func (b *Backend) serve(o Options) {
+	b.nbd.work.Go(func() {
+		if err := b.nbd.server.Serve(context.Background(), o.NBD); !errors.Is(err, nbd.ErrServerClosed) {
+			b.log.Error("nobody can connect to volumes any more", "address", b.nbd.address, "error", err)
+		}
+	})
+}
+
+// stopServing ends every connection after its requests under way, and flushes
+// and closes the files of all exports. The backend's jobs are over.
+func (b *Backend) stopServing() error {
+	if b.nbd == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closingTime)
+	defer cancel()
+	errs := []error{b.nbd.server.Shutdown(ctx)}
+	b.nbd.work.Wait()
+	b.mu.Lock()
+	exported := b.exported
+	b.exported = map[string]*object{}
+	b.mu.Unlock()
+	for _, o := range exported {
+		if e := o.export; e.file != nil {
+			if err := e.nbd.Close(ctx); err != nil && ctx.Err() != nil {
+				errs = append(errs, err) // the disk hangs, and with it the file
+				continue
+			} else if err != nil {
+				errs = append(errs, err)
+			}
+			errs = append(errs, e.file.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// admits answers before a byte is exchanged: is there a server at that address at
+// all?
+func (b *Backend) admits(a netip.Addr) bool {
+	servers, err := b.nbd.servers.servers(b.ctx)
+	if err != nil {
+		b.log.Warn("nobody is let in while it is not known who may", "error", err)
+		return false
+	}
+	for _, s := range servers {
+		if s.at(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// askNames lets attachments show what their servers are called now. When the
+// console does not answer they show what it said last.
+func (b *Backend) askNames(ctx context.Context) {
+	b.mu.Lock()
+	attached := len(b.exported) > 0
+	b.mu.Unlock()
+	if attached {
+		_, _ = b.nbd.servers.servers(ctx)
+	}
+}
+
+// door decides which exports exist for a peer.
+type door struct{ b *Backend }
+
+var _ nbd.Exports = door{}
+
+// Open finds the export of a volume that is attached to the peer.
+func (d door) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
+	servers, err := d.b.nbd.servers.servers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	o := d.b.exported[name]
+	if o == nil || !d.b.openToLocked(o, peer, servers) {
+		return nil, nbd.ErrUnknownExport
+	}
+	o.export.used = d.b.now().UTC()
+	return o.export.nbd, nil
+}
+
+// List names the volumes that are attached to the peer, in the order of their
+// refs.
+func (d door) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
+	servers, err := d.b.nbd.servers.servers(ctx)
+	if err != nil {
+		d.b.log.Warn("no volumes are listed while it is not known for whom", "error", err)
+		return nil
+	}
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	var list []nbd.ExportInfo
+	for ref, o := range d.b.exported {
+		if d.b.openToLocked(o, peer, servers) {
+			name, _, _ := strings.Cut(o.meta.Name, "\x00") // which no string of the protocol may hold
+			list = append(list, nbd.ExportInfo{Name: ref, Description: name})
+		}
+	}
+	slices.SortFunc(list, func(a, b nbd.ExportInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// openToLocked says whether the export takes a new connection of that peer.
+func (b *Backend) openToLocked(o *object, peer nbd.Peer, servers map[string]registered) bool {
+	if o.export.nbd == nil || o.detaching() {
+		return false
+	}
+	return slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool {
+		s, ok := servers[a.Server]
+		return ok && s.is(peer, b.nbd.tls)
+	})
+}
+
+// Connections lists who uses which volume at this moment, in the order of the
+// volumes' refs. It is empty where NBD is off.
+func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error) {
+	if err := b.enter(ctx); err != nil {
+		return nil, err
+	}
+	type used struct {
+		export *nbd.Export
+		of     backend.Connection
+	}
+	var all []used
+	b.mu.Lock()
+	for _, o := range b.exported {
+		if o.export.nbd != nil {
+			all = append(all, used{o.export.nbd, backend.Connection{Volume: o.key(), ServerID: o.meta.Attachments[0].Server}})
+		}
+	}
+	b.mu.Unlock()
+	slices.SortFunc(all, func(a, b used) int { return cmp.Compare(a.of.Volume.Ref, b.of.Volume.Ref) })
+	list := []backend.Connection{}
+	for _, u := range all {
+		for _, c := range u.export.Conns() {
+			one := u.of
+			one.ID, one.Address, one.Identity = strconv.FormatUint(c.ID, 10), c.Addr.String(), c.Subject
+			one.Since, one.LastActivity = c.Since.UTC(), c.LastActivity.UTC()
+			one.BytesRead, one.BytesWritten = int64(c.BytesRead), int64(c.BytesWritten)
+			list = append(list, one)
+		}
+	}
+	return list, nil
+}
+
+// Export tells where an attached volume is served.
+func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
+	if err := b.enter(ctx); err != nil {
+		return backend.Export{}, err
+	}
+	if b.nbd == nil {
+		return backend.Export{}, backend.ErrUnsupported
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o, err := b.volumes.find(key)
+	if err != nil {
+		return backend.Export{}, err
+	}
+	if o.export == nil {
+		return backend.Export{}, &backend.ConflictError{Why: "the volume is not attached to a server"}
+	}
+	x := backend.Export{Protocol: "nbd", Address: b.nbd.address, Name: o.meta.Ref}
+	if b.nbd.tls {
+		x.Protocol = "nbds"
+	}
+	return x, nil
+}

@@ -1,0 +1,215 @@
+package models
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+)
+
+// AuditSubjectServer is the subject type of audit lines about servers.
+const AuditSubjectServer = "server"
+
+// ServerInput is the form of a server that is registered here. Version 0 does not
+// ask whether somebody else was faster.
+type ServerInput struct {
+	ID, Name, Address string
+	Version           int64
+	FormKey           string
+}
+
+// check returns the addresses as they are stored. Invalid fields: name, address.
+func (in ServerInput) check() (address string, err error) {
+	fields := invalidFields{}
+	fields.add("name", ValidateServerName(in.Name))
+	address, wrong := NormalAddresses(in.Address)
+	fields.add("address", wrong)
+	return address, fields.err()
+}
+
+// ownServers refuses to change servers that the backend itself knows.
+func (s *Store) ownServers() error {
+	if !s.Facts().OwnServers {
+		return &Error{Code: CodeUnsupported, Text: Say("server.elsewhere")}
+	}
+	return nil
+}
+
+// AddServer registers a server in the actor's project. The same form sent again
+// returns what it made the first time. Errors: CodeInvalid with the fields name and
+// address, CodeUnsupported.
+func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Server, error) {
+	if err := s.ownServers(); err != nil {
+		return nil, err
+	}
+	address, err := in.check()
+	if err != nil {
+		return nil, err
+	}
+	row := Server{ID: NewID(), ProjectID: actor.Project, Name: in.Name, Address: address, Origin: ByHand,
+		CreatedBy: actor.Name, CreatedAt: Micros(s.Now()), Version: 1}
+	if in.FormKey != "" {
+		row.ID = uuid.NewSHA1(uuid.Nil, []byte("server:"+actor.UserID+":"+in.FormKey)).String()
+	}
+	err = s.write(ctx, func(tx *gorm.DB) error {
+		var before Server
+		err := first(tx.Where("id = ?", row.ID), &before)
+		if err == nil {
+			row = before
+			return nil
+		}
+		if err := ignoreNotFound(err); err != nil {
+			return err
+		}
+		if err := nameFree(tx, actor.Project, in.Name, row.ID); err != nil {
+			return err
+		}
+		if err := tx.Create(&row).Error; err != nil {
+			return err
+		}
+		return s.record(tx, actor, row.auditLine("server.create", row.Address))
+	})
+	if errors.Is(err, gorm.ErrDuplicatedKey) { // somebody was a moment faster
+		return nil, errServerNameTaken
+	}
+	return &row, err
+}
+
+var errServerNameTaken = Invalid("name", Say("server.name_taken"))
+
+// nameFree asks for the name before the index does: PostgreSQL ends a transaction
+// whose statement fails.
+func nameFree(tx *gorm.DB, project, name, except string) error {
+	var taken int64
+	err := tx.Model(&Server{}).Where("project_id = ? AND lower(name) = lower(?) AND origin = 'hand' AND id <> ?", project, name, except).Count(&taken).Error
+	if err == nil && taken > 0 {
+		return errServerNameTaken
+	}
+	return err
+}
+
+func (s *Server) auditLine(action, detail string) AuditEntry {
+	return AuditEntry{Action: action, SubjectType: AuditSubjectServer, SubjectID: s.ID, SubjectName: s.Name, Detail: detail, Outcome: AuditDone}
+}
+
+// EditServer changes a registered server; who connects from now on meets the new
+// address. Errors: ErrNotFound, CodeInvalid, CodeStale, CodeUnsupported.
+func (s *Store) EditServer(ctx context.Context, actor Actor, in ServerInput) (*Server, error) {
+	var row *Server
+	err := s.changeServer(ctx, actor, in.ID, func(tx *gorm.DB, before *Server) error {
+		address, err := in.check()
+		if err != nil {
+			return err
+		}
+		if in.Version > 0 && in.Version != before.Version {
+			return &Error{Code: CodeStale, Text: Say("conflict.version")}
+		}
+		if err := nameFree(tx, actor.Project, in.Name, before.ID); err != nil {
+			return err
+		}
+		row = before
+		renamed := row.Name != in.Name
+		row.Name, row.Address, row.Version = in.Name, address, row.Version+1
+		set := map[string]any{"name": row.Name, "address": row.Address, "version": row.Version}
+		if err := tx.Model(&Server{}).Where("id = ?", row.ID).Updates(set).Error; err != nil {
+			return err
+		}
+		if renamed {
+			if err := tx.Model(&Attachment{}).Where("server_id = ?", row.ID).Update("server_name", row.Name).Error; err != nil {
+				return err
+			}
+		}
+		return s.record(tx, actor, row.auditLine("server.edit", row.Address))
+	})
+	if errors.Is(err, gorm.ErrDuplicatedKey) {
+		return nil, errServerNameTaken
+	}
+	return row, err
+}
+
+// RemoveServer removes a registered server that no volume is attached to. Errors:
+// ErrNotFound, CodeConflict with the volumes that keep it, CodeUnsupported.
+func (s *Store) RemoveServer(ctx context.Context, actor Actor, id string) error {
+	return s.changeServer(ctx, actor, id, func(tx *gorm.DB, row *Server) error {
+		denial, err := serverDenial(tx, row)
+		if err != nil || denial != nil {
+			return refusedOr(denial, err)
+		}
+		if err := tx.Where("id = ?", row.ID).Delete(&Server{}).Error; err != nil {
+			return err
+		}
+		return s.record(tx, actor, row.auditLine("server.delete", row.Address))
+	})
+}
+
+// changeServer runs fn on a registered server whose row is locked: who attaches to
+// it locks it too.
+func (s *Store) changeServer(ctx context.Context, actor Actor, id string, fn func(tx *gorm.DB, row *Server) error) error {
+	if err := s.ownServers(); err != nil {
+		return err
+	}
+	return s.write(ctx, func(tx *gorm.DB) error {
+		var row Server
+		if err := first(s.forUpdate(tx).Where("id = ? AND project_id = ? AND origin = ?", lookup(id), actor.Project, ByHand), &row); err != nil {
+			return err
+		}
+		return fn(tx, &row)
+	})
+}
+
+// ServerDenial says why a registered server cannot be removed, with the volumes
+// that keep it; nil: it can.
+func (s *Store) ServerDenial(ctx context.Context, row *Server) (*Denial, error) {
+	return serverDenial(s.read(ctx), row)
+}
+
+const blockersShown = 20
+
+func serverDenial(q *gorm.DB, row *Server) (*Denial, error) {
+	var attached []Link
+	err := q.Raw(`SELECT v.id, v.name FROM attachments a JOIN volumes v ON v.id = a.volume_id
+		WHERE a.server_id = ? ORDER BY a.volume_id LIMIT ?`, row.ID, blockersShown).Scan(&attached).Error
+	if err != nil {
+		return nil, err
+	}
+	if len(attached) > 0 {
+		return &Denial{Text: Say("deny.server_attached"), Volumes: attached, Guidance: Say("guide.detach_volumes")}, nil
+	}
+	var ops []Operation // on the way to it
+	err = q.Where("project_id = ? AND state IN ? AND kind IN ?", row.ProjectID, []OperationState{Pending, Running},
+		[]Kind{VolumeAttach, VolumeCreate, SnapshotRestore}).Order("num").Find(&ops).Error
+	if err != nil {
+		return nil, err
+	}
+	for _, op := range ops {
+		if op.Params.ServerID == row.ID && len(attached) < blockersShown {
+			attached = append(attached, Link{ID: op.SubjectID, Name: op.SubjectName})
+		}
+	}
+	if len(attached) > 0 {
+		return &Denial{Text: Say("deny.server_awaited"), Volumes: attached, Guidance: Say("guide.wait")}, nil
+	}
+	return nil, nil
+}
+
+// RegisteredServers are the servers registered here, of all projects: those whom a
+// backend that serves volumes itself lets in.
+func (s *Store) RegisteredServers(ctx context.Context) ([]Server, error) {
+	var rows []Server
+	return rows, s.read(ctx).Where("origin = ?", ByHand).Order("id").Find(&rows).Error
+}
+
+// ServerUse is how many volumes are attached to each of the servers, by their ids.
+func (s *Store) ServerUse(ctx context.Context, ids []string) (map[string]int, error) {
+	var rows []struct {
+		ServerID string
+		N        int
+	}
+	err := s.read(ctx).Model(&Attachment{}).Select("server_id, count(*) AS n").Where("server_id IN ?", ids).Group("server_id").Scan(&rows).Error
+	use := map[string]int{}
+	for _, r := range rows {
+		use[r.ServerID] = r.N
+	}
+	return use, err
+}
