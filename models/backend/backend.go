@@ -123,6 +123,26 @@ type RegisteredServer struct {
 	Addresses []string
 }
 
+// Subject is a kind of object.
+type Subject string
+
+// The kinds of objects that a backend tells about in [Backend.Told].
+const (
+	SubjectVolume   Subject = "volume"
+	SubjectSnapshot Subject = "snapshot"
+)
+
+// Quota is a limit of the console's own project. What is in the backend's words:
+// volumes, snapshots, gigabytes, or one of those for a type, such as
+// gigabytes_ssd. Used counts what is reserved, too.
+type Quota struct {
+	What        string
+	Used, Limit int64 // Limit -1: none
+}
+
+// Project is an owner of objects.
+type Project struct{ ID, Name string }
+
 // Server is a machine that volumes can be attached to.
 type Server struct {
 	ID, Name, Status, Project string
@@ -183,8 +203,20 @@ type Capabilities struct {
 	MaxSizeGiB     int   // the largest volume that can ever fit; 0 = not known
 	FreeBytes      int64 // what is free now; -1 = not known
 	Types, Zones   []string
+	Quotas         []Quota         // of Project; none where the backend has no limits
+	Project        Project         // that new objects belong to; empty where the backend knows none
+	Projects       []Project       // whose objects are listed, where that is more than Project
 	Poll           []time.Duration // how long to wait before each look at work under way; the last repeats
 	Settle         time.Duration   // how long a create with an unknown outcome may take to become visible
+	Pace           Pace
+}
+
+// Pace is how often a backend wants to be read when nothing is under way; zero
+// durations leave it to the reader.
+type Pace struct {
+	Small   time.Duration // Capabilities, Servers and Images
+	Changed time.Duration // ChangedVolumes
+	Whole   time.Duration // Volumes and Snapshots, all of them
 }
 
 // Backend keeps volumes and snapshots.
@@ -193,7 +225,7 @@ type Capabilities struct {
 // the same arguments: it continues or confirms what an earlier call began. All
 // errors are of this package: ErrNotFound, *ConflictError, *BusyError,
 // *QuotaError, *InvalidError, *ForbiddenError, *NoSpaceError,
-// *FaultError, *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
+// *FaultError, *ReportedError, *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
 // machine and is retried.
 type Backend interface {
 	Capabilities(ctx context.Context) (Capabilities, error)
@@ -204,6 +236,14 @@ type Backend interface {
 	Snapshots(ctx context.Context, marker string, limit int) (Page[Snapshot], error)
 	Servers(ctx context.Context, marker string, limit int) (Page[Server], error)
 	Images(ctx context.Context) ([]Image, error)
+
+	// ChangedVolumes lists the volumes that changed at since or later, where that is cheaper than Volumes; what is
+	// gone is not told. ErrUnsupported where the backend cannot tell.
+	ChangedVolumes(ctx context.Context, since time.Time) ([]Volume, error)
+
+	// Told says why the newest request about an object failed after it had been accepted, where State.Failure
+	// cannot tell: *ReportedError or *BusyError. ErrNotFound: the backend has nothing to say that is newer than since.
+	Told(ctx context.Context, subject Subject, key Key, since time.Time) error
 
 	// Volume finds by ID, else by Ref. ErrNotFound when there is none.
 	Volume(ctx context.Context, key Key) (Volume, error)

@@ -64,11 +64,24 @@ type FaultError struct {
 func (e *FaultError) Error() string { return fmt.Sprintf("the disk failed in %s: %v", e.Op, e.Err) }
 func (e *FaultError) Unwrap() error { return e.Err }
 
+// ReportedError is what the backend itself reports about a request that it had
+// accepted: a user message of Cinder
+// (https://docs.openstack.org/cinder/latest/contributor/user_messages.html).
+type ReportedError struct {
+	Code      string // such as VOLUME_VOLUME_SNAPSHOT_003_015; its last part is the detail
+	Text      string // English, written for users
+	RequestID string
+}
+
+func (e *ReportedError) Error() string { return "reported: " + e.Text }
+
 // UnavailableError says that the backend cannot answer now. It is worth asking
-// again after RetryAfter (zero: the caller's own backoff).
+// again after RetryAfter (zero: the caller's own backoff). Credentials says that it
+// refuses the console's own credentials: somebody has to renew them.
 type UnavailableError struct {
-	RetryAfter time.Duration
-	Err        error
+	RetryAfter  time.Duration
+	Credentials bool
+	Err         error
 }
 
 func (e *UnavailableError) Error() string { return fmt.Sprintf("backend unavailable: %v", e.Err) }

@@ -1,6 +1,9 @@
 package backend
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Around runs one call of a backend: it may bound its time, measure it, log it or
 // repeat it. name is the method's.
@@ -58,6 +61,14 @@ func (w wrapped) Volume(ctx context.Context, key Key) (Volume, error) {
 
 func (w wrapped) Snapshot(ctx context.Context, key Key) (Snapshot, error) {
 	return returning(ctx, w, "Snapshot", func(ctx context.Context) (Snapshot, error) { return w.b.Snapshot(ctx, key) })
+}
+
+func (w wrapped) ChangedVolumes(ctx context.Context, since time.Time) ([]Volume, error) {
+	return returning(ctx, w, "ChangedVolumes", func(ctx context.Context) ([]Volume, error) { return w.b.ChangedVolumes(ctx, since) })
+}
+
+func (w wrapped) Told(ctx context.Context, subject Subject, key Key, since time.Time) error {
+	return w.around(ctx, "Told", func(ctx context.Context) error { return w.b.Told(ctx, subject, key, since) })
 }
 
 func (w wrapped) CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error) {

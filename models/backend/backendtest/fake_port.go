@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"blockconsole/models/backend"
 )
@@ -51,6 +52,24 @@ func (f *Fake) Snapshots(ctx context.Context, marker string, limit int) (backend
 	}
 	defer f.mu.Unlock()
 	return pageOf(f.snapshots, marker, limit, (*fakeSnapshot).show), nil
+}
+
+// ChangedVolumes answers [backend.ErrUnsupported].
+func (f *Fake) ChangedVolumes(ctx context.Context, _ time.Time) ([]backend.Volume, error) {
+	if err := f.enter(ctx, "ChangedVolumes", ""); err != nil {
+		return nil, err
+	}
+	defer f.mu.Unlock()
+	return nil, backend.ErrUnsupported
+}
+
+// Told answers [backend.ErrNotFound]: the objects carry their failures.
+func (f *Fake) Told(ctx context.Context, _ backend.Subject, key backend.Key, _ time.Time) error {
+	if err := f.enter(ctx, "Told", key.Ref); err != nil {
+		return err
+	}
+	defer f.mu.Unlock()
+	return backend.ErrNotFound
 }
 
 // Servers lists in the order of ID.

@@ -3,6 +3,7 @@ package backendtest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"blockconsole/models/backend"
 )
@@ -133,6 +134,14 @@ func (f *Faulty) Volume(ctx context.Context, key backend.Key) (backend.Volume, e
 
 func (f *Faulty) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot, error) {
 	return through(f, ctx, "Snapshot", func() (backend.Snapshot, error) { return f.Backend.Snapshot(ctx, key) })
+}
+
+func (f *Faulty) ChangedVolumes(ctx context.Context, since time.Time) ([]backend.Volume, error) {
+	return through(f, ctx, "ChangedVolumes", func() ([]backend.Volume, error) { return f.Backend.ChangedVolumes(ctx, since) })
+}
+
+func (f *Faulty) Told(ctx context.Context, subject backend.Subject, key backend.Key, since time.Time) error {
+	return throughError(f, ctx, "Told", func() error { return f.Backend.Told(ctx, subject, key, since) })
 }
 
 func (f *Faulty) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backend.Volume, error) {

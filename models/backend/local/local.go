@@ -235,6 +235,16 @@ func (b *Backend) Servers(ctx context.Context, _ string, _ int) (backend.Page[ba
 	return backend.Page[backend.Server]{}, b.enter(ctx)
 }
 
+// ChangedVolumes answers [backend.ErrUnsupported]: all of them are as cheap.
+func (b *Backend) ChangedVolumes(context.Context, time.Time) ([]backend.Volume, error) {
+	return nil, backend.ErrUnsupported
+}
+
+// Told answers [backend.ErrNotFound]: the objects carry their failures themselves.
+func (b *Backend) Told(context.Context, backend.Subject, backend.Key, time.Time) error {
+	return backend.ErrNotFound
+}
+
 // RevertVolume answers [backend.ErrUnsupported].
 func (b *Backend) RevertVolume(context.Context, backend.Key, backend.Key) error {
 	return backend.ErrUnsupported
