@@ -62,7 +62,21 @@ type Facts struct {
 	FreeBytes  int64 // -1: not known
 	Types      []string
 	Zones      []string
+	Quotas     []Quota   // of Project
+	Project    Project   // that new objects belong to; empty: the backend knows none
+	Projects   []Project // whose objects are shown, where that is more than Project
 }
+
+// Quota is a limit of the console's own project. What is in the backend's words:
+// volumes, snapshots, gigabytes, or one of those for a type, such as
+// gigabytes_ssd. Used counts what is reserved, too.
+type Quota struct {
+	What        string
+	Used, Limit int64 // Limit -1: none
+}
+
+// Project is an owner of objects.
+type Project struct{ ID, Name string }
 
 // SetFacts is called by the worker.
 func (s *Store) SetFacts(f Facts) { s.facts.Store(&f) }
