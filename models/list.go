@@ -15,6 +15,7 @@ type ListQuery struct {
 	Status   Status
 	VolumeID string // snapshots of this volume
 	ServerID string // volumes attached to this server
+	Project  string // objects of this project, where several are shown
 	Sort     string // normal, see NormalSort
 	Size     int    // rows of a page
 	After    string // cursors; at most one of them
@@ -23,7 +24,7 @@ type ListQuery struct {
 
 // Filtered says that not all rows are asked for.
 func (q ListQuery) Filtered() bool {
-	return q.Search != "" || q.Status != "" || q.VolumeID != "" || q.ServerID != ""
+	return q.Search != "" || q.Status != "" || q.VolumeID != "" || q.ServerID != "" || q.Project != ""
 }
 
 // Page is one page of a list. Next and Previous are cursors, empty at the ends.
@@ -51,8 +52,8 @@ var (
 // Snapshots returns a page of the project's snapshots. ErrCursor: the cursor is
 // none of this list.
 func (s *Store) Snapshots(ctx context.Context, actor Actor, q ListQuery) (Page[Snapshot], error) {
-	return cached(ctx, s, &s.snapshotPages, actor.Project, q, func() (Page[Snapshot], error) {
-		return list(ctx, s, snapshotTable, actor.Project, q, func(r *Snapshot, sort string) string {
+	return cached(ctx, s, &s.snapshotPages, s.scope(actor.Project), q, func() (Page[Snapshot], error) {
+		return list(ctx, s, snapshotTable, s.scope(actor.Project), q, func(r *Snapshot, sort string) string {
 			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
 		})
 	})
@@ -61,8 +62,8 @@ func (s *Store) Snapshots(ctx context.Context, actor Actor, q ListQuery) (Page[S
 // Volumes returns a page of the project's volumes, with their attachments.
 // ErrCursor: the cursor is none of this list.
 func (s *Store) Volumes(ctx context.Context, actor Actor, q ListQuery) (Page[Volume], error) {
-	return cached(ctx, s, &s.volumePages, actor.Project, q, func() (Page[Volume], error) {
-		page, err := list(ctx, s, volumeTable, actor.Project, q, func(r *Volume, sort string) string {
+	return cached(ctx, s, &s.volumePages, s.scope(actor.Project), q, func() (Page[Volume], error) {
+		page, err := list(ctx, s, volumeTable, s.scope(actor.Project), q, func(r *Volume, sort string) string {
 			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
 		})
 		if err != nil {
@@ -116,10 +117,10 @@ func (s *Store) attachmentsOf(q *gorm.DB, rows []Volume) error {
 
 // list runs a query for one row more than the page holds: the row more says
 // whether there is a next page.
-func list[T any](ctx context.Context, s *Store, t table, project string, q ListQuery, cursorOf func(*T, string) string) (Page[T], error) {
+func list[T any](ctx context.Context, s *Store, t table, scope string, q ListQuery, cursorOf func(*T, string) string) (Page[T], error) {
 	var page Page[T]
 	q = q.normal(t)
-	where, args, err := s.filter(ctx, t, project, q)
+	where, args, err := s.filter(ctx, t, scope, q)
 	if err != nil {
 		return page, err
 	}
@@ -200,6 +201,7 @@ func (q ListQuery) normal(t table) ListQuery {
 		q.Size = DefaultPageSize
 	}
 	q.Search, q.VolumeID, q.ServerID = lookup(q.Search), lookup(q.VolumeID), lookup(q.ServerID)
+	q.Project = lookup(q.Project)
 	q.Status = Status(lookup(string(q.Status)))
 	if t.kind == SubjectSnapshot {
 		q.ServerID = ""
@@ -235,7 +237,7 @@ func pageSQL(t table, where string, args []any, q ListQuery, p place) (string, [
 }
 
 // filter is the WHERE clause of a list.
-func (s *Store) filter(ctx context.Context, t table, project string, q ListQuery) (string, []any, error) {
+func (s *Store) filter(ctx context.Context, t table, scope string, q ListQuery) (string, []any, error) {
 	narrow := q.VolumeID != "" || q.ServerID != ""
 	var search string
 	var values []any
@@ -247,34 +249,56 @@ func (s *Store) filter(ctx context.Context, t table, project string, q ListQuery
 		search, values = s.searchClause(t, q.Search, common)
 		narrow = narrow || !common
 	}
-	where, args := "t.project_id = ?", []any{project}
-	if narrow {
-		// The filter finds few rows; SQLite would rather walk the whole project in the order of the list.
-		where = s.unindexed("t.project_id") + " = ?"
+	var where []string
+	var args []any
+	add := func(condition string, values ...any) {
+		where, args = append(where, condition), append(args, values...)
+	}
+	for _, project := range q.projects(scope) {
+		if narrow {
+			// The filter finds few rows; SQLite would rather walk the whole project in the order of the list.
+			add(s.unindexed("t.project_id")+" = ?", project)
+		} else {
+			add("t.project_id = ?", project)
+		}
 	}
 	if q.Status != "" {
-		where += " AND t.status = ?"
-		args = append(args, q.Status)
+		add("t.status = ?", q.Status)
 	}
 	if q.VolumeID != "" {
-		where += " AND t.volume_id = ?"
-		args = append(args, q.VolumeID)
+		add("t.volume_id = ?", q.VolumeID)
 	}
 	if q.ServerID != "" {
-		where += " AND t.id IN (SELECT volume_id FROM attachments WHERE server_id = ?)"
-		args = append(args, q.ServerID)
+		add("t.id IN (SELECT volume_id FROM attachments WHERE server_id = ?)", q.ServerID)
 	}
 	if search != "" {
-		where += " AND " + search
+		add(search, values...)
 	}
-	return where, append(args, values...), nil
+	if len(where) == 0 {
+		add("TRUE")
+	}
+	return strings.Join(where, " AND "), args, nil
+}
+
+// projects are those that a row must belong to, all at once; none: to any.
+func (q ListQuery) projects(scope string) []string {
+	switch {
+	case scope == everyProject && q.Project == "":
+		return nil
+	case scope == everyProject, scope == q.Project:
+		return []string{q.Project}
+	case q.Project == "":
+		return []string{scope}
+	}
+	return []string{scope, q.Project}
 }
 
 // Total is the number of all the project's volumes or snapshots, from a counter
 // that triggers keep.
 func (s *Store) Total(ctx context.Context, actor Actor, kind SubjectType) (int64, error) {
 	var n int64
-	return n, s.read(ctx).Raw("SELECT n FROM counters WHERE kind = ? AND project_id = ?", kind, actor.Project).Scan(&n).Error
+	q := within(s.read(ctx).Table("counters").Select("COALESCE(sum(n), 0)"), s.scope(actor.Project))
+	return n, q.Where("kind = ?", kind).Scan(&n).Error
 }
 
 // Found is the number of rows of a filtered list, exact to CountLimit; one more
@@ -284,7 +308,7 @@ func (s *Store) Found(ctx context.Context, actor Actor, kind SubjectType, q List
 	if kind == SubjectSnapshot {
 		t = snapshotTable
 	}
-	where, args, err := s.filter(ctx, t, actor.Project, q.normal(t))
+	where, args, err := s.filter(ctx, t, s.scope(actor.Project), q.normal(t))
 	if err != nil {
 		return 0, err
 	}
@@ -296,7 +320,7 @@ func (s *Store) Found(ctx context.Context, actor Actor, kind SubjectType, q List
 // Snapshot finds a snapshot by the console's id or the backend's.
 func (s *Store) Snapshot(ctx context.Context, actor Actor, id string) (*Snapshot, error) {
 	var row Snapshot
-	if err := first(byID(s.read(ctx), actor.Project, id), &row); err != nil {
+	if err := first(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
 		return nil, err
 	}
 	var v Volume
@@ -312,7 +336,7 @@ func (s *Store) Snapshot(ctx context.Context, actor Actor, id string) (*Snapshot
 // attachments.
 func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, error) {
 	rows := make([]Volume, 1)
-	if err := first(byID(s.read(ctx), actor.Project, id), &rows[0]); err != nil {
+	if err := first(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
 		return nil, err
 	}
 	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
@@ -324,15 +348,18 @@ func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, er
 // VolumesFrom are volumes made from a snapshot, newest first.
 func (s *Store) VolumesFrom(ctx context.Context, actor Actor, snapshot string, limit int) ([]Volume, error) {
 	var rows []Volume
-	return rows, s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> '' AND project_id = ?", lookup(snapshot), actor.Project).
-		Order("id DESC").Limit(limit).Find(&rows).Error
+	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", lookup(snapshot))
+	if scope := s.scope(actor.Project); scope != everyProject {
+		q = q.Where(s.unindexed("project_id")+" = ?", scope)
+	}
+	return rows, q.Order("id DESC").Limit(limit).Find(&rows).Error
 }
 
 // NameTaken says whether another object of the project already has the name; names
 // need not be unique, so this is a hint.
 func (s *Store) NameTaken(ctx context.Context, actor Actor, kind SubjectType, name, except string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", actor.Project, lookup(name), lookup(except)).
+	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.newIn(actor), lookup(name), lookup(except)).
 		Limit(1).Scan(&n).Error
 	return n > 0, err
 }

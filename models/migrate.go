@@ -17,7 +17,7 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-var migrationSteps = []string{"0001_start"}
+var migrationSteps = []string{"0001_start", "0002_identity"}
 
 // NewerError says that the database has a schema step this program does not know.
 type NewerError struct{ Step string }
@@ -48,7 +48,10 @@ func (s *Store) migrateAlone() error {
 	for _, id := range migrationSteps {
 		steps = append(steps, &gormigrate.Migration{ID: id, Migrate: func(tx *gorm.DB) error { return s.runStep(tx, id) }})
 	}
-	return gormigrate.New(s.db, &options, steps).Migrate()
+	if err := gormigrate.New(s.db, &options, steps).Migrate(); err != nil {
+		return err
+	}
+	return s.indexProjects()
 }
 
 func (s *Store) refuseNewer() error {

@@ -198,7 +198,7 @@ func (s *Store) ask(ctx context.Context, actor Actor, formKey string, fn func(tx
 
 func (s *Store) fillIn(op *Operation, actor Actor, formKey string) {
 	op.ID = NewID()
-	op.ProjectID = actor.Project
+	op.ProjectID = firstNonEmpty(op.ProjectID, s.newIn(actor))
 	op.FormKey = formKey
 	op.State = Pending
 	op.Steps = len(op.StepNames())
@@ -321,14 +321,15 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 // Running is how many operations of the project are not over.
 func (s *Store) Running(ctx context.Context, project string) (int64, error) {
 	var n int64
-	err := s.read(ctx).Model(&Operation{}).Where("project_id = ? AND state IN ?", project, []OperationState{Pending, Running}).Count(&n).Error
+	q := within(s.read(ctx).Model(&Operation{}), s.scope(project))
+	err := q.Where("state IN ?", []OperationState{Pending, Running}).Count(&n).Error
 	return n, err
 }
 
 // Operation finds one operation.
 func (s *Store) Operation(ctx context.Context, actor Actor, id string) (*Operation, error) {
 	var op Operation
-	if err := first(s.read(ctx).Where("project_id = ? AND id = ?", actor.Project, lookup(id)), &op); err != nil {
+	if err := first(within(s.read(ctx), s.scope(actor.Project)).Where("id = ?", lookup(id)), &op); err != nil {
 		return nil, err
 	}
 	return &op, nil
@@ -345,10 +346,14 @@ type OperationQuery struct {
 // Operations lists operations, newest first.
 func (s *Store) Operations(ctx context.Context, actor Actor, query OperationQuery) ([]Operation, error) {
 	q := s.read(ctx).Order("num DESC").Limit(query.Limit)
-	if query.Subject != "" {
-		q = q.Where("subject_id = ? AND "+s.unindexed("project_id")+" = ?", lookup(query.Subject), actor.Project)
-	} else {
-		q = q.Where("project_id = ?", actor.Project)
+	scope := s.scope(actor.Project)
+	switch {
+	case query.Subject == "":
+		q = within(q, scope)
+	case scope == everyProject:
+		q = q.Where("subject_id = ?", lookup(query.Subject))
+	default:
+		q = q.Where("subject_id = ? AND "+s.unindexed("project_id")+" = ?", lookup(query.Subject), scope)
 	}
 	if query.State != "" {
 		q = q.Where("state = ?", lookup(string(query.State)))

@@ -86,7 +86,7 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 		if later > 0 {
 			return Refused(deny("deny.superseded"))
 		}
-		if err := s.redo(tx, op); err != nil {
+		if err := s.redo(tx, s.scope(actor.Project), op); err != nil {
 			return err
 		}
 		op.State, op.FinishedAt, op.Params.Again = Pending, 0, true
@@ -108,11 +108,11 @@ const stepMade = 2
 
 // redo puts the subject's row back into the status of the operation, as long as
 // the rules still allow it.
-func (s *Store) redo(tx *gorm.DB, op *Operation) error {
+func (s *Store) redo(tx *gorm.DB, scope string, op *Operation) error {
 	if op.Kind == SnapshotCreate {
-		return s.redoSnapshot(tx, op)
+		return s.redoSnapshot(tx, scope, op)
 	}
-	row, err := s.volumeForUpdate(tx, op.ProjectID, op.SubjectID)
+	row, err := s.volumeForUpdate(tx, scope, op.SubjectID)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (s *Store) redo(tx *gorm.DB, op *Operation) error {
 		action, during = ActDetach, Detaching
 	case VolumeCreate, SnapshotRestore:
 		if op.Step < stepMade {
-			return s.redoVolume(tx, op)
+			return s.redoVolume(tx, scope, op)
 		}
 		action, during = ActAttach, Attaching
 	}
@@ -134,8 +134,8 @@ func (s *Store) redo(tx *gorm.DB, op *Operation) error {
 	return changeRow(tx, &Volume{}, op.SubjectID, row.Status, s.status(during))
 }
 
-func (s *Store) redoSnapshot(tx *gorm.DB, op *Operation) error {
-	v, err := s.volumeForUpdate(tx, op.ProjectID, op.Params.VolumeID)
+func (s *Store) redoSnapshot(tx *gorm.DB, scope string, op *Operation) error {
+	v, err := s.volumeForUpdate(tx, scope, op.Params.VolumeID)
 	if err != nil {
 		return err
 	}
@@ -145,9 +145,9 @@ func (s *Store) redoSnapshot(tx *gorm.DB, op *Operation) error {
 	return changeRow(tx, &Snapshot{}, op.SubjectID, ErrorStatus, s.status(Creating))
 }
 
-func (s *Store) redoVolume(tx *gorm.DB, op *Operation) error {
+func (s *Store) redoVolume(tx *gorm.DB, scope string, op *Operation) error {
 	if op.Params.SnapshotID != "" {
-		source, err := s.snapshotForUpdate(tx, op.ProjectID, op.Params.SnapshotID)
+		source, err := s.snapshotForUpdate(tx, scope, op.Params.SnapshotID)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func (s *Store) control(ctx context.Context, actor Actor, id, action string, fn 
 	var op Operation
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		op = Operation{}
-		if err := first(s.forUpdate(tx.Where("project_id = ? AND id = ?", actor.Project, lookup(id))), &op); err != nil {
+		if err := first(s.forUpdate(within(tx, s.scope(actor.Project)).Where("id = ?", lookup(id))), &op); err != nil {
 			return err
 		}
 		if err := fn(tx, &op); err != nil {

@@ -46,13 +46,13 @@ func (s *Store) serverOrigin() Origin {
 // Servers lists the project's servers by name, at most limit.
 func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, error) {
 	var rows []Server
-	return rows, s.read(ctx).Where("project_id = ? AND origin = ?", actor.Project, s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+	return rows, within(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
 }
 
 // Server finds one server.
 func (s *Store) Server(ctx context.Context, actor Actor, id string) (*Server, error) {
 	var row Server
-	if err := first(s.read(ctx).Where("id = ? AND project_id = ? AND origin = ?", lookup(id), actor.Project, s.serverOrigin()), &row); err != nil {
+	if err := first(within(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", lookup(id), s.serverOrigin()), &row); err != nil {
 		return nil, err
 	}
 	return &row, nil

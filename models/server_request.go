@@ -47,7 +47,7 @@ func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Se
 	if err != nil {
 		return nil, err
 	}
-	row := Server{ID: NewID(), ProjectID: actor.Project, Name: in.Name, Address: address, Origin: ByHand,
+	row := Server{ID: NewID(), ProjectID: s.newIn(actor), Name: in.Name, Address: address, Origin: ByHand,
 		CreatedBy: actor.Name, CreatedAt: Micros(s.Now()), Version: 1}
 	if in.FormKey != "" {
 		row.ID = uuid.NewSHA1(uuid.Nil, []byte("server:"+actor.UserID+":"+in.FormKey)).String()
@@ -62,7 +62,7 @@ func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Se
 		if err := ignoreNotFound(err); err != nil {
 			return err
 		}
-		if err := nameFree(tx, actor.Project, in.Name, row.ID); err != nil {
+		if err := nameFree(tx, row.ProjectID, in.Name, row.ID); err != nil {
 			return err
 		}
 		if err := tx.Create(&row).Error; err != nil {
@@ -105,7 +105,7 @@ func (s *Store) EditServer(ctx context.Context, actor Actor, in ServerInput) (*S
 		if in.Version > 0 && in.Version != before.Version {
 			return &Error{Code: CodeStale, Text: Say("conflict.version")}
 		}
-		if err := nameFree(tx, actor.Project, in.Name, before.ID); err != nil {
+		if err := nameFree(tx, before.ProjectID, in.Name, before.ID); err != nil {
 			return err
 		}
 		row = before
@@ -151,7 +151,7 @@ func (s *Store) changeServer(ctx context.Context, actor Actor, id string, fn fun
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
 		var row Server
-		if err := first(s.forUpdate(tx).Where("id = ? AND project_id = ? AND origin = ?", lookup(id), actor.Project, ByHand), &row); err != nil {
+		if err := first(within(s.forUpdate(tx), s.scope(actor.Project)).Where("id = ? AND origin = ?", lookup(id), ByHand), &row); err != nil {
 			return err
 		}
 		return fn(tx, &row)

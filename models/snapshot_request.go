@@ -27,7 +27,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 		fields := invalidFields{}
 		fields.add("name", ValidateName(in.Name))
 		fields.add("description", ValidateDescription(in.Description))
-		v, err := s.volumeForUpdate(tx, actor.Project, in.VolumeID)
+		v, err := s.volumeForUpdate(tx, s.scope(actor.Project), in.VolumeID)
 		switch {
 		case in.VolumeID == "":
 			fields["volume_id"] = Say("volume.required")
@@ -53,7 +53,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 func (s *Store) insertSnapshot(tx *gorm.DB, actor Actor, in SnapshotInput, v *Volume) (*Operation, error) {
 	now := Micros(s.Now())
 	row := Snapshot{
-		ID: NewID(), ProjectID: actor.Project, VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
+		ID: NewID(), ProjectID: s.newIn(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
 		Status: Creating, StatusSince: now, Percent: -1, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: ByHand,
 		Consistency: s.consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
 	}
@@ -105,7 +105,7 @@ func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*O
 		return nil, Refused(d)
 	}
 	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
-		row, err := s.snapshotForUpdate(tx, actor.Project, in.ID)
+		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*O
 			return nil, err
 		}
 		return &Operation{
-			Kind: SnapshotEdit, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: in.Name,
+			Kind: SnapshotEdit, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: in.Name, ProjectID: row.ProjectID,
 			Params: Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
 		}, nil
 	})
@@ -141,7 +141,7 @@ func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey str
 		return nil, Refused(d)
 	}
 	return s.ask(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
-		row, err := s.snapshotForUpdate(tx, actor.Project, id)
+		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), id)
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +156,7 @@ func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey str
 			return nil, err
 		}
 		return &Operation{
-			Kind: SnapshotDelete, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name,
+			Kind: SnapshotDelete, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID,
 			Params: Params{VolumeID: row.VolumeID, Was: row.Status},
 		}, nil
 	})
@@ -199,10 +199,10 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 		return nil, Refused(d)
 	}
 	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
-		if err := s.lockWork(tx, actor.Project, SubjectSnapshot, in.ID); err != nil {
+		if err := s.lockWork(tx, s.scope(actor.Project), SubjectSnapshot, in.ID); err != nil {
 			return nil, err
 		}
-		row, err := s.snapshotForUpdate(tx, actor.Project, in.ID)
+		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +216,7 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 			return nil, err
 		}
 		return &Operation{
-			Kind: SnapshotRepair, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: repairLane(row.ID),
+			Kind: SnapshotRepair, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID, Lane: repairLane(row.ID),
 			Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, Was: row.Status},
 		}, nil
 	})
@@ -227,12 +227,12 @@ func repairLane(subject string) string { return subject + "/repair" }
 
 // lockWork locks the operations under way on a subject before its row is locked: a
 // worker that saves does it in that order too.
-func (s *Store) lockWork(tx *gorm.DB, project string, kind SubjectType, id string) error {
+func (s *Store) lockWork(tx *gorm.DB, scope string, kind SubjectType, id string) error {
 	if !s.postgres {
 		return nil
 	}
 	var subjects []string
-	if err := byID(tx.Table(string(kind)+"s"), project, id).Pluck("id", &subjects).Error; err != nil {
+	if err := byID(tx.Table(string(kind)+"s"), scope, id).Pluck("id", &subjects).Error; err != nil {
 		return err
 	}
 	var locked []int64
@@ -266,17 +266,17 @@ func (s *Store) status(to Status) map[string]any {
 	return map[string]any{"status": to, "status_since": Micros(s.Now()), "percent": -1, "failure": Failure{}, "request_id": ""}
 }
 
-func (s *Store) snapshotForUpdate(tx *gorm.DB, project, id string) (*Snapshot, error) {
+func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*Snapshot, error) {
 	var row Snapshot
-	if err := first(s.forUpdate(byID(tx, project, id)), &row); err != nil {
+	if err := first(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
 		return nil, err
 	}
 	return &row, nil
 }
 
-func (s *Store) volumeForUpdate(tx *gorm.DB, project, id string) (*Volume, error) {
+func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*Volume, error) {
 	var row Volume
-	if err := first(s.forUpdate(byID(tx, project, id)), &row); err != nil {
+	if err := first(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
 		return nil, err
 	}
 	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
@@ -285,8 +285,8 @@ func (s *Store) volumeForUpdate(tx *gorm.DB, project, id string) (*Volume, error
 	return &row, nil
 }
 
-// byID finds an object of the project by the console's id or by the backend's.
-func byID(q *gorm.DB, project, id string) *gorm.DB {
+// byID finds an object of a scope by the console's id or by the backend's.
+func byID(q *gorm.DB, scope, id string) *gorm.DB {
 	id = lookup(id)
-	return q.Where("(id = ? OR (backend_id = ? AND backend_id <> '')) AND project_id = ?", id, id, project)
+	return within(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
 }

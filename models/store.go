@@ -48,6 +48,10 @@ type Store struct {
 
 	signals signals
 	facts   atomic.Pointer[Facts]
+
+	allProjects bool                    // users see every project of the backend
+	home        atomic.Pointer[Project] // that new objects belong to; nil: not known
+	foreign     atomic.Bool             // the backend has projects of its own
 }
 
 // Facts is what the backend can do and hold at present, told by the worker, so
@@ -96,6 +100,8 @@ func (s *Store) Rules() Rules { return Rules{Abilities: s.Facts().Abilities, Now
 type Options struct {
 	Now func() time.Time // the clock; nil: the wall clock
 	Log *slog.Logger
+
+	AllProjects bool // show the objects of every project of the backend
 }
 
 // Now is the store's clock, in UTC.
@@ -225,7 +231,7 @@ func (g *signals) wake() {
 // postgres:// URL, and brings its schema up to date. *StartError tells in one
 // sentence what to do when it cannot.
 func Open(dsn string, options Options) (*Store, error) {
-	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn)}
+	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -241,7 +247,11 @@ func Open(dsn string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, &StartError{DSN: dsn, Err: err}
 	}
-	if err := s.migrate(); err != nil {
+	err = s.migrate()
+	if err == nil {
+		err = s.loadHome()
+	}
+	if err != nil {
 		return nil, errors.Join(&StartError{DSN: dsn, Err: err}, s.Close())
 	}
 	return s, nil

@@ -28,6 +28,9 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 		return nil, Refused(d)
 	}
 	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		if !s.homeKnown() {
+			return nil, Refused(deny("deny.not_ready"))
+		}
 		fields := invalidFields{}
 		fields.add("name", ValidateName(in.Name))
 		fields.add("description", ValidateDescription(in.Description))
@@ -38,7 +41,7 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 		}
 		size := s.sizeOf(in, least, fields)
 		if in.ServerID != "" {
-			if err := s.checkServer(tx, actor.Project, in.ServerID, fields); err != nil {
+			if err := s.checkServer(tx, s.scope(actor.Project), in.ServerID, fields); err != nil {
 				return nil, err
 			}
 		}
@@ -65,7 +68,7 @@ func (s *Store) checkPlace(in VolumeInput, fields invalidFields) {
 // source finds what the volume is made of, and the least size it needs in GiB.
 func (s *Store) source(tx *gorm.DB, actor Actor, in VolumeInput, fields invalidFields) (*Snapshot, int, error) {
 	if in.SnapshotID != "" {
-		snapshot, err := s.snapshotForUpdate(tx, actor.Project, in.SnapshotID)
+		snapshot, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.SnapshotID)
 		if errors.Is(err, ErrNotFound) {
 			fields["snapshot_id"] = Say("source.not_found")
 			return nil, 1, nil
@@ -107,7 +110,7 @@ func (s *Store) sizeOf(in VolumeInput, least int, fields invalidFields) int {
 	return size
 }
 
-func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidFields) error {
+func (s *Store) checkServer(tx *gorm.DB, scope, id string, fields invalidFields) error {
 	if !s.Facts().Attach {
 		fields["server_id"] = Say("deny.unsupported")
 		return nil
@@ -117,7 +120,7 @@ func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidField
 	if s.Facts().OwnServers { // nobody removes it meanwhile
 		q = s.forUpdate(tx)
 	}
-	err := first(q.Where("id = ? AND project_id = ? AND origin = ?", lookup(id), project, s.serverOrigin()), &server)
+	err := first(within(q, scope).Where("id = ? AND origin = ?", lookup(id), s.serverOrigin()), &server)
 	if errors.Is(err, ErrNotFound) {
 		fields["server_id"] = Say("server.not_found")
 		return nil
@@ -128,7 +131,7 @@ func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidField
 func (s *Store) insertVolume(tx *gorm.DB, actor Actor, in VolumeInput, source *Snapshot, size int) (*Operation, error) {
 	now := Micros(s.Now())
 	row := Volume{
-		ID: NewID(), ProjectID: actor.Project, Name: in.Name, Description: in.Description,
+		ID: NewID(), ProjectID: s.newIn(actor), Name: in.Name, Description: in.Description,
 		Status: Creating, StatusSince: now, Percent: -1, SizeGiB: size, ImageID: in.ImageID,
 		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: ByHand, CreatedAt: now, Version: 1,
 	}
@@ -175,7 +178,7 @@ func (s *Store) ExtendVolume(ctx context.Context, actor Actor, id, typed, formKe
 func (s *Store) AttachVolume(ctx context.Context, actor Actor, id, server, formKey string) (*Operation, error) {
 	return s.askVolume(ctx, actor, ActAttach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		fields := invalidFields{}
-		if err := s.checkServer(tx, actor.Project, server, fields); err != nil {
+		if err := s.checkServer(tx, s.scope(actor.Project), server, fields); err != nil {
 			return nil, err
 		}
 		for _, a := range row.Attachments {
@@ -246,7 +249,7 @@ func (s *Store) RevertVolume(ctx context.Context, actor Actor, snapshotID, formK
 		return nil, err
 	}
 	return s.askVolume(ctx, actor, ActRevert, snapshot.VolumeID, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
-		source, err := s.snapshotForUpdate(tx, actor.Project, snapshot.ID)
+		source, err := s.snapshotForUpdate(tx, s.scope(actor.Project), snapshot.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -290,11 +293,11 @@ func (s *Store) askVolume(ctx context.Context, actor Actor, action Action, id, f
 	}
 	return s.ask(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
 		if action == ActRepair {
-			if err := s.lockWork(tx, actor.Project, SubjectVolume, id); err != nil {
+			if err := s.lockWork(tx, s.scope(actor.Project), SubjectVolume, id); err != nil {
 				return nil, err
 			}
 		}
-		row, err := s.volumeForUpdate(tx, actor.Project, id)
+		row, err := s.volumeForUpdate(tx, s.scope(actor.Project), id)
 		if err != nil {
 			return nil, err
 		}
@@ -311,7 +314,7 @@ func (s *Store) askVolume(ctx context.Context, actor Actor, action Action, id, f
 		if err != nil {
 			return nil, err
 		}
-		op.SubjectType, op.SubjectID = SubjectVolume, row.ID
+		op.SubjectType, op.SubjectID, op.ProjectID = SubjectVolume, row.ID, row.ProjectID
 		op.SubjectName = firstNonEmpty(op.SubjectName, row.Name)
 		return op, nil
 	})

@@ -96,7 +96,13 @@ var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
 
 func open(t testing.TB, dsn string, now func() time.Time) *models.Store {
 	t.Helper()
-	store, err := models.Open(dsn, models.Options{Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	return openWith(t, dsn, models.Options{Now: now})
+}
+
+func openWith(t testing.TB, dsn string, options models.Options) *models.Store {
+	t.Helper()
+	options.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	store, err := models.Open(dsn, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +131,13 @@ func dsnOf(t testing.TB, store *models.Store) string {
 func Second(t testing.TB, store *models.Store, now func() time.Time) *models.Store {
 	t.Helper()
 	return open(t, dsnOf(t, store), now)
+}
+
+// AllProjects opens the database of store once more, for a console that shows
+// every project.
+func AllProjects(t testing.TB, store *models.Store, now func() time.Time) *models.Store {
+	t.Helper()
+	return openWith(t, dsnOf(t, store), models.Options{Now: now, AllProjects: true})
 }
 
 // Each runs the test on SQLite, and on PostgreSQL where a server is named.

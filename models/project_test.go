@@ -1,0 +1,180 @@
+package models_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"blockconsole/models"
+	"blockconsole/models/modelstest"
+)
+
+const (
+	tenant  = "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0"
+	another = "77aa7e1fa2b8c3d7a2b8c3d70193a5c0"
+)
+
+// cloudRows are two volumes with a snapshot each, of two projects, as a cloud
+// lists them.
+func cloudRows(t *testing.T, store *models.Store) {
+	t.Helper()
+	now := store.Now()
+	for _, p := range []string{tenant, another} {
+		v := models.Mirrored{BackendID: "v-" + p, Project: p, Name: "data-" + p[:4], SizeGiB: 2, CreatedAt: now,
+			Observed: models.Observed{Status: models.Available, Percent: -1}}
+		_, err := store.MirrorVolumes(t.Context(), []models.Mirrored{v}, now)
+		none(t, err)
+		s := v
+		s.BackendID, s.Source, s.Name = "s-"+p, v.BackendID, "shot-"+p[:4]
+		_, err = store.MirrorSnapshots(t.Context(), []models.Mirrored{s}, now)
+		none(t, err)
+	}
+}
+
+func TestOneProjectIsTheCloudsOwn(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		store.SetFacts(models.Facts{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		none(t, store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		cloudRows(t, store)
+		page, err := store.Volumes(ctx, me, models.ListQuery{})
+		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != tenant {
+			t.Fatalf("%+v, %v", page.Rows, err)
+		}
+		facts, err := store.ListFacts(ctx, me, models.SubjectSnapshot)
+		if total, _ := store.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 1 || total != 1 {
+			t.Errorf("%d volumes, %+v, %v", total, facts, err)
+		}
+		if _, err := store.Volume(ctx, me, "v-"+another); !errors.Is(err, models.ErrNotFound) {
+			t.Errorf("another project's volume: %v", err)
+		}
+		if page, err := store.Volumes(ctx, me, models.ListQuery{Project: another}); err != nil || len(page.Rows) != 0 {
+			t.Errorf("another project by the filter: %+v, %v", page.Rows, err)
+		}
+		op, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].ID, Name: "mine"})
+		if err != nil || op.ProjectID != tenant {
+			t.Fatalf("%+v, %v", op, err)
+		}
+		made, err := store.Snapshot(ctx, me, op.SubjectID)
+		if n, _ := store.Running(ctx, me.Project); err != nil || made.ProjectID != tenant || n != 1 {
+			t.Errorf("%+v, %d running, %v", made, n, err)
+		}
+		if users, err := store.Users(ctx, modelstest.Administrator()); err != nil || len(users) != 0 {
+			t.Errorf("%d users, %v", len(users), err) // they stay the installation's
+		}
+		if !store.InScope(me.Project, tenant) || store.InScope(me.Project, another) || store.HomeName() != "lab" {
+			t.Errorf("the scope is not %s: %s", tenant, store.HomeName())
+		}
+		if again := modelstest.Second(t, store, clock.Now); again.Home() != tenant || again.HomeName() != "lab" {
+			t.Errorf("before the cloud has answered, pages show %q (%s)", again.Home(), again.HomeName())
+		}
+	})
+}
+
+func TestAllProjectsAreShown(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, one *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		store := modelstest.AllProjects(t, one, clock.Now)
+		store.SetFacts(models.Facts{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
+			Projects: []models.Project{{ID: another, Name: "other"}}})
+		none(t, store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		cloudRows(t, store)
+		page, err := store.Snapshots(ctx, me, models.ListQuery{})
+		if err != nil || len(page.Rows) != 2 {
+			t.Fatalf("%+v, %v", page.Rows, err)
+		}
+		facts, err := store.ListFacts(ctx, me, models.SubjectSnapshot)
+		if total, _ := store.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 2 || total != 2 {
+			t.Errorf("%d volumes, %+v, %v", total, facts, err)
+		}
+		theirs := models.ListQuery{Project: another}
+		page, err = store.Snapshots(ctx, me, theirs)
+		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != another || !theirs.Filtered() {
+			t.Fatalf("%+v, %v", page.Rows, err)
+		}
+		if n, err := store.Found(ctx, me, models.SubjectSnapshot, theirs); err != nil || n != 1 {
+			t.Errorf("%d found, %v", n, err)
+		}
+		// What is done to their object is theirs; what is made is ours.
+		op, err := store.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
+		if err != nil || op.ProjectID != another {
+			t.Fatalf("%+v, %v", op, err)
+		}
+		op, err = store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].VolumeID, Name: "ours"})
+		if err != nil || op.ProjectID != tenant {
+			t.Fatalf("%+v, %v", op, err)
+		}
+		ops, err := store.Operations(ctx, me, models.OperationQuery{Limit: 10})
+		if there, _ := store.SubjectsThatExist(ctx, me, ops); err != nil || len(ops) != 2 || len(there) != 2 {
+			t.Errorf("%d operations, %v", len(ops), err)
+		}
+		if n, err := store.Running(ctx, me.Project); err != nil || n != 2 {
+			t.Errorf("%d running, %v", n, err)
+		}
+		if names := store.Facts().ProjectNames(); names[another] != "other" || names[tenant] != "lab" {
+			t.Errorf("names %v", names)
+		}
+	})
+}
+
+func TestADatabaseBelongsToOneBackend(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx := t.Context()
+		cloud := models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000", Region: "east"}
+		none(t, store.BelongTo(ctx, cloud), store.BelongTo(ctx, cloud), store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		elsewhere := cloud
+		elsewhere.Cloud, elsewhere.Region = "moved.example.com", ""
+		none(t, store.BelongTo(ctx, elsewhere)) // the same cloud at another address: its project tells
+		west := cloud
+		west.Region = "west"
+		again := modelstest.Second(t, store, clock.Now)
+		for want, err := range map[string]error{
+			"BLOCKCONSOLE_BACKEND": again.BelongTo(ctx, models.Identity{Backend: "local"}),
+			"OS_REGION_NAME":       again.BelongTo(ctx, west),
+			"OS_PROJECT_ID":        again.OwnProject(ctx, models.Project{ID: another, Name: "other"}),
+		} {
+			var refused *models.IdentityError
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "BLOCKCONSOLE_DATABASE") ||
+				strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %v", want, err)
+			}
+		}
+		if again.Home() != tenant {
+			t.Errorf("the refused project became home: %s", again.Home())
+		}
+		none(t, again.OwnProject(ctx, models.Project{}), again.OwnProject(ctx, models.Project{ID: tenant, Name: "renamed"}))
+		if again.HomeName() != "renamed" {
+			t.Errorf("the project is called %s", again.HomeName())
+		}
+	})
+}
+
+func TestAnOlderDatabaseIsLocal(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		ctx := t.Context()
+		_, err := store.CreateVolume(ctx, modelstest.Operator(), models.VolumeInput{Name: "from-before", Size: "1"})
+		none(t, err)
+		var refused *models.IdentityError
+		if err := store.BelongTo(ctx, models.Identity{Backend: "openstack"}); !errors.As(err, &refused) {
+			t.Errorf("a database with local volumes became a cloud's: %v", err)
+		}
+		none(t, modelstest.Second(t, store, clock.Now).BelongTo(ctx, models.Identity{Backend: "local"}))
+	})
+}
+
+// TestNothingIsMadeBeforeTheCloudIsKnown: it would belong to no project.
+func TestNothingIsMadeBeforeTheCloudIsKnown(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		none(t, store.BelongTo(ctx, models.Identity{Backend: "openstack"}))
+		in := models.VolumeInput{Name: "too-early", Size: "1"}
+		if _, err := store.CreateVolume(ctx, me, in); !errors.Is(err, &models.Error{Code: models.CodeConflict, Text: models.Say("deny.not_ready")}) {
+			t.Errorf("%v", err)
+		}
+		none(t, store.OwnProject(ctx, models.Project{ID: tenant}))
+		op, err := store.CreateVolume(ctx, me, in)
+		if err != nil || op.ProjectID != tenant {
+			t.Errorf("%+v, %v", op, err)
+		}
+	})
+}
