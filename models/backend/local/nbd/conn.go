@@ -18,7 +18,7 @@ import (
 
 const (
 	handshakeBuffer = 4 << 10
-	readBuffer      = 128 << 10 // many small requests, or the head of a large one, in one call
+	readBuffer      = 256 << 10 // many small requests, or the head of a large one, in one call
 	connMemory      = 64 << 20  // bytes of payloads under way on one connection
 	connMinCost     = 256 << 10 // what the smallest request counts: 256 under way at most
 	serverMinCost   = 8 << 10   // a goroutine's stack

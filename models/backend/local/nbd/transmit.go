@@ -11,7 +11,7 @@ import (
 const (
 	batchSize   = 128 << 10
 	inlineRead  = 32 << 10 // bytes that are read into the batch, if they are in memory
-	inlineWrite = 64 << 10 // bytes that are written out of the read buffer, if memory takes them
+	inlineWrite = 32 << 10 // bytes that are written out of the read buffer, if memory takes them
 	largeWrite  = 1 << 20  // bytes that are written by the reading goroutine at all
 
 	// Such a write that took longer than slowWrite was waiting for the disk
