@@ -1,24 +1,48 @@
 package models
 
 import (
+	"context"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Failure is why something went wrong, as a text of the catalog; the zero Failure
 // is none. It is stored as JSON.
-type Failure struct{ Text }
+type Failure struct {
+	Text
+	// Dependents are objects that stand in the way, oldest first, up to
+	// MaxDependents of them; they may be gone when somebody looks.
+	Dependents []Dependent `json:"dependents,omitempty"`
+}
+
+// MaxDependents is how many dependents a failure names at most.
+const MaxDependents = 20
+
+// Dependent names an object that depends on another one. ID is the console's, or
+// the backend's of an object that the console has not seen yet: either opens its
+// page. Name may be empty.
+type Dependent struct {
+	Type SubjectType `json:"type"`
+	ID   string      `json:"id"`
+	Name string      `json:"name,omitempty"`
+}
 
 // None says that nothing went wrong.
 func (f Failure) None() bool { return f.Key == "" }
+
+// same says that two failures read alike.
+func (f Failure) same(g Failure) bool {
+	return f.Key == g.Key && slices.Equal(f.Args, g.Args) && slices.Equal(f.Dependents, g.Dependents)
+}
 
 // Value stores it: empty for none.
 func (f Failure) Value() (driver.Value, error) {
 	if f.None() {
 		return "", nil
 	}
-	b, err := json.Marshal(f.Text)
+	b, err := json.Marshal(f)
 	return string(b), err
 }
 
@@ -39,5 +63,44 @@ func (f *Failure) Scan(src any) error {
 	if text == "" {
 		return nil
 	}
-	return json.Unmarshal([]byte(text), &f.Text)
+	return json.Unmarshal([]byte(text), f)
+}
+
+// storable makes what a backend said fit for both databases.
+func (f Failure) storable() Failure {
+	args := make([]string, 0, len(f.Args))
+	for _, arg := range f.Args {
+		args = append(args, storable(arg))
+	}
+	if len(args) > 0 {
+		f.Args = args
+	}
+	if len(f.Dependents) > MaxDependents {
+		f.Dependents = f.Dependents[:MaxDependents]
+	}
+	return f
+}
+
+// Dependents finds the objects of a kind with these ids, the console's or the
+// backend's, in the same order. What the console does not know keeps its id.
+func (s *Store) Dependents(ctx context.Context, kind SubjectType, ids []string) ([]Dependent, error) {
+	if len(ids) > MaxDependents {
+		ids = ids[:MaxDependents]
+	}
+	var rows []struct{ ID, BackendID, Name string }
+	err := s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name").Where(byEitherID, ids, ids).Scan(&rows).Error
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Dependent, 0, len(ids))
+	for _, id := range ids {
+		d := Dependent{Type: kind, ID: storable(id)}
+		for _, row := range rows {
+			if row.ID == id || row.BackendID == id {
+				d.ID, d.Name = row.ID, row.Name
+			}
+		}
+		found = append(found, d)
+	}
+	return found, nil
 }

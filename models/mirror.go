@@ -144,7 +144,7 @@ func (m Mirrored) storable() Mirrored {
 	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID} {
 		*text = storable(*text)
 	}
-	m.Status = Status(storable(string(m.Status)))
+	m.Status, m.Failure = Status(storable(string(m.Status))), m.Failure.storable()
 	return m
 }
 

@@ -29,7 +29,7 @@ func (s *Store) MirrorMissing(ctx context.Context, kind SubjectType, seen map[st
 // miss writes that objects are gone, after locking their rows and asking once more
 // whether an operation has begun.
 func (s *Store) miss(ctx context.Context, kind SubjectType, ids []string, asked time.Time) (int, error) {
-	o := Observed{Status: ErrorStatus, Percent: -1, Failure: Failure{Say(failureVanished)}}
+	o := Observed{Status: ErrorStatus, Percent: -1, Failure: Failure{Text: Say(failureVanished)}}
 	if s.Facts().Shared {
 		o = Observed{Gone: true}
 	}
@@ -65,7 +65,7 @@ func (s *Store) miss(ctx context.Context, kind SubjectType, ids []string, asked 
 // operation can account for.
 func (s *Store) missing(ctx context.Context, kind SubjectType, seen map[string]struct{}, asked time.Time) ([]string, error) {
 	const page = 5000
-	vanished, err := Failure{Say(failureVanished)}.Value()
+	vanished, err := Failure{Text: Say(failureVanished)}.Value()
 	if err != nil {
 		return nil, err
 	}

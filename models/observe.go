@@ -45,7 +45,7 @@ type Progress struct {
 // operation, nothing was written.
 func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) error {
 	set := map[string]any{
-		"step": p.Step, "percent": p.Percent, "last_error": p.Trouble,
+		"step": p.Step, "percent": p.Percent, "last_error": p.Trouble.storable(),
 		"lease_owner": "", "lease_until": 0, "run_at": Micros(p.Again),
 	}
 	if p.Retry {
@@ -76,6 +76,7 @@ func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) err
 // storable makes the backend's words fit for both databases.
 func (o Observed) storable() Observed {
 	o.BackendID, o.Status, o.RequestID = storable(o.BackendID), Status(storable(string(o.Status))), storable(o.RequestID)
+	o.Failure = o.Failure.storable()
 	return o
 }
 
@@ -140,7 +141,7 @@ func (s *Store) observedColumns(o Observed, row shown, consistency Consistency) 
 	if o.Status != "" && o.Percent != row.percent {
 		set["percent"] = o.Percent
 	}
-	if o.Status != "" && !sameText(o.Failure.Text, row.failure.Text) && !o.knowsLess(row) {
+	if o.Status != "" && !o.Failure.same(row.failure) && !o.knowsLess(row) {
 		set["failure"] = o.Failure
 		set["request_id"] = o.RequestID
 	}
@@ -192,18 +193,6 @@ func (o Observed) knowsLess(row shown) bool {
 		return false // the backend tells these, and when they are over
 	}
 	return o.mirrored && o.Status == row.status && row.failure.Key != failureVanished && (o.Failure.None() || o.Failure.Key == FailureUntold)
-}
-
-func sameText(a, b Text) bool {
-	if a.Key != b.Key || len(a.Args) != len(b.Args) {
-		return false
-	}
-	for i := range a.Args {
-		if a.Args[i] != b.Args[i] {
-			return false
-		}
-	}
-	return true
 }
 
 func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error {

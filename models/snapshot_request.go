@@ -244,7 +244,7 @@ func (s *Store) lockWork(tx *gorm.DB, scope string, kind SubjectType, id string)
 func (s *Store) abandon(tx *gorm.DB, subject string) error {
 	now := Micros(s.Now())
 	return tx.Model(&Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
-		"state": Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": Failure{Say("failure.abandoned")},
+		"state": Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": Failure{Text: Say("failure.abandoned")},
 	}).Error
 }
 

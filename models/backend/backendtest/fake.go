@@ -36,6 +36,9 @@ type Fake struct {
 	failDel   map[string]error   // by ref: how the next deletion ends
 	calls     []Call
 	exports   exports
+	told      map[string]told // by ref or id
+	changes   bool
+	lag       time.Duration
 }
 
 // Call is one call of the port that a Fake has received.
@@ -50,6 +53,8 @@ type fakeVolume struct {
 	data   []byte
 	task   *task
 	server string // that it is being attached to or detached from
+
+	touched time.Time // last changed otherwise than in State
 }
 
 type fakeSnapshot struct {
@@ -82,7 +87,7 @@ func NewFake(now func() time.Time) *Fake {
 			CrashSafe: true, MaxSizeGiB: 16384, FreeBytes: 1 << 44, Poll: []time.Duration{10 * time.Millisecond},
 		},
 		volumes: map[string]*fakeVolume{}, snapshots: map[string]*fakeSnapshot{}, images: map[string][]byte{}, quota: map[string]int64{},
-		failNext: map[string][]error{}, failRef: map[string]error{}, failDel: map[string]error{},
+		failNext: map[string][]error{}, failRef: map[string]error{}, failDel: map[string]error{}, told: map[string]told{},
 	}
 }
 
@@ -329,6 +334,17 @@ func findRef[T any](objects map[string]*T, ref string, refOf func(*T) string) *T
 		}
 	}
 	return objects[oldest]
+}
+
+// only are the objects that keep.
+func only[T any](objects map[string]*T, keep func(*T) bool) map[string]*T {
+	kept := map[string]*T{}
+	for id, o := range objects {
+		if keep(o) {
+			kept[id] = o
+		}
+	}
+	return kept
 }
 
 // pageOf cuts a page out of objects in the order of their ids.

@@ -28,7 +28,7 @@ func (f *Fake) PutVolume(v backend.Volume) backend.Volume {
 		v.CreatedAt = f.now().UTC()
 	}
 	v.Attachments = slices.Clone(v.Attachments)
-	old.Volume, old.task = v, nil
+	old.Volume, old.task, old.touched = v, nil, f.now()
 	f.volumes[v.ID] = old
 	return v
 }

@@ -1,11 +1,11 @@
 package backendtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"blockconsole/models/backend"
 )
@@ -32,6 +32,7 @@ func (f *Fake) Capabilities(ctx context.Context) (backend.Capabilities, error) {
 	defer f.mu.Unlock()
 	c := f.caps
 	c.Poll, c.Types, c.Zones = slices.Clone(c.Poll), slices.Clone(c.Types), slices.Clone(c.Zones)
+	c.Quotas, c.Projects = append(slices.Clone(c.Quotas), f.quotas()...), slices.Clone(c.Projects)
 	return c, nil
 }
 
@@ -42,7 +43,7 @@ func (f *Fake) Volumes(ctx context.Context, marker string, limit int) (backend.P
 		return backend.Page[backend.Volume]{}, err
 	}
 	defer f.mu.Unlock()
-	return pageOf(f.volumes, marker, limit, (*fakeVolume).show), nil
+	return pageOf(only(f.volumes, func(v *fakeVolume) bool { return f.visible(v.CreatedAt) }), marker, limit, (*fakeVolume).show), nil
 }
 
 // Snapshots lists in the order of creation.
@@ -51,25 +52,7 @@ func (f *Fake) Snapshots(ctx context.Context, marker string, limit int) (backend
 		return backend.Page[backend.Snapshot]{}, err
 	}
 	defer f.mu.Unlock()
-	return pageOf(f.snapshots, marker, limit, (*fakeSnapshot).show), nil
-}
-
-// ChangedVolumes answers [backend.ErrUnsupported].
-func (f *Fake) ChangedVolumes(ctx context.Context, _ time.Time) ([]backend.Volume, error) {
-	if err := f.enter(ctx, "ChangedVolumes", ""); err != nil {
-		return nil, err
-	}
-	defer f.mu.Unlock()
-	return nil, backend.ErrUnsupported
-}
-
-// Told answers [backend.ErrNotFound]: the objects carry their failures.
-func (f *Fake) Told(ctx context.Context, _ backend.Subject, key backend.Key, _ time.Time) error {
-	if err := f.enter(ctx, "Told", key.Ref); err != nil {
-		return err
-	}
-	defer f.mu.Unlock()
-	return backend.ErrNotFound
+	return pageOf(only(f.snapshots, func(s *fakeSnapshot) bool { return f.visible(s.CreatedAt) }), marker, limit, (*fakeSnapshot).show), nil
 }
 
 // Servers lists in the order of ID.
@@ -115,10 +98,10 @@ func (f *Fake) Volume(ctx context.Context, key backend.Key) (backend.Volume, err
 		return backend.Volume{}, err
 	}
 	defer f.mu.Unlock()
-	if v := f.findVolume(key); v != nil {
+	if v := f.seeVolume(key); v != nil {
 		v.task.look()
 	}
-	v := f.findVolume(key)
+	v := f.seeVolume(key)
 	if v == nil {
 		return backend.Volume{}, backend.ErrNotFound
 	}
@@ -131,10 +114,10 @@ func (f *Fake) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot,
 		return backend.Snapshot{}, err
 	}
 	defer f.mu.Unlock()
-	if s := f.findSnapshot(key); s != nil {
+	if s := f.seeSnapshot(key); s != nil {
 		s.task.look()
 	}
-	s := f.findSnapshot(key)
+	s := f.seeSnapshot(key)
 	if s == nil {
 		return backend.Snapshot{}, backend.ErrNotFound
 	}
@@ -156,25 +139,40 @@ func (f *Fake) state(s backend.Status, failure error) backend.State {
 // run puts v into status while an operation is under way. finish must set the
 // status that it ends in; a failure sets failed.
 func (f *Fake) run(v *fakeVolume, method string, during, failed backend.Status, finish func()) {
+	before := v.State
 	v.State = f.state(during, nil)
 	v.task = f.begin(method, v.Ref, func() {
 		v.task = nil
 		finish()
 	}, func(err error) {
 		v.task = nil
-		v.State = f.state(failed, err)
+		v.State = f.failed(v.Key, before, failed, err)
 	})
 }
 
 func (f *Fake) runSnapshot(s *fakeSnapshot, method string, during, failed backend.Status, finish func()) {
+	before := s.State
 	s.State = f.state(during, nil)
 	s.task = f.begin(method, s.Ref, func() {
 		s.task = nil
 		finish()
 	}, func(err error) {
 		s.task = nil
-		s.State = f.state(failed, err)
+		s.State = f.failed(s.Key, before, failed, err)
 	})
+}
+
+// failed is the state in which a failure leaves an object.
+func (f *Fake) failed(key backend.Key, before backend.State, failed backend.Status, err error) backend.State {
+	quiet, ok := err.(Quiet)
+	if !ok {
+		return f.state(failed, err)
+	}
+	f.setTold(cmp.Or(key.Ref, key.ID), quiet.Told)
+	if quiet.Back {
+		return f.state(before.Status, nil)
+	}
+	return f.state(failed, nil)
 }
 
 // checkQuota answers *backend.QuotaError when asked more of what would be too

@@ -16,7 +16,7 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 		return backend.Snapshot{}, err
 	}
 	defer f.mu.Unlock()
-	if s := f.findSnapshot(backend.Key{Ref: spec.Ref}); s != nil {
+	if s := f.seeSnapshot(backend.Key{Ref: spec.Ref}); s != nil {
 		return s.show(), nil
 	}
 	v := f.findVolume(spec.Volume)
@@ -50,7 +50,7 @@ func (f *Fake) snapshot(ctx context.Context, method string, key backend.Key) (*f
 	if err := f.enter(ctx, method, key.Ref); err != nil {
 		return nil, err
 	}
-	if s := f.findSnapshot(key); s != nil {
+	if s := f.seeSnapshot(key); s != nil {
 		return s, nil
 	}
 	f.mu.Unlock()

@@ -14,7 +14,7 @@ func (f *Fake) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backe
 		return backend.Volume{}, err
 	}
 	defer f.mu.Unlock()
-	if v := f.findVolume(backend.Key{Ref: spec.Ref}); v != nil {
+	if v := f.seeVolume(backend.Key{Ref: spec.Ref}); v != nil {
 		return v.show(), nil
 	}
 	v := &fakeVolume{Volume: backend.Volume{
@@ -83,7 +83,7 @@ func (f *Fake) volume(ctx context.Context, method string, key backend.Key) (*fak
 	if err := f.enter(ctx, method, key.Ref); err != nil {
 		return nil, err
 	}
-	if v := f.findVolume(key); v != nil {
+	if v := f.seeVolume(key); v != nil {
 		return v, nil
 	}
 	f.mu.Unlock()
@@ -100,7 +100,7 @@ func (f *Fake) RenameVolume(ctx context.Context, key backend.Key, name, descript
 	if v.Status == backend.Deleting {
 		return &backend.ConflictError{Why: "it is being deleted"}
 	}
-	v.Name, v.Description = name, description
+	v.Name, v.Description, v.touched = name, description, f.now()
 	return nil
 }
 
@@ -207,10 +207,16 @@ func (f *Fake) RevertVolume(ctx context.Context, volume, snapshot backend.Key) e
 			return &backend.ConflictError{Why: "there is a later snapshot"}
 		}
 	}
+	s.State = f.state(backend.Restoring, nil)
 	f.run(v, "RevertVolume", backend.Restoring, backend.Error, func() {
 		v.data = slices.Clone(s.data)
-		v.State = f.state(backend.Available, nil)
+		v.State, s.State = f.state(backend.Available, nil), f.state(backend.Available, nil)
 	})
+	fail := v.task.fail
+	v.task.fail = func(err error) {
+		fail(err)
+		s.State = f.state(backend.Available, nil)
+	}
 	return nil
 }
 
