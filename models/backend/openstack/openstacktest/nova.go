@@ -1,0 +1,235 @@
+package openstacktest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// nova answers for Compute, under /compute.
+func (c *Cloud) nova(cl *call) (answer, error) {
+	route := cl.method + " " + strings.Join(cl.path, "/")
+	if route == "GET " || route == "GET" {
+		return ok(map[string]any{"versions": []any{
+			map[string]any{
+				"id": "v2.0", "status": "SUPPORTED", "version": "", "min_version": "", "updated": "2011-01-21T11:33:21Z",
+				"links": []any{map[string]any{"rel": "self", "href": c.server.URL + "/compute/v2/"}},
+			},
+			c.novaVersion(),
+		}}), nil
+	}
+	if cl.path[0] != "v2.1" {
+		return answer{}, noRoute()
+	}
+	if len(cl.path) == 1 {
+		version := c.novaVersion()
+		version["media-types"] = []any{map[string]any{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}}
+		return ok(map[string]any{"version": version}), nil
+	}
+	if err := c.authenticate(cl); err != nil {
+		return answer{}, err
+	}
+	header, err := cl.microversion("compute", 2, 1, c.opts.Nova)
+	if err != nil {
+		return answer{}, err
+	}
+	header["Vary"] += ", X-OpenStack-Nova-API-Version"
+	header["X-OpenStack-Nova-API-Version"] = strings.TrimPrefix(header["OpenStack-API-Version"], "compute ")
+	a, err := c.novaResource(cl, cl.path[1:])
+	return with(header, a, err)
+}
+
+func (c *Cloud) novaVersion() map[string]any {
+	return map[string]any{
+		"id": "v2.1", "status": "CURRENT", "version": "2." + itoa(c.opts.Nova), "min_version": "2.1", "updated": "2013-07-23T11:33:21Z",
+		"links": []any{map[string]any{"rel": "self", "href": c.server.URL + "/compute/v2.1/"}},
+	}
+}
+
+func (c *Cloud) novaResource(cl *call, path []string) (answer, error) {
+	if path[0] != "servers" {
+		return answer{}, noRoute()
+	}
+	if len(path) == 1 || len(path) == 2 && path[1] == "detail" {
+		if cl.method != http.MethodGet {
+			return answer{}, fault(http.StatusMethodNotAllowed, "The method is not allowed for this resource.")
+		}
+		return c.listServers(cl, len(path) == 2)
+	}
+	s := c.servers[path[1]]
+	if s == nil || !cl.sees(s.project) {
+		return answer{}, fault(http.StatusNotFound, "Instance %s could not be found.", path[1])
+	}
+	switch {
+	case len(path) == 2 && cl.method == http.MethodGet:
+		return ok(map[string]any{"server": c.serverView(cl, s)}), nil
+	case len(path) == 3 && path[2] == "os-volume_attachments" && cl.method == http.MethodGet:
+		return c.listServerVolumes(cl, s), nil
+	case len(path) == 3 && path[2] == "os-volume_attachments" && cl.method == http.MethodPost:
+		return c.attachVolume(cl, s)
+	case len(path) == 4 && path[2] == "os-volume_attachments" && cl.method == http.MethodGet:
+		return c.showServerVolume(cl, s, path[3])
+	case len(path) == 4 && path[2] == "os-volume_attachments" && cl.method == http.MethodDelete:
+		return c.detachVolume(s, path[3], cl)
+	}
+	return answer{}, noRoute()
+}
+
+// listServers answers GET /servers and /servers/detail.
+func (c *Cloud) listServers(cl *call, detail bool) (answer, error) {
+	filters := cl.query
+	marker := filters.Get("marker")
+	l, err := cl.paging(filters, "servers", "Server")
+	if err != nil {
+		return answer{}, err
+	}
+	if l.limit == 0 {
+		l.limit = -1 // as Nova has it
+	}
+	all := cl.token.is("admin") && boolOf(filters.Get("all_tenants"))
+	if boolOf(filters.Get("all_tenants")) && !all {
+		return answer{}, forbidden("os_compute_api:servers:detail:get_all_tenants")
+	}
+	rows := []*row{}
+	for _, s := range c.servers {
+		if (all || s.project == cl.token.project.ID) && (filters.Get("status") == "" || strings.EqualFold(filters.Get("status"), s.status)) {
+			rows = append(rows, c.serverRow(cl, s))
+		}
+	}
+	if i := slices.IndexFunc(rows, func(r *row) bool { return r.id == marker }); i >= 0 {
+		l.marker = rows[i]
+	} else if marker != "" {
+		return answer{}, fault(http.StatusBadRequest, "marker [%s] not found", marker)
+	}
+	return c.answerPage(cl, l, rows, detail, false)
+}
+
+func (c *Cloud) serverRow(cl *call, s *server) *row {
+	columns := func(name string) (any, bool) {
+		switch name {
+		case "id", "uuid":
+			return s.id, true
+		case "created_at":
+			return s.created, true
+		case "display_name":
+			return s.name, true
+		}
+		return nil, false
+	}
+	return &row{id: s.id, columns: columns, render: func(detail bool) map[string]any {
+		if detail {
+			return c.serverView(cl, s)
+		}
+		return map[string]any{"id": s.id, "name": s.name, "links": c.serverLinks(s)}
+	}}
+}
+
+func (c *Cloud) serverLinks(s *server) []any {
+	return []any{
+		map[string]any{"rel": "self", "href": c.server.URL + "/compute/v2.1/servers/" + s.id},
+		map[string]any{"rel": "bookmark", "href": c.server.URL + "/compute/servers/" + s.id},
+	}
+}
+
+// serverView is a server as microversion 2.92 has it, which adds to what earlier
+// ones tell and moves the flavour into the server (2.47).
+func (c *Cloud) serverView(cl *call, s *server) map[string]any {
+	volumes := []any{}
+	for _, v := range c.volumesOf(s.id) {
+		one := map[string]any{"id": v.id}
+		if cl.minor >= 3 {
+			one["delete_on_termination"] = false
+		}
+		volumes = append(volumes, one)
+	}
+	created := s.created.UTC().Format(time.RFC3339)
+	view := map[string]any{
+		"id": s.id, "name": s.name, "status": s.status, "tenant_id": s.project, "user_id": s.user, "metadata": map[string]any{},
+		"hostId": "508a4d92063213ad76745d68fe83c1c815b1897d53c229617c914a1d", "image": "", "created": created, "updated": created,
+		"flavor":    map[string]any{"vcpus": 1, "ram": 64, "disk": 1, "ephemeral": 0, "swap": 0, "original_name": "tiny", "extra_specs": map[string]any{}},
+		"addresses": map[string]any{}, "accessIPv4": "", "accessIPv6": "", "links": c.serverLinks(s), "OS-DCF:diskConfig": "MANUAL", "progress": 0,
+		"OS-EXT-AZ:availability_zone": c.zones[0], "config_drive": "", "key_name": nil, "OS-SRV-USG:launched_at": naive(s.created),
+		"OS-SRV-USG:terminated_at": nil, "OS-EXT-STS:task_state": nil, "OS-EXT-STS:vm_state": strings.ToLower(s.status), "OS-EXT-STS:power_state": 1,
+		"os-extended-volumes:volumes_attached": volumes,
+	}
+	for since, fields := range map[int]map[string]any{
+		9: {"locked": false}, 19: {"description": nil}, 26: {"tags": []any{}}, 63: {"trusted_image_certificates": nil}, 71: {"server_groups": []any{}},
+		73: {"locked_reason": nil}, 90: {"OS-EXT-SRV-ATTR:hostname": strings.ToLower(s.name)},
+	} {
+		for name, value := range fields {
+			if cl.minor >= since {
+				view[name] = value
+			}
+		}
+	}
+	if cl.minor < 47 {
+		view["flavor"] = map[string]any{"id": "1", "links": []any{}}
+	}
+	return view
+}
+
+// volumesOf are the volumes that a server has, is getting or is losing, in the
+// order of their devices.
+func (c *Cloud) volumesOf(server string) []*volume {
+	var list []*volume
+	for _, v := range c.volumes {
+		if v.on(server) != nil {
+			list = append(list, v)
+		}
+	}
+	slices.SortFunc(list, func(a, b *volume) int { return strings.Compare(a.on(server).device, b.on(server).device) })
+	return list
+}
+
+// glance answers for images, under /image.
+func (c *Cloud) glance(cl *call) (answer, error) {
+	route := cl.method + " " + strings.Join(cl.path, "/")
+	if route == "GET " || route == "GET" {
+		return answer{status: http.StatusMultipleChoices, body: map[string]any{"versions": []any{map[string]any{
+			"id": "v2.15", "status": "CURRENT", "links": []any{map[string]any{"rel": "self", "href": c.server.URL + "/image/v2/"}},
+		}}}}, nil
+	}
+	if err := c.authenticate(cl); err != nil {
+		return answer{}, err
+	}
+	if route != "GET v2/images" {
+		return answer{}, noRoute()
+	}
+	limit := atoi(cl.query.Get("limit"))
+	if limit < 0 || limit > c.opts.PageMax {
+		limit = 25
+	}
+	var all []*image
+	for _, i := range c.images {
+		all = append(all, i)
+	}
+	slices.SortFunc(all, func(a, b *image) int { return older(b.created, a.created, b.id, a.id) })
+	if marker := cl.query.Get("marker"); marker != "" {
+		at := slices.IndexFunc(all, func(i *image) bool { return i.id == marker })
+		if at < 0 {
+			return answer{status: http.StatusBadRequest, body: "<html><head><title>400 Bad Request</title></head><body>Invalid marker</body></html>",
+				header: map[string]string{"Content-Type": "text/html"}}, nil
+		}
+		all = all[at+1:]
+	}
+	list := []any{}
+	for _, i := range all[:min(limit, len(all))] {
+		list = append(list, imageView(i))
+	}
+	body := map[string]any{"images": list, "first": "/v2/images?limit=" + itoa(limit), "schema": "/v2/schemas/images"}
+	if len(list) == limit && limit > 0 {
+		body["next"] = "/v2/images?limit=" + itoa(limit) + "&marker=" + all[limit-1].id
+	}
+	return ok(body), nil
+}
+
+func imageView(i *image) map[string]any {
+	at := i.created.UTC().Format(time.RFC3339)
+	return map[string]any{
+		"id": i.id, "name": i.name, "disk_format": "raw", "container_format": "bare", "visibility": "public", "size": len(i.content),
+		"virtual_size": len(i.content), "status": i.status, "checksum": nil, "protected": false, "min_ram": 0, "min_disk": 0, "owner": i.owner,
+		"os_hidden": false, "os_hash_algo": nil, "os_hash_value": nil, "created_at": at, "updated_at": at, "tags": []any{},
+		"self": "/v2/images/" + i.id, "file": "/v2/images/" + i.id + "/file", "schema": "/v2/schemas/image",
+	}
+}

@@ -1,0 +1,168 @@
+package openstacktest
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+var uuidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$`)
+
+// invalid is how Cinder's JSON schemas refuse.
+func invalid(field string, value any, reason string, args ...any) error {
+	if s, is := value.(string); is {
+		return fault(http.StatusBadRequest, "%s", "Invalid input for field/attribute "+field+". Value: "+s+". "+fmt.Sprintf(reason, args...))
+	}
+	return fault(http.StatusBadRequest, "%s", "Invalid input for field/attribute "+field+". Value: "+python(value)+". "+fmt.Sprintf(reason, args...))
+}
+
+// python writes a value as Python's repr does, which is what errors quote.
+func python(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "None"
+	case bool:
+		if v {
+			return "True"
+		}
+		return "False"
+	case string:
+		return "'" + v + "'"
+	case float64:
+		if v == float64(int64(v)) {
+			return fmt.Sprintf("%d", int64(v))
+		}
+		return fmt.Sprint(v)
+	case map[string]any:
+		var parts []string
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, python(key)+": "+python(v[key]))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case []any:
+		var parts []string
+		for _, item := range v {
+			parts = append(parts, python(item))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	return fmt.Sprint(v)
+}
+
+// onlyKeys refuses properties that a schema does not have.
+func onlyKeys(field string, m map[string]any, allowed ...string) error {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		if !slices.Contains(allowed, key) {
+			return invalid(field, m, "Additional properties are not allowed ('%s' was unexpected)", key)
+		}
+	}
+	return nil
+}
+
+// textField reads a string that may be null; given tells whether it is there.
+// Names and descriptions lose the spaces around them.
+func (c *Cloud) textField(m map[string]any, field string, printable bool) (value *string, given bool, err error) {
+	v, given := m[field]
+	if !given || v == nil {
+		return nil, given, nil
+	}
+	s, is := v.(string)
+	if !is {
+		return nil, true, invalid(field, v, "%s is not of type 'string', 'null'", python(v))
+	}
+	if utf8.RuneCountInString(s) > 255 {
+		return nil, true, invalid(field, s, "'%s' is too long", s)
+	}
+	if printable && strings.ContainsFunc(s, unprintable) {
+		return nil, true, invalid(field, s, "'%s' does not match '^[...]*$'", s)
+	}
+	if c.opts.NarrowText && strings.ContainsFunc(s, func(r rune) bool { return r > 0xffff }) {
+		return nil, true, fault(http.StatusInternalServerError, "The server has either erred or is incapable of performing the requested operation.")
+	}
+	s = strings.TrimSpace(s)
+	return &s, true, nil
+}
+
+// unprintable are the characters that the schema of a snapshot's description
+// does not list: controls, line breaks, what has no glyph, and everything from
+// U+FFFF on.
+func unprintable(r rune) bool {
+	return r >= 0xffff || unicode.Is(unicode.C, r) || unicode.In(r, unicode.Zl, unicode.Zp) || !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Zs)
+}
+
+// metadataField reads an object of strings.
+func metadataField(m map[string]any, field string) (map[string]string, error) {
+	v, given := m[field]
+	if !given || v == nil {
+		return map[string]string{}, nil
+	}
+	object, is := v.(map[string]any)
+	if !is {
+		return nil, invalid(field, v, "%s is not of type 'object', 'null'", python(v))
+	}
+	made := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		value, is := object[key].(string)
+		if !is {
+			return nil, invalid(key, object[key], "%s is not of type 'string'", python(object[key]))
+		}
+		made[key] = value
+	}
+	return made, metadataSize(made)
+}
+
+// metadataSize refuses keys and values that the database cannot keep.
+func metadataSize(m map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		switch {
+		case key == "":
+			return fault(http.StatusBadRequest, "Invalid metadata: Metadata property key blank.")
+		case len(key) > 255:
+			return fault(http.StatusRequestEntityTooLarge, "Invalid metadata size: Metadata property key %s greater than 255 characters.", key)
+		case len(m[key]) > 255:
+			return fault(http.StatusRequestEntityTooLarge, "Invalid metadata size: Metadata property key %s value greater than 255 characters.", key)
+		}
+	}
+	return nil
+}
+
+// uuidField reads the id of another object.
+func uuidField(m map[string]any, field string) (string, error) {
+	v, given := m[field]
+	if !given || v == nil {
+		return "", nil
+	}
+	s, _ := v.(string)
+	if !uuidPattern.MatchString(s) {
+		return "", invalid(field, v, "%s is not valid under any of the given schemas", python(v))
+	}
+	return s, nil
+}
+
+// sizeField reads a size in GiB, as a number or a string of digits; 0 is none.
+func sizeField(m map[string]any, field string) (int, error) {
+	v, given := m[field]
+	if !given || v == nil {
+		return 0, nil
+	}
+	if s, is := v.(string); is {
+		if n := atoi(s); n > 0 {
+			return n, nil
+		}
+	}
+	n, is := v.(float64)
+	switch {
+	case !is || n != float64(int(n)):
+		return 0, invalid(field, v, "%s is not of type 'integer', 'string', 'null'", python(v))
+	case n < 1:
+		return 0, invalid(field, v, "%d is less than the minimum of 1", int(n))
+	case n > 0x7fffffff:
+		return 0, invalid(field, v, "%d is greater than the maximum of 2147483647", int(n))
+	}
+	return int(n), nil
+}
