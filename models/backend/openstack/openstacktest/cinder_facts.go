@@ -113,7 +113,7 @@ func (c *Cloud) showLimits(cl *call, _ []string) (answer, error) {
 	}}}), nil
 }
 
-// AddType adds a volume type after ceph, scripted and shared.
+// AddType adds a volume type after those that are there.
 func (c *Cloud) AddType(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,7 +152,7 @@ func (c *Cloud) showType(_ *call, path []string) (answer, error) {
 func (c *Cloud) listZones(*call, []string) (answer, error) {
 	list := []any{}
 	for _, z := range c.zones {
-		list = append(list, map[string]any{"zoneName": z, "zoneState": map[string]any{"available": true}, "hosts": nil})
+		list = append(list, map[string]any{"zoneName": z, "zoneState": map[string]any{"available": true}})
 	}
 	return ok(map[string]any{"availabilityZoneInfo": list}), nil
 }

@@ -79,8 +79,8 @@ type Cloud struct {
 }
 
 // New starts a cloud with the projects demo, tiny and admin, the users demo,
-// viewer and admin, the volume types ceph (default), scripted and shared
-// (multi-attach), the zone nova and nothing else.
+// viewer and admin, the volume types ceph (default), scripted,
+// __DEFAULT__ and shared (multi-attach), the zone nova and nothing else.
 func New(opts Options) *Cloud {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -102,7 +102,7 @@ func New(opts Options) *Cloud {
 		volumes: map[string]*volume{}, snapshots: map[string]*snapshot{}, servers: map[string]*server{}, images: map[string]*image{},
 		failNext: map[Op]int{}, zones: []string{"nova"},
 	}
-	for _, name := range []string{"ceph", "scripted", "shared"} {
+	for _, name := range []string{"ceph", "scripted", "__DEFAULT__", "shared"} {
 		c.types = append(c.types, &volumeType{id: c.newID(), name: name, multiattach: name == "shared"})
 	}
 	c.Project, c.Tiny, c.Admin = c.addProject("demo"), c.addProject("tiny"), c.addProject("admin")

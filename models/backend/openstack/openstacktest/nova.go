@@ -52,6 +52,9 @@ func (c *Cloud) novaResource(cl *call, path []string) (answer, error) {
 		return answer{}, noRoute()
 	}
 	if len(path) == 1 || len(path) == 2 && path[1] == "detail" {
+		if cl.method == http.MethodPost && len(path) == 1 {
+			return c.createServer(cl)
+		}
 		if cl.method != http.MethodGet {
 			return answer{}, fault(http.StatusMethodNotAllowed, "The method is not allowed for this resource.")
 		}
@@ -64,6 +67,8 @@ func (c *Cloud) novaResource(cl *call, path []string) (answer, error) {
 	switch {
 	case len(path) == 2 && cl.method == http.MethodGet:
 		return ok(map[string]any{"server": c.serverView(cl, s)}), nil
+	case len(path) == 2 && cl.method == http.MethodDelete:
+		return c.deleteServer(s), nil
 	case len(path) == 3 && path[2] == "os-volume_attachments" && cl.method == http.MethodGet:
 		return c.listServerVolumes(cl, s), nil
 	case len(path) == 3 && path[2] == "os-volume_attachments" && cl.method == http.MethodPost:
@@ -146,7 +151,7 @@ func (c *Cloud) serverView(cl *call, s *server) map[string]any {
 	created := s.created.UTC().Format(time.RFC3339)
 	view := map[string]any{
 		"id": s.id, "name": s.name, "status": s.status, "tenant_id": s.project, "user_id": s.user, "metadata": map[string]any{},
-		"hostId": "508a4d92063213ad76745d68fe83c1c815b1897d53c229617c914a1d", "image": "", "created": created, "updated": created,
+		"hostId": "508a4d92063213ad76745d68fe83c1c815b1897d53c229617c914a1d", "image": serverImage(c, s), "created": created, "updated": created,
 		"flavor":    map[string]any{"vcpus": 1, "ram": 64, "disk": 1, "ephemeral": 0, "swap": 0, "original_name": "tiny", "extra_specs": map[string]any{}},
 		"addresses": map[string]any{}, "accessIPv4": "", "accessIPv6": "", "links": c.serverLinks(s), "OS-DCF:diskConfig": "MANUAL", "progress": 0,
 		"OS-EXT-AZ:availability_zone": c.zones[0], "config_drive": "", "key_name": nil, "OS-SRV-USG:launched_at": naive(s.created),
@@ -182,54 +187,10 @@ func (c *Cloud) volumesOf(server string) []*volume {
 	return list
 }
 
-// glance answers for images, under /image.
-func (c *Cloud) glance(cl *call) (answer, error) {
-	route := cl.method + " " + strings.Join(cl.path, "/")
-	if route == "GET " || route == "GET" {
-		return answer{status: http.StatusMultipleChoices, body: map[string]any{"versions": []any{map[string]any{
-			"id": "v2.15", "status": "CURRENT", "links": []any{map[string]any{"rel": "self", "href": c.server.URL + "/image/v2/"}},
-		}}}}, nil
+// serverImage is empty text for a server that runs from a volume.
+func serverImage(c *Cloud, s *server) any {
+	if s.image == "" {
+		return ""
 	}
-	if err := c.authenticate(cl); err != nil {
-		return answer{}, err
-	}
-	if route != "GET v2/images" {
-		return answer{}, noRoute()
-	}
-	limit := atoi(cl.query.Get("limit"))
-	if limit < 0 || limit > c.opts.PageMax {
-		limit = 25
-	}
-	var all []*image
-	for _, i := range c.images {
-		all = append(all, i)
-	}
-	slices.SortFunc(all, func(a, b *image) int { return older(b.created, a.created, b.id, a.id) })
-	if marker := cl.query.Get("marker"); marker != "" {
-		at := slices.IndexFunc(all, func(i *image) bool { return i.id == marker })
-		if at < 0 {
-			return answer{status: http.StatusBadRequest, body: "<html><head><title>400 Bad Request</title></head><body>Invalid marker</body></html>",
-				header: map[string]string{"Content-Type": "text/html"}}, nil
-		}
-		all = all[at+1:]
-	}
-	list := []any{}
-	for _, i := range all[:min(limit, len(all))] {
-		list = append(list, imageView(i))
-	}
-	body := map[string]any{"images": list, "first": "/v2/images?limit=" + itoa(limit), "schema": "/v2/schemas/images"}
-	if len(list) == limit && limit > 0 {
-		body["next"] = "/v2/images?limit=" + itoa(limit) + "&marker=" + all[limit-1].id
-	}
-	return ok(body), nil
-}
-
-func imageView(i *image) map[string]any {
-	at := i.created.UTC().Format(time.RFC3339)
-	return map[string]any{
-		"id": i.id, "name": i.name, "disk_format": "raw", "container_format": "bare", "visibility": "public", "size": len(i.content),
-		"virtual_size": len(i.content), "status": i.status, "checksum": nil, "protected": false, "min_ram": 0, "min_disk": 0, "owner": i.owner,
-		"os_hidden": false, "os_hash_algo": nil, "os_hash_value": nil, "created_at": at, "updated_at": at, "tags": []any{},
-		"self": "/v2/images/" + i.id, "file": "/v2/images/" + i.id + "/file", "schema": "/v2/schemas/image",
-	}
+	return map[string]any{"id": s.image, "links": []any{map[string]any{"rel": "bookmark", "href": c.server.URL + "/compute/images/" + s.image}}}
 }

@@ -135,3 +135,34 @@ func (c *Cloud) detachVolume(s *server, id string, cl *call) (answer, error) {
 	})
 	return answer{status: http.StatusAccepted}, nil
 }
+
+// createServer answers POST /servers. The server is ACTIVE at once.
+func (c *Cloud) createServer(cl *call) (answer, error) {
+	if err := cl.parse(); err != nil {
+		return answer{}, err
+	}
+	name := text(cl.body, "server", "name")
+	if name == "" {
+		return answer{}, invalid("server", cl.part("server"), "'name' is a required property")
+	}
+	s := &server{id: c.newID(), name: name, status: "ACTIVE", project: cl.token.project.ID, user: cl.token.user.id, image: text(cl.body, "server", "imageRef"), created: c.stamp()}
+	c.servers[s.id] = s
+	return answer{
+		status: http.StatusAccepted, header: map[string]string{"Location": c.server.URL + "/compute/v2.1/servers/" + s.id},
+		body: map[string]any{"server": map[string]any{
+			"id": s.id, "links": c.serverLinks(s), "OS-DCF:diskConfig": "MANUAL", "security_groups": []any{map[string]any{"name": "default"}},
+			"adminPass": c.hexID()[:12],
+		}},
+	}, nil
+}
+
+// deleteServer answers DELETE /servers/{id}: it is gone at once, and its volumes
+// are free.
+func (c *Cloud) deleteServer(s *server) answer {
+	for _, v := range c.volumesOf(s.id) {
+		v.attachments = slices.DeleteFunc(v.attachments, func(a *attachment) bool { return a.server == s.id })
+		c.rests(v, v.resting())
+	}
+	delete(c.servers, s.id)
+	return answer{status: http.StatusNoContent}
+}

@@ -49,8 +49,8 @@ type snapshot struct {
 }
 
 type server struct {
-	id, name, status, project, user string
-	created                         time.Time
+	id, name, status, project, user, image string
+	created                                time.Time
 }
 
 type image struct {
