@@ -1,0 +1,227 @@
+package openstack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"blockconsole/models/backend"
+)
+
+// problem is an answer of the cloud that is no success.
+type problem struct {
+	status     int
+	kind       string // the fault's name in the body, such as itemNotFound; empty when the body is not a service's own
+	text       string // written for people
+	requestID  string
+	retryAfter time.Duration
+}
+
+func (p *problem) Error() string {
+	return fmt.Sprintf("the cloud answered %d: %s (%s)", p.status, p.text, p.requestID)
+}
+
+// problemOf is nil when err is something else.
+func problemOf(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var code gophercloud.ErrUnexpectedResponseCode
+	if !errors.As(err, &code) {
+		return nil
+	}
+	p = &problem{status: code.Actual, requestID: requestID(code.ResponseHeader)}
+	p.kind, p.text = fault(code.Body)
+	if p.text == "" {
+		p.text = http.StatusText(code.Actual)
+	}
+	if seconds, err := strconv.Atoi(code.ResponseHeader.Get("Retry-After")); err == nil && seconds > 0 {
+		p.retryAfter = time.Duration(seconds) * time.Second
+	}
+	return p
+}
+
+// fault reads the body of an error: {"itemNotFound": {"code", "message"}} of Cinder
+// and Nova, {"error": {"code", "message"}} of Keystone, or whatever a proxy sends.
+func fault(body []byte) (kind, text string) {
+	var faults map[string]json.RawMessage
+	if json.Unmarshal(body, &faults) != nil {
+		return "", ""
+	}
+	for kind, raw := range faults {
+		var f struct {
+			Message string `json:"message"`
+		}
+		if json.Unmarshal(raw, &f) == nil && f.Message != "" {
+			return kind, f.Message
+		}
+	}
+	_ = json.Unmarshal(faults["message"], &text) // an unknown path: no kind, a text at most
+	return "", text
+}
+
+// gone says that the object is not there. A 404 of a proxy says nothing about it.
+func (p *problem) gone() bool {
+	return p != nil && p.status == http.StatusNotFound && p.kind == "itemNotFound"
+}
+
+// refused says that the state of the object forbids it.
+func (p *problem) refused() bool {
+	return p != nil && (p.status == http.StatusBadRequest || p.status == http.StatusConflict)
+}
+
+func (p *problem) says(text string) bool { return p != nil && strings.Contains(p.text, text) }
+
+// ended is why a call was given up.
+func ended(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &backend.UnavailableError{Err: fmt.Errorf("no answer in time: %w", ctx.Err())}
+	}
+	return fmt.Errorf("given up: %w", ctx.Err())
+}
+
+// explain puts an error of gophercloud, of the network or of a service into the
+// port's words.
+func (b *Backend) explain(ctx context.Context, err error) error {
+	if err == nil || spoken(err) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	var reauth *gophercloud.ErrUnableToReauthenticate
+	var signIn signInError
+	switch {
+	case errors.As(err, &reauth):
+		u := credentials(reauth.ErrReauth)
+		if u.Credentials {
+			b.refuse(u)
+		}
+		return u
+	case errors.As(err, &signIn):
+		return credentials(signIn.error)
+	}
+	if p := problemOf(err); p != nil {
+		if p.status != http.StatusNotFound {
+			b.log.WarnContext(ctx, "the cloud refused", "status", p.status, "text", p.text, "request_id", p.requestID)
+		}
+		return b.explainProblem(p)
+	}
+	return &backend.UnavailableError{Err: err}
+}
+
+// spoken says that err is in the port's words already.
+func spoken(err error) bool {
+	var (
+		conflict    *backend.ConflictError
+		busy        *backend.BusyError
+		quota       *backend.QuotaError
+		invalid     *backend.InvalidError
+		forbidden   *backend.ForbiddenError
+		reported    *backend.ReportedError
+		unavailable *backend.UnavailableError
+	)
+	return errors.Is(err, backend.ErrNotFound) || errors.Is(err, backend.ErrUnsupported) || errors.Is(err, context.Canceled) ||
+		errors.As(err, &conflict) || errors.As(err, &busy) || errors.As(err, &quota) || errors.As(err, &invalid) ||
+		errors.As(err, &forbidden) || errors.As(err, &reported) || errors.As(err, &unavailable)
+}
+
+// credentials explains why Keystone gives no token. It answers 404 where an
+// application credential is gone.
+func credentials(err error) *backend.UnavailableError {
+	p := problemOf(err)
+	if p == nil {
+		return &backend.UnavailableError{Err: err}
+	}
+	refused := p.status == http.StatusUnauthorized || p.status == http.StatusForbidden || p.status == http.StatusBadRequest ||
+		p.status == http.StatusNotFound && p.kind != ""
+	return &backend.UnavailableError{Credentials: refused, RetryAfter: p.retryAfter, Err: p}
+}
+
+func (b *Backend) explainProblem(p *problem) error {
+	switch p.status {
+	case http.StatusBadRequest:
+		return explainBadRequest(p)
+	case http.StatusUnauthorized:
+		u := &backend.UnavailableError{Credentials: true, Err: p}
+		b.refuse(u)
+		return u
+	case http.StatusForbidden:
+		return explainForbidden(p)
+	case http.StatusNotFound:
+		if p.gone() {
+			return backend.ErrNotFound
+		}
+	case http.StatusNotAcceptable: // another microversion than the versions told: an upgrade is going on
+		b.mu.Lock()
+		b.current = nil
+		b.mu.Unlock()
+	case http.StatusConflict:
+		return &backend.ConflictError{Why: p.text}
+	case http.StatusNotImplemented:
+		return backend.ErrUnsupported
+	}
+	return &backend.UnavailableError{RetryAfter: p.retryAfter, Err: p}
+}
+
+var badField = regexp.MustCompile(`^Invalid input for field/attribute (\w+)`)
+
+// fields are the port's names for fields of the API.
+var fields = map[string]string{
+	"name": "name", "description": "description", "size": "size_gib", "new_size": "size_gib", "snapshot_id": "snapshot",
+	"imageRef": "image", "volume_type": "type", "availability_zone": "zone", "status": "status",
+}
+
+func explainBadRequest(p *problem) error {
+	if m := badField.FindStringSubmatch(p.text); m != nil {
+		field, ok := fields[m[1]]
+		if !ok {
+			field = m[1]
+		}
+		return &backend.InvalidError{Field: field, Why: shortened(p.text)}
+	}
+	switch {
+	case p.says("Malformed request url"), p.kind == "":
+		return &backend.UnavailableError{Err: p}
+	case p.says("vailability zone"):
+		return &backend.InvalidError{Field: "zone", Why: p.text}
+	case p.says("Invalid image identifier"):
+		return backend.ErrNotFound
+	case p.says("cannot be smaller than"), p.says("larger than volume size"), p.says("New size for extend must be greater"):
+		return &backend.InvalidError{Field: "size_gib", Why: p.text}
+	}
+	return &backend.ConflictError{Why: shortened(p.text)}
+}
+
+// shortened leaves the value out that a user has typed: it may be long, and the
+// user knows it.
+func shortened(text string) string {
+	const limit = 300
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// explainForbidden names the role that the usual policies want.
+func explainForbidden(p *problem) error {
+	if !p.says("Policy doesn't allow") {
+		return &backend.ConflictError{Why: p.text}
+	}
+	role := "member"
+	for _, action := range []string{"admin_actions", "os_compute_api:os-services", "reset_status", "force_delete", "force_detach"} {
+		if p.says(action) {
+			role = "admin"
+		}
+	}
+	return &backend.ForbiddenError{Role: role}
+}

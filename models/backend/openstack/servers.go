@@ -1,0 +1,156 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/attachments"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
+
+	"blockconsole/models/backend"
+)
+
+type server struct {
+	ID        string `json:"id"`
+	Name      string `json:"name"`
+	Status    string `json:"status"`
+	Project   string `json:"tenant_id"`
+	CreatedAt stamp  `json:"created"`
+}
+
+// Servers lists Nova's servers in the order of their creation.
+func (b *Backend) Servers(ctx context.Context, after string, limit int) (backend.Page[backend.Server], error) {
+	s, err := b.session(ctx)
+	if err != nil || s.compute == nil {
+		return backend.Page[backend.Server]{}, err
+	}
+	list := func(s *session) listing[server] {
+		return listing[server]{
+			page: func(ctx context.Context, after string, limit int) ([]server, bool, error) {
+				q := b.query(after, limit)
+				q["sort_key"], q["sort_dir"] = []string{"created_at", "uuid"}, []string{"asc", "asc"}
+				return getPage[server](ctx, s.compute, "servers/detail", "servers", q)
+			},
+			place: func(sv server) marker { return marker{sv.CreatedAt.Time, sv.ID} },
+			lost:  func(p *problem) bool { return p.status == http.StatusBadRequest && p.says("marker") },
+		}
+	}
+	show := func(_ *session, sv server) backend.Server {
+		return backend.Server{ID: sv.ID, Name: sv.Name, Status: sv.Status, Project: sv.Project, CreatedAt: sv.CreatedAt.Time}
+	}
+	return pageOf(ctx, b, list, show, after, limit)
+}
+
+func (v volume) attachedTo(serverID string) (attachment, bool) {
+	for _, a := range v.Attachments {
+		if a.ServerID == serverID {
+			return a, true
+		}
+	}
+	return attachment{}, false
+}
+
+// AttachVolume asks Nova for the attachment.
+func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID string) error {
+	s, v, err := b.lookVolume(ctx, key)
+	if err != nil {
+		return err
+	}
+	if s.compute == nil {
+		return backend.ErrUnsupported
+	}
+	if !isUUID(serverID) {
+		return &backend.InvalidError{Field: "server", Why: "there is no such server"}
+	}
+	if _, ok := v.attachedTo(serverID); ok {
+		return nil
+	}
+	ctx, seen := watch(ctx)
+	r := volumeattach.Create(ctx, s.compute, serverID, volumeattach.CreateOpts{VolumeID: v.ID})
+	if r.Err == nil {
+		b.recent.note(v.ID, request{id: seen.requestID})
+		return nil
+	}
+	p := problemOf(r.Err)
+	switch {
+	case p.gone() && p.says("nstance"):
+		return &backend.InvalidError{Field: "server", Why: p.text}
+	case p.refused() && volumeattach.Get(ctx, s.compute, serverID, v.ID).Err == nil:
+		return nil // an earlier call has done it already
+	case p != nil && p.status == http.StatusNotFound && !p.gone():
+		return &backend.UnavailableError{Err: p}
+	}
+	return b.explain(ctx, r.Err)
+}
+
+// DetachVolume asks Nova to let go. Nova cuts nothing off by force; force removes
+// what Cinder still records although Nova no longer knows of it.
+func (b *Backend) DetachVolume(ctx context.Context, key backend.Key, serverID string, force bool) error {
+	s, v, err := b.lookVolume(ctx, key)
+	if err != nil {
+		return err
+	}
+	if s.compute == nil {
+		return backend.ErrUnsupported
+	}
+	held, attached := v.attachedTo(serverID)
+	if !isUUID(serverID) || !attached && statusOf(v.Status) != backend.Attaching {
+		return b.detachHost(ctx, s, v, serverID, force)
+	}
+	if attached && statusOf(v.Status) == backend.Detaching && !force {
+		return nil
+	}
+	ctx, seen := watch(ctx)
+	err = volumeattach.Delete(ctx, s.compute, serverID, v.ID).ExtractErr()
+	p := problemOf(err)
+	switch {
+	case err == nil:
+		b.recent.note(v.ID, request{id: seen.requestID})
+		return nil
+	case p.gone():
+		return b.detachStale(ctx, s, held, force)
+	case p.refused():
+		return b.whyNotDetached(ctx, s, v.ID, serverID, p)
+	}
+	return b.explain(ctx, err)
+}
+
+// detachHost lets go of what no server has: a volume that is not attached there is
+// done; one that a host of the cloud holds is none of Nova's.
+func (b *Backend) detachHost(ctx context.Context, s *session, v volume, serverID string, force bool) error {
+	if serverID != "" {
+		return nil
+	}
+	if held, ok := v.attachedTo(""); ok {
+		return b.detachStale(ctx, s, held, force)
+	}
+	return nil
+}
+
+// detachStale removes an attachment that Nova does not know: Cinder allows it then.
+func (b *Backend) detachStale(ctx context.Context, s *session, held attachment, force bool) error {
+	const needs = 27
+	if held.ID == "" {
+		return nil
+	}
+	if !force || s.minor < needs {
+		return &backend.ConflictError{Why: "the compute service knows nothing of this attachment; detach by force to remove its record"}
+	}
+	err := b.explain(ctx, attachments.Delete(ctx, s.volume, held.ID).ExtractErr())
+	if errors.Is(err, backend.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (b *Backend) whyNotDetached(ctx context.Context, s *session, id, serverID string, p *problem) error {
+	v, err := findVolume(ctx, s, backend.Key{ID: id})
+	if err != nil {
+		return b.explain(ctx, err)
+	}
+	if _, attached := v.attachedTo(serverID); !attached || statusOf(v.Status) == backend.Detaching {
+		return nil
+	}
+	return b.explain(ctx, p)
+}

@@ -1,0 +1,165 @@
+package openstack
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"blockconsole/models/backend"
+)
+
+// refName is the metadata of every object that the console makes: its [backend.Key]'s
+// Ref.
+const refName = "blockconsole_ref"
+
+var isUUID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`).MatchString
+
+// volume and snapshot are what Cinder tells about one. What it may leave out or set
+// to null is the zero value.
+type volume struct {
+	ID          string         `json:"id"`
+	Status      string         `json:"status"`
+	Size        int            `json:"size"`
+	Name        string         `json:"name"`
+	Description string         `json:"description"`
+	Type        string         `json:"volume_type"`
+	Zone        string         `json:"availability_zone"`
+	SnapshotID  string         `json:"snapshot_id"`
+	SourceID    string         `json:"source_volid"`
+	Metadata    map[string]any `json:"metadata"`
+	Image       map[string]any `json:"volume_image_metadata"`
+	Attachments []attachment   `json:"attachments"`
+	Project     string         `json:"os-vol-tenant-attr:tenant_id"`
+	CreatedAt   stamp          `json:"created_at"`
+	UpdatedAt   stamp          `json:"updated_at"`
+}
+
+type attachment struct {
+	ID         string `json:"attachment_id"`
+	ServerID   string `json:"server_id"`
+	HostName   string `json:"host_name"`
+	Device     string `json:"device"`
+	AttachedAt stamp  `json:"attached_at"`
+}
+
+type snapshot struct {
+	ID          string         `json:"id"`
+	Status      string         `json:"status"`
+	Size        int            `json:"size"`
+	Name        string         `json:"name"`
+	Description string         `json:"description"`
+	VolumeID    string         `json:"volume_id"`
+	Metadata    map[string]any `json:"metadata"`
+	Project     string         `json:"os-extended-snapshot-attributes:project_id"`
+	CreatedAt   stamp          `json:"created_at"`
+	UpdatedAt   stamp          `json:"updated_at"`
+}
+
+// statuses are Cinder's words where the port has others. What is in neither is shown
+// as it came.
+var statuses = map[string]backend.Status{
+	"reserved":         backend.Attaching, // Nova has asked for it
+	"downloading":      backend.Creating,  // an image
+	"reverting":        backend.Restoring,
+	"restoring-backup": backend.Restoring,
+	"error_extending":  backend.Error,
+	"error_restoring":  backend.Error,
+	"error_managing":   backend.Error,
+	"error_attaching":  backend.Error,
+	"error_detaching":  backend.Error,
+}
+
+func statusOf(word string) backend.Status {
+	if s, ok := statuses[word]; ok {
+		return s
+	}
+	return backend.Status(strings.ToUpper(word))
+}
+
+var transient = []backend.Status{
+	backend.Creating, backend.Attaching, backend.Detaching, backend.Extending, backend.Restoring, backend.Deleting,
+}
+
+// stateOf says since when only of what is on its way: at rest the last change may
+// have been any.
+func (b *Backend) stateOf(id, word string, created, updated stamp) backend.State {
+	state := backend.State{Status: statusOf(word), Percent: backend.PercentUnknown, RequestID: b.recent.get(id).id}
+	if slices.Contains(transient, state.Status) {
+		state.Since = b.ours(created.Time)
+		if !updated.IsZero() {
+			state.Since = b.ours(updated.Time)
+		}
+	}
+	return state
+}
+
+// refOf believes the metadata of our own project's objects only: in another project
+// anybody may write anything there.
+func (s *session) refOf(project string, metadata map[string]any) string {
+	ref, ok := metadata[refName].(string)
+	if !ok || !isUUID(ref) || project != "" && project != s.project.ID {
+		return ""
+	}
+	return ref
+}
+
+func (b *Backend) volumeOf(s *session, v volume) backend.Volume {
+	out := backend.Volume{
+		Key: backend.Key{Ref: s.refOf(v.Project, v.Metadata), ID: v.ID}, State: b.stateOf(v.ID, v.Status, v.CreatedAt, v.UpdatedAt),
+		Name: v.Name, Description: v.Description, SizeGiB: v.Size, Project: v.Project, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt.Time,
+	}
+	if out.Project == "" {
+		out.Project = s.project.ID
+	}
+	if v.SnapshotID != "" {
+		out.Source = &backend.Key{ID: v.SnapshotID}
+	}
+	if id, ok := v.Image["image_id"].(string); ok && v.SnapshotID == "" {
+		out.Image = id
+	}
+	for _, a := range v.Attachments {
+		at := backend.Attachment{ServerID: a.ServerID, Device: a.Device, AttachedAt: a.AttachedAt.Time}
+		if a.ServerID == "" { // a host of the cloud itself has it
+			at.ServerName = a.HostName
+		}
+		out.Attachments = append(out.Attachments, at)
+	}
+	return out
+}
+
+func (b *Backend) snapshotOf(s *session, sn snapshot) backend.Snapshot {
+	out := backend.Snapshot{
+		Key: backend.Key{Ref: s.refOf(sn.Project, sn.Metadata), ID: sn.ID}, State: b.stateOf(sn.ID, sn.Status, sn.CreatedAt, sn.UpdatedAt),
+		Name: sn.Name, Description: sn.Description, SizeGiB: sn.Size, Volume: backend.Key{ID: sn.VolumeID}, Project: sn.Project, CreatedAt: sn.CreatedAt.Time,
+	}
+	if out.Project == "" {
+		out.Project = s.project.ID
+	}
+	return out
+}
+
+// folded puts a description on one line: Cinder refuses a snapshot's that has a line
+// break or a tab.
+func folded(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+	}), " ")
+}
+
+// wide says that a text has characters that a database of three bytes to a character
+// (MySQL's utf8mb3) cannot store.
+func wide(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return r > 0xffff })
+}
+
+// fits checks what no request is needed for.
+func fits(name, description string) error {
+	const longest = 255
+	for field, text := range map[string]string{"name": name, "description": description} {
+		if len([]rune(text)) > longest {
+			return &backend.InvalidError{Field: field, Why: "longer than 255 characters"}
+		}
+	}
+	return nil
+}
