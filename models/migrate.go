@@ -17,7 +17,7 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-var migrationSteps = []string{"0001_start", "0002_identity"}
+var migrationSteps = []string{"0001_start", "0002_identity", "0003_leases"}
 
 // NewerError says that the database has a schema step this program does not know.
 type NewerError struct{ Step string }

@@ -136,6 +136,10 @@ type Params struct {
 	Attached       bool   `json:"attached,omitempty"`
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
 	Again          bool   `json:"again,omitempty"` // it failed before and is tried again
+	// Of a revert: since when the volume and the snapshot had been as they were before the backend was asked,
+	// microseconds. Whoever does not get the answer sees in them whether it happened.
+	VolumeSince   int64 `json:"volume_since,omitempty"`
+	SnapshotSince int64 `json:"snapshot_since,omitempty"`
 }
 
 // Value stores the parameters as JSON.
@@ -280,13 +284,13 @@ func (s *Store) Heartbeat(ctx context.Context, op *Operation, lease time.Duratio
 	})
 }
 
-// NoteCall records that the backend is about to be asked to create the
-// operation's object, before it is: when the answer is lost, the next worker knows
-// how long the object may take to become visible. ErrLeaseLost.
+// NoteCall records that the backend is about to be asked for what must not happen
+// twice, and the operation's parameters as they are now: when the answer is lost,
+// the next worker knows how long it may take to become visible. ErrLeaseLost.
 func (s *Store) NoteCall(ctx context.Context, op *Operation) error {
 	now := Micros(s.Now())
 	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		return s.leased(tx, op, map[string]any{"called_at": now})
+		return s.leased(tx, op, map[string]any{"called_at": now, "params": op.Params})
 	})
 	if err == nil {
 		op.CalledAt = now

@@ -44,3 +44,9 @@ const (
 	Smeared            Consistency = "smear"
 	ConsistencyUnknown Consistency = ""
 )
+
+// Settled says that nothing is under way with the object. An unknown status may be
+// anything.
+func (s Status) Settled() bool {
+	return slices.Contains([]Status{Available, InUse, ErrorStatus, ErrorDeleting}, s)
+}

@@ -18,8 +18,12 @@ type ConflictError struct{ Why string }
 
 func (e *ConflictError) Error() string { return "conflict: " + e.Why }
 
-// BusyError says that other objects depend on this one.
-type BusyError struct{ Dependents []Key }
+// BusyError says that other objects depend on this one. RequestID is the backend's
+// id of a request that it refused only after accepting it; may be empty.
+type BusyError struct {
+	Dependents []Key
+	RequestID  string
+}
 
 func (e *BusyError) Error() string { return fmt.Sprintf("busy: %d dependents", len(e.Dependents)) }
 

@@ -82,7 +82,7 @@ func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *mo
 		},
 	})
 	if err != nil {
-		return w.createFailed(op, err)
+		return w.createFailed(ctx, op, err)
 	}
 	if wait != nil {
 		return *wait, nil
@@ -94,7 +94,7 @@ func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *mo
 		next.Again = w.store.Now()
 		return next, nil
 	}
-	return w.creating(op, &o), nil
+	return w.creating(ctx, op, key, &o), nil
 }
 
 func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.VolumeSpec, error) {
@@ -116,7 +116,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (models.Progress, error) {
 	volume, err := w.store.VolumeRow(ctx, row.VolumeID)
 	if err != nil {
-		return w.createFailed(op, err)
+		return w.createFailed(ctx, op, err)
 	}
 	consistency := row.Consistency
 	if op.Step < stepAccepted && volume.AttachmentCount > 0 && consistency == models.Clean {
@@ -135,14 +135,14 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *
 		},
 	})
 	if err != nil {
-		return w.createFailed(op, err)
+		return w.createFailed(ctx, op, err)
 	}
 	if wait != nil {
 		return *wait, nil
 	}
 	o := observedSnapshot(now)
 	o.Consistency = consistency
-	return w.creating(op, &o), nil
+	return w.creating(ctx, op, key, &o), nil
 }
 
 func (w *Worker) consistencyAttached() models.Consistency {
@@ -153,12 +153,12 @@ func (w *Worker) consistencyAttached() models.Consistency {
 }
 
 // creating follows an object that the backend has accepted.
-func (w *Worker) creating(op *models.Operation, o *models.Observed) models.Progress {
+func (w *Worker) creating(ctx context.Context, op *models.Operation, key backend.Key, o *models.Observed) models.Progress {
 	switch o.Status {
 	case models.Available, models.InUse:
 		return w.succeeded(op, o)
 	case models.ErrorStatus, models.ErrorDeleting:
-		return w.failed(op, o.Failure, o)
+		return w.cameToNothing(ctx, op, stepAccepted, key, *o, o.Failure)
 	case models.Deleting:
 		if op.Params.Again && op.Step < stepAccepted { // what the failed try left is on its way out
 			o.Status = models.Creating
@@ -169,11 +169,11 @@ func (w *Worker) creating(op *models.Operation, o *models.Observed) models.Progr
 }
 
 // createFailed ends a creation that the backend refuses, with the row in ERROR.
-func (w *Worker) createFailed(op *models.Operation, err error) (models.Progress, error) {
+func (w *Worker) createFailed(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
 	if errors.Is(err, models.ErrNotFound) {
 		err = backend.ErrNotFound
 	}
-	why := failureOf(err)
+	why := w.why(ctx, op.SubjectType, err)
 	switch {
 	case errors.Is(err, errVanished):
 		why = models.Failure{Text: models.Say("failure.vanished")}

@@ -28,7 +28,7 @@ func (w *Worker) renamed(ctx context.Context, op *models.Operation, err error) (
 	case !final(err):
 		return models.Progress{}, err
 	}
-	return w.failed(op, failureOf(err), w.nameBefore(ctx, op)), nil
+	return w.failed(op, w.why(ctx, op.SubjectType, err), w.nameBefore(ctx, op)), nil
 }
 
 // nameBefore gives a row the name that its object has, unless somebody has changed

@@ -40,23 +40,23 @@ func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key b
 	}
 	now, err := w.backend.Snapshot(ctx, key)
 	if refused != nil && (err != nil || now.Status != backend.ErrorDeleting) {
-		return w.refusedDelete(op, refused)
+		return w.refusedDelete(ctx, op, refused)
 	}
-	return w.deleting(op, observedSnapshot(now), err)
+	return w.deleting(ctx, op, key, observedSnapshot(now), err)
 }
 
 // refusedDelete puts the row back as it was when the backend will not delete it.
-func (w *Worker) refusedDelete(op *models.Operation, err error) (models.Progress, error) {
+func (w *Worker) refusedDelete(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
 	if !final(err) {
 		return models.Progress{}, err
 	}
-	why := failureOf(err)
+	why := w.why(ctx, op.SubjectType, err)
 	return w.failed(op, why, &models.Observed{Status: op.Params.Was, Percent: backend.PercentUnknown, Failure: why}), nil
 }
 
 // deleting follows a deletion that the backend accepted: it is over when the
 // object is not found. One that is AVAILABLE again was refused after all.
-func (w *Worker) deleting(op *models.Operation, o models.Observed, err error) (models.Progress, error) {
+func (w *Worker) deleting(ctx context.Context, op *models.Operation, key backend.Key, o models.Observed, err error) (models.Progress, error) {
 	if errors.Is(err, backend.ErrNotFound) {
 		return w.succeeded(op, &models.Observed{Gone: true}), nil
 	}
@@ -67,10 +67,9 @@ func (w *Worker) deleting(op *models.Operation, o models.Observed, err error) (m
 	case models.Deleting:
 		return w.again(op, 1, o.Percent, &o), nil
 	case models.ErrorDeleting:
-		return w.failed(op, o.Failure, &o), nil
+		return w.cameToNothing(ctx, op, 1, key, o, o.Failure), nil
 	}
-	why := models.Failure{Text: models.Say("failure.delete_refused")}
-	return w.failed(op, why, with(o, o.Status, why)), nil
+	return w.cameToNothing(ctx, op, 1, key, o, models.Failure{Text: models.Say("failure.delete_refused")}), nil
 }
 
 func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {

@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
@@ -20,6 +23,8 @@ func failureOf(err error) models.Failure {
 		forbidden   *backend.ForbiddenError
 		invalid     *backend.InvalidError
 		unavailable *backend.UnavailableError
+		reported    *backend.ReportedError
+		other       *models.IdentityError
 	)
 	switch {
 	case err == nil:
@@ -31,13 +36,20 @@ func failureOf(err error) models.Failure {
 	case errors.As(err, &conflict):
 		return say("failure.conflict", conflict.Why)
 	case errors.As(err, &busy):
-		return say("failure.busy", strconv.Itoa(len(busy.Dependents)))
+		return say(failureBusy, strconv.Itoa(len(busy.Dependents)))
 	case errors.As(err, &forbidden):
 		return say("failure.forbidden", forbidden.Role)
 	case errors.As(err, &invalid):
 		return say("failure.invalid", invalid.Field, invalid.Why)
+	case errors.As(err, &reported):
+		return failureReported(reported)
 	case errors.As(err, &unavailable):
+		if unavailable.Credentials {
+			return say("failure.credentials")
+		}
 		return say("failure.unavailable")
+	case errors.As(err, &other):
+		return say(models.FailureOtherProject)
 	case errors.Is(err, backend.ErrNotFound):
 		return say("failure.not_found")
 	case errors.Is(err, backend.ErrUnsupported):
@@ -45,6 +57,46 @@ func failureOf(err error) models.Failure {
 	}
 	return say("failure.internal")
 }
+
+// knownDetails are the details of Cinder's user messages that the catalog has
+// sentences for; of all others the cloud's own words are shown
+// (https://docs.openstack.org/cinder/latest/contributor/user_messages.html).
+var knownDetails = []string{"002", "003", "006", "007", "009", "010", "011", "012", "013", "015", "016", "021", "022", "027", "029"}
+
+// failureReported is what the backend itself says, with the detail of its code.
+func failureReported(r *backend.ReportedError) models.Failure {
+	detail := r.Code[strings.LastIndexByte(r.Code, '_')+1:]
+	if slices.Contains(knownDetails, detail) {
+		return models.Failure{Text: models.Say("failure.reported."+detail, r.Text, r.Code)}
+	}
+	return models.Failure{Text: models.Say("failure.reported", r.Text, r.Code)}
+}
+
+// why is failureOf with the dependents of an object of this kind named.
+func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) models.Failure {
+	failure := failureOf(err)
+	var busy *backend.BusyError
+	if !errors.As(err, &busy) || failure.Key != failureBusy || len(busy.Dependents) == 0 {
+		return failure
+	}
+	dependents := models.SubjectVolume
+	if kind == models.SubjectVolume {
+		dependents = models.SubjectSnapshot
+	}
+	var ids []string
+	for _, key := range busy.Dependents {
+		ids = append(ids, anyID(key))
+	}
+	named, nameErr := w.store.Dependents(ctx, dependents, ids)
+	if nameErr != nil {
+		w.log.WarnContext(ctx, "cannot name what depends on an object", "error", nameErr)
+		return failure
+	}
+	failure.Dependents = named
+	return failure
+}
+
+const failureBusy = "failure.busy"
 
 // final says that asking again cannot help: the backend understood, and refused.
 func final(err error) bool {
@@ -55,10 +107,11 @@ func final(err error) bool {
 		busy      *backend.BusyError
 		forbidden *backend.ForbiddenError
 		invalid   *backend.InvalidError
+		reported  *backend.ReportedError
 	)
 	return errors.Is(err, backend.ErrNotFound) || errors.Is(err, backend.ErrUnsupported) ||
 		errors.As(err, &noSpace) || errors.As(err, &quota) || errors.As(err, &conflict) || errors.As(err, &busy) ||
-		errors.As(err, &forbidden) || errors.As(err, &invalid)
+		errors.As(err, &forbidden) || errors.As(err, &invalid) || errors.As(err, &reported)
 }
 
 // observed is what the backend's state says about a row.

@@ -60,26 +60,24 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key bac
 	switch {
 	case o.Status == models.Attaching:
 		return w.again(op, step+1, backend.PercentUnknown, &o), nil
+	case op.Step > step && !o.Status.Settled(): // such as reserved, on the way
+		return w.again(op, step+1, backend.PercentUnknown, &o), nil
 	case op.Step > step: // it was accepted, and is not attached
-		return w.failed(op, models.Failure{Text: models.Say("failure.attach_refused")}, stays(op, o, "failure.attach_refused")), nil
+		p := w.cameToNothing(ctx, op, step+1, key, o, models.Failure{Text: models.Say("failure.attach_refused")})
+		if p.State == models.Failed && op.Kind != models.VolumeAttach { // the volume was made, though
+			p.Subject = with(*p.Subject, o.Status, models.Failure{Text: models.Say("failure.attach")})
+		}
+		return p, nil
 	}
 	if err := w.backend.AttachVolume(ctx, key, op.Params.ServerID); err != nil {
 		progress, err := w.asked(ctx, op, err, now)
 		if err == nil && step == stepMade {
-			progress.Subject = stays(op, o, "failure.attach")
+			progress.Subject = with(o, o.Status, models.Failure{Text: models.Say("failure.attach")}) // the volume was made, though
 		}
 		return progress, err
 	}
 	o.Status = models.Attaching
 	return w.again(op, step+1, backend.PercentUnknown, &o), nil
-}
-
-// stays is a volume that is not attached after all.
-func stays(op *models.Operation, o models.Observed, why string) *models.Observed {
-	if op.Kind != models.VolumeAttach {
-		why = "failure.attach" // the volume was made, though
-	}
-	return with(o, o.Status, models.Failure{Text: models.Say(why)})
 }
 
 // asked ends an operation whose request the backend refused: the row is as the
@@ -88,7 +86,7 @@ func (w *Worker) asked(ctx context.Context, op *models.Operation, err error, now
 	if !final(err) {
 		return models.Progress{}, err
 	}
-	why := failureOf(err)
+	why := w.why(ctx, op.SubjectType, err)
 	if now.Status == "" {
 		return w.failed(op, why, &models.Observed{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 	}
@@ -108,13 +106,14 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key bac
 	switch {
 	case !attached && o.Status != models.Detaching:
 		return w.succeeded(op, &o), nil
+	case op.Step > 0 && !o.Status.Settled(): // on the way
+		return w.again(op, 1, backend.PercentUnknown, &o), nil
 	case op.Step == 0:
 		if err := w.backend.DetachVolume(ctx, key, op.Params.ServerID, op.Params.Force); err != nil {
 			return w.asked(ctx, op, err, now)
 		}
-	case o.Status != models.Detaching:
-		why := models.Failure{Text: models.Say("failure.detach_refused")}
-		return w.failed(op, why, with(o, o.Status, why)), nil
+	default:
+		return w.cameToNothing(ctx, op, 1, key, o, models.Failure{Text: models.Say("failure.detach_refused")}), nil
 	}
 	o.Status = models.Detaching
 	return w.again(op, 1, backend.PercentUnknown, &o), nil
@@ -135,7 +134,7 @@ func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key bac
 	}
 	o := w.seen(ctx, now)
 	switch {
-	case o.Status == models.Extending:
+	case o.Status == models.Extending, op.Step > 0 && !o.Status.Settled():
 		return w.again(op, 1, o.Percent, &o), nil
 	case o.SizeGiB >= op.Params.SizeGiB && o.Status != models.ErrorStatus:
 		return w.succeeded(op, &o), nil
@@ -144,43 +143,7 @@ func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key bac
 	if why.None() {
 		why = models.Failure{Text: models.Say("failure.extend_refused")}
 	}
-	return w.failed(op, why, with(o, o.Status, why)), nil
-}
-
-func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
-	if op.Step == 0 {
-		if refused := w.askRevert(ctx, op, key); refused != nil {
-			now, err := w.backend.Volume(ctx, key)
-			if err != nil && !errors.Is(err, backend.ErrNotFound) {
-				return models.Progress{}, err
-			}
-			return w.asked(ctx, op, refused, now)
-		}
-	}
-	now, err := w.backend.Volume(ctx, key)
-	if err != nil {
-		return w.asked(ctx, op, err, backend.Volume{})
-	}
-	o := w.seen(ctx, now)
-	switch o.Status {
-	case models.Available:
-		return w.succeeded(op, &o), nil
-	case models.ErrorStatus:
-		return w.failed(op, o.Failure, &o), nil
-	}
-	o.Status = models.Restoring
-	return w.again(op, 1, o.Percent, &o), nil
-}
-
-func (w *Worker) askRevert(ctx context.Context, op *models.Operation, key backend.Key) error {
-	source, err := w.store.SnapshotRow(ctx, op.Params.SnapshotID)
-	if errors.Is(err, models.ErrNotFound) {
-		return backend.ErrNotFound
-	}
-	if err != nil {
-		return err
-	}
-	return w.backend.RevertVolume(ctx, key, backend.Key{Ref: source.ID, ID: source.BackendID})
+	return w.cameToNothing(ctx, op, 1, key, o, why), nil
 }
 
 func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
@@ -190,9 +153,9 @@ func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key bac
 	}
 	now, err := w.backend.Volume(ctx, key)
 	if refused != nil && (err != nil || now.Status != backend.ErrorDeleting) {
-		return w.refusedDelete(op, refused)
+		return w.refusedDelete(ctx, op, refused)
 	}
-	return w.deleting(op, w.seen(ctx, now), err)
+	return w.deleting(ctx, op, key, w.seen(ctx, now), err)
 }
 
 func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {

@@ -233,12 +233,13 @@ func (w *Worker) trouble(ctx context.Context, op *models.Operation, err error) m
 		"attempt", op.Attempts+1, "error", err)
 	failure := failureOf(err)
 	var unavailable *backend.UnavailableError
-	silent := errors.As(err, &unavailable)
+	var other *models.IdentityError
+	silent := errors.As(err, &unavailable) || errors.As(err, &other)
 	if !silent && op.Attempts+1 >= maxAttempts {
 		return w.failed(op, failure, w.subjectAfterGivingUp(ctx, op, failure))
 	}
 	wait := backoff(op.Attempts)
-	if silent && unavailable.RetryAfter > 0 {
+	if unavailable != nil && unavailable.RetryAfter > wait {
 		wait = unavailable.RetryAfter
 	}
 	return models.Progress{State: models.Running, Again: w.store.Now().Add(wait), Step: op.Step, Percent: op.Percent,

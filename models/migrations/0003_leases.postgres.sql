@@ -1,0 +1,6 @@
+-- What only one console on a database does at a time, and who does it: see models/reading.go.
+CREATE TABLE leases (
+	name TEXT NOT NULL PRIMARY KEY,
+	owner TEXT NOT NULL,
+	until BIGINT NOT NULL
+)

@@ -1,0 +1,58 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"blockconsole/models"
+	"blockconsole/models/backend"
+)
+
+// toldTries is how often a backend that does not answer is asked why an operation
+// came to nothing, before the operation ends without knowing.
+const toldTries = 3
+
+// cameToNothing ends an operation that the backend had accepted, with step steps
+// done, and then did not carry out: the object is as o says. Where o does not say
+// why, the backend is asked whether it has told.
+func (w *Worker) cameToNothing(ctx context.Context, op *models.Operation, step int, key backend.Key, o models.Observed, why models.Failure) models.Progress {
+	if !o.Failure.None() && o.Failure.Key != models.FailureUntold {
+		return w.failed(op, why, with(o, o.Status, why))
+	}
+	if key.ID == "" {
+		key.ID = o.BackendID
+	}
+	// To the second: that is how exactly clouds write times.
+	since := time.UnixMicro(op.StartedAt).Truncate(time.Second)
+	told, request, err := w.told(ctx, op.SubjectType, key, since)
+	if err != nil && op.Attempts < toldTries {
+		later := w.trouble(ctx, op, err)
+		later.Step = max(later.Step, step)
+		return later
+	}
+	if !told.None() {
+		why = told
+	}
+	if request != "" {
+		o.RequestID = request
+	}
+	return w.failed(op, why, with(o, o.Status, why))
+}
+
+// told is what the backend says about the newest request for an object that
+// failed after it was accepted; none when it says nothing newer than since.
+func (w *Worker) told(ctx context.Context, kind models.SubjectType, key backend.Key, since time.Time) (why models.Failure, request string, err error) {
+	err = w.backend.Told(ctx, backend.Subject(kind), key, since)
+	var reported *backend.ReportedError
+	var busy *backend.BusyError
+	switch {
+	case errors.As(err, &reported):
+		return w.why(ctx, kind, err), reported.RequestID, nil
+	case errors.As(err, &busy):
+		return w.why(ctx, kind, err), busy.RequestID, nil
+	case err == nil || final(err):
+		return models.Failure{}, "", nil
+	}
+	return models.Failure{}, "", err
+}
