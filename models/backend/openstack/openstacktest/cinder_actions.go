@@ -107,7 +107,7 @@ func (c *Cloud) extend(cl *call, v *volume) error {
 	}
 	inUse := v.status == "in-use" && cl.minor >= 42
 	if v.status != "available" && !inUse {
-		return fault(http.StatusBadRequest, "Invalid volume: Volume %s status must be '%s' to extend, currently %s.", v.id, "available", v.status)
+		return fault(http.StatusBadRequest, "Invalid volume: Volume %s status must be '{'status': 'available'}' to extend, currently %s.", v.id, v.status)
 	}
 	if size <= v.size {
 		return fault(http.StatusBadRequest, "Invalid input received: New size for extend must be greater than current size. (current: %d, extended: %d).", v.size, size)
@@ -166,6 +166,12 @@ func (c *Cloud) revert(cl *call, v *volume) error {
 	return nil
 }
 
+var volumeStatuses = []string{
+	"creating", "available", "deleting", "error", "error_deleting", "error_managing", "managing", "attaching", "in-use", "detaching", "maintenance",
+	"restoring-backup", "error_restoring", "reserved", "awaiting-transfer", "backing-up", "error_backing-up", "error_extending", "downloading", "uploading",
+	"retyping", "extending",
+}
+
 // resetVolume writes a status into the database and nothing else; attach_status
 // detached wipes the attachments.
 func (c *Cloud) resetVolume(cl *call, v *volume) error {
@@ -174,6 +180,8 @@ func (c *Cloud) resetVolume(cl *call, v *volume) error {
 	}
 	status := strings.ToLower(text(cl.body, "os-reset_status", "status"))
 	switch {
+	case status != "" && !slices.Contains(volumeStatuses, status):
+		return fault(http.StatusBadRequest, "Volume status: %s is invalid, valid statuses are: ('%s').", status, strings.Join(volumeStatuses, "', '"))
 	case status == "deleting":
 		return fault(http.StatusBadRequest, "Cannot reset-state to %s", status)
 	case status == "in-use" && len(v.attachments) == 0:
@@ -199,10 +207,10 @@ func (c *Cloud) forceDelete(cl *call, v *volume) error {
 	return nil
 }
 
-// detachBehindNova is refused since CVE-2023-2088.
+// detachBehindNova is refused since CVE-2023-2088, where Nova has the volume.
 func (c *Cloud) detachBehindNova(_ *call, v *volume) error {
 	if len(v.attachments) == 0 {
-		return fault(http.StatusBadRequest, "Invalid volume: Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' to detach.")
+		return nil
 	}
 	return fault(http.StatusConflict, "ConflictNovaUsingAttachment: Detach volume from instance %s using the Compute API", v.attachments[0].server)
 }

@@ -36,6 +36,7 @@ func (c *Cloud) createVolume(cl *call, _ []string) (answer, error) {
 		c.rests(v, "available")
 	}, func() {
 		c.rests(v, "error")
+		c.tell(v.project, "VOLUME", v.id, "VOLUME_VOLUME_008_012", "create volume from backend storage:Driver failed to create the volume.", request)
 		c.tell(v.project, "VOLUME", v.id, "VOLUME_VOLUME_001_003", "schedule allocate volume:Could not find any available weighted backend.", request)
 	})
 	c.volumes[v.id] = v
@@ -50,10 +51,10 @@ func (c *Cloud) volumeFrom(cl *call, part map[string]any) (*volume, error) {
 		id: c.newID(), user: cl.token.user.id, project: cl.token.project.ID, status: "creating", kind: c.types[0], zone: c.zones[0], created: c.stamp(),
 	}
 	var err error
-	if v.name, _, err = c.textField(part, "name", false); err != nil {
+	if v.name, _, err = c.textField(part, "name", ofVolume); err != nil {
 		return nil, err
 	}
-	if v.description, _, err = c.textField(part, "description", false); err != nil {
+	if v.description, _, err = c.textField(part, "description", ofVolume); err != nil {
 		return nil, err
 	}
 	if v.metadata, err = metadataField(part, "metadata"); err != nil {
@@ -111,9 +112,6 @@ func (c *Cloud) source(cl *call, part map[string]any, v *volume) error {
 	ref := text(part, "imageRef") + text(part, "image_id")
 	if ref != "" {
 		image := c.images[ref]
-		if !uuidPattern.MatchString(ref) {
-			return fault(http.StatusBadRequest, "Invalid imageRef provided.")
-		}
 		if image == nil {
 			return fault(http.StatusBadRequest, "Invalid image identifier or unable to access requested image.")
 		}
@@ -144,10 +142,10 @@ func (c *Cloud) createSnapshot(cl *call, _ []string) (answer, error) {
 	s := &snapshot{
 		id: c.newID(), user: cl.token.user.id, project: cl.token.project.ID, volume: id, status: "creating", progress: "0%", created: c.stamp(),
 	}
-	if s.name, _, err = c.textField(part, "name", false); err != nil {
+	if s.name, _, err = c.textField(part, "name", ofSnapshot); err != nil {
 		return answer{}, err
 	}
-	if s.description, _, err = c.textField(part, "description", true); err != nil {
+	if s.description, _, err = c.textField(part, "description", ofSnapshot); err != nil {
 		return answer{}, err
 	}
 	if s.metadata, err = metadataField(part, "metadata"); err != nil {

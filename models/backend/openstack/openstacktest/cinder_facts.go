@@ -125,7 +125,11 @@ func typeView(t *volumeType) map[string]any {
 	if t.multiattach {
 		specs["multiattach"] = "<is> True"
 	}
-	return map[string]any{"id": t.id, "name": t.name, "is_public": true, "description": nil, "extra_specs": specs, "os-volume-type-access:is_public": true}
+	var description any
+	if t.name == "__DEFAULT__" {
+		description = "Default Volume Type"
+	}
+	return map[string]any{"id": t.id, "name": t.name, "is_public": true, "description": description, "extra_specs": specs, "os-volume-type-access:is_public": true}
 }
 
 // listTypes answers GET /types; the first is the default, as GET /types/default
@@ -178,6 +182,9 @@ func (c *Cloud) listMessages(cl *call, _ []string) (answer, error) {
 	marker := filters.Get("marker")
 	l, err := cl.paging(filters, "messages", "Message")
 	if err != nil {
+		return answer{}, err
+	}
+	if err := cl.checkFilters(filters, "message"); err != nil {
 		return answer{}, err
 	}
 	rows := []*row{}

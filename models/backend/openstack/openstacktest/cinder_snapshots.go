@@ -151,11 +151,11 @@ func (c *Cloud) updateSnapshot(cl *call, path []string) (answer, error) {
 	if len(part) == 0 {
 		return answer{}, invalid("snapshot", map[string]any{}, "{} is not valid under any of the given schemas")
 	}
-	name, named, err := c.textField(part, "name", false)
+	name, named, err := c.textField(part, "name", ofSnapshot)
 	if err != nil {
 		return answer{}, err
 	}
-	description, described, err := c.textField(part, "description", true)
+	description, described, err := c.textField(part, "description", ofSnapshot)
 	if err != nil {
 		return answer{}, err
 	}
@@ -172,8 +172,9 @@ func (c *Cloud) updateSnapshot(cl *call, path []string) (answer, error) {
 	if described {
 		s.description = description
 	}
+	view := c.snapshotView(cl, s, true, false) // with the old time, as Cinder has it
 	s.updated = c.stamp()
-	return ok(map[string]any{"snapshot": c.snapshotView(cl, s, true, false)}), nil
+	return ok(map[string]any{"snapshot": view}), nil
 }
 
 // deleteSnapshot answers DELETE /snapshots/{id}.
@@ -260,7 +261,7 @@ func (cl *call) has(key string) bool {
 
 func noAction(cl *call) error {
 	for name := range cl.body {
-		return fault(http.StatusBadRequest, "There is no such action: %s", name)
+		return fault(http.StatusBadRequest, "There is no such action: %s. Verify the request body and Content-Type header and try again.", name)
 	}
 	return fault(http.StatusBadRequest, "Malformed request body")
 }

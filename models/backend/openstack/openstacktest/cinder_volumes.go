@@ -92,10 +92,6 @@ func (c *Cloud) volumeFilter(cl *call, filters url.Values) (func(*volume) bool, 
 		switch name {
 		case "all_tenants":
 		case "created_at", "updated_at":
-			if cl.minor < 60 {
-				tests = append(tests, func(*volume) bool { return false })
-				continue
-			}
 			passes, err := timeFilter(name, value)
 			if err != nil {
 				return nil, err
@@ -199,6 +195,7 @@ func (c *Cloud) extendView(cl *call, v *volume, view map[string]any) {
 		}
 		view["volume_image_metadata"] = map[string]any{
 			"image_id": v.imageID, "image_name": name, "container_format": "bare", "disk_format": "raw", "min_disk": "0", "min_ram": "0",
+			"signature_verified": "False", "checksum": nil, "size": itoa(len(v.data)),
 		}
 	}
 	if cl.token.is("admin") {
@@ -252,11 +249,11 @@ func (c *Cloud) updateVolume(cl *call, path []string) (answer, error) {
 	if len(part) == 0 {
 		return answer{}, invalid("volume", map[string]any{}, "{} is not valid under any of the given schemas")
 	}
-	name, named, err := c.textField(part, "name", false)
+	name, named, err := c.textField(part, "name", ofVolume)
 	if err != nil {
 		return answer{}, err
 	}
-	description, described, err := c.textField(part, "description", false)
+	description, described, err := c.textField(part, "description", ofVolume)
 	if err != nil {
 		return answer{}, err
 	}
@@ -283,6 +280,7 @@ func (c *Cloud) updateVolume(cl *call, path []string) (answer, error) {
 	if part["metadata"] != nil {
 		v.metadata = metadata
 	}
+	view := c.volumeView(cl, v, false) // with the old time, as Cinder has it
 	v.updated = c.stamp()
-	return ok(map[string]any{"volume": c.volumeView(cl, v, false)}), nil
+	return ok(map[string]any{"volume": view}), nil
 }

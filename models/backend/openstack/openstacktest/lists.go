@@ -199,9 +199,11 @@ var resourceFilters = map[string][]string{
 	"volume": {"name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id", "size", "created_at", "updated_at",
 		"consumes_quota"},
 	"snapshot": {"name", "status", "volume_id", "metadata", "availability_zone", "consumes_quota"},
+	"message":  {"resource_uuid", "resource_type", "event_id", "request_id", "message_level"},
 }
 
-// checkFilters refuses unknown filters from 3.31 on and drops them before.
+// checkFilters refuses unknown filters from 3.31 on and drops them before, and
+// times with them.
 // Administrators may filter by anything.
 func (cl *call) checkFilters(filters url.Values, resource string) error {
 	if cl.token.is("admin") {
@@ -210,7 +212,7 @@ func (cl *call) checkFilters(filters url.Values, resource string) error {
 	filters.Del("all_tenants")
 	var unknown []string
 	for name := range filters {
-		if !slices.Contains(resourceFilters[resource], name) {
+		if !slices.Contains(resourceFilters[resource], name) || cl.minor < 31 && strings.HasSuffix(name, "ed_at") {
 			unknown = append(unknown, name)
 			filters.Del(name)
 		}

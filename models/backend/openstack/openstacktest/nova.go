@@ -84,13 +84,13 @@ func (c *Cloud) novaResource(cl *call, path []string) (answer, error) {
 // listServers answers GET /servers and /servers/detail.
 func (c *Cloud) listServers(cl *call, detail bool) (answer, error) {
 	filters := cl.query
+	if limit := filters.Get("limit"); filters.Has("limit") && (atoi(limit) < 0) {
+		return answer{}, fault(http.StatusBadRequest, "Invalid input for query parameters limit. Value: %s. '%s' does not match '^[0-9]*$'", limit, limit)
+	}
 	marker := filters.Get("marker")
 	l, err := cl.paging(filters, "servers", "Server")
 	if err != nil {
 		return answer{}, err
-	}
-	if l.limit == 0 {
-		l.limit = -1 // as Nova has it
 	}
 	all := cl.token.is("admin") && boolOf(filters.Get("all_tenants"))
 	if boolOf(filters.Get("all_tenants")) && !all {
@@ -167,6 +167,9 @@ func (c *Cloud) serverView(cl *call, s *server) map[string]any {
 				view[name] = value
 			}
 		}
+	}
+	if cl.token.is("admin") {
+		view["OS-EXT-SRV-ATTR:host"], view["OS-EXT-SRV-ATTR:hypervisor_hostname"], view["OS-EXT-SRV-ATTR:instance_name"] = "lab", "lab", "instance-00000001"
 	}
 	if cl.minor < 47 {
 		view["flavor"] = map[string]any{"id": "1", "links": []any{}}

@@ -123,7 +123,7 @@ func (c *Cloud) detachVolume(s *server, id string, cl *call) (answer, error) {
 		return answer{}, fault(http.StatusConflict, "Cannot 'detach_volume' instance %s while it is in vm_state %s", s.id, vmState(s.status))
 	case v.status != "in-use" || a.attached.IsZero():
 		return answer{}, fault(http.StatusBadRequest, "Invalid volume: Invalid input received: Invalid volume: Unable to detach volume. "+
-			"Volume status must be 'in-use' and attach_status must be 'attached' to detach.")
+			"Volume status must be 'in-use' and attach_status must be 'attached' to detach. (HTTP 400) (Request-ID: %s)", cl.id)
 	}
 	v.status, v.updated, a.leaving = "detaching", c.stamp(), true
 	v.task = c.begin(DetachVolume, func() {

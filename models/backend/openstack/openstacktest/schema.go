@@ -64,9 +64,16 @@ func onlyKeys(field string, m map[string]any, allowed ...string) error {
 	return nil
 }
 
+// Volumes and snapshots check their texts in different ways.
+const (
+	ofVolume   = false
+	ofSnapshot = true
+)
+
 // textField reads a string that may be null; given tells whether it is there.
-// Names and descriptions lose the spaces around them.
-func (c *Cloud) textField(m map[string]any, field string, printable bool) (value *string, given bool, err error) {
+// Names and descriptions lose the spaces around them. Only the description of a
+// snapshot must be printable.
+func (c *Cloud) textField(m map[string]any, field string, snapshot bool) (value *string, given bool, err error) {
 	v, given := m[field]
 	if !given || v == nil {
 		return nil, given, nil
@@ -75,10 +82,12 @@ func (c *Cloud) textField(m map[string]any, field string, printable bool) (value
 	if !is {
 		return nil, true, invalid(field, v, "%s is not of type 'string', 'null'", python(v))
 	}
-	if utf8.RuneCountInString(s) > 255 {
+	if n := utf8.RuneCountInString(s); n > 255 && snapshot {
 		return nil, true, invalid(field, s, "'%s' is too long", s)
+	} else if n := utf8.RuneCountInString(strings.TrimSpace(s)); n > 255 {
+		return nil, true, fault(http.StatusBadRequest, "Invalid input received: %s has %d characters, more than 255.", field, n)
 	}
-	if printable && strings.ContainsFunc(s, unprintable) {
+	if snapshot && field == "description" && strings.ContainsFunc(s, unprintable) {
 		return nil, true, invalid(field, s, "'%s' does not match '^[...]*$'", s)
 	}
 	if c.opts.NarrowText && strings.ContainsFunc(s, func(r rune) bool { return r > 0xffff }) {
@@ -154,6 +163,7 @@ func sizeField(m map[string]any, field string) (int, error) {
 		if n := atoi(s); n > 0 {
 			return n, nil
 		}
+		return 0, invalid(field, s, "'%s' does not match '^[0-9]+$'", s)
 	}
 	n, is := v.(float64)
 	switch {
