@@ -81,24 +81,30 @@ func (f Failure) storable() Failure {
 	return f
 }
 
-// Dependents finds the objects of a kind with these ids, the console's or the
-// backend's, in the same order. What the console does not know keeps its id.
-func (s *Store) Dependents(ctx context.Context, kind SubjectType, ids []string) ([]Dependent, error) {
+// Dependents finds objects by their ids, the console's or the backend's, in the
+// same order. What the console does not know keeps its id, and is taken for the
+// likely kind.
+func (s *Store) Dependents(ctx context.Context, likely SubjectType, ids []string) ([]Dependent, error) {
 	if len(ids) > MaxDependents {
 		ids = ids[:MaxDependents]
 	}
-	var rows []struct{ ID, BackendID, Name string }
-	err := s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name").Where(byEitherID, ids, ids).Scan(&rows).Error
-	if err != nil {
-		return nil, err
+	known := map[string]Dependent{}
+	for _, kind := range []SubjectType{SubjectSnapshot, SubjectVolume} {
+		var rows []struct{ ID, BackendID, Name string }
+		err := s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name").Where(byEitherID, ids, ids).Scan(&rows).Error
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			d := Dependent{Type: kind, ID: row.ID, Name: row.Name}
+			known[row.ID], known[row.BackendID] = d, d
+		}
 	}
 	found := make([]Dependent, 0, len(ids))
 	for _, id := range ids {
-		d := Dependent{Type: kind, ID: storable(id)}
-		for _, row := range rows {
-			if row.ID == id || row.BackendID == id {
-				d.ID, d.Name = row.ID, row.Name
-			}
+		d, ok := known[id]
+		if !ok {
+			d = Dependent{Type: likely, ID: storable(id)}
 		}
 		found = append(found, d)
 	}

@@ -136,10 +136,10 @@ type Params struct {
 	Attached       bool   `json:"attached,omitempty"`
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
 	Again          bool   `json:"again,omitempty"` // it failed before and is tried again
-	// Of a revert: since when the volume and the snapshot had been as they were before the backend was asked,
-	// microseconds. Whoever does not get the answer sees in them whether it happened.
-	VolumeSince   int64 `json:"volume_since,omitempty"`
-	SnapshotSince int64 `json:"snapshot_since,omitempty"`
+	// Of a revert: when the volume and the snapshot had changed last before the backend was asked, microseconds
+	// of its clock. Whoever does not get the answer sees in them whether it happened.
+	VolumeChanged   int64 `json:"volume_changed,omitempty"`
+	SnapshotChanged int64 `json:"snapshot_changed,omitempty"`
 }
 
 // Value stores the parameters as JSON.

@@ -48,6 +48,7 @@ type State struct {
 	Failure   error     // why Status is ERROR or ERROR_DELETING, or what is wrong with an IN-USE or DETACHING volume: one of this package's errors; nil when the backend does not tell
 	RequestID string    // the backend's id of the request that led here, to find it in its logs; may be empty
 	Since     time.Time // when the object entered Status; zero when unknown
+	Changed   time.Time // when anything of the object changed last, by the backend's own clock, to be compared with itself only; zero when unknown
 }
 
 // Attachment is one server that a volume is attached to.

@@ -88,10 +88,10 @@ func progressOf(p models.Progress, err error) (*models.Progress, error) { return
 func (w *Worker) beforeRevert(ctx context.Context, op *models.Operation, key backend.Key, volume backend.Volume, snapshot backend.Snapshot) (*models.Progress, error) {
 	o := w.seen(ctx, volume)
 	if op.CalledAt > 0 {
-		volumeIs, snapshotIs := models.Micros(volume.Since), models.Micros(snapshot.Since)
-		known := !slices.Contains([]int64{op.Params.VolumeSince, op.Params.SnapshotSince, volumeIs, snapshotIs}, 0)
-		same := known && op.Params.VolumeSince == volumeIs
-		happened := known && !same && op.Params.SnapshotSince != snapshotIs
+		volumeIs, snapshotIs := models.Micros(volume.Changed), models.Micros(snapshot.Changed)
+		known := !slices.Contains([]int64{op.Params.VolumeChanged, op.Params.SnapshotChanged, volumeIs, snapshotIs}, 0)
+		same := known && op.Params.VolumeChanged == volumeIs
+		happened := known && !same && op.Params.SnapshotChanged != snapshotIs
 		switch {
 		case o.Status == models.Restoring, snapshot.Status == backend.Restoring:
 			o.Status = models.Restoring
@@ -109,11 +109,11 @@ func (w *Worker) beforeRevert(ctx context.Context, op *models.Operation, key bac
 			return wait, nil
 		}
 	}
-	if age := w.store.Now().Sub(volume.Since); age > -freshly && age < freshly {
+	if age := w.store.Now().Sub(volume.Changed); age > -freshly && age < freshly {
 		next := w.again(op, 0, backend.PercentUnknown, nil)
 		next.Again = w.store.Now().Add(freshly)
 		return &next, nil
 	}
-	op.Params.VolumeSince, op.Params.SnapshotSince = models.Micros(volume.Since), models.Micros(snapshot.Since)
+	op.Params.VolumeChanged, op.Params.SnapshotChanged = models.Micros(volume.Changed), models.Micros(snapshot.Changed)
 	return nil, w.store.NoteCall(ctx, op)
 }

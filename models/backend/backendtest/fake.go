@@ -53,8 +53,6 @@ type fakeVolume struct {
 	data   []byte
 	task   *task
 	server string // that it is being attached to or detached from
-
-	touched time.Time // last changed otherwise than in State
 }
 
 type fakeSnapshot struct {

@@ -70,7 +70,7 @@ func (f *Fake) ChangedVolumes(ctx context.Context, since time.Time) ([]backend.V
 	}
 	var changed []backend.Volume
 	for _, v := range f.volumes {
-		if f.visible(v.CreatedAt) && (!v.Since.Before(since) || !v.touched.Before(since)) {
+		if f.visible(v.CreatedAt) && !v.Changed.Before(since) {
 			changed = append(changed, v.show())
 		}
 	}

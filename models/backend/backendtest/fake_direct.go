@@ -28,7 +28,7 @@ func (f *Fake) PutVolume(v backend.Volume) backend.Volume {
 		v.CreatedAt = f.now().UTC()
 	}
 	v.Attachments = slices.Clone(v.Attachments)
-	old.Volume, old.task, old.touched = v, nil, f.now()
+	old.Volume, old.task = v, nil
 	f.volumes[v.ID] = old
 	return v
 }
@@ -70,6 +70,7 @@ func (f *Fake) complete(id *string, s *backend.State, size *int) {
 	if s.Since.IsZero() {
 		s.Since = f.now().UTC()
 	}
+	s.Changed = f.now().UTC()
 	if *size == 0 {
 		*size = 1
 	}

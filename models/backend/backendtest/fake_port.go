@@ -133,7 +133,7 @@ func (f *Fake) state(s backend.Status, failure error) backend.State {
 	case s == backend.Creating && f.caps.Progress:
 		percent = 0
 	}
-	return backend.State{Status: s, Percent: percent, Failure: failure, RequestID: fmt.Sprintf("req-%d", len(f.calls)), Since: f.now().UTC()}
+	return backend.State{Status: s, Percent: percent, Failure: failure, RequestID: fmt.Sprintf("req-%d", len(f.calls)), Since: f.now().UTC(), Changed: f.now().UTC()}
 }
 
 // run puts v into status while an operation is under way. finish must set the

@@ -67,7 +67,7 @@ func (f *Fake) RenameSnapshot(ctx context.Context, key backend.Key, name, descri
 	if s.Status == backend.Deleting {
 		return &backend.ConflictError{Why: "it is being deleted"}
 	}
-	s.Name, s.Description = name, description
+	s.Name, s.Description, s.Changed = name, description, f.now().UTC()
 	return nil
 }
 

@@ -100,7 +100,7 @@ func (f *Fake) RenameVolume(ctx context.Context, key backend.Key, name, descript
 	if v.Status == backend.Deleting {
 		return &backend.ConflictError{Why: "it is being deleted"}
 	}
-	v.Name, v.Description, v.touched = name, description, f.now()
+	v.Name, v.Description, v.Changed = name, description, f.now().UTC()
 	return nil
 }
 

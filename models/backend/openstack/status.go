@@ -84,7 +84,10 @@ var transient = []backend.Status{
 // stateOf says since when only of what is on its way: at rest the last change may
 // have been any.
 func (b *Backend) stateOf(id, word string, created, updated stamp) backend.State {
-	state := backend.State{Status: statusOf(word), Percent: backend.PercentUnknown, RequestID: b.recent.get(id).id}
+	state := backend.State{Status: statusOf(word), Percent: backend.PercentUnknown, RequestID: b.recent.get(id).id, Changed: created.Time}
+	if !updated.IsZero() {
+		state.Changed = updated.Time
+	}
 	if slices.Contains(transient, state.Status) {
 		state.Since = b.ours(created.Time)
 		if !updated.IsZero() {
