@@ -37,6 +37,11 @@ func (c *Cloud) listSnapshots(cl *call, path []string) (answer, error) {
 	matches := c.snapshotFilter(cl, filters)
 	rows := []*row{}
 	for _, s := range c.snapshots {
+		if filters.Has("metadata") && matches(s) {
+			s.task.look() // who looks for one object does look at it
+		}
+	}
+	for _, s := range c.snapshots {
 		if matches(s) {
 			rows = append(rows, c.snapshotRow(cl, s))
 		}

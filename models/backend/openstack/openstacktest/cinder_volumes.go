@@ -36,6 +36,11 @@ func (c *Cloud) listVolumes(cl *call, path []string) (answer, error) {
 	}
 	rows := []*row{}
 	for _, v := range c.volumes {
+		if filters.Has("metadata") && matches(v) {
+			v.task.look() // who looks for one object does look at it
+		}
+	}
+	for _, v := range c.volumes {
 		if matches(v) {
 			rows = append(rows, c.volumeRow(cl, v))
 		}

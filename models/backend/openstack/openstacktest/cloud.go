@@ -5,7 +5,8 @@
 // Statuses, headers, error bodies and the rules of state are those of the Zed
 // release (Cinder 21.3.1, Nova 26.2.2), bugs included: what a test learns here
 // holds against a real cloud. Out of the box an operation that was accepted is
-// over at the second look at its object; Hold puts the test in charge of that.
+// over at the second look at its object (its own page, or a listing that asks for
+// its metadata); Hold puts the test in charge of that.
 // Break injects faults, Requests tells what was asked.
 package openstacktest
 
