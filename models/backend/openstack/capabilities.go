@@ -65,17 +65,18 @@ func (b *Backend) types(ctx context.Context, s *session) ([]string, error) {
 }
 
 func (b *Backend) zones(ctx context.Context, s *session) ([]string, error) {
+	page, err := availabilityzones.List(s.volume).AllPages(ctx) // there is only one, and EachPage does not understand it
+	if err != nil {
+		return nil, b.allowed(ctx, err)
+	}
+	list, err := availabilityzones.ExtractAvailabilityZones(page)
 	var names []string
-	err := availabilityzones.List(s.volume).EachPage(ctx, func(_ context.Context, p pagination.Page) (bool, error) {
-		list, err := availabilityzones.ExtractAvailabilityZones(p)
-		for _, z := range list {
-			if z.ZoneState.Available {
-				names = append(names, z.ZoneName)
-			}
+	for _, z := range list {
+		if z.ZoneState.Available {
+			names = append(names, z.ZoneName)
 		}
-		return true, err
-	})
-	return names, b.allowed(ctx, err)
+	}
+	return names, b.explain(ctx, err)
 }
 
 // allowed explains err, but takes what a policy hides as not being there.

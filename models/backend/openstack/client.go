@@ -201,7 +201,7 @@ func (b *Backend) signIn(ctx context.Context) (*session, error) {
 	provider.UserAgent.Prepend("blockconsole")
 	provider.UseTokenLock()
 	auth := b.auth
-	if err := openstack.AuthenticateV3(ctx, provider, &auth, b.endpoint); err != nil {
+	if err := openstack.AuthenticateV3(ctx, provider, &auth, gophercloud.EndpointOpts{}); err != nil {
 		return nil, signInError{err}
 	}
 	result, ok := provider.GetAuthResult().(tokens.CreateResult)

@@ -1,0 +1,178 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"blockconsole/models/backend"
+	"blockconsole/models/backend/backendtest"
+)
+
+// The tests whose names begin with TestCloud run against the cloud that OS_CLOUD
+// names. They delete what they make, also what an earlier run has left.
+
+func realCloud(t *testing.T) *Backend {
+	t.Helper()
+	if os.Getenv("OS_CLOUD") == "" {
+		t.Skip("OS_CLOUD names no cloud")
+	}
+	return open(t, Options{})
+}
+
+// tick lets a real cloud work.
+func tick(ctx context.Context) error {
+	timer := time.NewTimer(300 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestCloudConformance(t *testing.T) {
+	b := realCloud(t)
+	narrow := cannotStoreEmoji(t, b)
+	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
+		return backendtest.Fixture{
+			Backend: realCloud(t), Settle: tick, Reopen: func() backend.Backend { return realCloud(t) },
+			Keeps: func(subject backend.Subject, field, text string) (string, bool) {
+				if narrow && wide(text) {
+					return "", false
+				}
+				return kept(subject, field, text)
+			},
+		}
+	})
+}
+
+// cannotStoreEmoji finds out what kind of database the cloud has.
+func cannotStoreEmoji(t *testing.T, b *Backend) bool {
+	t.Helper()
+	v := newVolume(t, b, "emoji")
+	err := b.RenameVolume(t.Context(), v.Key, "\U0001F4BE", "")
+	var invalid *backend.InvalidError
+	if err != nil && !errors.As(err, &invalid) {
+		t.Fatal(err)
+	}
+	return err != nil
+}
+
+// newVolume makes one that is deleted with the test.
+func newVolume(t *testing.T, b *Backend, name string) backend.Volume {
+	t.Helper()
+	v, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), Name: name, SizeGiB: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for b.DeleteVolume(ctx, v.Key) != nil && tick(ctx) == nil {
+		}
+	})
+	return eventually(t, b, v.Key)
+}
+
+func eventually(t *testing.T, b *Backend, key backend.Key) backend.Volume {
+	t.Helper()
+	for {
+		v, err := b.Volume(t.Context(), key)
+		if err != nil || v.Status == backend.Error {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if v.Status == backend.Available {
+			return v
+		}
+		if err := tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCloudListsWhatChanged(t *testing.T) {
+	b := realCloud(t)
+	before := time.Now()
+	v := newVolume(t, b, "changed")
+	changed, err := b.ChangedVolumes(t.Context(), before)
+	if errors.Is(err, backend.ErrUnsupported) {
+		t.Skip("the cloud cannot tell")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, c := range changed {
+		found = found || c.ID == v.ID
+	}
+	if !found {
+		t.Errorf("%s is not among %d", v.ID, len(changed))
+	}
+	later, err := b.ChangedVolumes(t.Context(), time.Now().Add(time.Hour))
+	if err != nil || len(later) != 0 {
+		t.Errorf("in the future %v, %v", later, err)
+	}
+}
+
+func TestCloudTellsQuotasAndProject(t *testing.T) {
+	b := realCloud(t)
+	c, err := b.Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "openstack" || c.Project.ID == "" || c.Project.Name == "" || len(c.Quotas) < 3 || len(c.Types) == 0 || len(c.Zones) == 0 || !c.Revert || !c.ExtendAttached {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestCloudRefusesWrongCredentials(t *testing.T) {
+	realCloud(t)
+	b := open(t, Options{Getenv: func(name string) string {
+		if name == "OS_PASSWORD" {
+			return "certainly wrong"
+		}
+		return os.Getenv(name)
+	}})
+	_, err := b.Capabilities(t.Context())
+	var unavailable *backend.UnavailableError
+	if !errors.As(err, &unavailable) || !unavailable.Credentials {
+		t.Errorf("%v", err)
+	}
+	if err != nil && strings.Contains(err.Error(), "certainly wrong") {
+		t.Error("the error tells the password")
+	}
+}
+
+// A restart of a listing after a marker that has vanished finds its place.
+func TestCloudMarkerVanishes(t *testing.T) {
+	b := realCloud(t)
+	first, gone, last := newVolume(t, b, "first"), newVolume(t, b, "gone"), newVolume(t, b, "last")
+	after := marker{gone.CreatedAt, gone.ID}.String()
+	if err := b.DeleteVolume(t.Context(), gone.Key); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := b.Volume(t.Context(), gone.Key); errors.Is(err, backend.ErrNotFound) {
+			break
+		}
+		if err := tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := b.Volumes(t.Context(), after, 100)
+	if err != nil || len(page.Items) == 0 {
+		t.Fatalf("%v, %v", page, err)
+	}
+	seen := map[string]bool{}
+	for _, v := range page.Items {
+		seen[v.ID] = true
+	}
+	if seen[first.ID] || !seen[last.ID] {
+		t.Errorf("first %v, last %v", seen[first.ID], seen[last.ID])
+	}
+}
