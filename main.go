@@ -30,6 +30,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/local"
+	"blockconsole/models/backend/openstack"
 	"blockconsole/models/worker"
 	"blockconsole/web"
 )
@@ -120,7 +121,8 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 	if err != nil {
 		return err
 	}
-	storage, closeStorage, err := openBackend(config, store, nbd, log)
+	registry := prometheus.NewRegistry()
+	storage, closeStorage, err := openBackend(ctx, config, store, nbd, registry, log)
 	if err != nil {
 		return err
 	}
@@ -129,7 +131,6 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 	if err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry()
 	stopMetrics, err := serveMetrics(config, registry, log)
 	if err != nil {
 		return err
@@ -166,19 +167,43 @@ func listenNBD(config web.Config) (net.Listener, error) {
 	return listen(config.NBDAddr, "NBD_ADDR")
 }
 
-// openBackend opens what keeps the bytes. It takes nbd over.
-func openBackend(config web.Config, store *models.Store, nbd net.Listener, log *slog.Logger) (backend.Backend, func() error, error) {
+// openBackend opens what keeps the bytes, and makes sure that the database is of
+// the same. It takes nbd over.
+func openBackend(ctx context.Context, config web.Config, store *models.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (backend.Backend, func() error, error) {
+	b, identity, err := openStorage(ctx, config, store, nbd, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := store.BelongTo(ctx, identity); err != nil {
+		return nil, nil, errors.Join(err, b.Close())
+	}
+	guard := backend.Guard{Log: log, Called: web.StorageMetrics(registry)}
+	return backend.Wrap(b, guard.Around()), b.Close, nil
+}
+
+type closableBackend interface {
+	backend.Backend
+	Close() error
+}
+
+func openStorage(ctx context.Context, config web.Config, store *models.Store, nbd net.Listener, log *slog.Logger) (closableBackend, models.Identity, error) {
+	identity := models.Identity{Backend: config.Backend}
 	if config.Backend == "openstack" {
-		return nil, nil, errors.New("BLOCKCONSOLE_BACKEND: this build has no openstack backend yet; use local")
+		b, err := openstack.Open(ctx, openstack.Options{Log: log, AllProjects: config.AllProjects})
+		if err != nil {
+			return nil, identity, err
+		}
+		identity.Cloud, identity.Region = b.Host(), b.Region()
+		return b, identity, nil
 	}
 	b, err := local.Open(local.Options{
 		Dir: config.Data, Log: log, NBD: nbd, NBDTLS: config.NBDTLS(),
 		Servers: func(ctx context.Context) ([]backend.RegisteredServer, error) { return registeredServers(ctx, store) },
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot use the volumes in %s: %w; check BLOCKCONSOLE_DATA", config.Data, err)
+		return nil, identity, fmt.Errorf("cannot use the volumes in %s: %w; check BLOCKCONSOLE_DATA", config.Data, err)
 	}
-	return b, b.Close, nil
+	return b, identity, nil
 }
 
 // registeredServers are those whom the backend lets in.

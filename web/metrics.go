@@ -35,6 +35,17 @@ func (m *metrics) observe(route, method string, status int, took time.Duration) 
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Observe(took.Seconds())
 }
 
+// StorageMetrics returns what is to be told of every call to the backend: its name,
+// how long it took and the kind of its error, empty for none.
+func StorageMetrics(registry *prometheus.Registry) func(call string, took time.Duration, kind string) {
+	calls := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "blockconsole_storage_call_seconds", Help: "Time of calls to the storage, with their repetitions, by call and kind of error (empty: none).",
+		Buckets: []float64{.001, .01, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
+	}, []string{"call", "error"})
+	registry.MustRegister(calls)
+	return func(call string, took time.Duration, kind string) { calls.WithLabelValues(call, kind).Observe(took.Seconds()) }
+}
+
 func metricsHandler(registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

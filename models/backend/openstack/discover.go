@@ -111,3 +111,6 @@ func root(endpoint string) string {
 	}
 	return endpoint
 }
+
+// Region is the region that the settings name; empty: the cloud has one.
+func (b *Backend) Region() string { return b.endpoint.Region }
