@@ -43,7 +43,9 @@ func StorageMetrics(registry *prometheus.Registry) func(call string, took time.D
 		Buckets: []float64{.001, .01, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
 	}, []string{"call", "error"})
 	registry.MustRegister(calls)
-	return func(call string, took time.Duration, kind string) { calls.WithLabelValues(call, kind).Observe(took.Seconds()) }
+	return func(call string, took time.Duration, kind string) {
+		calls.WithLabelValues(call, kind).Observe(took.Seconds())
+	}
 }
 
 func metricsHandler(registry *prometheus.Registry) http.Handler {
