@@ -85,7 +85,8 @@ func (c *Cloud) MendOne(b *Break) {
 // Release lets what hangs, and what would hang later, go on.
 func (b *Break) Release() { b.released.Do(func() { close(b.release) }) }
 
-// Met receives once for each request that met the fault, when it does.
+// Met receives once for each request that met the fault: before its effect, or
+// with Fault.After when it has had it.
 func (b *Break) Met() <-chan struct{} { return b.hits }
 
 // Count is how many requests have met the fault.
@@ -120,10 +121,6 @@ func (b *Break) meets(cl *call) bool {
 		return false
 	}
 	b.hit++
-	select {
-	case b.hits <- struct{}{}:
-	default: // nobody counts so far
-	}
 	return true
 }
 
@@ -133,6 +130,7 @@ func (b *Break) before(w http.ResponseWriter, r *http.Request) {
 	if b.fault.After {
 		return
 	}
+	b.tell()
 	b.wait(r)
 	if b.fault.Drop && !b.fault.Half {
 		drop(w)
@@ -147,6 +145,7 @@ func (b *Break) effect() bool {
 // after is what happens once the service has answered a.
 func (b *Break) after(w http.ResponseWriter, r *http.Request, a answer) answer {
 	if b.fault.After {
+		b.tell()
 		b.wait(r)
 		if b.fault.Drop && !b.fault.Half {
 			drop(w)
@@ -169,6 +168,13 @@ func (b *Break) after(w http.ResponseWriter, r *http.Request, a answer) answer {
 		}
 	}
 	return a
+}
+
+func (b *Break) tell() {
+	select {
+	case b.hits <- struct{}{}:
+	default: // nobody counts so far
+	}
 }
 
 func (b *Break) wait(r *http.Request) {

@@ -14,7 +14,6 @@ import (
 type row struct {
 	id      string
 	columns func(name string) (any, bool)
-	view    map[string]any
 	render  func(detail bool) map[string]any
 }
 
@@ -89,15 +88,11 @@ func (c *Cloud) page(l *listing, rows []*row) (items []*row, more bool, err erro
 		if dir != "asc" && dir != "desc" {
 			return nil, false, fault(http.StatusBadRequest, "Invalid input received: Unknown sort direction, must be 'desc' or 'asc'.")
 		}
-		probe := append(slices.Clone(rows), l.marker)
-		for _, r := range probe {
-			if r == nil {
-				continue
-			}
-			if _, known := r.columns(l.keys[i]); !known {
-				return nil, false, fault(http.StatusBadRequest, "Invalid input received: Invalid sort key")
-			}
-			break
+		if len(rows) == 0 {
+			continue
+		}
+		if _, known := rows[0].columns(l.keys[i]); !known {
+			return nil, false, fault(http.StatusBadRequest, "Invalid input received: Invalid sort key")
 		}
 	}
 	slices.SortFunc(rows, l.compare)
