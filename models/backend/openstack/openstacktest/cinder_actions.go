@@ -162,7 +162,7 @@ func (c *Cloud) revert(cl *call, v *volume) error {
 		c.rests(v, "error")
 		c.snapshotRests(s, "available")
 	})
-	s.task = &task{op: RevertVolume, held: v.task.held, finish: v.task.finish, fail: v.task.fail, fails: v.task.fails}
+	s.task = v.task
 	return nil
 }
 

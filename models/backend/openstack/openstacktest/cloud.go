@@ -73,6 +73,7 @@ type Cloud struct {
 	messages    []*message
 	hold        bool
 	failNext    map[Op]int
+	begun       int // tasks
 	lastID      uint64
 
 	log    requestLog

@@ -14,6 +14,7 @@ import (
 type row struct {
 	id      string
 	columns func(name string) (any, bool)
+	values  []any // of the columns that the listing sorts by
 	render  func(detail bool) map[string]any
 }
 
@@ -95,8 +96,12 @@ func (c *Cloud) page(l *listing, rows []*row) (items []*row, more bool, err erro
 			return nil, false, fault(http.StatusBadRequest, "Invalid input received: Invalid sort key")
 		}
 	}
+	for _, r := range rows {
+		l.read(r)
+	}
 	slices.SortFunc(rows, l.compare)
 	if l.marker != nil {
+		l.read(l.marker)
 		rows = rows[firstAfter(rows, func(r *row) bool { return l.compare(r, l.marker) > 0 }):]
 	}
 	rows = rows[min(l.offset, len(rows)):]
@@ -115,11 +120,17 @@ func firstAfter(rows []*row, after func(*row) bool) int {
 	return len(rows)
 }
 
-func (l *listing) compare(a, b *row) int {
+// read fetches what a row is sorted by.
+func (l *listing) read(r *row) {
+	r.values = make([]any, len(l.keys))
 	for i, key := range l.keys {
-		x, _ := a.columns(key)
-		y, _ := b.columns(key)
-		n := compareValues(x, y)
+		r.values[i], _ = r.columns(key)
+	}
+}
+
+func (l *listing) compare(a, b *row) int {
+	for i := range l.keys {
+		n := compareValues(a.values[i], b.values[i])
 		if l.dirs[i] == "desc" {
 			n = -n
 		}

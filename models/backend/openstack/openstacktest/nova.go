@@ -30,6 +30,9 @@ func (c *Cloud) nova(cl *call) (answer, error) {
 	if err := c.authenticate(cl); err != nil {
 		return answer{}, err
 	}
+	if legacy := cl.raw.Header.Get("X-OpenStack-Nova-API-Version"); legacy != "" && cl.raw.Header.Get("OpenStack-API-Version") == "" {
+		cl.raw.Header.Set("OpenStack-API-Version", "compute "+legacy)
+	}
 	header, err := cl.microversion("compute", 2, 1, c.opts.Nova)
 	if err != nil {
 		return answer{}, err

@@ -3,6 +3,7 @@ package openstacktest_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -246,4 +247,52 @@ func TestReadersOnlyReadWhereTheCloudIsSo(t *testing.T) {
 		}
 	}
 	c.volume("GET", "/snapshots/"+s, nil).is(t, 200)
+}
+
+func TestMetadataFiltersAreDictionaries(t *testing.T) {
+	c := demo(t, openstacktest.Options{})
+	v := c.cloud.AddVolume(openstacktest.Volume{Metadata: map[string]string{"ref": "it's", "more": "x"}})
+	c.cloud.AddSnapshot(openstacktest.Snapshot{Volume: v, Metadata: map[string]string{"ref": "it's"}})
+	for filter, want := range map[string]int{
+		`{'ref': "it's"}`: 1, `{"ref":"it's"}`: 1, `{'ref': 'it\'s'}`: 1, `{"ref":"its"}`: 0, `{"more": "y", "ref": "it's"}`: 0, `{"ref"}`: 0, `ref`: 0, `{"ref": `: 0, `{}`: 1,
+	} {
+		for _, what := range []string{"volumes", "snapshots"} {
+			list := c.volume("GET", "/"+what+"/detail?metadata="+url.QueryEscape(filter), nil)
+			if got, _ := list.body[what].([]any); list.status != 200 || len(got) != want {
+				t.Errorf("%s by %s: %d %s", what, filter, list.status, list.text)
+			}
+		}
+	}
+	c.version = "volume 3.21"
+	if list := c.volume("GET", "/snapshots?metadata="+url.QueryEscape(`{"ref":"no"}`), nil); len(list.body["snapshots"].([]any)) != 1 {
+		t.Errorf("3.21 knows the filter: %s", list.text)
+	}
+}
+
+func TestOldMicroversionsTellLess(t *testing.T) {
+	c := demo(t, openstacktest.Options{Cinder: 59})
+	v := c.cloud.AddVolume(openstacktest.Volume{})
+	server := c.cloud.AddServer(c.project, "web")
+	c.compute("POST", "/servers/"+server+"/os-volume_attachments", map[string]any{"volumeAttachment": map[string]any{"volumeId": v}}).is(t, 200)
+	c.cloud.Settle()
+	if r := c.volume("GET", "/volumes", nil); r.status != 406 {
+		t.Errorf("3.70 of 3.59: %d", r.status)
+	}
+	for version, want := range map[string][2]int{"volume 3.59": {400, 202}, "volumev3 3.59": {400, 202}, "volume 3.39": {400, 202}} {
+		c.version = version
+		for i, force := range []bool{false, true} {
+			r := c.volume("POST", "/snapshots", map[string]any{"snapshot": map[string]any{"volume_id": v, "force": force}})
+			if r.status != want[i] {
+				t.Errorf("%s, force %v: %d %s", version, force, r.status, r.text)
+			}
+		}
+	}
+	c.volume("POST", "/volumes/"+v+"/action", map[string]any{"revert": map[string]any{}}).is(t, 400)
+	c.version = "volume 3.2"
+	if r := c.volume("GET", "/messages", nil); r.status != 404 {
+		t.Errorf("messages before 3.3: %d", r.status)
+	}
+	if _, told := c.volume("GET", "/volumes/"+v, nil).is(t, 200)["group_id"]; told {
+		t.Error("3.2 tells of groups")
+	}
 }

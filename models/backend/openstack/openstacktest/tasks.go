@@ -3,6 +3,7 @@ package openstacktest
 import (
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Op is a kind of operation that goes on after it was accepted.
@@ -23,8 +24,10 @@ const (
 // task is an operation under way.
 type task struct {
 	op     Op
+	number int // in the order of their beginnings
 	held   bool
 	fails  bool
+	done   bool
 	looks  int
 	finish func()
 	fail   func()
@@ -33,7 +36,8 @@ type task struct {
 // begin makes the task of an operation; the caller keeps it in the object. fail
 // is how the operation ends when the storage refuses.
 func (c *Cloud) begin(op Op, finish, fail func()) *task {
-	t := &task{op: op, held: c.hold, finish: finish, fail: fail}
+	c.begun++
+	t := &task{op: op, number: c.begun, held: c.hold, finish: finish, fail: fail}
 	if c.failNext[op] > 0 {
 		c.failNext[op]--
 		t.fails = true
@@ -42,6 +46,10 @@ func (c *Cloud) begin(op Op, finish, fail func()) *task {
 }
 
 func (t *task) complete() {
+	if t.done {
+		return
+	}
+	t.done = true
 	if t.fails {
 		t.fail()
 		return
@@ -123,16 +131,22 @@ func (c *Cloud) end(key string, fails bool) bool {
 	return true
 }
 
+// eachTask goes through what is under way, the oldest first.
 func (c *Cloud) eachTask(do func(*task)) {
+	var tasks []*task
 	for _, v := range c.volumes {
 		if v.task != nil {
-			do(v.task)
+			tasks = append(tasks, v.task)
 		}
 	}
 	for _, s := range c.snapshots {
 		if s.task != nil {
-			do(s.task)
+			tasks = append(tasks, s.task)
 		}
+	}
+	slices.SortFunc(tasks, func(a, b *task) int { return a.number - b.number })
+	for _, t := range tasks {
+		do(t)
 	}
 }
 

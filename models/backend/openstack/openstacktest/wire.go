@@ -185,7 +185,8 @@ func (cl *call) microversion(service string, major, base, highest int) (map[stri
 	asked := fmt.Sprintf("%d.%d", major, base)
 	for _, part := range strings.Split(strings.Join(cl.raw.Header.Values("OpenStack-API-Version"), ","), ",") {
 		name, version, found := strings.Cut(strings.TrimSpace(part), " ")
-		if found && strings.EqualFold(name, service) {
+		// Cinder looks for its name anywhere in the word: volumev3 will do.
+		if found && (name == service || service == "volume" && strings.Contains(name, service)) {
 			asked = strings.TrimSpace(version)
 		}
 	}
