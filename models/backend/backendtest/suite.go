@@ -111,28 +111,42 @@ func newRef() string {
 }
 
 // sweep deletes what the test made, so that a backend which outlives it, such
-// as a cloud, stays clean.
+// as a cloud, stays clean. What others depend on goes in a later round.
 func (s *suite) sweep() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	s.ctx = ctx
-	gone := func(get func() error) {
-		for range looks {
-			if err := get(); err != nil || s.Settle(ctx) != nil {
-				return
-			}
+	for range 3 {
+		s.snapshots = slices.DeleteFunc(s.snapshots, func(k backend.Key) bool {
+			return s.removed(s.Backend.DeleteSnapshot(ctx, k), func() (backend.State, error) {
+				sn, err := s.Backend.Snapshot(ctx, k)
+				return sn.State, err
+			})
+		})
+		s.volumes = slices.DeleteFunc(s.volumes, func(k backend.Key) bool {
+			return s.removed(s.Backend.DeleteVolume(ctx, k), func() (backend.State, error) {
+				v, err := s.Backend.Volume(ctx, k)
+				return v.State, err
+			})
+		})
+	}
+	if ctx.Err() != nil {
+		s.Errorf("left behind: volumes %v, snapshots %v", s.volumes, s.snapshots)
+	}
+}
+
+// removed waits for the end of a deletion that was answered with err.
+func (s *suite) removed(err error, look func() (backend.State, error)) bool {
+	for range looks {
+		if err != nil {
+			return false
+		}
+		st, lookErr := look()
+		if lookErr != nil || st.Status != backend.Deleting || s.Settle(s.ctx) != nil {
+			return errors.Is(lookErr, backend.ErrNotFound)
 		}
 	}
-	for _, k := range s.snapshots {
-		if s.Backend.DeleteSnapshot(ctx, k) == nil {
-			gone(func() error { _, err := s.Backend.Snapshot(ctx, k); return err })
-		}
-	}
-	for _, k := range s.volumes {
-		if s.Backend.DeleteVolume(ctx, k) == nil {
-			gone(func() error { _, err := s.Backend.Volume(ctx, k); return err })
-		}
-	}
+	return false
 }
 
 func (s *suite) spec(name string) backend.VolumeSpec {
