@@ -22,6 +22,7 @@ type Mirrored struct {
 	ImageID       string
 	Type, Zone    string
 	CreatedAt     time.Time
+	Outdated      bool // newer news have been written: it only says that the object is there
 	Observed
 }
 
@@ -72,11 +73,12 @@ func (s *Store) mirrorPage(ctx context.Context, page []Mirrored, asked time.Time
 	}
 	var seen []string
 	var changed []Mirrored
+	younger := youngerTwins(page)
 	for i, m := range page {
 		id := known.of(m)
 		switch {
-		case known.twin(m):
-		case busy[ids[i]], id != "" && known.same(id, m):
+		case known.twin(m), known.backends[id] == "" && younger[m.BackendID]:
+		case busy[ids[i]], m.Outdated, id != "" && known.same(id, m):
 			seen = append(seen, ids[i])
 		default:
 			changed = append(changed, m)
@@ -201,6 +203,26 @@ func (k *knownRows) of(m Mirrored) string {
 func (k *knownRows) twin(m Mirrored) bool {
 	id := k.of(m)
 	return id != "" && k.backends[id] != "" && k.backends[id] != m.BackendID && !k.vanished[id]
+}
+
+// youngerTwins are, of the objects of a page that carry one id, all but the oldest.
+func youngerTwins(page []Mirrored) map[string]bool {
+	oldest, younger := map[string]Mirrored{}, map[string]bool{}
+	for _, m := range page {
+		if m.ID == "" {
+			continue
+		}
+		other, there := oldest[m.ID]
+		switch {
+		case !there || other.BackendID == m.BackendID:
+			oldest[m.ID] = m
+		case m.CreatedAt.Before(other.CreatedAt):
+			oldest[m.ID], younger[other.BackendID] = m, true
+		default:
+			younger[m.BackendID] = true
+		}
+	}
+	return younger
 }
 
 func mirrorKeys(page []Mirrored) (refs, backendIDs []string) {

@@ -212,7 +212,8 @@ func sameAttachments(before, now []Attachment) bool {
 	}
 	for _, a := range now {
 		old, there := known[storable(a.ServerID)]
-		if !there || old.ServerName != storable(a.ServerName) || old.Device != storable(a.Device) || a.UsedAt > old.UsedAt {
+		name := firstNonEmpty(storable(a.ServerName), old.ServerName)
+		if !there || old.ServerName != name || old.Device != storable(a.Device) || a.UsedAt > old.UsedAt {
 			return false
 		}
 	}
@@ -232,6 +233,7 @@ func replaceAttachments(tx *gorm.DB, volume string, now []Attachment) error {
 		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, storable(a.ServerID), storable(a.ServerName), storable(a.Device)
 		old, there := known[a.ServerID]
 		delete(known, a.ServerID)
+		a.ServerName = firstNonEmpty(a.ServerName, old.ServerName)
 		a.UsedAt = max(a.UsedAt, old.UsedAt)
 		if there && old.ServerName == a.ServerName && old.Device == a.Device && a.UsedAt == old.UsedAt {
 			continue

@@ -77,3 +77,62 @@ func (s *Store) MirrorGone(ctx context.Context, kind SubjectType, backendID stri
 	_, err = s.miss(ctx, kind, []string{id}, asked)
 	return err
 }
+
+// UnderOperation says which of the objects with these backend's ids an operation
+// is changing.
+func (s *Store) UnderOperation(ctx context.Context, backendIDs []string) (map[string]bool, error) {
+	under := map[string]bool{}
+	for _, kind := range []SubjectType{SubjectVolume, SubjectSnapshot} {
+		table := string(kind) + "s"
+		var ids []string
+		err := s.read(ctx).Table(table).
+			Where("backend_id IN ? AND EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = "+table+".id AND o.finished_at = 0)", backendIDs).
+			Pluck("backend_id", &ids).Error
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			under[id] = true
+		}
+	}
+	return under, nil
+}
+
+// TwinRow is the row of an object that the backend has twice.
+type TwinRow struct {
+	ID, BackendID, Name string
+	Busy                bool // an operation is changing it
+}
+
+// HasSnapshots says whether there are snapshots of the volume with this backend's
+// id, which has no row.
+func (s *Store) HasSnapshots(ctx context.Context, backendID string) (bool, error) {
+	var n int64
+	err := s.read(ctx).Model(&Snapshot{}).Where("volume_id = ?", backendID).Limit(1).Count(&n).Error
+	return n > 0, err
+}
+
+// TwinOf is the row of an object that this console made; nil when there is none,
+// or it was made elsewhere.
+func (s *Store) TwinOf(ctx context.Context, kind SubjectType, id string) (*TwinRow, error) {
+	var row struct{ ID, BackendID, Name string }
+	err := first(s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name").
+		Where("id = ? AND origin <> ? AND backend_id <> ''", lookup(id), Elsewhere), &row)
+	if err != nil {
+		return nil, ignoreNotFound(err)
+	}
+	busy, err := busySubjects(s.read(ctx), []string{row.ID}, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &TwinRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}, nil
+}
+
+// RecordTwin writes into the audit that the second copy of an object was deleted.
+func (s *Store) RecordTwin(ctx context.Context, kind SubjectType, row *TwinRow, backendID string) error {
+	return s.writeQuietly(ctx, func(tx *gorm.DB) error {
+		return s.record(tx, Actor{Name: "blockconsole", Project: DefaultProject}, AuditEntry{
+			Action: "twin.delete", SubjectType: string(kind), SubjectID: row.ID, SubjectName: row.Name, Detail: backendID, Outcome: AuditDone,
+		})
+	})
+}

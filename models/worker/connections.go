@@ -36,7 +36,7 @@ func (w *Worker) followConnections(ctx context.Context) {
 // MirrorConnections copies who uses attached volumes now, and what those volumes
 // are: a failing disk shows while they are used.
 func (w *Worker) MirrorConnections(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if w.exporter == nil {
 		return w.store.MirrorConnections(ctx, nil) // of another backend, before
@@ -74,7 +74,7 @@ func (w *Worker) mirrorUsed(ctx context.Context, used map[backend.Key]bool) erro
 		if err != nil {
 			return err
 		}
-		rows = append(rows, w.mirrored(ctx, v))
+		rows = append(rows, w.mirroredVolume(ctx, v))
 	}
 	if len(rows) == 0 {
 		return nil
@@ -86,6 +86,7 @@ func (w *Worker) mirrorUsed(ctx context.Context, used map[backend.Key]bool) erro
 // seen is what the backend says about a volume, with where its servers find it.
 func (w *Worker) seen(ctx context.Context, v backend.Volume) models.Observed {
 	o := observedVolume(v)
+	w.nameServers(*o.Attachments)
 	if w.exporter == nil {
 		return o
 	}
@@ -101,4 +102,20 @@ func (w *Worker) seen(ctx context.Context, v backend.Volume) models.Observed {
 		o.Export = nil // the row keeps what it has
 	}
 	return o
+}
+
+// nameServers fills in the names of servers where the volume does not tell them.
+func (w *Worker) nameServers(attachments []models.Attachment) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, a := range attachments {
+		if a.ServerName != "" || a.ServerID == "" {
+			continue
+		}
+		name, known := w.servers[a.ServerID]
+		attachments[i].ServerName = name
+		if !known && w.servers != nil { // a new one
+			w.small.hurry(w.store.Now().Add(soon))
+		}
+	}
 }

@@ -11,17 +11,19 @@ import (
 
 const (
 	pageSize       = 1000
-	smallThings    = 5 * time.Second // servers, images, free space: cheap to ask
-	pruneEvery     = 10 * time.Minute
 	serversAtMost  = 10_000
-	refreshTimeout = 10 * time.Second
+	startTimeout   = 5 * time.Second // a backend that hangs must not keep the pages waiting
+	connectTimeout = 10 * time.Second
 )
 
 // Start asks the backend what it can do, and copies what is small, so that the
-// first page is right.
+// first page is right. It does not wait long; Run goes on asking.
+// *models.IdentityError: the database belongs to another project of the backend.
 func (w *Worker) Start(ctx context.Context) error {
-	if err := w.refreshSmall(ctx); err != nil {
-		return err
+	asking, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := w.refreshSmall(asking); err != nil {
+		return errors.Join(err, w.noteUnread(ctx, err))
 	}
 	return w.MirrorConnections(ctx) // who was connected to the last process is not to this one
 }
@@ -29,52 +31,40 @@ func (w *Worker) Start(ctx context.Context) error {
 // Capabilities is what the backend said last.
 func (w *Worker) Capabilities() backend.Capabilities { return w.capabilities() }
 
-func (w *Worker) sweepUntil(ctx context.Context) {
-	small, large, prune := time.NewTicker(smallThings), time.NewTicker(w.options.SweepEvery), time.NewTicker(pruneEvery)
-	defer small.Stop()
-	defer large.Stop()
-	defer prune.Stop()
-	w.logged(ctx, "sweep", w.Sweep)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-small.C:
-			w.logged(ctx, "refresh", w.refreshSmall)
-		case <-large.C:
-			w.logged(ctx, "sweep", w.Sweep)
-		case <-prune.C:
-			w.logged(ctx, "prune", w.store.Prune)
-		}
-	}
-}
-
-func (w *Worker) logged(ctx context.Context, what string, fn func(context.Context) error) {
-	if err := fn(ctx); err != nil && ctx.Err() == nil {
-		w.log.WarnContext(ctx, "cannot "+what, "error", err)
-	}
-}
-
 // refreshSmall copies capabilities, servers and images.
 func (w *Worker) refreshSmall(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
-	defer cancel()
+	if err := w.refreshCapabilities(ctx); err != nil {
+		return err
+	}
+	caps := w.capabilities()
+	var errs []error
+	if caps.Attach && !caps.OwnServers {
+		errs = append(errs, w.mirrorServers(ctx))
+	}
+	if caps.Images {
+		errs = append(errs, w.mirrorImages(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// refreshCapabilities tells the store what the backend can do, and how much of it
+// is used up.
+func (w *Worker) refreshCapabilities(ctx context.Context) error {
 	caps, err := w.backend.Capabilities(ctx)
 	if err != nil {
+		return err
+	}
+	if err := w.store.OwnProject(ctx, models.Project(caps.Project)); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	w.caps = caps
 	w.mu.Unlock()
 	w.store.SetFacts(facts(caps))
-	if caps.Attach && !caps.OwnServers {
-		if err := w.mirrorServers(ctx); err != nil {
-			return err
-		}
-	}
-	if !caps.Images {
-		return nil
-	}
+	return nil
+}
+
+func (w *Worker) mirrorImages(ctx context.Context) error {
 	images, err := w.backend.Images(ctx)
 	if err != nil {
 		return err
@@ -87,11 +77,20 @@ func (w *Worker) refreshSmall(ctx context.Context) error {
 }
 
 func facts(c backend.Capabilities) models.Facts {
+	quotas := make([]models.Quota, 0, len(c.Quotas))
+	for _, q := range c.Quotas {
+		quotas = append(quotas, models.Quota(q))
+	}
+	projects := make([]models.Project, 0, len(c.Projects))
+	for _, p := range c.Projects {
+		projects = append(projects, models.Project(p))
+	}
 	return models.Facts{
 		Abilities: models.Abilities{Attach: c.Attach, MultiAttach: c.MultiAttach, Revert: c.Revert,
 			ExtendAttached: c.ExtendAttached, Repair: c.Repair, BusySnapshots: c.BusySnapshots, OwnServers: c.OwnServers},
 		Backend: c.Name, CrashSafe: c.CrashSafe, Images: c.Images, Shared: c.Shared,
 		MaxSizeGiB: c.MaxSizeGiB, FreeBytes: c.FreeBytes, Types: c.Types, Zones: c.Zones,
+		Quotas: quotas, Project: models.Project(c.Project), Projects: projects,
 	}
 }
 
@@ -110,6 +109,13 @@ func (w *Worker) mirrorServers(ctx context.Context) error {
 			break
 		}
 	}
+	names := make(map[string]string, len(rows))
+	for _, r := range rows {
+		names[r.ID] = r.Name
+	}
+	w.mu.Lock()
+	w.servers = names
+	w.mu.Unlock()
 	return w.store.MirrorServers(ctx, rows)
 }
 
@@ -127,8 +133,9 @@ func (w *Worker) Sweep(ctx context.Context) error {
 	if err := w.ensureCapabilities(ctx); err != nil {
 		return errors.Join(w.noteUnread(ctx, err), err)
 	}
-	errVolumes := w.sweepKind(ctx, models.SubjectVolume, w.volumePage, w.store.MirrorVolumes)
-	errSnapshots := w.sweepKind(ctx, models.SubjectSnapshot, w.snapshotPage, w.store.MirrorSnapshots)
+	errVolumes := w.sweepKind(ctx, models.SubjectVolume)
+	errSnapshots := w.sweepKind(ctx, models.SubjectSnapshot)
+	w.mirrored.forget(w.store.Now())
 	if errVolumes != nil {
 		return errVolumes
 	}
@@ -151,14 +158,16 @@ func (w *Worker) ensureCapabilities(ctx context.Context) error {
 	if w.capabilities().Name != "" {
 		return nil
 	}
-	return w.refreshSmall(ctx)
+	if err := w.refreshCapabilities(ctx); err != nil {
+		return err
+	}
+	w.small.hurry(w.store.Now())
+	return nil
 }
 
-func (w *Worker) sweepKind(ctx context.Context, kind models.SubjectType,
-	read func(ctx context.Context, marker string) ([]models.Mirrored, string, error),
-	save func(ctx context.Context, page []models.Mirrored, asked time.Time) ([]string, error)) error {
+func (w *Worker) sweepKind(ctx context.Context, kind models.SubjectType) error {
 	began := w.store.Now()
-	err := w.sweepPages(ctx, kind, began, read, save)
+	err := w.sweepPages(ctx, kind, began)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -168,46 +177,111 @@ func (w *Worker) sweepKind(ctx context.Context, kind models.SubjectType,
 	return err
 }
 
-func (w *Worker) sweepPages(ctx context.Context, kind models.SubjectType, began time.Time,
-	read func(ctx context.Context, marker string) ([]models.Mirrored, string, error),
-	save func(ctx context.Context, page []models.Mirrored, asked time.Time) ([]string, error)) error {
-	seen := map[string]struct{}{}
-	for marker := ""; ; {
-		asked := w.store.Now()
-		page, next, err := read(ctx, marker)
-		if err != nil {
-			return err
+// listed is one page of a listing.
+type listed struct {
+	rows  []models.Mirrored
+	asked time.Time
+	err   error
+}
+
+// listPages reads one page while the last one is being saved. It ends with an
+// error, after the last page, or when ctx is done.
+func (w *Worker) listPages(ctx context.Context, kind models.SubjectType) <-chan listed {
+	read := w.volumePage
+	if kind == models.SubjectSnapshot {
+		read = w.snapshotPage
+	}
+	pages := make(chan listed)
+	go func() {
+		defer close(pages)
+		for marker, more := "", true; more; {
+			page := listed{asked: w.store.Now()}
+			page.rows, marker, page.err = read(ctx, marker)
+			more = marker != "" && page.err == nil
+			select {
+			case pages <- page:
+			case <-ctx.Done():
+				return
+			}
 		}
-		ids, err := save(ctx, page, asked)
+	}()
+	return pages
+}
+
+func (w *Worker) sweepPages(ctx context.Context, kind models.SubjectType, began time.Time) error {
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	seen := map[string]struct{}{}
+	twins := newTwins()
+	for page := range w.listPages(reading, kind) {
+		if page.err != nil {
+			return page.err
+		}
+		ids, err := w.save(ctx, kind, page.rows, page.asked, false)
 		if err != nil {
 			return err
 		}
 		for _, id := range ids {
 			seen[id] = struct{}{}
 		}
-		if next == "" {
-			break
+		if w.capabilities().Shared {
+			twins.add(page.rows)
 		}
-		marker = next
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	missing, err := w.store.MirrorMissing(ctx, kind, seen, began)
 	if missing > 0 {
 		w.log.WarnContext(ctx, "objects are no longer in the backend", "kind", kind, "count", missing)
 	}
+	w.removeTwins(ctx, kind, twins)
 	return err
+}
+
+// save copies rows that were asked for at that time, and looks again soon at
+// those that will change by themselves. Of rows that were looked at alone since,
+// a page of a listing knows less.
+func (w *Worker) save(ctx context.Context, kind models.SubjectType, rows []models.Mirrored, asked time.Time, alone bool) ([]string, error) {
+	ids, err := w.saveLocked(ctx, kind, rows, asked, alone)
+	if err != nil {
+		return ids, err
+	}
+	return ids, w.explainErrors(ctx, kind, rows)
+}
+
+func (w *Worker) saveLocked(ctx context.Context, kind models.SubjectType, rows []models.Mirrored, asked time.Time, alone bool) ([]string, error) {
+	w.mirrored.Lock()
+	defer w.mirrored.Unlock()
+	for i := range rows {
+		if alone {
+			w.mirrored.looked[rows[i].BackendID] = asked
+		} else if at, ok := w.mirrored.looked[rows[i].BackendID]; ok && at.After(asked) {
+			rows[i].Outdated = true
+		}
+	}
+	mirror := w.store.MirrorVolumes
+	if kind == models.SubjectSnapshot {
+		mirror = w.store.MirrorSnapshots
+	}
+	ids, err := mirror(ctx, rows, asked)
+	if err == nil {
+		w.follow(kind, rows)
+	}
+	return ids, err
 }
 
 func (w *Worker) volumePage(ctx context.Context, marker string) ([]models.Mirrored, string, error) {
 	page, err := w.backend.Volumes(ctx, marker, pageSize)
 	var rows []models.Mirrored
 	for _, v := range page.Items {
-		rows = append(rows, w.mirrored(ctx, v))
+		rows = append(rows, w.mirroredVolume(ctx, v))
 	}
 	return rows, page.Next, err
 }
 
-// mirrored is a volume as its row should have it.
-func (w *Worker) mirrored(ctx context.Context, v backend.Volume) models.Mirrored {
+// mirroredVolume is a volume as its row should have it.
+func (w *Worker) mirroredVolume(ctx context.Context, v backend.Volume) models.Mirrored {
 	m := models.Mirrored{
 		ID: v.Ref, BackendID: v.ID, Project: w.project(v.Project), Name: v.Name, Description: v.Description, SizeGiB: v.SizeGiB,
 		ImageID: v.Image, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt, Observed: w.seen(ctx, v),
@@ -222,12 +296,16 @@ func (w *Worker) snapshotPage(ctx context.Context, marker string) ([]models.Mirr
 	page, err := w.backend.Snapshots(ctx, marker, pageSize)
 	var rows []models.Mirrored
 	for _, s := range page.Items {
-		rows = append(rows, models.Mirrored{
-			ID: s.Ref, BackendID: s.ID, Project: w.project(s.Project), Name: s.Name, Description: s.Description, SizeGiB: s.SizeGiB,
-			Source: anyID(s.Volume), CreatedAt: s.CreatedAt, Observed: observedSnapshot(s),
-		})
+		rows = append(rows, w.mirroredSnapshot(s))
 	}
 	return rows, page.Next, err
+}
+
+func (w *Worker) mirroredSnapshot(s backend.Snapshot) models.Mirrored {
+	return models.Mirrored{
+		ID: s.Ref, BackendID: s.ID, Project: w.project(s.Project), Name: s.Name, Description: s.Description, SizeGiB: s.SizeGiB,
+		Source: anyID(s.Volume), CreatedAt: s.CreatedAt, Observed: observedSnapshot(s),
+	}
 }
 
 func anyID(key backend.Key) string {

@@ -56,3 +56,43 @@ func (w *Worker) told(ctx context.Context, kind models.SubjectType, key backend.
 	}
 	return models.Failure{}, "", err
 }
+
+// explainAtMost is of how many objects in error it is asked at once why.
+const explainAtMost = 10
+
+// explainErrors asks, once each, why objects that came into error elsewhere did.
+func (w *Worker) explainErrors(ctx context.Context, kind models.SubjectType, rows []models.Mirrored) error {
+	var ids []string
+	for _, row := range rows {
+		if row.Failure.Key == models.FailureUntold && !row.Outdated {
+			ids = append(ids, row.BackendID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	unexplained, err := w.store.Unexplained(ctx, kind, ids)
+	if err != nil {
+		return err
+	}
+	asked := 0
+	for _, object := range unexplained {
+		if w.mirrored.wasAsked(object) || asked == explainAtMost {
+			continue
+		}
+		asked++
+		why, request, err := w.told(ctx, kind, backend.Key{ID: object.BackendID}, time.Time{})
+		if err != nil {
+			w.log.WarnContext(ctx, "cannot ask why an object is in error", "kind", kind, "id", object.ID, "error", err)
+			return nil
+		}
+		w.mirrored.nowAsked(object)
+		if why.None() {
+			continue
+		}
+		if err := w.store.Explain(ctx, kind, object, why, request); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -25,7 +25,7 @@ type Options struct {
 	Log        *slog.Logger
 	Parallel   int           // operations looked at at once; default 8
 	Lease      time.Duration // how long a silent worker keeps an operation; default 30 s
-	SweepEvery time.Duration // default a minute
+	SweepEvery time.Duration // where the backend has no pace of its own; default a minute
 	Project    string        // of objects whose backend knows no projects; default models.DefaultProject
 	// Looked is called after each look at an operation, for metrics; may be nil.
 	Looked func(kind models.Kind, state models.OperationState)
@@ -43,8 +43,13 @@ type Worker struct {
 	limit    chan struct{}
 	busy     sync.WaitGroup
 
-	mu   sync.Mutex
-	caps backend.Capabilities
+	mu      sync.Mutex
+	caps    backend.Capabilities
+	servers map[string]string // names by id; nil: not read yet
+
+	small, quotas, changed, looks, prune, whole *task
+	wake, wakeWhole                             chan struct{}
+	mirrored                                    mirrored
 }
 
 // New makes a worker; Run starts it.
@@ -65,11 +70,13 @@ func New(store *models.Store, b backend.Backend, options Options) *Worker {
 		options.Project = models.DefaultProject
 	}
 	exporter, _ := b.(backend.Exporter)
-	return &Worker{
+	w := &Worker{
 		store: store, backend: b, exporter: exporter, options: options, log: options.Log,
 		owner: fmt.Sprintf("%d-%s", os.Getpid(), models.NewID()),
 		limit: make(chan struct{}, options.Parallel),
 	}
+	w.planReading()
+	return w
 }
 
 // idle is the longest time without a look at the queue: other processes on the
@@ -82,7 +89,7 @@ func (w *Worker) Run(ctx context.Context) {
 	changed, unsubscribe := w.store.Subscribe()
 	defer unsubscribe()
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { w.sweepUntil(ctx) })
+	sweeping.Go(func() { w.readUntil(ctx) })
 	sweeping.Go(func() { w.followConnections(ctx) })
 	defer sweeping.Wait()
 	defer w.busy.Wait()
@@ -166,6 +173,7 @@ func (w *Worker) handle(ctx context.Context, op *models.Operation) {
 		w.log.ErrorContext(ctx, "cannot save what an operation did", "operation", op.ID, "kind", op.Kind, "error", err)
 		return
 	}
+	w.usedUp(op, progress)
 	if w.options.Looked != nil {
 		w.options.Looked(op.Kind, progress.State)
 	}
