@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
 )
@@ -38,6 +41,9 @@ func tick(ctx context.Context) error {
 func TestCloudConformance(t *testing.T) {
 	b := realCloud(t)
 	narrow := cannotStoreEmoji(t, b)
+	for range 2 {
+		newServer(t, b)
+	}
 	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
 		return backendtest.Fixture{
 			Backend: realCloud(t), Settle: tick, Reopen: func() backend.Backend { return realCloud(t) },
@@ -174,5 +180,52 @@ func TestCloudMarkerVanishes(t *testing.T) {
 	}
 	if seen[first.ID] || !seen[last.ID] {
 		t.Errorf("first %v, last %v", seen[first.ID], seen[last.ID])
+	}
+}
+
+// newServer makes a server of the first flavor and image, without a network, and
+// deletes it with the test. The console itself makes none.
+func newServer(t *testing.T, b *Backend) {
+	t.Helper()
+	s, err := b.session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.Images(t.Context())
+	if err != nil || len(list) == 0 {
+		t.Fatalf("images %v, %v", list, err)
+	}
+	page, err := flavors.ListDetail(s.compute, nil).AllPages(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds, err := flavors.ExtractFlavors(page)
+	if err != nil || len(kinds) == 0 {
+		t.Fatalf("flavors %v, %v", kinds, err)
+	}
+	made, err := servers.Create(t.Context(), s.compute, servers.CreateOpts{
+		Name: "blockconsole-test", ImageRef: list[0].ID, FlavorRef: kinds[0].ID, Networks: "none",
+	}, nil).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := servers.Delete(ctx, s.compute, made.ID).ExtractErr(); err != nil {
+			t.Error(err)
+		}
+	})
+	for {
+		now, err := servers.Get(t.Context(), s.compute, made.ID).Extract()
+		if err != nil || now.Status == "ERROR" {
+			t.Fatalf("%+v, %v", now, err)
+		}
+		if now.Status == "ACTIVE" {
+			return
+		}
+		if err := tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
