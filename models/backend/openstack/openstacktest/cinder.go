@@ -26,8 +26,7 @@ func (c *Cloud) cinder(cl *call) (answer, error) {
 		path = path[1:]
 	}
 	if len(path) == 0 && named {
-		page := "<html>\n <head>\n  <title>404 Not Found</title>\n </head>\n <body>\n  <h1>404 Not Found</h1>\n  The resource could not be found.<br /><br />\n\n\n\n </body>\n</html>"
-		return answer{status: http.StatusNotFound, body: page, header: map[string]string{"Content-Type": "text/html; charset=UTF-8"}}, nil
+		return answer{}, noRoute()
 	}
 	if len(path) == 0 {
 		header, err := cl.microversion("volume", 3, 0, c.opts.Cinder)
@@ -39,7 +38,7 @@ func (c *Cloud) cinder(cl *call) (answer, error) {
 	}
 	header, err := cl.microversion("volume", 3, 0, c.opts.Cinder)
 	if err != nil {
-		return answer{}, err
+		return with(header, answer{}, err)
 	}
 	if named && cl.path[1] != cl.token.project.ID {
 		return with(header, answer{}, fault(http.StatusBadRequest, "Malformed request url"))

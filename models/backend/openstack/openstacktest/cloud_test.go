@@ -81,6 +81,10 @@ func (c *client) try(method, url string, body any) (reply, error) {
 	}
 	request.Header.Set("X-Auth-Token", c.token)
 	request.Header.Set("OpenStack-API-Version", c.version)
+	request.Header.Set("Accept", "application/json")
+	if reader != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return reply{}, err

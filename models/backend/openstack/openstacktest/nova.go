@@ -34,11 +34,14 @@ func (c *Cloud) nova(cl *call) (answer, error) {
 		cl.raw.Header.Set("OpenStack-API-Version", "compute "+legacy)
 	}
 	header, err := cl.microversion("compute", 2, 1, c.opts.Nova)
-	if err != nil {
+	if header == nil {
 		return answer{}, err
 	}
 	header["Vary"] += ", X-OpenStack-Nova-API-Version"
 	header["X-OpenStack-Nova-API-Version"] = strings.TrimPrefix(header["OpenStack-API-Version"], "compute ")
+	if err != nil {
+		return with(header, answer{}, err)
+	}
 	a, err := c.novaResource(cl, cl.path[1:])
 	return with(header, a, err)
 }
@@ -175,7 +178,7 @@ func (c *Cloud) serverView(cl *call, s *server) map[string]any {
 		view["OS-EXT-SRV-ATTR:host"], view["OS-EXT-SRV-ATTR:hypervisor_hostname"], view["OS-EXT-SRV-ATTR:instance_name"] = "lab", "lab", "instance-00000001"
 	}
 	if cl.minor < 47 {
-		view["flavor"] = map[string]any{"id": "1", "links": []any{}}
+		view["flavor"] = map[string]any{"id": "1", "links": []any{map[string]any{"rel": "bookmark", "href": c.server.URL + "/compute/flavors/1"}}}
 	}
 	return view
 }

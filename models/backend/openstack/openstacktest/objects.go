@@ -163,7 +163,7 @@ func (c *Cloud) defaults(project *string, created, updated *time.Time) {
 func (c *Cloud) AddServer(project Project, name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &server{id: c.newID(), name: name, status: "ACTIVE", project: project.ID, user: c.users["demo"].id, created: c.stamp()}
+	s := &server{id: c.newID(), name: name, status: "ACTIVE", project: project.ID, user: c.users["demo"].id, image: c.newID(), created: c.stamp()}
 	c.servers[s.id] = s
 	return s.id
 }

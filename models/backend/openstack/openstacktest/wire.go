@@ -198,13 +198,11 @@ func (cl *call) microversion(service string, major, base, highest int) (map[stri
 	m, err1 := strconv.Atoi(gotMajor)
 	n, err2 := strconv.Atoi(gotMinor)
 	if !found || err1 != nil || err2 != nil {
-		f := fault(http.StatusBadRequest, "API Version String %s is of invalid format. Must be of format MajorNum.MinorNum.", asked)
-		return nil, f
+		return nil, fault(http.StatusBadRequest, "API Version String %s is of invalid format. Must be of format MajorNum.MinorNum.", asked)
 	}
 	if m != major || n < base || n > highest {
 		f := fault(http.StatusNotAcceptable, "Version %s is not supported by the API. Minimum is %d.%d and maximum is %d.%d.", asked, major, base, major, highest)
-		f.header = header
-		return nil, f
+		return header, f
 	}
 	cl.minor = n
 	return header, nil
