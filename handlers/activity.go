@@ -20,6 +20,7 @@ type ActivityStore interface {
 	CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	Running(ctx context.Context, project string) (int64, error)
+	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
@@ -68,6 +69,11 @@ func (h Activity) List(c echo.Context) error {
 	if Wants(c) == JSON {
 		return h.listJSON(c, ops, m.Next)
 	}
+	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
+	if err != nil {
+		return err
+	}
+	m.Degraded = degraded(facts)
 	for i := range ops {
 		m.Rows = append(m.Rows, operationRow(&ops[i], !there[ops[i].SubjectID]))
 	}
@@ -98,14 +104,26 @@ type operationJSON struct {
 	Percent    int                   `json:"percent"`
 	Attempts   int                   `json:"attempts"`
 	Error      string                `json:"error,omitempty"`
+	RequestID  string                `json:"request_id,omitempty"`
+	Dependents []dependentJSON       `json:"dependents,omitempty"`
+	ProjectID  string                `json:"project_id"`
 	AskedBy    string                `json:"asked_by"`
 	AskedAt    string                `json:"asked_at"`
 	FinishedAt string                `json:"finished_at,omitempty"`
 }
 
+type dependentJSON struct {
+	Type models.SubjectType `json:"type"`
+	ID   string             `json:"id"`
+	Name string             `json:"name,omitempty"`
+}
+
 func toOperationJSON(c echo.Context, o *models.Operation) operationJSON {
 	j := operationJSON{ID: o.ID, Kind: o.Kind, SubjectID: o.SubjectID, Subject: o.SubjectType, Name: o.SubjectName, State: o.State,
-		Step: o.Step, Steps: o.Steps, Percent: o.Percent, Attempts: o.Attempts, AskedBy: o.AskedBy, AskedAt: rfc3339(o.AskedAt)}
+		Step: o.Step, Steps: o.Steps, Percent: o.Percent, Attempts: o.Attempts, AskedBy: o.AskedBy, AskedAt: rfc3339(o.AskedAt), RequestID: o.RequestID, ProjectID: o.ProjectID}
+	for _, d := range o.LastError.Dependents {
+		j.Dependents = append(j.Dependents, dependentJSON(d))
+	}
 	if !o.LastError.None() {
 		j.Error = T(c, o.LastError.Key, anys(o.LastError.Args)...)
 	}

@@ -40,7 +40,7 @@ func (a Audit) List(c echo.Context) error {
 	}
 	for _, e := range page.Entries {
 		model.Rows = append(model.Rows, views.AuditRow{At: e.At, User: e.UserName, Address: e.Address, Action: e.Action, Kind: e.SubjectType,
-			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Detail: e.Detail, Outcome: e.Outcome, RequestID: e.RequestID})
+			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Facts: auditFacts(&e), Outcome: e.Outcome, RequestID: e.RequestID})
 	}
 	return Render(c, http.StatusOK, T(c, "nav.audit"), views.AuditPage(model))
 }

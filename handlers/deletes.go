@@ -165,7 +165,7 @@ func (h Snapshots) deletion() deletion {
 			if err != nil {
 				return nil, err
 			}
-			return views.SnapshotRowHTML(snapshotRow(s, h.Store.Rules())), nil
+			return views.SnapshotRowHTML(snapshotRow(s, h.Store.Rules(), ownersOf(h.Store))), nil
 		}}
 }
 
@@ -188,7 +188,7 @@ func (h Volumes) deletion() deletion {
 			if err != nil {
 				return nil, err
 			}
-			return views.VolumeRowHTML(volumeRow(v, h.Store.Rules())), nil
+			return views.VolumeRowHTML(volumeRow(v, h.Store.Rules(), ownersOf(h.Store))), nil
 		}}
 }
 

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"maps"
@@ -35,7 +36,7 @@ func readList(c echo.Context, path string) listState {
 	q := &s.query
 	q.Search = cutTyped(get("q"))
 	q.Status = models.Status(cutTyped(strings.ToUpper(get("status"))))
-	q.VolumeID, q.ServerID = cutTyped(get("volume")), cutTyped(get("server"))
+	q.VolumeID, q.ServerID, q.Project = cutTyped(get("volume")), cutTyped(get("server")), cutTyped(get("project"))
 	var ok bool
 	if q.Sort, ok = models.NormalSort(get("sort")); !ok {
 		s.wrong = models.Invalid("sort", models.Say("list.unknown_sort"))
@@ -51,6 +52,7 @@ func readList(c echo.Context, path string) listState {
 	s.set("status", string(q.Status))
 	s.set("volume", q.VolumeID)
 	s.set("server", q.ServerID)
+	s.set("project", q.Project)
 	if q.Sort != models.DefaultSort {
 		s.set("sort", q.Sort)
 	}
@@ -111,8 +113,8 @@ func (s *listState) view(facts models.ListFacts, statuses []models.Status, next,
 		Path: s.path, Query: s.query.Search, Status: string(s.query.Status), Sort: s.query.Sort, Size: s.query.Size,
 		Sizes: models.PageSizes, Next: s.at("after", next), Previous: s.at("before", previous),
 		Total: facts.Total, Filtered: s.query.Filtered(), FreshAt: facts.SeenAt,
-		EventsURL: eventsURL(s.path, facts),
-		SortURL:   map[string]string{}, ChipURL: map[string]string{}, SizeURL: map[int]string{},
+		EventsURL: eventsURL(s.path, facts), Degraded: degraded(facts),
+		SortURL: map[string]string{}, ChipURL: map[string]string{}, SizeURL: map[int]string{},
 		CSVURL: s.with("format", "csv"),
 	}
 	for _, status := range statuses {
@@ -129,7 +131,7 @@ func (s *listState) view(facts models.ListFacts, statuses []models.Status, next,
 	for _, key := range models.Sorts {
 		l.SortURL[key] = s.with("sort", nextSort(s.query.Sort, key))
 	}
-	for _, name := range []string{"q", "status", "volume", "server"} {
+	for _, name := range []string{"q", "status", "volume", "server", "project"} {
 		l.ChipURL[name] = s.with(name, "")
 	}
 	for _, size := range models.PageSizes {
@@ -139,6 +141,33 @@ func (s *listState) view(facts models.ListFacts, statuses []models.Status, next,
 		l.Notice = Msg(e.Text)
 	}
 	return l
+}
+
+// projects are the choices of the project filter, where several are shown.
+func (s *listState) projects(l *views.List, all owners) {
+	if id := s.query.Project; id != "" {
+		l.Project = &views.Link{ID: id, Name: all[id]}
+	}
+	if all == nil {
+		return
+	}
+	for id, name := range all {
+		l.Projects = append(l.Projects, views.Link{ID: id, Name: name})
+	}
+	if id := s.query.Project; id != "" && all[id] == "" {
+		l.Projects = append(l.Projects, *l.Project) // one that only its id is known of
+	}
+	slices.SortFunc(l.Projects, func(a, b views.Link) int {
+		return cmp.Or(strings.Compare(views.Label(a.ID, a.Name), views.Label(b.ID, b.Name)), strings.Compare(a.ID, b.ID))
+	})
+}
+
+// degraded says since when the backend cannot be read, and why.
+func degraded(facts models.ListFacts) views.Degraded {
+	if facts.FailedSince == 0 || facts.Failure.None() {
+		return views.Degraded{}
+	}
+	return views.Degraded{Since: facts.FailedSince, Reason: Msg(facts.Failure.Text), FreshAt: facts.SeenAt}
 }
 
 // eventsURL is the live stream of a list, from what the page has seen on.

@@ -24,11 +24,15 @@ import (
 type LiveStore interface {
 	Subscribe() (<-chan struct{}, func())
 	Rules() models.Rules
+	Facts() models.Facts
+	AllProjects() bool
+	InScope(project, owner string) bool
 	LastChange(ctx context.Context) (int64, error)
 	FirstChange(ctx context.Context) (int64, error)
 	ChangesAfter(ctx context.Context, seq int64, limit int) ([]models.Change, error)
 	SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error)
 	VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error)
+	FailedOperations(ctx context.Context, ids []string) ([]models.Operation, error)
 	Mirror(ctx context.Context, kind models.SubjectType) (models.MirrorState, error)
 	Session(ctx context.Context, token string) (*models.SignedIn, error)
 }
@@ -57,6 +61,7 @@ type Live struct {
 	listeners map[*listener]struct{}
 	closed    bool
 	fresh     map[models.SubjectType]int64
+	failing   map[models.SubjectType]string // why the backend cannot be read; empty: it can
 }
 
 // listener is one open stream.
@@ -64,6 +69,7 @@ type listener struct {
 	kind     models.SubjectType
 	project  string
 	language string
+	user     string // whose failures it tells
 	events   chan []byte
 	lost     atomic.Bool // events were dropped because the browser was too slow
 }
@@ -75,7 +81,7 @@ func NewLive(store LiveStore, rows *RowCache, site *Site) *Live {
 		log = slog.Default()
 	}
 	return &Live{FreshEvery: 5 * time.Second, PingEvery: 20 * time.Second,
-		store: store, rows: rows, site: site, log: log, listeners: map[*listener]struct{}{}, fresh: map[models.SubjectType]int64{}}
+		store: store, rows: rows, site: site, log: log, listeners: map[*listener]struct{}{}, fresh: map[models.SubjectType]int64{}, failing: map[models.SubjectType]string{}}
 }
 
 // Run hands out changes until ctx ends; then all streams end.
@@ -190,15 +196,20 @@ func (l *Live) send(s *listener, event []byte) {
 	}
 }
 
-// tellAge tells open lists when the backend was read last.
+// tellAge tells open lists when the backend was read last; when it can no longer be
+// read, or can be again, they are read again with what they say about that.
 func (l *Live) tellAge(ctx context.Context) {
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
 		m, err := l.store.Mirror(ctx, kind)
-		if err != nil || m.SeenAt == l.fresh[kind] {
+		before, known := l.failing[kind]
+		if err != nil || known && m.SeenAt == l.fresh[kind] && m.Failure.Key == before {
 			continue
 		}
-		l.fresh[kind] = m.SeenAt
+		l.fresh[kind], l.failing[kind] = m.SeenAt, m.Failure.Key
 		event := sse("fresh", strconv.FormatInt(m.SeenAt, 10), 0)
+		if known && m.Failure.Key != before {
+			event = append(event, sse("list", "{}", 0)...)
+		}
 		l.mu.Lock()
 		var audience []*listener
 		for s := range l.listeners {
@@ -219,6 +230,8 @@ type news struct {
 	changes []models.Change
 	last    int64
 	made    map[listenerKind][]byte
+	failed  []models.Operation // of the batch
+	asked   bool               // failed is known
 }
 
 type listenerKind struct {
@@ -233,12 +246,63 @@ func newNews(l *Live, changes []models.Change) *news {
 // event is what the batch says to a stream; empty when it says nothing.
 func (n *news) event(ctx context.Context, s *listener) ([]byte, error) {
 	key := listenerKind{s.kind, s.project, s.language}
-	if event, ok := n.made[key]; ok {
-		return event, nil
+	event, ok := n.made[key]
+	if !ok {
+		var err error
+		if event, err = n.render(ctx, key); err != nil {
+			return nil, err
+		}
+		n.made[key] = event
 	}
-	event, err := n.render(ctx, key)
-	n.made[key] = event
-	return event, err
+	told, err := n.told(ctx, s)
+	return slices.Concat(event, told), err
+}
+
+// told are the failures of what the stream's user has asked for.
+func (n *news) told(ctx context.Context, s *listener) ([]byte, error) {
+	if err := n.findFailed(ctx); err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	rowCtx := rowContext(i18n.WithLang(ctx, s.language), n.live.site)
+	for i := range n.failed {
+		op := &n.failed[i]
+		if op.AskedBy != s.user || !n.live.store.InScope(s.project, op.ProjectID) {
+			continue
+		}
+		if err := views.Told(failureAlert(op)).Render(rowCtx, &b); err != nil {
+			return nil, err
+		}
+	}
+	return sse("told", b.String(), n.last), nil
+}
+
+// findFailed loads the operations of the batch that have failed, once.
+func (n *news) findFailed(ctx context.Context) error {
+	if n.asked {
+		return nil
+	}
+	var ids []string
+	for _, c := range n.changes {
+		if c.Kind == models.SubjectOperation && !c.Deleted && !slices.Contains(ids, c.ID) {
+			ids = append(ids, c.ID)
+		}
+	}
+	if len(ids) == 0 {
+		n.asked = true
+		return nil
+	}
+	var err error
+	n.failed, err = n.live.store.FailedOperations(ctx, ids)
+	n.asked = err == nil
+	return err
+}
+
+// failureAlert says that an operation has failed, and why.
+func failureAlert(op *models.Operation) views.Alert {
+	return views.Alert{Message: views.Message{Key: "failed.told", Args: [4]string{string(op.Kind), views.Label(op.SubjectID, op.SubjectName)}},
+		Detail: Msg(op.LastError.Text), Sticky: true, RequestID: op.RequestID,
+		Link: activityPath + "/" + op.ID, LinkText: views.Message{Key: "failed.link"}}
 }
 
 func (n *news) render(ctx context.Context, to listenerKind) ([]byte, error) {
@@ -247,7 +311,7 @@ func (n *news) render(ctx context.Context, to listenerKind) ([]byte, error) {
 	moved, operations := false, false
 	for _, c := range n.changes {
 		switch {
-		case c.ProjectID != to.project:
+		case !n.live.store.InScope(to.project, c.ProjectID):
 		case c.Kind == models.SubjectOperation:
 			operations = true
 		case c.Kind == models.SubjectConnection && to.kind == models.SubjectVolume && !slices.Contains(objects, c.ID):
@@ -292,27 +356,27 @@ func (l *Live) renderRows(ctx context.Context, to listenerKind, ids []string) (s
 }
 
 func (l *Live) loadRows(ctx context.Context, to listenerKind, ids []string) ([]views.RenderedRow, error) {
-	rules := l.store.Rules()
+	rules, all := l.store.Rules(), ownersOf(l.store)
 	var rendered []views.RenderedRow
 	if to.kind == models.SubjectSnapshot {
 		rows, err := l.store.SnapshotsByID(ctx, ids)
 		for i := range rows {
-			if rows[i].ProjectID != to.project || err != nil {
+			if !l.store.InScope(to.project, rows[i].ProjectID) || err != nil {
 				continue
 			}
 			var row views.RenderedRow
-			row, err = l.rows.snapshot(ctx, snapshotRow(&rows[i], rules))
+			row, err = l.rows.snapshot(ctx, snapshotRow(&rows[i], rules, all))
 			rendered = append(rendered, row)
 		}
 		return rendered, err
 	}
 	rows, err := l.store.VolumesByID(ctx, ids)
 	for i := range rows {
-		if rows[i].ProjectID != to.project || err != nil {
+		if !l.store.InScope(to.project, rows[i].ProjectID) || err != nil {
 			continue
 		}
 		var row views.RenderedRow
-		row, err = l.rows.volume(ctx, volumeRow(&rows[i], rules))
+		row, err = l.rows.volume(ctx, volumeRow(&rows[i], rules, all))
 		rendered = append(rendered, row)
 	}
 	return rendered, err

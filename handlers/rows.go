@@ -3,6 +3,7 @@ package handlers
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,13 +14,49 @@ import (
 	"blockconsole/views/i18n"
 )
 
+// owners are the names of the projects whose objects are shown, by id; nil where
+// there is only one. They are not for changing.
+type owners map[string]string
+
+// ownersOf are those of a store.
+func ownersOf(store interface {
+	AllProjects() bool
+	Facts() models.Facts
+}) owners {
+	if !store.AllProjects() {
+		return nil
+	}
+	return store.Facts().ProjectNames()
+}
+
+// of is the owner as a row of a list shows it: nobody where there is only one.
+func (o owners) of(project string) views.Link {
+	if o == nil {
+		return views.Link{}
+	}
+	return views.Link{ID: project, Name: o[project]}
+}
+
+// trouble is what went wrong with an object.
+func trouble(f models.Failure, requestID string) views.Trouble {
+	if f.None() {
+		return views.Trouble{}
+	}
+	t := views.Trouble{Reason: Msg(f.Text), RequestID: requestID, Count: len(f.Dependents)}
+	for i := range min(len(f.Dependents), len(t.Dependents)) {
+		d := f.Dependents[i]
+		t.Dependents[i] = views.Dependent{Kind: string(d.Type), Link: views.Link{ID: d.ID, Name: d.Name}}
+	}
+	return t
+}
+
 // snapshotRow is a snapshot as the list shows it. Nothing in it depends on who
 // looks.
-func snapshotRow(s *models.Snapshot, rules models.Rules) views.SnapshotRow {
+func snapshotRow(s *models.Snapshot, rules models.Rules, all owners) views.SnapshotRow {
 	why := func(action models.Action) views.Message { return reason(rules.Snapshot(action, s)) }
 	return views.SnapshotRow{
 		ID: s.ID, BackendID: s.BackendID, Name: s.Name, Status: string(s.Status), Percent: s.Percent,
-		Reason: Msg(s.Failure.Text), SizeGiB: s.SizeGiB,
+		Trouble: trouble(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.of(s.ProjectID),
 		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeGone: s.VolumeGone,
 		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Since: s.StatusSince,
 		Deny: views.SnapshotDenials{
@@ -30,11 +67,11 @@ func snapshotRow(s *models.Snapshot, rules models.Rules) views.SnapshotRow {
 }
 
 // volumeRow is a volume as the list shows it.
-func volumeRow(v *models.Volume, rules models.Rules) views.VolumeRow {
+func volumeRow(v *models.Volume, rules models.Rules, all owners) views.VolumeRow {
 	why := func(action models.Action) views.Message { return reason(rules.Volume(action, v)) }
 	row := views.VolumeRow{
 		ID: v.ID, BackendID: v.BackendID, Name: v.Name, Status: string(v.Status), Percent: v.Percent,
-		Reason: Msg(v.Failure.Text), SizeGiB: v.SizeGiB, ServerCount: len(v.Attachments), SnapshotCount: v.SnapshotCount,
+		Trouble: trouble(v.Failure, v.RequestID), Project: all.of(v.ProjectID), SizeGiB: v.SizeGiB, ServerCount: len(v.Attachments), SnapshotCount: v.SnapshotCount,
 		CreatedAt: v.CreatedAt, Since: v.StatusSince, Note: heldBy(v),
 		Deny: views.VolumeDenials{
 			Snapshot: why(models.ActCreateSnapshot), Edit: why(models.ActEdit), Attach: why(models.ActAttach),
@@ -125,15 +162,22 @@ func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
 
 // volumeBrief is a volume in a popup.
 func volumeBrief(v *models.Volume) views.VolumeBrief {
-	return views.VolumeBrief{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, Servers: v.ServerNames(),
+	return views.VolumeBrief{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, Type: v.VolumeType, Servers: v.ServerNames(),
 		Use: string(v.Use("")), Clients: v.Clients(), HoldUS: v.HoldUS}
+}
+
+// operationTrouble also has the request id of what went well.
+func operationTrouble(o *models.Operation) views.Trouble {
+	t := trouble(o.LastError, o.RequestID)
+	t.RequestID = o.RequestID
+	return t
 }
 
 func operationRow(o *models.Operation, gone bool) views.OperationRow {
 	return views.OperationRow{
 		ID: o.ID, Kind: string(o.Kind), Subject: views.Link{ID: o.SubjectID, Name: o.SubjectName}, SubjectKind: string(o.SubjectType),
 		Gone: gone, State: string(o.State), Step: o.Step, Steps: o.Steps, Percent: o.Percent, Attempts: o.Attempts,
-		Failure: Msg(o.LastError.Text), RequestID: o.RequestID, AskedBy: o.AskedBy, AskedAt: o.AskedAt, StartedAt: o.StartedAt,
+		Trouble: operationTrouble(o), AskedBy: o.AskedBy, AskedAt: o.AskedAt, StartedAt: o.StartedAt,
 		FinishedAt: o.FinishedAt, RunAt: o.RunAt, Cancel: o.Cancellable(), Retry: o.Retryable(),
 	}
 }
@@ -143,4 +187,17 @@ func lines(text string) []string {
 		return nil
 	}
 	return strings.Split(text, "\n")
+}
+
+// owner is the project that an object belongs to, with its name where that is known.
+func owner(store interface{ Facts() models.Facts }, project string) views.Link {
+	return views.Link{ID: project, Name: store.Facts().ProjectNames()[project]}
+}
+
+// withOwners adds the name of the owner to an export, where several are shown.
+func withOwners[T any](all owners, head []string, record func(*T) []string, project func(*T) string) ([]string, func(*T) []string) {
+	if all == nil {
+		return head, record
+	}
+	return append(slices.Clone(head), "project_name"), func(row *T) []string { return append(record(row), all[project(row)]) }
 }

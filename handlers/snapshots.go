@@ -15,6 +15,7 @@ import (
 // SnapshotStore is what the Block Snapshot pages need.
 type SnapshotStore interface {
 	Rules() models.Rules
+	AllProjects() bool
 	Facts() models.Facts
 	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
 	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
@@ -50,7 +51,8 @@ func (h Snapshots) List(c echo.Context) error {
 		return h.Store.Snapshots(ctx, actor, q)
 	}
 	if wantsCSV(c) {
-		return streamCSV(c, &s, "block-snapshots", snapshotHead, read, snapshotRecord)
+		head, record := withOwners(ownersOf(h.Store), snapshotHead, snapshotRecord, func(s *models.Snapshot) string { return s.ProjectID })
+		return streamCSV(c, &s, "block-snapshots", head, read, record)
 	}
 	// The figures come first: the live stream goes on after their last change, and
 	// must not skip one that the rows do not have yet.
@@ -72,9 +74,10 @@ func (h Snapshots) List(c echo.Context) error {
 			m.Volume.Name = v.Name
 		}
 	}
-	rules, rowCtx := h.Store.Rules(), rowContext(ctx, VisitOf(c).Site)
+	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
+	s.projects(&m.List, all)
 	for i := range page.Rows {
-		row, err := h.Rows.snapshot(rowCtx, snapshotRow(&page.Rows[i], rules))
+		row, err := h.Rows.snapshot(rowCtx, snapshotRow(&page.Rows[i], rules, all))
 		if err != nil {
 			return err
 		}
@@ -105,6 +108,7 @@ type snapshotJSON struct {
 	Consistency string   `json:"consistency"`
 	HeldUS      int64    `json:"held_us,omitempty"`
 	ProjectID   string   `json:"project_id"`
+	ProjectName string   `json:"project_name,omitempty"`
 	Version     int64    `json:"version"`
 }
 
@@ -127,9 +131,12 @@ func (h Snapshots) listJSON(c echo.Context, s *listState, page models.Page[model
 			return err
 		}
 	}
+	all := ownersOf(h.Store)
 	items := make([]snapshotJSON, 0, len(page.Rows))
 	for i := range page.Rows {
-		items = append(items, toSnapshotJSON(&page.Rows[i]))
+		item := toSnapshotJSON(&page.Rows[i])
+		item.ProjectName = all[item.ProjectID]
+		items = append(items, item)
 	}
 	return answerListJSON(c, s, items, page.Next, page.Previous, total)
 }
@@ -164,8 +171,11 @@ func (h Snapshots) Show(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	view := snapshotRow(row, h.Store.Rules())
-	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: row.ProjectID,
+	view := snapshotRow(row, h.Store.Rules(), nil)
+	if view.Deny.Revert, err = h.whyNoRevert(ctx, actor, row, view.Deny.Revert); err != nil {
+		return err
+	}
+	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: owner(h.Store, row.ProjectID), Degraded: degraded(facts),
 		CreatedBy: row.CreatedBy, TakenFrom: lines(row.TakenFrom), HeldUS: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, facts)}
 	for i := range volumes {
 		m.Volumes = append(m.Volumes, volumeBrief(&volumes[i]))
@@ -173,14 +183,7 @@ func (h Snapshots) Show(c echo.Context) error {
 	for i := range operations {
 		m.Operations = append(m.Operations, operationRow(&operations[i], false))
 	}
-	return Render(c, http.StatusOK, label(row.ID, row.Name), views.SnapshotPage(m))
-}
-
-func label(id, name string) string {
-	if name == "" {
-		return id
-	}
-	return name
+	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.SnapshotPage(m))
 }
 
 const snapshotCreateTitle = "snapshot.create"
@@ -248,6 +251,7 @@ func (h Snapshots) fillCreate(c echo.Context, m *views.SnapshotCreate, volumeID 
 	facts := h.Store.Facts()
 	m.CrashSafe, m.FreeBytes, m.NeedBytes = facts.CrashSafe, facts.FreeBytes, -1
 	m.SearchURL = views.SnapshotsPath + "/new/volumes"
+	m.Quotas = quotas(facts.NeedsOfSnapshot(0), "", 0, false)
 	if volumeID == "" {
 		var err error
 		m.VolumeChoices, err = h.choices(c, m.VolumeQuery)
@@ -259,6 +263,7 @@ func (h Snapshots) fillCreate(c echo.Context, m *views.SnapshotCreate, volumeID 
 	}
 	brief := volumeBrief(v)
 	m.Volume = &brief
+	m.Quotas = quotas(facts.NeedsOfSnapshot(v.SizeGiB), v.VolumeType, 0, true)
 	if m.Denial == nil {
 		m.Denial = Denial(h.Store.Rules().Volume(models.ActCreateSnapshot, v))
 	}
@@ -343,39 +348,9 @@ func (h Snapshots) Edit(c echo.Context) error {
 func (h Snapshots) acceptedRow(c echo.Context, op *models.Operation, key string) error {
 	o := outcome{list: views.SnapshotsPath, message: message(key, op)}
 	if row, err := h.Store.Snapshot(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
-		o.row, o.rowID = views.SnapshotRowHTML(snapshotRow(row, h.Store.Rules())), "snapshot-"+row.ID
+		o.row, o.rowID = views.SnapshotRowHTML(snapshotRow(row, h.Store.Rules(), ownersOf(h.Store))), "snapshot-"+row.ID
 	}
 	return accepted(c, op, o)
-}
-
-// RevertForm is the popup that puts a volume back to its latest snapshot.
-func (h Snapshots) RevertForm(c echo.Context) error {
-	row, err := h.Store.Snapshot(c.Request().Context(), Actor(c), c.Param("id"))
-	if err != nil {
-		return err
-	}
-	m := views.Revert{Form: newForm(c, views.SnapshotsPath+"/"+row.ID+"/revert"), Snapshot: snapshotBrief(row)}
-	v, err := h.Store.Volume(c.Request().Context(), Actor(c), row.VolumeID)
-	if err != nil {
-		return err
-	}
-	m.Volume = volumeBrief(v)
-	denial, err := h.Store.RevertDenial(c.Request().Context(), row, v)
-	if err != nil {
-		return err
-	}
-	m.Denial = Denial(denial)
-	return Render(c, http.StatusOK, T(c, "snapshot.revert"), views.RevertPopup(m))
-}
-
-// Revert puts the volume back.
-func (h Snapshots) Revert(c echo.Context) error {
-	op, err := h.Store.RevertVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("form_key"))
-	if err != nil {
-		m := views.Revert{Form: sentForm(c, views.SnapshotsPath+"/"+c.Param("id")+"/revert")}
-		return again(c, &m.Form, err, "snapshot.revert", func() templ.Component { return views.RevertPopup(m) })
-	}
-	return accepted(c, op, outcome{list: views.SnapshotsPath, message: message("accepted.volume.revert", op)})
 }
 
 // RepairForm is the administrator's popup «복구».

@@ -25,7 +25,7 @@ func (l *Live) SnapshotEvents(c echo.Context) error { return l.stream(c, models.
 // was missed, then as it comes.
 func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	ctx := c.Request().Context()
-	s := &listener{kind: kind, project: Actor(c).Project, language: i18n.Lang(ctx), events: make(chan []byte, listenerQueue)}
+	s := &listener{kind: kind, project: Actor(c).Project, language: i18n.Lang(ctx), user: Actor(c).Name, events: make(chan []byte, listenerQueue)}
 	now, ok := l.listen(s)
 	if !ok {
 		return c.NoContent(http.StatusServiceUnavailable)

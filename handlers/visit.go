@@ -27,6 +27,7 @@ type Site struct {
 	Secure   bool   // browsers come by HTTPS
 
 	Running  func(ctx context.Context, project string) int // operations under way
+	Project  func() (name string, all bool)                // what is shown: a project, or all of them
 	Attach   func() bool                                   // the backend can attach volumes
 	Revert   func() bool                                   // the backend can revert volumes
 	Banner   func() models.Text                            // above every page, such as: the storage does not answer
@@ -92,6 +93,9 @@ func frame(c echo.Context, title string) *views.Frame {
 		f.User = views.User{Name: in.Name, Role: string(in.Role),
 			Operator: in.Role.Allows(models.Operator), Administrator: in.Role.Allows(models.Administrator)}
 		f.Project = in.ProjectID
+		if v.Site.Project != nil {
+			f.Project, f.AllProjects = v.Site.Project()
+		}
 		if v.Site.Running != nil {
 			f.Running = v.Site.Running(c.Request().Context(), in.ProjectID)
 		}

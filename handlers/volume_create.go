@@ -38,6 +38,7 @@ func (h Volumes) newForm(c echo.Context, snapshotID, action string) error {
 	}
 	if m.Snapshot != nil {
 		m.SizeGiB = strconv.Itoa(m.Snapshot.SizeGiB)
+		m.Quotas = h.quotas(&m)
 	}
 	return Render(c, http.StatusOK, T(c, volumeCreateTitle), views.VolumeCreatePopup(m))
 }
@@ -65,9 +66,16 @@ func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID st
 			m.Images = append(m.Images, views.ImageBrief{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes})
 		}
 	}
+	m.Quotas = h.quotas(m)
 	var err error
 	m.Servers, err = h.servers(c)
 	return err
+}
+
+// quotas are the limits that the volume would count against, with the size and the
+// type that the form holds.
+func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
+	return quotas(h.Store.Facts().NeedsOfVolume(typedGiB(m.SizeGiB)), m.VolumeType, 0, true)
 }
 
 // servers are those a volume can be attached to.

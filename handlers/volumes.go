@@ -16,6 +16,7 @@ import (
 // VolumeStore is what the Volume pages need.
 type VolumeStore interface {
 	Rules() models.Rules
+	AllProjects() bool
 	Facts() models.Facts
 	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
 	Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
@@ -49,7 +50,8 @@ func (h Volumes) List(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
 	read := func(q models.ListQuery) (models.Page[models.Volume], error) { return h.Store.Volumes(ctx, actor, q) }
 	if wantsCSV(c) {
-		return streamCSV(c, &s, "volumes", volumeHead, read, volumeRecord)
+		head, record := withOwners(ownersOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
+		return streamCSV(c, &s, "volumes", head, read, record)
 	}
 	// The figures come first: the live stream goes on after their last change, and
 	// must not skip one that the rows do not have yet.
@@ -71,9 +73,10 @@ func (h Volumes) List(c echo.Context) error {
 			m.Server.Name = server.Name
 		}
 	}
-	rules, rowCtx := h.Store.Rules(), rowContext(ctx, VisitOf(c).Site)
+	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
+	s.projects(&m.List, all)
 	for i := range page.Rows {
-		row, err := h.Rows.volume(rowCtx, volumeRow(&page.Rows[i], rules))
+		row, err := h.Rows.volume(rowCtx, volumeRow(&page.Rows[i], rules, all))
 		if err != nil {
 			return err
 		}
@@ -103,6 +106,7 @@ type volumeJSON struct {
 	Attachments []attachmentJSON `json:"attachments"`
 	SnapshotID  string           `json:"snapshot_id,omitempty"`
 	ProjectID   string           `json:"project_id"`
+	ProjectName string           `json:"project_name,omitempty"`
 	Version     int64            `json:"version"`
 }
 
@@ -135,9 +139,12 @@ func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.
 			return err
 		}
 	}
+	all := ownersOf(h.Store)
 	items := make([]volumeJSON, 0, len(page.Rows))
 	for i := range page.Rows {
-		items = append(items, toVolumeJSON(&page.Rows[i]))
+		item := toVolumeJSON(&page.Rows[i])
+		item.ProjectName = all[item.ProjectID]
+		items = append(items, item)
 	}
 	return answerListJSON(c, s, items, page.Next, page.Previous, total)
 }
@@ -175,9 +182,10 @@ func (h Volumes) Show(c echo.Context) error {
 		return err
 	}
 	rules := h.Store.Rules()
-	view := volumeRow(row, rules)
+	view := volumeRow(row, rules, nil)
 	m := views.VolumeDetail{Row: view, Deny: view.Deny, Description: row.Description, SourceImage: row.ImageID,
-		SourceTaken: string(row.Consistency), Project: row.ProjectID, Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
+		SourceTaken: string(row.Consistency), Project: owner(h.Store, row.ProjectID), Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
+	m.Degraded = degraded(facts)
 	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, facts), exportOf(c, row), attachedServers(row)
 	if row.SnapshotID != "" {
 		m.Source = &views.Link{ID: row.SnapshotID}
@@ -192,12 +200,12 @@ func (h Volumes) Show(c echo.Context) error {
 		}
 	}
 	for i := range snapshots.Rows {
-		m.Snapshots = append(m.Snapshots, snapshotRow(&snapshots.Rows[i], rules))
+		m.Snapshots = append(m.Snapshots, snapshotRow(&snapshots.Rows[i], rules, nil))
 	}
 	for i := range operations {
 		m.Operations = append(m.Operations, operationRow(&operations[i], false))
 	}
-	return Render(c, http.StatusOK, label(row.ID, row.Name), views.VolumePage(m))
+	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.VolumePage(m))
 }
 
 // selected loads the volume that a popup is about; nil, nil after it has answered
@@ -217,7 +225,7 @@ func (h Volumes) action(id, name string) string { return views.VolumesPath + "/"
 func (h Volumes) acceptedRow(c echo.Context, op *models.Operation, key string) error {
 	o := outcome{list: views.VolumesPath, message: message(key, op)}
 	if row, err := h.Store.Volume(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
-		o.row, o.rowID = views.VolumeRowHTML(volumeRow(row, h.Store.Rules())), "volume-"+row.ID
+		o.row, o.rowID = views.VolumeRowHTML(volumeRow(row, h.Store.Rules(), ownersOf(h.Store))), "volume-"+row.ID
 	}
 	return accepted(c, op, o)
 }

@@ -60,6 +60,12 @@ func (s *Store) VolumesByID(ctx context.Context, ids []string) ([]Volume, error)
 	return rows, s.loadAttachments(ctx, rows)
 }
 
+// FailedOperations loads those of the operations that have failed, of any project.
+func (s *Store) FailedOperations(ctx context.Context, ids []string) ([]Operation, error) {
+	var rows []Operation
+	return rows, s.read(ctx).Where("id IN ? AND "+s.unindexed("state")+" = ?", ids, Failed).Order("num").Find(&rows).Error
+}
+
 // Prune removes what is no longer needed: old changes, and sessions that have
 // expired.
 func (s *Store) Prune(ctx context.Context) error {

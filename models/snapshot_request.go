@@ -18,7 +18,7 @@ type SnapshotInput struct {
 // CreateSnapshot asks for a snapshot. Snapshots of one volume queue: a second
 // request is accepted while the first is under way. Invalid fields: volume_id,
 // name, description, acknowledge (the volume is attached and the tick is
-// missing).
+// missing), quota (the project's limit, with the figures).
 func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInput) (*Operation, error) {
 	if d := CanRole(ActCreateSnapshot, actor.Role); d != nil {
 		return nil, Refused(d)
@@ -42,6 +42,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 			if v.attached() && !in.Acknowledge {
 				fields["acknowledge"] = Say("ack.required")
 			}
+			checkQuota(s.Facts().NeedsOfSnapshot(v.SizeGiB), v.VolumeType, false, fields)
 		}
 		if err := fields.err(); err != nil {
 			return nil, err

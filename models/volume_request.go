@@ -22,7 +22,8 @@ type VolumeInput struct {
 
 // CreateVolume asks for a volume; with a snapshot this is the restore. Invalid
 // fields: name, description, size_gib, snapshot_id, image, server_id, volume_type,
-// availability_zone.
+// availability_zone,
+// quota (the project's limit, with the figures).
 func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (*Operation, error) {
 	if d := CanRole(ActCreateVolume, actor.Role); d != nil {
 		return nil, Refused(d)
@@ -45,6 +46,7 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 				return nil, err
 			}
 		}
+		checkQuota(s.Facts().NeedsOfVolume(size), in.Type, true, fields)
 		if err := fields.err(); err != nil {
 			return nil, err
 		}
@@ -166,6 +168,9 @@ func (s *Store) ExtendVolume(ctx context.Context, actor Actor, id, typed, formKe
 	return s.askVolume(ctx, actor, ActExtend, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		fields := invalidFields{}
 		size := s.sizeOf(VolumeInput{Size: typed}, row.SizeGiB+1, fields)
+		if row.ProjectID == s.newIn(actor) { // another project's limits are not known
+			checkQuota(s.Facts().NeedsOfExtension(size-row.SizeGiB), row.VolumeType, true, fields)
+		}
 		if err := fields.err(); err != nil {
 			return nil, err
 		}

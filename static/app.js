@@ -32,7 +32,10 @@
     if (!template || !messages) return;
     const alert = template.content.firstElementChild.cloneNode(true);
     const slot = $("[data-request-id]", alert);
+    const copy = $("[data-copy]", alert);
     if (slot && requestID) slot.textContent = requestID;
+    if (copy && requestID) copy.dataset.copy = requestID;
+    else copy?.remove();
     messages.append(alert);
     watchAlerts();
   }
@@ -125,9 +128,7 @@
     const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
     if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
     if (overtaken(ctx, target)) refreshList();
-    showScripted();
-    watchAlerts();
-    tick();
+    settle();
     syncToolbar();
   });
 
@@ -203,6 +204,37 @@
     }
     lastBox = box;
   });
+
+  // ---- the limits of the project follow what is typed and chosen in a popup ----
+  const digits = new Intl.NumberFormat("en-US");
+
+  function syncQuotas() {
+    for (const box of $$("[data-quotas]")) {
+      const form = box.closest("form");
+      const size = form.elements.size_gib;
+      const volume = $("input[name=volume_id]:checked", form);
+      const gib = size ? Number(size.value) : Number(volume?.dataset.gib);
+      const type = form.elements.volume_type?.value ?? volume?.dataset.type;
+      for (const item of $$(".quota", box)) syncQuota(item, gib, type, Boolean(size || volume));
+    }
+  }
+
+  function syncQuota(item, gib, type, known) {
+    if (item.dataset.for && type !== undefined) item.hidden = item.dataset.for !== type;
+    if (item.dataset.per !== "gib" || !known) return;
+    const [used, limit, base] = ["used", "limit", "base"].map((name) => Number(item.dataset[name]));
+    const asked = Number.isInteger(gib) && gib > base ? gib - base : 0;
+    const part = (amount, start) => Math.max(0, Math.min(limit > 0 ? Math.floor(amount * 1000 / limit) : 1000, 1000 - start));
+    const over = asked > 0 && used + asked > limit;
+    $("[data-asked]", item).textContent = digits.format(asked);
+    $(".quota-asked", item).setAttribute("width", part(asked, part(used, 0)));
+    $(".quota-bar", item).setAttribute("aria-valuenow", Math.min(used + asked, Math.max(limit, 1)));
+    $(".quota-note", item).hidden = !over;
+    item.classList.toggle("quota-over", over);
+  }
+  for (const type of ["input", "change"]) {
+    document.addEventListener(type, (event) => { if (event.target.form && $("[data-quotas]", event.target.form)) syncQuotas(); });
+  }
 
   // ---- clicks that must not act, and small buttons ----
   document.addEventListener("click", (event) => {
@@ -315,8 +347,16 @@
     for (const element of $$("[data-script][hidden]")) element.hidden = false;
   }
 
+  // settle takes care of what has just come into the page.
+  function settle() {
+    showScripted();
+    watchAlerts();
+    syncQuotas();
+    tick();
+  }
+
   const markStale = () => $(".fresh")?.classList.add("stale");
-  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, noteEvent: () => { events += 1; }, refreshList: () => refreshList(), lookAgain: () => lookAgain() });
+  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, settle, noteEvent: () => { events += 1; }, refreshList: () => refreshList(), lookAgain: () => lookAgain() });
 
   // ---- the list is fetched again when rows came or went ----
   let pending = 0;
@@ -371,10 +411,8 @@
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    showScripted();
-    watchAlerts();
+    settle();
     syncToolbar();
-    tick();
     setInterval(() => {
       if (document.hidden) return;
       tick();

@@ -31,6 +31,9 @@
       case "activity":
         showCount(data);
         break;
+      case "told": // what this user asked for has failed; one window says so
+        if (!document.hidden) tell(data);
+        break;
       case "fresh":
         showFresh(data);
         break;
@@ -49,6 +52,11 @@
     }
     if (list()?.hasAttribute("data-filtered")) page().refreshList();
     if (targets.includes("#" + object()?.dataset.row)) page().lookAgain();
+  }
+
+  function tell(html) {
+    htmx.swap({ text: html, sourceElement: document.body, target: document.body, swap: "none" });
+    page().settle();
   }
 
   function showCount(data) {

@@ -8,7 +8,7 @@ type VolumeDetail struct {
 	SourceGone  bool  // that snapshot no longer exists
 	SourceImage string
 	SourceTaken string // consistency of that snapshot, repeated here
-	Project     string
+	Project     Link
 	Type, Zone  string
 	CreatedBy   string
 	Attached    []AttachedServer
@@ -17,13 +17,14 @@ type VolumeDetail struct {
 	Operations  []OperationRow
 	Deny        VolumeDenials
 	EventsURL   string // the live stream of the volumes; empty: none
+	Degraded    Degraded
 }
 
 // SnapshotDetail is the page of one Block Snapshot.
 type SnapshotDetail struct {
 	Row         SnapshotRow
 	Description string
-	Project     string
+	Project     Link
 	CreatedBy   string
 	TakenFrom   []string      // servers the volume was attached to
 	Volumes     []VolumeBrief // made from it
@@ -31,6 +32,7 @@ type SnapshotDetail struct {
 	Deny        SnapshotDenials
 	HeldUS      int64  // how long taking it held the writes of the servers, in microseconds
 	EventsURL   string // the live stream of the snapshots; empty: none
+	Degraded    Degraded
 }
 
 // OperationRow is one operation in the activity list and on detail pages.
@@ -45,8 +47,7 @@ type OperationRow struct {
 	Steps       int
 	Percent     int
 	Attempts    int
-	Failure     Message
-	RequestID   string
+	Trouble     Trouble // with the backend's request id, also where nothing went wrong
 	AskedBy     string
 	AskedAt     int64
 	StartedAt   int64
@@ -63,6 +64,7 @@ type Activity struct {
 	Next     string
 	Previous string
 	Running  int
+	Degraded Degraded
 
 	EventsURL string // the live stream of this list; empty: none
 }
@@ -89,9 +91,18 @@ type AuditRow struct {
 	Action    string
 	Subject   Link
 	Kind      string
-	Detail    string
+	Facts     []AuditFact
 	Outcome   string
 	RequestID string
+}
+
+// AuditFact is one thing that an audit line tells. Names of objects are not kept
+// there, so a link shows the id.
+type AuditFact struct {
+	Name  Message // zero: Value says it all
+	Value Message // of the catalog, or Text
+	Text  string
+	Kind  string // of an object whose id Text is: volume, snapshot
 }
 
 // Audit is the administrator's record of who did what.

@@ -12,7 +12,7 @@ type detailTool struct {
 	danger                  bool
 }
 
-func joined(words []string) string { return strings.Join(words, ", ") }
+func joined(words []string) string { return visible(strings.Join(words, ", ")) }
 
 // withReasons turns a row's actions into the buttons of its page. Repair is offered
 // only to what is stuck.

@@ -38,22 +38,23 @@ type User struct {
 // Frame is what surrounds every page and what every form needs: it travels in the
 // context so that fragments and full pages are written alike.
 type Frame struct {
-	User     User
-	Active   string  // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
-	Title    string  // of the document, already in the user's language
-	URL      string  // path and query of this page, local, for forms that come back and for the language links
-	CSRF     string  // the session's token, for clients that send neither Sec-Fetch-Site nor Origin
-	Theme    string  // light, dark, or empty: as the system has it
-	Compact  bool    // rows of 32 px
-	Project  string  // name of the project shown in the header
-	Running  int     // operations under way, in the header
-	Attach   bool    // the backend can attach volumes to servers
-	Revert   bool    // the backend can revert a volume to its latest snapshot
-	Fragment bool    // only the body is sent (htmx), without the layout
-	TimeZone string  // IANA name in which times are shown
-	Banner   Message // above every page, such as: the storage does not answer
-	Alerts   []Alert // messages for this page, after an action without JavaScript
-	Now      int64   // Unix microseconds, for ages; 0: the moment is written instead
+	User        User
+	Active      string  // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
+	Title       string  // of the document, already in the user's language
+	URL         string  // path and query of this page, local, for forms that come back and for the language links
+	CSRF        string  // the session's token, for clients that send neither Sec-Fetch-Site nor Origin
+	Theme       string  // light, dark, or empty: as the system has it
+	Compact     bool    // rows of 32 px
+	Project     string  // name of the project shown in the header
+	AllProjects bool    // the objects of every project are shown
+	Running     int     // operations under way, in the header
+	Attach      bool    // the backend can attach volumes to servers
+	Revert      bool    // the backend can revert a volume to its latest snapshot
+	Fragment    bool    // only the body is sent (htmx), without the layout
+	TimeZone    string  // IANA name in which times are shown
+	Banner      Message // above every page, such as: the storage does not answer
+	Alerts      []Alert // messages for this page, after an action without JavaScript
+	Now         int64   // Unix microseconds, for ages; 0: the moment is written instead
 }
 
 type frameKey struct{}

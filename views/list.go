@@ -7,15 +7,34 @@ type SnapshotRow struct {
 	ID, BackendID, Name string
 	Status              string // as shown, upper case
 	Percent             int    // -1: not known
-	Reason              Message
+	Trouble             Trouble
 	SizeGiB             int
 	Volume              Link
+	Project             Link // its owner, where several are shown
 	VolumeGone          bool
 	Consistency         string // clean (detached), crash (attached, one instant), smear (attached, plain copy), or empty: not known
 	CreatedAt           int64  // Unix microseconds
 	Since               int64  // when Status began, Unix microseconds; 0: not known
 	Deny                SnapshotDenials
 }
+
+// Trouble is what went wrong with an object, in the words of the catalog or of the
+// storage. It is comparable, like the rows that hold it.
+type Trouble struct {
+	Reason     Message
+	RequestID  string       // by which the storage's logs tell more
+	Dependents [3]Dependent // the first objects that stand in the way
+	Count      int          // how many there are
+}
+
+// Dependent is an object that depends on another one.
+type Dependent struct {
+	Kind string // volume, snapshot
+	Link
+}
+
+// named are the dependents that are named.
+func (t Trouble) named() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
 
 // SnapshotDenials says per action of the toolbar why this row does not take it;
 // zero: it does.
@@ -26,8 +45,9 @@ type VolumeRow struct {
 	ID, BackendID, Name string
 	Status              string
 	Percent             int
-	Reason              Message
+	Trouble             Trouble
 	SizeGiB             int
+	Project             Link    // its owner, where several are shown
 	Servers             [3]Link // the first servers it is attached to
 	ServerCount         int
 	SnapshotCount       int
@@ -48,6 +68,8 @@ type List struct {
 	Statuses  []string // the choices of the status filter
 	Volume    *Link    // filter of the snapshot list
 	Server    *Link    // filter of the volume list
+	Project   *Link    // filter of both, where several projects are shown
+	Projects  []Link   // the choices of that filter; none: one project is shown
 	Sort      string   // -created_at, name, …
 	Size      int      // rows per page
 	Sizes     []int
@@ -58,11 +80,20 @@ type List struct {
 	FoundURL  string            // where the filtered total is loaded from, after the page
 	Notice    Message           // such as: the bookmarked place is gone, this is the first page
 	FreshAt   int64             // Unix microseconds of the last look at the backend; 0: never
+	Degraded  Degraded          // the backend cannot be read
 	EventsURL string            // the live stream of this list, with the last change seen
 	SortURL   map[string]string // per column key: the URL that sorts by it (toggling the direction)
-	ChipURL   map[string]string // per filter (q, status, volume, server): the URL without it
+	ChipURL   map[string]string // per filter (q, status, volume, server, project): the URL without it
 	SizeURL   map[int]string
 	CSVURL    string
+}
+
+// Degraded says that the backend cannot be read at present: what is shown is what
+// it said last. The zero Degraded says that all is well.
+type Degraded struct {
+	Since   int64 // Unix microseconds
+	Reason  Message
+	FreshAt int64 // when it was read last; 0: never
 }
 
 // SnapshotList is the Block Snapshot page. Rows are rendered one by one, so that

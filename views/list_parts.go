@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/a-h/templ"
+
+	"blockconsole/views/i18n"
 )
 
 // tool is one action above a list.
@@ -115,6 +117,34 @@ func (l *List) sorted(key string) string {
 	return ""
 }
 
+// columns is how many columns a list of n has: one more where the projects are shown.
+func (l *List) columns(n int) string {
+	if len(l.Projects) > 0 {
+		n++
+	}
+	return itoa(n)
+}
+
+// project is the id of the project that the list is filtered by.
+func (l *List) project() string {
+	if l.Project == nil {
+		return ""
+	}
+	return l.Project.ID
+}
+
+// unread says that nothing can be said yet: the backend was never read.
+func (l *List) unread() bool { return l.FreshAt == 0 && !l.Filtered }
+
+// why is the reason of a degraded page, from the reader's side where there is a
+// text for it.
+func (d Degraded) why(ctx context.Context) string {
+	if key := "degraded." + strings.TrimPrefix(d.Reason.Key, "failure."); i18n.Has(key) {
+		return tr(ctx, key)
+	}
+	return say(ctx, d.Reason)
+}
+
 const middle = "\x00"
 
 // before and after are the two sides of a text around its one argument, for texts
@@ -128,6 +158,14 @@ func after(ctx context.Context, key string) string {
 	_, s, _ := strings.Cut(tr(ctx, key, middle), middle)
 	return s
 }
+
+// around are the two sides of a text around the argument that is middle.
+func around(ctx context.Context, key string, args ...any) (ahead, behind string) {
+	ahead, behind, _ = strings.Cut(tr(ctx, key, args...), middle)
+	return ahead, behind
+}
+
+func numberOf(n int64) string { return i18n.Number(n) }
 
 // raw writes HTML that this package rendered before.
 func raw(html []byte) templ.Component {

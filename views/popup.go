@@ -30,10 +30,11 @@ type SnapshotCreate struct {
 	Name          string
 	Description   string
 	Acknowledge   bool
-	NameTaken     bool   // a hint, not an error
-	CrashSafe     bool   // a snapshot of an attached volume is one instant
-	NeedBytes     int64  // what a copy needs at most, -1 unknown
-	FreeBytes     int64  // -1 unknown
+	NameTaken     bool  // a hint, not an error
+	CrashSafe     bool  // a snapshot of an attached volume is one instant
+	NeedBytes     int64 // what a copy needs at most, -1 unknown
+	FreeBytes     int64 // -1 unknown
+	Quotas        []Quota
 	SearchURL     string // answers the choices of the Volume field as a fragment, ?q=
 }
 
@@ -41,6 +42,7 @@ type SnapshotCreate struct {
 type VolumeBrief struct {
 	ID, Name, Status string
 	SizeGiB          int
+	Type             string   // of the storage, such as ssd; empty: the only one, or not known
 	Servers          []string // names of the servers it is attached to
 	Use              string   // of an attached one: never, idle, connected; empty: not known
 	Clients          []string // addresses of the clients that are connected
@@ -109,6 +111,7 @@ type VolumeCreate struct {
 	MinGiB      int
 	MaxGiB      int   // 0: not known
 	FreeBytes   int64 // -1: not known
+	Quotas      []Quota
 	Image       string
 	Servers     []Link // to attach to; empty when the backend cannot
 	ServerID    string
@@ -133,6 +136,18 @@ type Extend struct {
 	MinGiB    int
 	MaxGiB    int
 	FreeBytes int64
+	Quotas    []Quota
+}
+
+// Quota is a limit of the project, and how much of it this popup asks for.
+type Quota struct {
+	What        string // in the storage's words: volumes, snapshots, gigabytes, gigabytes_ssd, …
+	Used, Limit int64
+	Asked       int64  // with what is in the form; -1: that is not chosen yet
+	PerGiB      bool   // Asked grows with the size
+	Base        int    // GiB that are used already, of a volume that grows
+	Type        string // the volume type that it is about; empty: any
+	Hidden      bool   // another type is chosen
 }
 
 // Attach is the popup «Volume 연결»; Detach the popup «Volume 연결 해제».
@@ -178,6 +193,7 @@ type Revert struct {
 // an error, stays until closed and carries the request id.
 type Alert struct {
 	Message   Message
+	Detail    Message // why, in the storage's words or ours
 	Sticky    bool
 	RequestID string
 	Link      string // to the operation or object

@@ -29,7 +29,7 @@ func exported(tls bool) *views.Export {
 func serverStories() []story {
 	admin, onVolumes := active("servers", views.ServersPath), active("volumes", views.VolumesPath)
 	row := volumeRows()[0]
-	row.Status, row.Note, row.Reason = "DETACHING", msg("volume.held_by", "10.0.0.5:43210"), msg("failure.disk_flush")
+	row.Status, row.Note, row.Trouble.Reason = "DETACHING", msg("volume.held_by", "10.0.0.5:43210"), msg("failure.disk_flush")
 	rows := []views.ServerRow{
 		{ID: uid(1), Name: "web-1", Addresses: []string{"10.0.0.5", "10.1.0.0/24", "2001:db8::5"}, Volumes: 2, SharedWith: []views.Link{{ID: uid(2), Name: "db-1"}}, CreatedAt: us(time.Hour), CreatedBy: "admin"},
 		{ID: uid(2), Name: "db-1", Addresses: []string{"10.0.0.0/8"}, SharedWith: []views.Link{{ID: uid(1), Name: "web-1"}}, CreatedAt: us(time.Hour)},

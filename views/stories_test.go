@@ -104,9 +104,9 @@ func pageStories() []story {
 	nobody := func(f *views.Frame) { f.User = views.User{}; f.URL = "/login?next=%2F" }
 	rows, volumes := snapshotRows(), volumeRows()
 	return []story{
-		{"snapshot", false, active("snapshots", views.SnapshotsPath+"/x"), fixed(views.SnapshotPage(views.SnapshotDetail{Row: rows[3], Description: hostile, Project: "default", CreatedBy: "kim",
+		{"snapshot", false, active("snapshots", views.SnapshotsPath+"/x"), fixed(views.SnapshotPage(views.SnapshotDetail{Row: rows[3], Description: hostile, Project: views.Link{ID: "default"}, CreatedBy: "kim",
 			TakenFrom: []string{"web-1", "web-2"}, Volumes: []views.VolumeBrief{*attachedVolume()}, Operations: operationRows()[:5], Deny: rows[3].Deny}))},
-		{"volume", false, active("volumes", views.VolumesPath+"/x"), fixed(views.VolumePage(views.VolumeDetail{Row: volumes[0], Project: "default", Type: "ssd", Zone: "nova", CreatedBy: "admin",
+		{"volume", false, active("volumes", views.VolumesPath+"/x"), fixed(views.VolumePage(views.VolumeDetail{Row: volumes[0], Project: views.Link{ID: "default"}, Type: "ssd", Zone: "nova", CreatedBy: "admin",
 			Source: &views.Link{ID: uid(1), Name: "web-data-1122-1530"}, SourceTaken: "crash", Attached: []views.AttachedServer{{Server: views.Link{ID: "srv-1", Name: "web-1"}}}, Snapshots: rows[:4], Operations: operationRows(), Deny: volumes[0].Deny}))},
 		{"volume-bare", false, active("volumes", views.VolumesPath+"/x"), fixed(views.VolumePage(views.VolumeDetail{Row: volumes[6]}))},
 		{"activity", false, active("activity", "/activity"), fixed(views.ActivityPage(views.Activity{Rows: operationRows(), Running: 2, Next: "/activity?after=1"}))},
@@ -114,9 +114,9 @@ func pageStories() []story {
 		{"operation", false, active("activity", "/activity/x"), fixed(views.OperationPage(views.OperationDetail{Row: operationRows()[4], Form: form("/activity/x"),
 			Steps: []views.OperationStep{{Name: "create", State: "DONE"}, {Name: "wait", State: "RUNNING"}, {Name: "attach", State: "WAITING"}, {Name: "finish", State: "FAILED"}}}))},
 		{"audit", false, active("audit", "/admin/audit"), fixed(views.AuditPage(views.Audit{Rows: []views.AuditRow{
-			{At: us(time.Minute), User: "admin", Address: "192.0.2.10", Action: "snapshot.repair", Subject: views.Link{ID: uid(4), Name: "old-logs"}, Kind: "snapshot", Detail: hostile, Outcome: "accepted", RequestID: "0193a5c0"},
+			{At: us(time.Minute), User: "admin", Address: "192.0.2.10", Action: "snapshot.repair", Subject: views.Link{ID: uid(4), Name: "old-logs"}, Kind: "snapshot", Facts: []views.AuditFact{{Name: msg("field.reason"), Text: hostile}, {Name: msg("audit.noun", "Volume"), Text: uid(900), Kind: "volume"}, {Name: msg("column.size"), Value: msg("audit.gib", "2048")}}, Outcome: "accepted", RequestID: "0193a5c0"},
 			{At: us(time.Hour), User: "kim", Address: "2001:db8::1", Action: "login.failed", Outcome: "denied", RequestID: "0193a5c1"},
-			{At: us(2 * time.Hour), User: "kim", Address: "192.0.2.11", Action: "something.new", Subject: views.Link{ID: "x", Name: longName}, Kind: "server", Detail: longName, Outcome: "odd"}}, Previous: "/admin/audit"}))},
+			{At: us(2 * time.Hour), User: "kim", Address: "192.0.2.11", Action: "something.new", Subject: views.Link{ID: "x", Name: longName}, Kind: "server", Facts: []views.AuditFact{{Text: longName}}, Outcome: "odd"}}, Previous: "/admin/audit"}))},
 		{"users", false, active("users", "/admin/users"), fixed(views.UsersPage(views.Users{Form: wrong("/admin/users", "name"), Name: "Kim!", Role: "operator", Rows: []views.UserRow{
 			{ID: uid(1), Name: "admin", Role: "administrator", CreatedAt: us(1000 * time.Hour), SeenAt: us(time.Minute), Self: true},
 			{ID: uid(2), Name: "kim", Role: "operator", CreatedAt: us(900 * time.Hour), SeenAt: us(50 * time.Hour)},

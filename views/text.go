@@ -32,20 +32,23 @@ func say(ctx context.Context, m Message) string {
 	if m.Key == "" {
 		return ""
 	}
-	return i18n.T(ctx, m.Key, m.Args[0], m.Args[1], m.Args[2], m.Args[3])
+	return i18n.T(ctx, m.Key, inSentence(m.Args[0]), inSentence(m.Args[1]), inSentence(m.Args[2]), inSentence(m.Args[3]))
 }
 
 func itoa(n int) string     { return strconv.Itoa(n) }
 func itoa64(n int64) string { return strconv.FormatInt(n, 10) }
 
 // label is what an object is called on the screen: its name, or its id where it
-// has none (clouds allow that).
+// has none that can be seen (clouds allow that).
 func label(id, name string) string {
-	if strings.TrimSpace(name) == "" {
-		return id
+	if strings.TrimSpace(strings.Map(dropUnseen, name)) == "" {
+		return visible(id)
 	}
-	return name
+	return visible(name)
 }
+
+// Label is what an object is called in the title of its page.
+func Label(id, name string) string { return label(id, name) }
 
 func (l Link) label() string { return label(l.ID, l.Name) }
 

@@ -255,12 +255,12 @@ func TestBadRepairs(t *testing.T) {
 }
 
 // TestHostileNamesAreInert: names that come from a cloud are shown as they are,
-// and do nothing.
+// and do nothing. What cannot be seen is shown as a sign.
 func TestHostileNamesAreInert(t *testing.T) {
 	b := newBoard(t)
 	for _, name := range []string{
 		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, `</table></form>`, "{{7*7}}", "javascript:alert(1)",
-		"\u202egnp.exe", strings.Repeat("가", 255), "", "=HYPERLINK(\"http://evil\")",
+		"\u202egnp.exe", "bell\x07\u200b", " \u200b\u2066 ", "אבג-data", strings.Repeat("가", 255), "", "=HYPERLINK(\"http://evil\")",
 	} {
 		v := b.found(backend.Volume{Name: name, SizeGiB: 1})
 		op, err := b.store.CreateSnapshot(t.Context(), modelstest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "snap-1"})
@@ -269,8 +269,13 @@ func TestHostileNamesAreInert(t *testing.T) {
 		}
 		b.work()
 		shown := name
-		if name == "" {
+		switch name {
+		case "", " \u200b\u2066 ":
 			shown = v.ID
+		case "\u202egnp.exe":
+			shown = "\ufffdgnp.exe"
+		case "bell\x07\u200b":
+			shown = "bell\ufffd\ufffd"
 		}
 		s := b.snapshotNow(op.SubjectID)
 		for _, path := range []string{views.VolumesPath, volumePath(v, ""), volumePath(v, "edit"), volumePath(v, "delete"), volumePath(v, "snapshots/new"),
@@ -283,5 +288,6 @@ func TestHostileNamesAreInert(t *testing.T) {
 			}
 		}
 		wantText(t, b.get(views.VolumesPath), "#volume-"+v.ID+" .c-name a", shown)
+		wantText(t, b.get(volumePath(v, "")), "title", shown)
 	}
 }

@@ -31,6 +31,9 @@ func NewHandlers(store *models.Store) func(site *handlers.Site) Handlers {
 
 func newHandlers(store *models.Store, site *handlers.Site) Handlers {
 	rows := &handlers.RowCache{}
+	if site.Project == nil {
+		site.Project = func() (string, bool) { return store.HomeName(), store.AllProjects() }
+	}
 	return Handlers{
 		Sessions:  handlers.Sessions{Store: store},
 		Account:   handlers.Account{Store: store},

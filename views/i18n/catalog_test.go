@@ -167,7 +167,7 @@ func withoutComments(text string) string {
 var computed = []string{
 	"ago.", "role.", "operation.", "opstate.", "stepstate.", "step.", "accepted.", "failure.", "deny.", "guide.", "quota.",
 	"audit.", "outcome.", "error.", "theme.", "density.", "consistency.", "field.", "help.", "snapshot.", "volume.", "list.need_",
-	"use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.",
+	"degraded.", "use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.",
 }
 
 var literalKey = regexp.MustCompile(`\b(?:tr|T|N|before|after)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)

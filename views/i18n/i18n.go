@@ -7,7 +7,8 @@
 //	{0}          the first argument as it is
 //	{0|A/B}      the first argument followed by the Korean particle A (after a final consonant) or B
 //	{0:bytes}    a count of bytes, such as 1.5 GiB; {0:number} groups the digits
-//	{0:status}   the text of the key «status.<argument>», or the argument where there is no such key
+//	{0:status}   the text of the key «status.<argument>», or the argument where there is no such key;
+//	             of volumes_ssd that of volumes, with the rest in parentheses
 package i18n
 
 import (
@@ -225,10 +226,20 @@ func (t text) fill(ctx context.Context, args []any) string {
 		case p.kind != "" && value != "" && Has(p.kind+"."+value):
 			b.WriteString(T(ctx, p.kind+"."+value))
 		default:
-			b.WriteString(value)
+			b.WriteString(typedOf(ctx, p.kind, value))
 		}
 	}
 	return b.String()
+}
+
+// typedOf is the text of a word of a kind with a type behind it, such as
+// volumes_ssd; the value itself where there is no such word.
+func typedOf(ctx context.Context, kind, value string) string {
+	word, of, typed := strings.Cut(value, "_")
+	if kind == "" || !typed || !Has(kind+"."+word) {
+		return value
+	}
+	return T(ctx, kind+"."+word) + " (" + of + ")"
 }
 
 func numberOf(value string) string {
