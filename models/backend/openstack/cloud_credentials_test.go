@@ -1,0 +1,100 @@
+package openstack
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"blockconsole/models/backend"
+)
+
+// An application credential works, survives the loss of its token, and is told apart
+// from a cloud that is down when it is revoked.
+func TestCloudApplicationCredential(t *testing.T) {
+	b := realCloud(t)
+	s, err := b.session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := s.identity.GetAuthResult().(tokens.CreateResult).ExtractUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := applicationcredentials.Create(t.Context(), s.identity, user.ID, applicationcredentials.CreateOpts{Name: "blockconsole-test-" + newRef(t)}).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoke := func() error {
+		return applicationcredentials.Delete(t.Context(), s.identity, user.ID, made.ID).ExtractErr()
+	}
+	variables := map[string]string{
+		"OS_AUTH_URL": b.auth.IdentityEndpoint, "OS_REGION_NAME": b.endpoint.Region, "OS_CACERT": os.Getenv("OS_CACERT"),
+		"OS_APPLICATION_CREDENTIAL_ID": made.ID, "OS_APPLICATION_CREDENTIAL_SECRET": made.Secret,
+	}
+	c := open(t, Options{Getenv: env(variables)})
+	defer func() {
+		if t.Failed() {
+			t.Log("revoked:", revoke())
+		}
+	}()
+	got, err := c.Capabilities(t.Context())
+	if err != nil || got.Project != s.project {
+		t.Fatalf("%+v, %v", got.Project, err)
+	}
+	mine, err := c.session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tokens.Revoke(t.Context(), mine.identity, mine.identity.Token()).Extract(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Images(t.Context()); err != nil {
+		t.Error("after the token was revoked:", err)
+	}
+	if err := revoke(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(t, Options{Getenv: env(variables)}).Volumes(t.Context(), "", 1)
+	var unavailable *backend.UnavailableError
+	if !errors.As(err, &unavailable) || !unavailable.Credentials || strings.Contains(err.Error(), made.Secret) {
+		t.Errorf("after it was revoked: %v", err)
+	}
+}
+
+// Figures of a quota that is used up come with the refusal. OS_CLOUD is expected to
+// leave room; the limit is the size of one volume.
+func TestCloudQuota(t *testing.T) {
+	b := realCloud(t)
+	c, err := b.Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range c.Quotas {
+		if q.What != "gigabytes" || q.Limit < 0 || q.Limit > 1<<30 {
+			continue
+		}
+		_, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), Name: "too-large", SizeGiB: int(q.Limit) + 1})
+		var quota *backend.QuotaError
+		if !errors.As(err, &quota) || quota.What != "gigabytes" || quota.Limit != q.Limit || quota.Asked != q.Limit+1 || quota.Used < 0 {
+			t.Errorf("%+v: %v", q, err)
+		}
+		return
+	}
+	t.Skip("the project has no limit of gigabytes")
+}
+
+// What a viewer may not do is refused with the role; whether a reader may write is
+// the cloud's policy.
+func TestCloudRepairNamesTheRole(t *testing.T) {
+	b := realCloud(t)
+	v := newVolume(t, b, "not-stuck")
+	err := b.RepairVolume(t.Context(), v.Key, backend.Available)
+	var forbidden *backend.ForbiddenError
+	if err != nil && (!errors.As(err, &forbidden) || forbidden.Role != "admin") {
+		t.Error(err)
+	}
+}
