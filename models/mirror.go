@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // Mirrored is a volume or snapshot as one page of the backend's listing has it.
@@ -43,12 +42,12 @@ func (s *Store) MirrorSnapshots(ctx context.Context, page []Mirrored, asked time
 type mirrorKind struct {
 	known   func(s *Store, q *gorm.DB, page []Mirrored) (*knownRows, error)
 	observe func(s *Store, tx *gorm.DB, id string, o Observed) error
-	insert  func(s *Store, tx *gorm.DB, m Mirrored) (id string, err error)
+	insert  func(s *Store, tx *gorm.DB, new []Mirrored) error
 }
 
 var (
-	volumeMirror   = mirrorKind{(*Store).knownVolumes, (*Store).observeVolume, (*Store).insertMirroredVolume}
-	snapshotMirror = mirrorKind{(*Store).knownSnapshots, (*Store).observeSnapshot, (*Store).insertMirroredSnapshot}
+	volumeMirror   = mirrorKind{(*Store).knownVolumes, (*Store).observeVolume, (*Store).insertMirroredVolumes}
+	snapshotMirror = mirrorKind{(*Store).knownSnapshots, (*Store).observeSnapshot, (*Store).insertMirroredSnapshots}
 )
 
 // mirrorChunk is how many rows one transaction of the mirror changes at most:
@@ -114,26 +113,32 @@ func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked tim
 		if err != nil {
 			return err
 		}
+		var unknown []Mirrored
 		for i, m := range changed {
 			id := known.of(m)
 			switch {
 			case busy[ids[i]]:
-				id = ids[i]
-			case id != "":
-				err = kind.observe(s, tx, id, m.observed())
+				seen = append(seen, ids[i])
+			case id == "":
+				unknown = append(unknown, m)
 			default:
-				id, err = kind.insert(s, tx, m)
-			}
-			if err == nil && id == "" { // another console has just inserted it
-				var now *knownRows
-				if now, err = kind.known(s, tx, []Mirrored{m}); err == nil {
-					id = now.of(m)
+				if err := kind.observe(s, tx, id, m.observed()); err != nil {
+					return err
 				}
+				seen = append(seen, id)
 			}
-			if err != nil {
-				return err
-			}
-			seen = append(seen, id)
+		}
+		if len(unknown) == 0 {
+			return nil
+		}
+		if err := kind.insert(s, tx, unknown); err != nil {
+			return err
+		}
+		if known, err = kind.known(s, tx, unknown); err != nil { // another console may just have inserted some
+			return err
+		}
+		for _, m := range unknown {
+			seen = append(seen, known.of(m))
 		}
 		return nil
 	})
@@ -286,65 +291,4 @@ func busySubjects(q *gorm.DB, ids []string, asked time.Time) (map[string]bool, e
 		set[id] = true
 	}
 	return set, err
-}
-
-func (s *Store) insertMirroredVolume(tx *gorm.DB, m Mirrored) (string, error) {
-	row := Volume{
-		ID: firstNonEmpty(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, Name: m.Name, Description: m.Description,
-		Status: m.Status, StatusSince: Micros(s.Now()), Percent: m.Percent, Failure: m.Failure, RequestID: m.RequestID,
-		SizeGiB: m.SizeGiB, ImageID: m.ImageID, VolumeType: m.Type, Zone: m.Zone, Origin: Elsewhere,
-		CreatedAt: Micros(m.CreatedAt), Version: 1,
-	}
-	if m.Source != "" {
-		var source Snapshot
-		err := first(tx.Where("id = ? OR (backend_id = ? AND backend_id <> '')", m.Source, m.Source), &source)
-		if ignoreNotFound(err) != nil {
-			return "", err
-		}
-		row.SnapshotID, row.Consistency = source.ID, source.Consistency
-	}
-	if made, err := insertOnce(tx, &row); err != nil || !made {
-		return "", err
-	}
-	if row.BackendID != "" {
-		// Its snapshots may have been listed before it.
-		err := tx.Model(&Snapshot{}).Where("volume_id = ?", row.BackendID).
-			Updates(map[string]any{"volume_id": row.ID, "volume_name": row.Name}).Error
-		if err != nil {
-			return "", err
-		}
-	}
-	if m.Attachments != nil {
-		return row.ID, replaceAttachments(tx, row.ID, *m.Attachments)
-	}
-	return row.ID, nil
-}
-
-func (s *Store) insertMirroredSnapshot(tx *gorm.DB, m Mirrored) (string, error) {
-	row := Snapshot{
-		ID: firstNonEmpty(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, VolumeID: m.Source,
-		Name: m.Name, Description: m.Description, Status: m.Status, StatusSince: Micros(s.Now()), Percent: m.Percent,
-		Failure: m.Failure, RequestID: m.RequestID, SizeGiB: m.SizeGiB, Consistency: m.Consistency, Origin: Elsewhere,
-		CreatedAt: Micros(m.CreatedAt), Version: 1,
-	}
-	var v Volume
-	err := first(tx.Where("id = ? OR (backend_id = ? AND backend_id <> '')", m.Source, m.Source), &v)
-	if ignoreNotFound(err) != nil {
-		return "", err
-	}
-	if err == nil {
-		row.VolumeID, row.VolumeName = v.ID, v.Name
-	}
-	made, err := insertOnce(tx, &row)
-	if err != nil || !made {
-		return "", err
-	}
-	return row.ID, nil
-}
-
-// insertOnce inserts a row unless another console on the same database has just
-// inserted it.
-func insertOnce(tx *gorm.DB, row any) (made bool, err error) {
-	result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(row)
-	return result.RowsAffected > 0, result.Error
 }

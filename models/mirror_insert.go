@@ -1,0 +1,122 @@
+package models
+
+import (
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// insertMirroredVolumes inserts rows of volumes made elsewhere, all in a few
+// statements. Those that another console on the same database has just inserted
+// stay as they are.
+func (s *Store) insertMirroredVolumes(tx *gorm.DB, found []Mirrored) error {
+	var sources []Snapshot
+	if err := tx.Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&sources).Error; err != nil {
+		return err
+	}
+	byID := map[string]*Snapshot{}
+	for i, row := range sources {
+		byID[row.ID], byID[row.BackendID] = &sources[i], &sources[i]
+	}
+	rows := make([]Volume, 0, len(found))
+	for _, m := range found {
+		row := Volume{
+			ID: firstNonEmpty(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, Name: m.Name, Description: m.Description,
+			Status: m.Status, StatusSince: Micros(s.Now()), Percent: m.Percent, Failure: m.Failure, RequestID: m.RequestID,
+			SizeGiB: m.SizeGiB, ImageID: m.ImageID, VolumeType: m.Type, Zone: m.Zone, Origin: Elsewhere,
+			CreatedAt: Micros(m.CreatedAt), Version: 1,
+		}
+		if source := byID[m.Source]; m.Source != "" && source != nil {
+			row.SnapshotID, row.Consistency = source.ID, source.Consistency
+		}
+		rows = append(rows, row)
+	}
+	if err := insertMissing(tx, &rows); err != nil {
+		return err
+	}
+	known, err := s.knownVolumes(tx, found)
+	if err != nil {
+		return err
+	}
+	if err := adoptSnapshots(tx, found, known); err != nil {
+		return err
+	}
+	for _, m := range found {
+		if id := known.of(m); id != "" && m.Attachments != nil && len(*m.Attachments) > 0 {
+			if err := replaceAttachments(tx, id, *m.Attachments); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// adoptSnapshots gives volumes those of their snapshots that were listed before
+// them.
+func adoptSnapshots(tx *gorm.DB, found []Mirrored, known *knownRows) error {
+	var early []string
+	err := tx.Model(&Snapshot{}).Where("volume_id IN ?", idsOf(found, backendID)).Distinct().Pluck("volume_id", &early).Error
+	if err != nil {
+		return err
+	}
+	names := map[string]string{}
+	for _, m := range found {
+		names[m.BackendID] = m.Name
+	}
+	for _, id := range early {
+		if known.ids[id] == "" || known.ids[id] == id {
+			continue
+		}
+		err := tx.Model(&Snapshot{}).Where("volume_id = ?", id).
+			Updates(map[string]any{"volume_id": known.ids[id], "volume_name": names[id]}).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertMirroredSnapshots is insertMirroredVolumes for snapshots.
+func (s *Store) insertMirroredSnapshots(tx *gorm.DB, found []Mirrored) error {
+	var volumes []Volume
+	err := tx.Select("id", "backend_id", "name").Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&volumes).Error
+	if err != nil {
+		return err
+	}
+	byID := map[string]*Volume{}
+	for i, row := range volumes {
+		byID[row.ID], byID[row.BackendID] = &volumes[i], &volumes[i]
+	}
+	rows := make([]Snapshot, 0, len(found))
+	for _, m := range found {
+		row := Snapshot{
+			ID: firstNonEmpty(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, VolumeID: m.Source,
+			Name: m.Name, Description: m.Description, Status: m.Status, StatusSince: Micros(s.Now()), Percent: m.Percent,
+			Failure: m.Failure, RequestID: m.RequestID, SizeGiB: m.SizeGiB, Consistency: m.Consistency, Origin: Elsewhere,
+			CreatedAt: Micros(m.CreatedAt), Version: 1,
+		}
+		if v := byID[m.Source]; m.Source != "" && v != nil {
+			row.VolumeID, row.VolumeName = v.ID, v.Name
+		}
+		rows = append(rows, row)
+	}
+	return insertMissing(tx, &rows)
+}
+
+func source(m Mirrored) string    { return m.Source }
+func backendID(m Mirrored) string { return m.BackendID }
+
+// idsOf are the ids of rows that are not empty, each once.
+func idsOf(rows []Mirrored, id func(Mirrored) string) []string {
+	seen, ids := map[string]bool{"": true}, []string{}
+	for _, m := range rows {
+		if one := id(m); !seen[one] {
+			seen[one], ids = true, append(ids, one)
+		}
+	}
+	return ids
+}
+
+// insertMissing inserts rows that are not there yet.
+func insertMissing(tx *gorm.DB, rows any) error {
+	return tx.Clauses(clause.OnConflict{DoNothing: true}).Create(rows).Error
+}
