@@ -159,6 +159,20 @@ func TestLateAnswersMayHaveHadTheirEffect(t *testing.T) {
 	<-done
 }
 
+func TestSlowAnswersComeInTheEnd(t *testing.T) {
+	c := demo(t, openstacktest.Options{})
+	c.cloud.Break(openstacktest.Rule{Path: "/volumes"}, openstacktest.Fault{Delay: time.Millisecond})
+	if r, err := c.create(); err != nil || r.status != 202 {
+		t.Errorf("%d, %v", r.status, err)
+	}
+	c.cloud.Mend()
+	b := c.cloud.Break(openstacktest.Rule{Path: "/volumes"}, openstacktest.Fault{Delay: time.Hour})
+	b.Release()
+	if r, err := c.create(); err != nil || r.status != 202 {
+		t.Errorf("%d, %v", r.status, err)
+	}
+}
+
 func TestClockOfTheCloudIsItsOwn(t *testing.T) {
 	now := time.Date(2026, 3, 1, 10, 0, 0, 123, time.UTC)
 	cloud := newCloud(t, openstacktest.Options{Now: func() time.Time { return now }})
