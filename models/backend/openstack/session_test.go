@@ -1,0 +1,225 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"blockconsole/models/backend"
+	"blockconsole/models/backend/openstack/openstacktest"
+)
+
+// clock is a settable one.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} }
+
+func unavailable(t *testing.T, err error) *backend.UnavailableError {
+	t.Helper()
+	var u *backend.UnavailableError
+	if !errors.As(err, &u) {
+		t.Fatalf("%v is no UnavailableError", err)
+	}
+	return u
+}
+
+func TestMicroversions(t *testing.T) {
+	for _, tt := range []struct {
+		cinder  int
+		want    string
+		force   bool
+		changes bool
+	}{{71, "volume 3.66", false, true}, {66, "volume 3.66", false, true}, {65, "volume 3.65", true, true}, {59, "volume 3.59", true, false}} {
+		cloud, b := newCloud(t, openstacktest.Options{Cinder: tt.cinder})
+		of := cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
+		if _, err := b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: newRef(t), Volume: backend.Key{ID: of}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range cloud.Requests() {
+			if r.Service != "volume" {
+				continue
+			}
+			if asks := strings.Contains(r.Path, "/volumes") || strings.Contains(r.Path, "/snapshots"); asks && r.Microversion != tt.want {
+				t.Errorf("3.%d: %s %s as %q", tt.cinder, r.Method, r.Path, r.Microversion)
+			}
+			if r.Method == "POST" && strings.Contains(r.Body, "force") != tt.force {
+				t.Errorf("3.%d: %s", tt.cinder, r.Body)
+			}
+		}
+		if n := cloud.Count("volume", "GET", "/v3/?$"); n != 1 {
+			t.Errorf("3.%d: the versions were read %d times", tt.cinder, n)
+		}
+		if _, err := b.ChangedVolumes(t.Context(), time.Now()); errors.Is(err, backend.ErrUnsupported) == tt.changes || err != nil && tt.changes {
+			t.Errorf("3.%d: changed volumes: %v", tt.cinder, err)
+		}
+	}
+}
+
+// The versions are read again when they could not be, and never guessed.
+func TestVersionsAreReadAgainAfterAFailure(t *testing.T) {
+	now := newClock()
+	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
+	down := cloud.Break(openstacktest.Rule{Service: "volume", Path: `/v3/?$`}, openstacktest.Fault{Status: 503, Body: openstacktest.HTML})
+	_, err := b.Volumes(t.Context(), "", 10)
+	if u := unavailable(t, err); u.Credentials {
+		t.Error("a service that is down was taken for wrong credentials")
+	}
+	if cloud.Count("volume", "", "/volumes") != 0 {
+		t.Error("it went on without a version")
+	}
+	cloud.MendOne(down)
+	if _, err := b.Volumes(t.Context(), "", 10); unavailable(t, err).RetryAfter != afterFailure {
+		t.Errorf("asked again at once: %v", err)
+	}
+	now.move(afterFailure)
+	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenNeedsNoCloud(t *testing.T) {
+	now := newClock()
+	cloud := openstacktest.New(openstacktest.Options{Now: now.Now})
+	variables := cloud.Env("demo", cloud.Project)
+	cloud.Close()
+	b := open(t, Options{Now: now.Now, Getenv: env(variables)})
+	if _, err := b.Capabilities(t.Context()); unavailable(t, err).Credentials {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTokensAreRenewedInTheMiddleOfWork(t *testing.T) {
+	for _, kind := range []string{"password", "application credential"} {
+		now := newClock()
+		cloud := openstacktest.New(openstacktest.Options{Now: now.Now, TokenLife: time.Hour})
+		t.Cleanup(cloud.Close)
+		variables := cloud.Env("demo", cloud.Project)
+		if kind != "password" {
+			id, secret := cloud.AddCredential("demo", cloud.Project, "console")
+			variables = map[string]string{
+				"OS_AUTH_URL": cloud.URL(), "OS_APPLICATION_CREDENTIAL_ID": id, "OS_APPLICATION_CREDENTIAL_SECRET": secret, "OS_REGION_NAME": openstacktest.Region,
+			}
+		}
+		b := open(t, Options{Now: now.Now, Getenv: env(variables)})
+		spec := backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1}
+		made, err := b.CreateVolume(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, lose := range []func(){func() { now.move(2 * time.Hour) }, cloud.RevokeTokens} {
+			lose()
+			var all sync.WaitGroup
+			for range 4 {
+				all.Go(func() {
+					if v, err := b.CreateVolume(t.Context(), spec); err != nil || v.ID != made.ID {
+						t.Errorf("%s: %v", kind, err)
+					}
+				})
+			}
+			all.Wait()
+		}
+		if n := len(cloud.Volumes()); n != 1 {
+			t.Errorf("%s: %d volumes", kind, n)
+		}
+		if n := cloud.Count("identity", "POST", "/auth/tokens"); n != 3 {
+			t.Errorf("%s: signed in %d times", kind, n)
+		}
+	}
+}
+
+func TestRefusedCredentials(t *testing.T) {
+	now := newClock()
+	cloud := openstacktest.New(openstacktest.Options{Now: now.Now})
+	t.Cleanup(cloud.Close)
+	id, secret := cloud.AddCredential("demo", cloud.Project, "console")
+	b := open(t, Options{Now: now.Now, Getenv: env(map[string]string{
+		"OS_AUTH_URL": cloud.URL(), "OS_APPLICATION_CREDENTIAL_ID": id, "OS_APPLICATION_CREDENTIAL_SECRET": secret, "OS_REGION_NAME": openstacktest.Region,
+	})})
+	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
+		t.Fatal(err)
+	}
+	cloud.RevokeCredential(id)
+	cloud.Forget()
+	for range 5 {
+		_, err := b.Volumes(t.Context(), "", 10)
+		if u := unavailable(t, err); !u.Credentials {
+			t.Fatalf("%v", err)
+		}
+	}
+	if n := cloud.Count("identity", "POST", "/auth/tokens"); n != 1 {
+		t.Errorf("a refused credential was sent %d times", n)
+	}
+	now.move(afterRefusal)
+	if _, err := b.Volumes(t.Context(), "", 10); !unavailable(t, err).Credentials || cloud.Count("identity", "POST", "/auth/tokens") != 2 {
+		t.Errorf("later: %v", err)
+	}
+}
+
+func TestKeystoneDownIsNoRefusal(t *testing.T) {
+	now := newClock()
+	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
+	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
+		t.Fatal(err)
+	}
+	cloud.RevokeTokens()
+	cloud.Break(openstacktest.Rule{Service: "identity"}, openstacktest.Fault{Status: 503, Body: openstacktest.HTML})
+	if _, err := b.Volumes(t.Context(), "", 10); unavailable(t, err).Credentials {
+		t.Errorf("%v", err)
+	}
+	cloud.Mend()
+	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
+		t.Errorf("Keystone is back: %v", err)
+	}
+}
+
+func TestAHangingCloudHoldsNobodyLongerThanAsked(t *testing.T) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
+		t.Fatal(err)
+	}
+	hang := cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Hang: true})
+	defer hang.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := b.Volume(ctx, backend.Key{ID: newRef(t)})
+	if unavailable(t, err); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// The catalog decides where a service is; a region or an interface that it has not is
+// said with the variable.
+func TestWrongRegion(t *testing.T) {
+	cloud := openstacktest.New(openstacktest.Options{})
+	t.Cleanup(cloud.Close)
+	variables := cloud.Env("demo", cloud.Project)
+	variables["OS_REGION_NAME"] = "Nowhere"
+	_, err := open(t, Options{Getenv: env(variables)}).Capabilities(t.Context())
+	if u := unavailable(t, err); u.Credentials || !strings.Contains(err.Error(), "OS_REGION_NAME") || !strings.Contains(err.Error(), "Nowhere") {
+		t.Errorf("%v", err)
+	}
+	for _, name := range []string{"internal", "admin"} {
+		variables["OS_REGION_NAME"], variables["OS_INTERFACE"] = openstacktest.Region, name
+		if _, err := open(t, Options{Getenv: env(variables)}).Capabilities(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
