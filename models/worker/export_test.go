@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"blockconsole/models"
 )
@@ -29,3 +30,12 @@ func (w *Worker) LookAndDie(ctx context.Context) (*models.Operation, error) {
 
 // Refresh asks for what is small.
 func (w *Worker) Refresh(ctx context.Context) error { return w.refreshSmall(ctx) }
+
+// ReadDue reads what is due to be read, as Run would, and says when something is
+// again.
+func (w *Worker) ReadDue(ctx context.Context) time.Time {
+	return w.doDue(ctx, w.whole, w.small, w.quotas, w.changed, w.looks, w.prune)
+}
+
+// StopReading gives the lease of reading back, as the end of Run does.
+func (w *Worker) StopReading(ctx context.Context) error { return w.store.EndReading(ctx, w.owner) }

@@ -53,12 +53,14 @@ type fakeVolume struct {
 	data   []byte
 	task   *task
 	server string // that it is being attached to or detached from
+	known  bool   // somebody has looked at it by its id: no lag any more
 }
 
 type fakeSnapshot struct {
 	backend.Snapshot
-	data []byte
-	task *task
+	data  []byte
+	task  *task
+	known bool
 }
 
 // task is an operation under way.

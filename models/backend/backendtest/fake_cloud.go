@@ -70,7 +70,7 @@ func (f *Fake) ChangedVolumes(ctx context.Context, since time.Time) ([]backend.V
 	}
 	var changed []backend.Volume
 	for _, v := range f.volumes {
-		if f.visible(v.CreatedAt) && !v.Changed.Before(since) {
+		if (v.known || !f.late(v.CreatedAt)) && !v.Changed.Before(since) {
 			changed = append(changed, v.show())
 		}
 	}
@@ -80,22 +80,23 @@ func (f *Fake) ChangedVolumes(ctx context.Context, since time.Time) ([]backend.V
 
 // SetLag lets new objects be found by Ref and listed only after d, as where an
 // answer was lost and the request is still on its way: a creation that is
-// repeated before makes a second object.
+// repeated before makes a second object. Whoever has the answer sees it at once.
 func (f *Fake) SetLag(d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lag = d
 }
 
-func (f *Fake) visible(created time.Time) bool { return !f.now().Before(created.Add(f.lag)) }
+func (f *Fake) late(created time.Time) bool { return f.now().Before(created.Add(f.lag)) }
 
 // seeVolume finds what the port can see.
 func (f *Fake) seeVolume(k backend.Key) *fakeVolume {
 	if v := f.volumes[k.ID]; v != nil {
+		v.known = true
 		return v
 	}
 	return findRef(f.volumes, k.Ref, func(v *fakeVolume) string {
-		if !f.visible(v.CreatedAt) {
+		if !v.known && f.late(v.CreatedAt) {
 			return ""
 		}
 		return v.Ref
@@ -104,10 +105,11 @@ func (f *Fake) seeVolume(k backend.Key) *fakeVolume {
 
 func (f *Fake) seeSnapshot(k backend.Key) *fakeSnapshot {
 	if s := f.snapshots[k.ID]; s != nil {
+		s.known = true
 		return s
 	}
 	return findRef(f.snapshots, k.Ref, func(s *fakeSnapshot) string {
-		if !f.visible(s.CreatedAt) {
+		if !s.known && f.late(s.CreatedAt) {
 			return ""
 		}
 		return s.Ref

@@ -43,7 +43,7 @@ func (f *Fake) Volumes(ctx context.Context, marker string, limit int) (backend.P
 		return backend.Page[backend.Volume]{}, err
 	}
 	defer f.mu.Unlock()
-	return pageOf(only(f.volumes, func(v *fakeVolume) bool { return f.visible(v.CreatedAt) }), marker, limit, (*fakeVolume).show), nil
+	return pageOf(only(f.volumes, func(v *fakeVolume) bool { return v.known || !f.late(v.CreatedAt) }), marker, limit, (*fakeVolume).show), nil
 }
 
 // Snapshots lists in the order of creation.
@@ -52,7 +52,7 @@ func (f *Fake) Snapshots(ctx context.Context, marker string, limit int) (backend
 		return backend.Page[backend.Snapshot]{}, err
 	}
 	defer f.mu.Unlock()
-	return pageOf(only(f.snapshots, func(s *fakeSnapshot) bool { return f.visible(s.CreatedAt) }), marker, limit, (*fakeSnapshot).show), nil
+	return pageOf(only(f.snapshots, func(s *fakeSnapshot) bool { return s.known || !f.late(s.CreatedAt) }), marker, limit, (*fakeSnapshot).show), nil
 }
 
 // Servers lists in the order of ID.

@@ -1,0 +1,197 @@
+package worker_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"blockconsole/models"
+	"blockconsole/models/backend"
+	"blockconsole/models/backend/backendtest"
+)
+
+// TestWhyAnAcceptedOperationFailed is asked of the backend where the object does
+// not say, and stands in the operation and in the row, with the request's id.
+func TestWhyAnAcceptedOperationFailed(t *testing.T) {
+	reported := &backend.ReportedError{Code: "VOLUME_VOLUME_008_099", Text: "create volume: something went wrong.", RequestID: "req-told"}
+	known := &backend.ReportedError{Code: "VOLUME_VOLUME_SNAPSHOT_010_015", Text: "delete snapshot:Snapshot is busy.", RequestID: "req-told"}
+	for _, k := range kinds {
+		if k.name == "volume.edit" || k.name == "snapshot.edit" || k.name == "volume.repair" || k.name == "snapshot.repair" {
+			continue // done when they are accepted
+		}
+		for _, quiet := range []backendtest.Quiet{{Told: reported}, {Back: true, Told: known}} {
+			t.Run(k.name, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t)
+				b.clock.Add(time.Second)
+				id := k.prepare(b)
+				making := k.request == "CreateVolume" || k.request == "CreateSnapshot"
+				if quiet.Back && (making || k.request == "RevertVolume") {
+					return // nothing to go back to
+				}
+				b.fake.FailNext(k.request, quiet)
+				op := b.asked(k.ask(b, id))
+				b.work()
+				key, text := "failure.reported", reported.Text
+				if quiet.Back {
+					key, text = "failure.reported.015", known.Text
+				}
+				b.failed(op, key)
+				op = b.operation(op.ID)
+				if len(op.LastError.Args) == 0 || op.LastError.Args[0] != text || op.RequestID != "req-told" {
+					t.Errorf("%+v, request %q", op.LastError, op.RequestID)
+				}
+				want := key
+				if op.Params.ServerID != "" && op.Kind != models.VolumeAttach && op.Kind != models.VolumeDetach {
+					want = "failure.attach"
+				}
+				for range 2 { // and it stays, whatever a listing says
+					failure, request := b.failureOf(op)
+					if failure.Key != want || request != "req-told" {
+						t.Errorf("%+v, request %q", failure, request)
+					}
+					b.sweep()
+				}
+			})
+		}
+	}
+}
+
+// failureOf is what the row of an operation's subject says.
+func (b *bench) failureOf(op *models.Operation) (models.Failure, string) {
+	b.Helper()
+	if op.SubjectType == models.SubjectSnapshot {
+		row := b.snapshot(op.SubjectID)
+		return row.Failure, row.RequestID
+	}
+	row := b.volume(op.SubjectID)
+	return row.Failure, row.RequestID
+}
+
+// TestDependentsAreNamed: a busy snapshot's volumes, known to the console or not.
+func TestDependentsAreNamed(t *testing.T) {
+	b := newBench(t)
+	id := aSnapshot(b)
+	child := b.done(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "child-1", SnapshotID: id})).SubjectID
+	keys := []backend.Key{{Ref: child}, {ID: "of-another-console"}}
+	want := []models.Dependent{{Type: models.SubjectVolume, ID: child, Name: "child-1"}, {Type: models.SubjectVolume, ID: "of-another-console"}}
+
+	b.faulty.Inject("DeleteSnapshot", 1, backendFault(&backend.BusyError{Dependents: keys}))
+	refused := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	b.work()
+	b.fake.FailDelete(id, backendtest.Quiet{Back: true, Told: &backend.BusyError{Dependents: keys, RequestID: "req-busy"}})
+	later := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	b.work()
+	for _, op := range []*models.Operation{refused, later} {
+		b.failed(op, "failure.busy")
+		if op = b.operation(op.ID); !slices.Equal(op.LastError.Dependents, want) {
+			t.Errorf("%+v", op.LastError)
+		}
+	}
+	if row := b.snapshot(id); row.Status != models.Available || !slices.Equal(row.Failure.Dependents, want) || row.Failure.Args[0] != "2" {
+		t.Errorf("%+v", row)
+	}
+	b.fake.FailNext("DeleteVolume", backendtest.Quiet{Back: true, Told: &backend.BusyError{Dependents: []backend.Key{{Ref: id}}}})
+	volume := b.newVolume("volume-2")
+	op := b.asked(b.store.DeleteVolume(b.Context(), me, volume, ""))
+	b.work()
+	b.failed(op, "failure.busy")
+	if row := b.volume(volume); len(row.Failure.Dependents) != 1 || row.Failure.Dependents[0] != (models.Dependent{Type: models.SubjectSnapshot, ID: id, Name: "snap-1"}) {
+		t.Errorf("%+v", row.Failure)
+	}
+}
+
+// TestNothingTold: what the backend does not explain fails as it did, and one that
+// does not answer is asked a few times.
+func TestNothingTold(t *testing.T) {
+	for silent, want := range map[int]string{0: "failure.delete_refused", 2: "failure.reported.016", 5: "failure.delete_refused"} {
+		b := newBench(t)
+		b.clock.Add(time.Second)
+		id := aSnapshot(b)
+		quiet := backendtest.Quiet{Back: true}
+		if silent > 0 {
+			quiet.Told = &backend.ReportedError{Code: "VOLUME_VOLUME_SNAPSHOT_010_016", Text: "no"}
+		}
+		for n := range silent {
+			b.faulty.Inject("Told", n+1, backendtest.Fault{})
+		}
+		b.fake.FailDelete(id, quiet)
+		op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+		b.work()
+		b.failed(op, want)
+		if b.faulty.Calls("DeleteSnapshot") != 1 {
+			t.Errorf("silent %d times: deleted %d times", silent, b.faulty.Calls("DeleteSnapshot"))
+		}
+	}
+}
+
+// TestAnOldMessageIsNotTheReason of a failure of today.
+func TestAnOldMessageIsNotTheReason(t *testing.T) {
+	b := newBench(t)
+	id := aSnapshot(b)
+	b.fake.SetTold(id, &backend.ReportedError{Text: "long ago"})
+	b.clock.Add(time.Hour)
+	b.fake.FailDelete(id, backendtest.Quiet{Back: true})
+	op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	b.work()
+	b.failed(op, "failure.delete_refused")
+}
+
+// TestErrorsElsewhereAreExplained once each, so many at a time.
+func TestErrorsElsewhereAreExplained(t *testing.T) {
+	b := newCloudBench(t)
+	b.fake.SetLag(0)
+	v := b.fake.PutVolume(backend.Volume{Name: "of-others", State: backend.State{Status: backend.Error, Percent: -1}})
+	b.fake.SetTold(v.ID, &backend.ReportedError{Code: "VOLUME_VOLUME_001_003", Text: "schedule allocate volume:no", RequestID: "req-9"})
+	for range 15 {
+		b.fake.PutSnapshot(backend.Snapshot{Name: "broken", Volume: v.Key, State: backend.State{Status: backend.ErrorDeleting, Percent: -1}})
+	}
+	b.sweep()
+	row, err := b.store.Volume(t.Context(), me, v.ID)
+	if err != nil || row.Failure.Key != "failure.reported.003" || row.RequestID != "req-9" || row.Status != models.ErrorStatus {
+		t.Fatalf("%+v, %v", row, err)
+	}
+	if n := b.faulty.Calls("Told"); n != 11 {
+		t.Errorf("%d questions at once", n)
+	}
+	for range 3 {
+		b.sweep()
+	}
+	if n := b.faulty.Calls("Told"); n != 16 {
+		t.Errorf("%d questions in all", n)
+	}
+	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.003" {
+		t.Errorf("%+v, %v", row, err)
+	}
+	// It is repaired elsewhere and fails once more, for another reason.
+	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others"})
+	b.sweep()
+	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others", State: backend.State{Status: backend.Error, Percent: -1}})
+	b.fake.SetTold(v.ID, &backend.ReportedError{Code: "VOLUME_VOLUME_007_010", Text: "extend"})
+	b.sweep()
+	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.010" {
+		t.Errorf("%+v, %v", row, err)
+	}
+}
+
+// TestRefusedCredentialsAreWaitedFor, and said.
+func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
+	b := newCloudBench(t)
+	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	refused := &backend.UnavailableError{Credentials: true}
+	for n := range 12 {
+		b.faulty.Inject("CreateVolume", n+1, backendFault(refused))
+	}
+	b.look(1)
+	if now := b.operation(op.ID); now.State != models.Running || now.LastError.Key != "failure.credentials" {
+		t.Errorf("%+v", now)
+	}
+	b.faulty.Inject("Volumes", 1, backendFault(refused))
+	if err := b.worker.Sweep(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	if m, err := b.store.Mirror(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != "failure.credentials" || m.FailedSince == 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	b.done(op, nil)
+}
