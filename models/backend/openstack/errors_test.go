@@ -1,0 +1,203 @@
+package openstack
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"blockconsole/models/backend"
+	"blockconsole/models/backend/openstack/openstacktest"
+)
+
+func TestAnswersBecomeTheWordsOfThePort(t *testing.T) {
+	policy := `{"forbidden": {"code": 403, "message": "Policy doesn't allow %s to be performed."}}`
+	for _, tt := range []struct {
+		name       string
+		status     int
+		retryAfter string
+		body       string
+		want       func(error) bool
+	}{
+		{"gone", 404, "", `{"itemNotFound": {"code": 404, "message": "Volume x could not be found."}}`, func(err error) bool { return errors.Is(err, backend.ErrNotFound) }},
+		{"a proxy's 404", 404, "", openstacktest.HTML, isUnavailable(0)},
+		{"an unknown path", 404, "", `{"message": "The resource could not be found.<br />", "code": "404 Not Found", "title": "Not Found"}`, isUnavailable(0)},
+		{"state", 400, "", `{"badRequest": {"code": 400, "message": "Invalid volume: volume is not assigned to a host"}}`, isConflict("not assigned")},
+		{"nova", 409, "", `{"conflictingRequest": {"code": 409, "message": "Instance is locked"}}`, isConflict("locked")},
+		{"name", 400, "", `{"badRequest": {"code": 400, "message": "Invalid input for field/attribute name. Value: ` + strings.Repeat("x", 9999) + `"}}`, isInvalid("name")},
+		{"size", 400, "", `{"badRequest": {"code": 400, "message": "Invalid input for field/attribute size. Value: 0. 0 is less than the minimum of 1"}}`, isInvalid("size_gib")},
+		{"zone", 400, "", `{"badRequest": {"code": 400, "message": "Availability zone 'mars' is invalid."}}`, isInvalid("zone")},
+		{"a foreign project", 400, "", `{"badRequest": {"code": 400, "message": "Malformed request url"}}`, isUnavailable(0)},
+		{"a proxy's 400", 400, "", openstacktest.HTML, isUnavailable(0)},
+		{"repair", 403, "", strings.Replace(policy, "%s", "volume_extension:snapshot_admin_actions:reset_status", 1), isForbidden("admin")},
+		{"write", 403, "", strings.Replace(policy, "%s", "volume:create_snapshot", 1), isForbidden("member")},
+		{"root device", 403, "", `{"forbidden": {"code": 403, "message": "Can't detach root device volume"}}`, isConflict("root device")},
+		{"too many", 429, "7", openstacktest.HTML, isUnavailable(7 * time.Second)},
+		{"down", 503, "", openstacktest.HTML, isUnavailable(0)},
+		{"maintenance", 503, "60", "", isUnavailable(time.Minute)},
+		{"broken", 500, "", `{"computeFault": {"code": 500, "message": "The server has either erred"}}`, isUnavailable(0)},
+		{"proxy", 502, "", "", isUnavailable(0)},
+		{"too slow", 504, "soon", "not JSON {", isUnavailable(0)},
+		{"cannot", 501, "", `{"notImplemented": {"code": 501, "message": "no"}}`, func(err error) bool { return errors.Is(err, backend.ErrUnsupported) }},
+		{"an odd one", 418, "", "[]", isUnavailable(0)},
+	} {
+		b := open(t, Options{Getenv: env(map[string]string{"OS_AUTH_URL": "http://k/v3", "OS_USERNAME": "u", "OS_PASSWORD": "p", "OS_PROJECT_NAME": "p"})})
+		err := b.explain(t.Context(), gophercloud.ErrUnexpectedResponseCode{
+			Actual: tt.status, Body: []byte(tt.body), ResponseHeader: http.Header{"Retry-After": {tt.retryAfter}},
+		})
+		if !tt.want(err) {
+			t.Errorf("%s: %T %v", tt.name, err, err)
+		}
+		if len(err.Error()) > 1000 {
+			t.Errorf("%s: a text of %d bytes", tt.name, len(err.Error()))
+		}
+	}
+}
+
+func isUnavailable(after time.Duration) func(error) bool {
+	return func(err error) bool {
+		var u *backend.UnavailableError
+		return errors.As(err, &u) && !u.Credentials && u.RetryAfter == after
+	}
+}
+
+func isConflict(why string) func(error) bool {
+	return func(err error) bool {
+		var c *backend.ConflictError
+		return errors.As(err, &c) && strings.Contains(c.Why, why)
+	}
+}
+
+func isInvalid(field string) func(error) bool {
+	return func(err error) bool {
+		var i *backend.InvalidError
+		return errors.As(err, &i) && i.Field == field
+	}
+}
+
+func isForbidden(role string) func(error) bool {
+	return func(err error) bool {
+		var f *backend.ForbiddenError
+		return errors.As(err, &f) && f.Role == role
+	}
+}
+
+// calls are all that change something, on objects that exist.
+func calls(ctx context.Context, b *Backend, v, sn backend.Key, server, ref string) map[string]func() error {
+	return map[string]func() error{
+		"create volume":   func() error { _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: ref, SizeGiB: 1}); return err },
+		"create snapshot": func() error { _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: ref, Volume: v}); return err },
+		"rename":          func() error { return b.RenameVolume(ctx, v, "name", "") },
+		"extend":          func() error { return b.ExtendVolume(ctx, v, 2) },
+		"attach":          func() error { return b.AttachVolume(ctx, v, server) },
+		"delete snapshot": func() error { return b.DeleteSnapshot(ctx, sn) },
+		"revert":          func() error { return b.RevertVolume(ctx, v, sn) },
+	}
+}
+
+// Whatever happens to the answer of a change, the next try has one effect in all.
+func TestNothingIsDoneTwice(t *testing.T) {
+	faults := map[string]openstacktest.Fault{
+		"dropped before": {Drop: true}, "dropped after": {Drop: true, After: true}, "half": {Half: true, Drop: true, After: true},
+		"503 before": {Status: 503, Body: openstacktest.HTML}, "500 after": {Status: 500, After: true}, "429": {Status: 429, Header: map[string]string{"Retry-After": "3"}},
+	}
+	names := slices.Sorted(func(yield func(string) bool) {
+		for name := range calls(t.Context(), nil, backend.Key{}, backend.Key{}, "", "") {
+			if !yield(name) {
+				return
+			}
+		}
+	})
+	for fault, f := range faults {
+		for _, name := range names {
+			t.Run(name+", "+fault, func(t *testing.T) { onceInAll(t, name, f) })
+		}
+	}
+}
+
+func onceInAll(t *testing.T, name string, f openstacktest.Fault) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	v := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})}
+	sn := backend.Key{ID: cloud.AddSnapshot(openstacktest.Snapshot{Project: cloud.Project, Volume: v.ID})}
+	call := calls(t.Context(), b, v, sn, cloud.AddServer(cloud.Project, "web"), newRef(t))[name]
+	if _, err := b.Capabilities(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	met := 0
+	var broken []*openstacktest.Break
+	for _, method := range []string{"POST", "PUT", "DELETE"} {
+		broken = append(broken, cloud.Break(openstacktest.Rule{Method: method, Times: 1}, f))
+	}
+	before := len(cloud.Volumes()) + len(cloud.Snapshots())
+	err := call()
+	for _, one := range broken {
+		met += one.Count()
+	}
+	cloud.Mend()
+	if met != 1 || err != nil && !isUnavailable(0)(err) && !isUnavailable(3*time.Second)(err) {
+		t.Fatalf("%d requests met the fault, %v", met, err)
+	}
+	for range 3 { // a connection that was cut may be found out by the next request only
+		if err = call(); err == nil {
+			break
+		}
+		unavailable(t, err)
+	}
+	if err != nil {
+		t.Fatalf("once more: %v", err)
+	}
+	cloud.Settle()
+	made := 0
+	if strings.HasPrefix(name, "create") {
+		made = 1
+	}
+	if name == "delete snapshot" {
+		made = -1
+	}
+	if n := len(cloud.Volumes()) + len(cloud.Snapshots()); n != before+made {
+		t.Errorf("%d objects, there were %d", n, before)
+	}
+	now, err := b.Volume(t.Context(), v)
+	if err != nil || name == "attach" && len(now.Attachments) != 1 || name == "extend" && now.SizeGiB != 2 || name == "rename" && now.Name != "name" {
+		t.Errorf("%+v, %v", now, err)
+	}
+}
+
+func TestHalfAPageIsNoPage(t *testing.T) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	for range 5 {
+		cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
+	}
+	for _, f := range []openstacktest.Fault{{Half: true}, {Half: true, Drop: true}, {Status: 200, Body: "{}"}, {Status: 200, Body: openstacktest.HTML}, {Status: 200, Body: "null"}} {
+		broken := cloud.Break(openstacktest.Rule{Service: "volume", Path: "/volumes/detail"}, f)
+		if page, err := b.Volumes(t.Context(), "", 100); err == nil {
+			t.Errorf("%+v gave %d volumes", f, len(page.Items))
+		} else {
+			unavailable(t, err)
+		}
+		cloud.MendOne(broken)
+	}
+	if page, err := b.Volumes(t.Context(), "", 100); err != nil || len(page.Items) != 5 {
+		t.Errorf("%d, %v", len(page.Items), err)
+	}
+}
+
+// A proxy's 404 must not pass for an object that is gone.
+func TestAProxysNotFoundDeletesNothing(t *testing.T) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	key := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})}
+	if _, err := b.Volume(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 404, Body: openstacktest.HTML})
+	_, err := b.Volume(t.Context(), key)
+	unavailable(t, err)
+	unavailable(t, b.DeleteVolume(t.Context(), key))
+	_, err = b.Volume(t.Context(), backend.Key{Ref: newRef(t)})
+	unavailable(t, err)
+}
