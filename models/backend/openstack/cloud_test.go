@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/attachments"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 
@@ -228,4 +229,28 @@ func newServer(t *testing.T, b *Backend) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// What Cinder records and Nova does not know goes by force only.
+func TestCloudDetachesStaleRecords(t *testing.T) {
+	b := realCloud(t)
+	v := newVolume(t, b, "stale")
+	s, err := b.session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := newRef(t)
+	if _, err := attachments.Create(t.Context(), s.volume, attachments.CreateOpts{VolumeUUID: v.ID, InstanceUUID: nobody}).Extract(); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := b.Volume(t.Context(), v.Key); err != nil || now.Status != backend.Attaching {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if err := b.DetachVolume(t.Context(), v.Key, nobody, false); !isConflict("force")(err) {
+		t.Errorf("without force: %v", err)
+	}
+	if err := b.DetachVolume(t.Context(), v.Key, nobody, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, b, v.Key)
 }

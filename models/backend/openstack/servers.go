@@ -94,7 +94,7 @@ func (b *Backend) DetachVolume(ctx context.Context, key backend.Key, serverID st
 	if s.compute == nil {
 		return backend.ErrUnsupported
 	}
-	held, attached := v.attachedTo(serverID)
+	_, attached := v.attachedTo(serverID)
 	if !isUUID(serverID) || !attached && statusOf(v.Status) != backend.Attaching {
 		return b.detachHost(ctx, s, v, serverID, force)
 	}
@@ -109,7 +109,7 @@ func (b *Backend) DetachVolume(ctx context.Context, key backend.Key, serverID st
 		b.recent.note(v.ID, request{id: seen.requestID})
 		return nil
 	case p.gone():
-		return b.detachStale(ctx, s, held, force)
+		return b.detachStale(ctx, s, v, serverID, force)
 	case p.refused():
 		return b.whyNotDetached(ctx, s, v.ID, serverID, p)
 	}
@@ -122,26 +122,44 @@ func (b *Backend) detachHost(ctx context.Context, s *session, v volume, serverID
 	if serverID != "" {
 		return nil
 	}
-	if held, ok := v.attachedTo(""); ok {
-		return b.detachStale(ctx, s, held, force)
+	if _, ok := v.attachedTo(""); ok {
+		return b.detachStale(ctx, s, v, "", force)
 	}
 	return nil
 }
 
 // detachStale removes an attachment that Nova does not know: Cinder allows it then.
-func (b *Backend) detachStale(ctx context.Context, s *session, held attachment, force bool) error {
+func (b *Backend) detachStale(ctx context.Context, s *session, v volume, serverID string, force bool) error {
 	const needs = 27
-	if held.ID == "" {
+	held, _ := v.attachedTo(serverID)
+	ids := []string{held.ID}
+	if held.ID == "" && s.minor >= needs { // one that was reserved and never used is in a list of its own
+		page, err := attachments.List(s.volume, attachments.ListOpts{VolumeID: v.ID, InstanceID: serverID}).AllPages(ctx)
+		if err != nil {
+			return b.explain(ctx, err)
+		}
+		list, err := attachments.ExtractAttachments(page)
+		if err != nil {
+			return b.explain(ctx, err)
+		}
+		ids = nil
+		for _, a := range list {
+			ids = append(ids, a.ID)
+		}
+	}
+	if len(ids) == 0 {
 		return nil
 	}
 	if !force || s.minor < needs {
 		return &backend.ConflictError{Why: "the compute service knows nothing of this attachment; detach by force to remove its record"}
 	}
-	err := b.explain(ctx, attachments.Delete(ctx, s.volume, held.ID).ExtractErr())
-	if errors.Is(err, backend.ErrNotFound) {
-		return nil
+	for _, id := range ids {
+		err := b.explain(ctx, attachments.Delete(ctx, s.volume, id).ExtractErr())
+		if err != nil && !errors.Is(err, backend.ErrNotFound) {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 func (b *Backend) whyNotDetached(ctx context.Context, s *session, id, serverID string, p *problem) error {
