@@ -39,3 +39,17 @@ func (w *Worker) ReadDue(ctx context.Context) time.Time {
 
 // StopReading gives the lease of reading back, as the end of Run does.
 func (w *Worker) StopReading(ctx context.Context) error { return w.store.EndReading(ctx, w.owner) }
+
+// Follow lets the worker follow an object, as a listing that shows it in
+// transition does, and LookAlone looks at it.
+func (w *Worker) Follow(ctx context.Context, kind models.SubjectType, id string) error {
+	row, err := w.lookAt(ctx, kind, id)
+	if err != nil {
+		return err
+	}
+	_, err = w.save(ctx, kind, []models.Mirrored{row}, w.store.Now(), true)
+	return err
+}
+
+// LookAlone: see Follow.
+func (w *Worker) LookAlone(ctx context.Context, id string) error { return w.lookAlone(ctx, id) }
