@@ -39,7 +39,7 @@ func (e *QuotaError) Error() string {
 }
 
 // InvalidError says that an argument can never be accepted. Field is ref, name,
-// description, size_gib, snapshot, image, server or status.
+// description, size_gib, snapshot, image, server, type, zone or status.
 type InvalidError struct{ Field, Why string }
 
 func (e *InvalidError) Error() string { return "invalid " + e.Field + ": " + e.Why }
