@@ -81,6 +81,9 @@ const (
 	afterFailure = 2 * time.Second
 )
 
+// oldCatalog is how long addresses are believed that do not answer.
+const oldCatalog = 5 * time.Minute
+
 // Open reads the settings of the cloud. It fails only when they are wrong, not when
 // the cloud is down: the first call signs in.
 func Open(_ context.Context, o Options) (*Backend, error) {
@@ -182,12 +185,12 @@ func (b *Backend) refuse(why *backend.UnavailableError) {
 	b.current, b.refused, b.until = nil, why, b.now().Add(pause)
 }
 
-// forget ends a session whose addresses or versions have become doubtful; the next
-// call reads them again.
-func (b *Backend) forget(s *session) {
+// doubt ends a session whose addresses or versions may no longer be right; the next
+// call reads them again. While a cloud is down that is done once in a while only.
+func (b *Backend) doubt(age time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current == s {
+	if b.current != nil && b.now().Sub(b.current.opened) >= age {
 		b.current = nil
 	}
 }

@@ -116,6 +116,7 @@ func (b *Backend) explain(ctx context.Context, err error) error {
 		}
 		return b.explainProblem(p)
 	}
+	b.doubt(oldCatalog)
 	return &backend.UnavailableError{Err: err}
 }
 
@@ -150,6 +151,9 @@ func credentials(err error) *backend.UnavailableError {
 func (b *Backend) explainProblem(p *problem) error {
 	switch p.status {
 	case http.StatusBadRequest:
+		if p.says("Malformed request url") { // the project's id is in the address
+			b.doubt(oldCatalog)
+		}
 		return explainBadRequest(p)
 	case http.StatusUnauthorized:
 		u := &backend.UnavailableError{Credentials: true, Err: p}
@@ -161,10 +165,9 @@ func (b *Backend) explainProblem(p *problem) error {
 		if p.gone() {
 			return backend.ErrNotFound
 		}
+		b.doubt(oldCatalog)
 	case http.StatusNotAcceptable: // another microversion than the versions told: an upgrade is going on
-		b.mu.Lock()
-		b.current = nil
-		b.mu.Unlock()
+		b.doubt(0)
 	case http.StatusConflict:
 		return &backend.ConflictError{Why: p.text}
 	case http.StatusNotImplemented:

@@ -223,3 +223,38 @@ func TestWrongRegion(t *testing.T) {
 		}
 	}
 }
+
+// The catalog and the versions are read again when an address has long stopped to
+// answer, and at once when the version is refused.
+func TestDoubtfulSessionsAreOpenedAgain(t *testing.T) {
+	now := newClock()
+	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
+	versions := func() int { return cloud.Count("volume", "GET", "/v3/?$") }
+	ask := func(f openstacktest.Fault) {
+		t.Helper()
+		broken := cloud.Break(openstacktest.Rule{Path: "/volumes/detail"}, f)
+		_, err := b.Volumes(t.Context(), "", 1)
+		unavailable(t, err)
+		cloud.MendOne(broken)
+		if _, err := b.Volumes(t.Context(), "", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		fault openstacktest.Fault
+		reads int
+	}{
+		{0, openstacktest.Fault{Status: 503}, 1},
+		{0, openstacktest.Fault{Drop: true}, 1},
+		{oldCatalog, openstacktest.Fault{Drop: true}, 2},
+		{time.Second, openstacktest.Fault{Status: 404, Body: openstacktest.HTML}, 2},
+		{time.Second, openstacktest.Fault{Status: 406}, 3},
+	} {
+		now.move(tt.after)
+		ask(tt.fault)
+		if got := versions(); got != tt.reads {
+			t.Errorf("after %+v the versions were read %d times, want %d", tt.fault, got, tt.reads)
+		}
+	}
+}
