@@ -3,6 +3,7 @@ package openstack
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,5 +97,20 @@ func TestCloudRepairNamesTheRole(t *testing.T) {
 	var forbidden *backend.ForbiddenError
 	if err != nil && (!errors.As(err, &forbidden) || forbidden.Role != "admin") {
 		t.Error(err)
+	}
+}
+
+// Who is no administrator sees the own project only, and knows the names of those
+// that it belongs to.
+func TestCloudAllProjects(t *testing.T) {
+	realCloud(t)
+	b := open(t, Options{AllProjects: true})
+	v := newVolume(t, b, "of-every-project")
+	c, err := b.Capabilities(t.Context())
+	if err != nil || !slices.Contains(c.Projects, c.Project) {
+		t.Errorf("%+v is not among %+v, %v", c.Project, c.Projects, err)
+	}
+	if again, err := b.Volume(t.Context(), backend.Key{Ref: v.Ref}); err != nil || again.ID != v.ID {
+		t.Errorf("%+v, %v", again, err)
 	}
 }

@@ -44,10 +44,21 @@ func problemOf(err error) *problem {
 	if p.text == "" {
 		p.text = http.StatusText(code.Actual)
 	}
-	if seconds, err := strconv.Atoi(code.ResponseHeader.Get("Retry-After")); err == nil && seconds > 0 {
-		p.retryAfter = time.Duration(seconds) * time.Second
-	}
+	p.retryAfter = retryAfter(code.ResponseHeader)
 	return p
+}
+
+// retryAfter reads seconds, or a date by the clock of who sent it.
+func retryAfter(h http.Header) time.Duration {
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	at, err := http.ParseTime(h.Get("Retry-After"))
+	now, dateErr := http.ParseTime(h.Get("Date"))
+	if err != nil || dateErr != nil {
+		return 0
+	}
+	return max(0, at.Sub(now))
 }
 
 // fault reads the body of an error: {"itemNotFound": {"code", "message"}} of Cinder

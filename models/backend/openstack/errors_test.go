@@ -40,6 +40,8 @@ func TestAnswersBecomeTheWordsOfThePort(t *testing.T) {
 		{"too many", 429, "7", openstacktest.HTML, isUnavailable(7 * time.Second)},
 		{"down", 503, "", openstacktest.HTML, isUnavailable(0)},
 		{"maintenance", 503, "60", "", isUnavailable(time.Minute)},
+		{"until a date", 503, "Sun, 22 Nov 2026 10:00:30 GMT", "", isUnavailable(30 * time.Second)},
+		{"until the past", 503, "-5", "", isUnavailable(0)},
 		{"broken", 500, "", `{"computeFault": {"code": 500, "message": "The server has either erred"}}`, isUnavailable(0)},
 		{"proxy", 502, "", "", isUnavailable(0)},
 		{"too slow", 504, "soon", "not JSON {", isUnavailable(0)},
@@ -48,7 +50,7 @@ func TestAnswersBecomeTheWordsOfThePort(t *testing.T) {
 	} {
 		b := open(t, Options{Getenv: env(map[string]string{"OS_AUTH_URL": "http://k/v3", "OS_USERNAME": "u", "OS_PASSWORD": "p", "OS_PROJECT_NAME": "p"})})
 		err := b.explain(t.Context(), gophercloud.ErrUnexpectedResponseCode{
-			Actual: tt.status, Body: []byte(tt.body), ResponseHeader: http.Header{"Retry-After": {tt.retryAfter}},
+			Actual: tt.status, Body: []byte(tt.body), ResponseHeader: http.Header{"Retry-After": {tt.retryAfter}, "Date": {"Sun, 22 Nov 2026 10:00:00 GMT"}},
 		})
 		if !tt.want(err) {
 			t.Errorf("%s: %T %v", tt.name, err, err)

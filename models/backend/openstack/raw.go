@@ -17,7 +17,7 @@ import (
 
 // What gophercloud does not have is in this file: the versions without a guess when
 // they cannot be read, pages that are decoded once and forgive odd objects, filters
-// by metadata and by change, messages, revert, zones of snapshots, quotas by type.
+// by metadata and by change, messages, revert, quotas by type.
 
 // newestMinor is the newest microversion major.N that a service speaks.
 func newestMinor(ctx context.Context, client *gophercloud.ServiceClient, major int) (int, error) {
