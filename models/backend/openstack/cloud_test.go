@@ -45,9 +45,13 @@ func TestCloudConformance(t *testing.T) {
 	for range 2 {
 		newServer(t, b)
 	}
+	images, err := b.Images(t.Context())
+	if err != nil || len(images) == 0 {
+		t.Fatalf("images %v, %v", images, err)
+	}
 	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
 		return backendtest.Fixture{
-			Backend: realCloud(t), Settle: tick, Reopen: func() backend.Backend { return realCloud(t) },
+			Image: images[0].ID, Backend: realCloud(t), Settle: tick, Reopen: func() backend.Backend { return realCloud(t) },
 			Keeps: func(subject backend.Subject, field, text string) (string, bool) {
 				if narrow && wide(text) {
 					return "", false

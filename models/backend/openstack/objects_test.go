@@ -357,3 +357,48 @@ func TestSteadyRefreshIsCheap(t *testing.T) {
 		t.Errorf("%.2f requests each second", total)
 	}
 }
+
+// A volume that others were cloned from comes back without a message.
+func TestToldOfAVolumeWithClones(t *testing.T) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	key := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})}
+	clone := newRef(t)
+	cloud.Break(openstacktest.Rule{Method: "GET", Path: "/volumes/detail"}, openstacktest.Fault{
+		Status: 200, Body: fmt.Sprintf(`{"volumes": [{"id": "%s", "source_volid": "%s"}, {"id": "other", "source_volid": null}]}`, clone, key.ID),
+	})
+	if err := b.Told(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.Is(err, backend.ErrNotFound) {
+		t.Errorf("nobody wanted to delete it: %v", err)
+	}
+	if err := b.DeleteVolume(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	var busy *backend.BusyError
+	if err := b.Told(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.As(err, &busy) || len(busy.Dependents) != 1 || busy.Dependents[0].ID != clone {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWhatACreateAsksForMustExist(t *testing.T) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	size := backend.VolumeSpec{SizeGiB: 1}
+	for name, tt := range map[string]struct {
+		change func(*backend.VolumeSpec)
+		want   func(error) bool
+	}{
+		"type":          {func(v *backend.VolumeSpec) { v.Type = "nope" }, isInvalid("type")},
+		"zone":          {func(v *backend.VolumeSpec) { v.Zone = "mars" }, isInvalid("zone")},
+		"image":         {func(v *backend.VolumeSpec) { v.Image = newRef(t) }, func(err error) bool { return errors.Is(err, backend.ErrNotFound) }},
+		"name too long": {func(v *backend.VolumeSpec) { v.Name = strings.Repeat("\uac00", 256) }, isInvalid("name")},
+		"no reference":  {func(v *backend.VolumeSpec) { v.Ref = "'}, 'x': {'y" }, isInvalid("ref")},
+	} {
+		spec := size
+		spec.Ref = newRef(t)
+		tt.change(&spec)
+		if _, err := b.CreateVolume(t.Context(), spec); !tt.want(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := len(cloud.Volumes()); n != 0 {
+		t.Errorf("%d were made", n)
+	}
+}
