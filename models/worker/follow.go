@@ -30,6 +30,9 @@ type mirrored struct {
 	changes  time.Time            // when it was asked last what changed
 	asked    map[string]int64     // in error, and asked why: since when, by our id
 	twins    map[string]time.Time // when a twin was seen first, by the backend's id
+
+	minute   time.Time // that began at this time, and how often it was asked in it why something is in error
+	inMinute int
 }
 
 func newMirrored() mirrored {
@@ -95,6 +98,17 @@ func (m *mirrored) wasAsked(object models.Unexplained) bool {
 	defer m.Unlock()
 	since, done := m.asked[object.ID]
 	return done && since == object.StatusSince
+}
+
+// mayAsk says that it was not asked too often in this minute, and counts.
+func (m *mirrored) mayAsk(now time.Time) bool {
+	m.Lock()
+	defer m.Unlock()
+	if now.Sub(m.minute) >= time.Minute {
+		m.minute, m.inMinute = now, 0
+	}
+	m.inMinute++
+	return m.inMinute <= explainAtMost
 }
 
 func (m *mirrored) nowAsked(object models.Unexplained) {

@@ -57,7 +57,7 @@ func (w *Worker) told(ctx context.Context, kind models.SubjectType, key backend.
 	return models.Failure{}, "", err
 }
 
-// explainAtMost is of how many objects in error it is asked at once why.
+// explainAtMost is of how many objects in error it is asked in a minute why.
 const explainAtMost = 10
 
 // explainErrors asks, once each, why objects that came into error elsewhere did.
@@ -75,12 +75,13 @@ func (w *Worker) explainErrors(ctx context.Context, kind models.SubjectType, row
 	if err != nil {
 		return err
 	}
-	asked := 0
 	for _, object := range unexplained {
-		if w.mirrored.wasAsked(object) || asked == explainAtMost {
+		if w.mirrored.wasAsked(object) {
 			continue
 		}
-		asked++
+		if !w.mirrored.mayAsk(w.store.Now()) {
+			return nil // the next listing comes back to it
+		}
 		why, request, err := w.told(ctx, kind, backend.Key{ID: object.BackendID}, time.Time{})
 		if err != nil {
 			w.log.WarnContext(ctx, "cannot ask why an object is in error", "kind", kind, "id", object.ID, "error", err)
