@@ -1,0 +1,93 @@
+// Package cloudtest runs the real program against a real OpenStack cloud: the one that
+// OS_CLOUD, or the other OS_* variables, name as for any tool of OpenStack. Without
+// them its tests skip.
+//
+// Everything that a run makes has a name that begins with its prefix and carries a
+// mark in its metadata. What an earlier run has left is deleted first, so one run at
+// a time may use a project.
+//
+// Some tests need more, and skip by name without it: a cloud of an administrator
+// (named as OS_CLOUD with "-admin" behind it), one of a project with a small quota
+// ("-tiny"), a volume type "scripted" whose driver fails when a name says so, and two
+// commands that stop and start a service of the cloud.
+package cloudtest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// builtProgram is the real program, built once as the README builds it.
+var builtProgram string
+
+func TestMain(m *testing.M) {
+	code, err := withBinary(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cannot build the program:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func withBinary(run func() int) (int, error) {
+	if !cloudIsNamed() {
+		return run(), nil
+	}
+	folder, err := os.MkdirTemp("", "blockconsole-cloud-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(folder)
+	builtProgram = filepath.Join(folder, "blockconsole")
+	build := exec.Command("go", "build", "-o", builtProgram, ".")
+	build.Dir = filepath.Join("..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // without the race detector of the tests, which needs cgo
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return 0, err
+	}
+	return run(), nil
+}
+
+func cloudIsNamed() bool { return os.Getenv("OS_CLOUD") != "" || os.Getenv("OS_AUTH_URL") != "" }
+
+// ours is a name that a run of these tests has given.
+var ours = regexp.MustCompile(`^bct[a-z]{3}-`)
+
+// prefix begins the names of this run.
+var prefix = fmt.Sprintf("bct%c%c%c-", letter(), letter(), letter())
+
+func letter() rune { return 'a' + rand.N('z'-'a'+1) }
+
+// named is a name of this run, which fits the rule of names: at most 13 bytes may
+// follow.
+func named(rest string) string {
+	if len(rest) > 13 {
+		panic("the name would be longer than 20 bytes: " + rest)
+	}
+	return prefix + rest
+}
+
+// patience is how long a test waits for the cloud.
+const patience = 2 * time.Minute
+
+// eventually asks again and again until done says yes: neither the console nor the
+// cloud is of this process, to ask it for a signal.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	pause := time.NewTicker(150 * time.Millisecond)
+	defer pause.Stop()
+	for !done() {
+		if t.Context().Err() != nil || time.Now().After(deadline) {
+			t.Fatalf("%s: not after %s", what, patience)
+		}
+		<-pause.C
+	}
+}
