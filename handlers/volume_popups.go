@@ -55,7 +55,7 @@ func (h Volumes) ExtendForm(c echo.Context) error {
 func (h Volumes) extend(form views.Form, row *models.Volume, typed string) views.Extend {
 	facts := h.Store.Facts()
 	m := views.Extend{Form: form, Volume: volumeBrief(row), SizeGiB: typed, MinGiB: row.SizeGiB + 1, MaxGiB: facts.MaxSizeGiB, FreeBytes: facts.FreeBytes}
-	if row.ProjectID == facts.Project.ID { // another project's limits are not known
+	if row.ProjectID == h.Store.Home() { // another project's limits are not known
 		m.Quotas = quotas(facts.NeedsOfExtension(typedGiB(typed)-row.SizeGiB), row.VolumeType, row.SizeGiB, true)
 	}
 	return m

@@ -17,6 +17,7 @@ import (
 type VolumeStore interface {
 	Rules() models.Rules
 	AllProjects() bool
+	Home() string
 	Facts() models.Facts
 	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
 	Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)

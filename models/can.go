@@ -127,6 +127,9 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 	if (action == ActAttach || action == ActDetach) && !r.Abilities.Attach {
 		return deny("deny.unsupported")
 	}
+	if action == ActRevert && !r.Abilities.Revert {
+		return deny("deny.unsupported")
+	}
 	if action == ActRepair {
 		return r.repair(v.Status, v.StatusSince)
 	}

@@ -17,6 +17,7 @@ import (
 // of it.
 var wholeTables = []string{
 	"SELECT * FROM `servers`", `SELECT * FROM "servers"`, // the mirror compares all of them
+	"DELETE FROM leases", // who starts alone on a file gives all back
 	"SELECT * FROM `images`", `SELECT * FROM "images"`,
 	"SELECT * FROM `connections`", `SELECT * FROM "connections"`, // and these
 	"SELECT count(*) FROM `users`", `SELECT count(*) FROM "users"`, // is this the first start?
@@ -295,6 +296,7 @@ func askSmall(t *testing.T, store *models.Store, ops []models.Operation, snap mo
 	note(store.SnapshotsByID(ctx, []string{snap.ID}))
 	note(store.VolumesByID(ctx, []string{snap.VolumeID}))
 	note(store.Running(ctx, me.Project))
+	note(store.FailedOperations(ctx, []string{ops[0].ID}))
 	note(store.Operation(ctx, me, ops[0].ID))
 	note(store.SnapshotRow(ctx, snap.ID))
 	note(store.VolumeRow(ctx, snap.VolumeID))

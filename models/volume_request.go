@@ -168,7 +168,7 @@ func (s *Store) ExtendVolume(ctx context.Context, actor Actor, id, typed, formKe
 	return s.askVolume(ctx, actor, ActExtend, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		fields := invalidFields{}
 		size := s.sizeOf(VolumeInput{Size: typed}, row.SizeGiB+1, fields)
-		if row.ProjectID == s.newIn(actor) { // another project's limits are not known
+		if row.ProjectID == s.Home() { // another project's limits are not known
 			checkQuota(s.Facts().NeedsOfExtension(size-row.SizeGiB), row.VolumeType, true, fields)
 		}
 		if err := fields.err(); err != nil {

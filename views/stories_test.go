@@ -66,7 +66,7 @@ func volumesStory(l views.List, rows func() []views.VolumeRow) func(testing.TB, 
 }
 
 func stories() []story {
-	return slices.Concat(listStories(), pageStories(), popupStories(), volumePopupStories(), serverStories())
+	return slices.Concat(listStories(), pageStories(), popupStories(), volumePopupStories(), serverStories(), cloudStories())
 }
 
 func listStories() []story {

@@ -217,6 +217,9 @@ func (c *Config) check() error {
 	if c.Backend != "local" && c.Backend != "openstack" {
 		return settingError("BACKEND", fmt.Errorf("%q is neither local nor openstack", c.Backend))
 	}
+	if c.AllProjects && c.Backend == "local" {
+		return settingError("ALL_PROJECTS", fmt.Errorf("the local backend has one project; it is for %sBACKEND=openstack", EnvPrefix))
+	}
 	if c.AdminPassword != "" {
 		if text := models.ValidatePassword(c.AdminPassword, models.FirstUser); text != nil {
 			return settingError("ADMIN_PASSWORD", fmt.Errorf("must have %d characters or more, %d bytes or fewer, and not be the user's name",

@@ -39,7 +39,7 @@ func TestBadSettingsNameTheVariable(t *testing.T) {
 	for _, tc := range []struct{ variable, value string }{
 		{"ADDR", ""}, {"ADDR", "8080"}, {"ADDR", "localhost:http"}, {"ADDR", "127.0.0.1:99999"},
 		{"PUBLIC_URL", "console.example.com"}, {"PUBLIC_URL", "ftp://x"}, {"PUBLIC_URL", "https://x/path"}, {"PUBLIC_URL", "https://"}, {"PUBLIC_URL", "https://u@x"},
-		{"DATA", ""}, {"DATABASE", ""}, {"BACKEND", "ceph"}, {"ALL_PROJECTS", "perhaps"},
+		{"DATA", ""}, {"DATABASE", ""}, {"BACKEND", "ceph"}, {"ALL_PROJECTS", "perhaps"}, {"ALL_PROJECTS", "true"},
 		{"ADMIN_PASSWORD", "short"}, {"ADMIN_PASSWORD", strings.Repeat("x", 257)},
 		{"TIMEZONE", "Seoul"}, {"TIMEZONE", ""}, {"TLS_CERT", "/nowhere/cert.pem"}, {"TLS_KEY", "/nowhere/key.pem"},
 		{"TRUSTED_PROXIES", "proxy.example.com"}, {"TRUSTED_PROXIES", "10.0.0.0/99"},
@@ -58,7 +58,7 @@ func TestBadSettingsNameTheVariable(t *testing.T) {
 func TestSettingsAreRead(t *testing.T) {
 	c, err := LoadConfig([]string{
 		"BLOCKCONSOLE_PUBLIC_URL=https://Console.Example.com/", "BLOCKCONSOLE_DATA=/srv/bc", "BLOCKCONSOLE_DATABASE=mine.db",
-		"BLOCKCONSOLE_TRUSTED_PROXIES=10.0.0.1, 192.168.0.0/16,::1", "BLOCKCONSOLE_NBD_ADDR=", "BLOCKCONSOLE_ALL_PROJECTS=true",
+		"BLOCKCONSOLE_TRUSTED_PROXIES=10.0.0.1, 192.168.0.0/16,::1", "BLOCKCONSOLE_NBD_ADDR=", "BLOCKCONSOLE_ALL_PROJECTS=true", "BLOCKCONSOLE_BACKEND=openstack",
 		"BLOCKCONSOLE_ADRESS=mistyped", "PATH=/bin", "BLOCKCONSOLE_ADDR=127.0.0.1:1", "BLOCKCONSOLE_ADDR=127.0.0.1:0",
 	})
 	if err != nil {

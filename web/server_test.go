@@ -48,6 +48,9 @@ func newConsole(t *testing.T, settings ...string) *console {
 	}
 	c := &console{t: t, clock: modelstest.NewClock(), registry: prometheus.NewRegistry()}
 	c.store = modelstest.Open(t, c.clock.Now)
+	if config.AllProjects {
+		c.store = modelstest.AllProjects(t, c.store, c.clock.Now)
+	}
 	if _, err := c.store.EnsureFirstUser(t.Context(), testPassword); err != nil {
 		t.Fatal(err)
 	}
