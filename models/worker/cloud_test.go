@@ -279,3 +279,26 @@ func TestTheOldestOfOnePage(t *testing.T) {
 		t.Errorf("%+v, of %v", row, ids)
 	}
 }
+
+// TestTheEndDoesNotWaitForACloudThatHangs: what was asked is followed by the next
+// worker.
+func TestTheEndDoesNotWaitForACloudThatHangs(t *testing.T) {
+	b := newCloudBench(t)
+	entered := make(chan struct{})
+	b.faulty.Inject("CreateVolume", 1, backendtest.Fault{Hang: true, After: true, Entered: entered})
+	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	ctx, cancel := contextWithCancel(t)
+	over := make(chan struct{})
+	go func() { b.worker.Run(ctx); close(over) }()
+	<-entered
+	cancel()
+	b.worker.CutOff()
+	<-over
+	if now := b.operation(op.ID); now.State != models.Running || now.Attempts != 0 || !now.LastError.None() {
+		t.Errorf("%+v", now)
+	}
+	b.restart()
+	b.clock.Add(lease + time.Second)
+	b.done(op, nil)
+	b.same()
+}

@@ -53,3 +53,6 @@ func (w *Worker) Follow(ctx context.Context, kind models.SubjectType, id string)
 
 // LookAlone: see Follow.
 func (w *Worker) LookAlone(ctx context.Context, id string) error { return w.lookAlone(ctx, id) }
+
+// CutOff ends the looks under way, as Run does some time after its context.
+func (w *Worker) CutOff() { w.cutOff() }

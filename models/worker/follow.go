@@ -24,12 +24,13 @@ const (
 // mirrored is what the worker knows of the tables beside their rows.
 type mirrored struct {
 	*sync.Mutex
-	looked   map[string]time.Time // when objects were looked at alone, by the backend's id
-	followed map[string]*followed // what changes by itself, by the backend's id
-	whole    time.Time            // when the last whole listing by this console began
-	changes  time.Time            // when it was asked last what changed
-	asked    map[string]int64     // in error, and asked why: since when, by our id
-	twins    map[string]time.Time // when a twin was seen first, by the backend's id
+	looked    map[string]time.Time // when objects were looked at alone, by the backend's id
+	followed  map[string]*followed // what changes by itself, by the backend's id
+	whole     time.Time            // when the last whole listing by this console began
+	changes   time.Time            // when it was asked last what changed
+	asked     map[string]int64     // in error, and asked why: since when, by our id
+	twins     map[string]time.Time // when a twin was seen first, by the backend's id
+	mentioned map[string]bool      // twins that are left alone, by the backend's id
 
 	minute   time.Time // that began at this time, and how often it was asked in it why something is in error
 	inMinute int
@@ -37,7 +38,7 @@ type mirrored struct {
 
 func newMirrored() mirrored {
 	return mirrored{Mutex: &sync.Mutex{}, looked: map[string]time.Time{}, followed: map[string]*followed{},
-		asked: map[string]int64{}, twins: map[string]time.Time{}}
+		asked: map[string]int64{}, twins: map[string]time.Time{}, mentioned: map[string]bool{}}
 }
 
 type followed struct {

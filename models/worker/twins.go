@@ -78,6 +78,15 @@ func (w *Worker) removeTwins(ctx context.Context, kind models.SubjectType, t *tw
 	}
 }
 
+// toldOf says whether the log has mentioned this copy, and notes that it has now.
+func (m *mirrored) toldOf(id string) bool {
+	m.Lock()
+	defer m.Unlock()
+	told := m.mentioned[id]
+	m.mentioned[id] = true
+	return told
+}
+
 // settledTwin says that it was seen long enough ago.
 func (w *Worker) settledTwin(id string) bool {
 	w.mirrored.Lock()
@@ -104,6 +113,9 @@ func (w *Worker) removeTwin(ctx context.Context, kind models.SubjectType, row *m
 		return err
 	}
 	if !alike || parent {
+		if w.mirrored.toldOf(extra.id) {
+			return nil
+		}
 		w.log.WarnContext(ctx, "two objects carry the id of one; the second is left alone", "kind", kind, "id", row.ID, "copy", extra.id)
 		return nil
 	}

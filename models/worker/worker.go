@@ -50,6 +50,9 @@ type Worker struct {
 	small, quotas, changed, looks, prune, whole *task
 	wake, wakeWhole                             chan struct{}
 	mirrored                                    mirrored
+
+	ending context.Context // done when looks are cut off
+	cutOff context.CancelFunc
 }
 
 // New makes a worker; Run starts it.
@@ -75,6 +78,7 @@ func New(store *models.Store, b backend.Backend, options Options) *Worker {
 		owner: fmt.Sprintf("%d-%s", os.Getpid(), models.NewID()),
 		limit: make(chan struct{}, options.Parallel),
 	}
+	w.ending, w.cutOff = context.WithCancel(context.Background())
 	w.planReading()
 	return w
 }
@@ -92,7 +96,7 @@ func (w *Worker) Run(ctx context.Context) {
 	sweeping.Go(func() { w.readUntil(ctx) })
 	sweeping.Go(func() { w.followConnections(ctx) })
 	defer sweeping.Wait()
-	defer w.busy.Wait()
+	defer w.finishLooks()
 	for ctx.Err() == nil {
 		wait := idle
 		if err := w.startDue(ctx); err == nil {
@@ -108,6 +112,16 @@ func (w *Worker) Run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// grace is how long looks under way may take at the end. One that is cut off then
+// saves nothing, as if the process had been killed: the next worker goes on.
+const grace = 10 * time.Second
+
+func (w *Worker) finishLooks() {
+	timer := time.AfterFunc(grace, w.cutOff)
+	defer timer.Stop()
+	w.busy.Wait()
 }
 
 func (w *Worker) untilNext(ctx context.Context) time.Duration {
@@ -163,6 +177,9 @@ func (w *Worker) handle(ctx context.Context, op *models.Operation) {
 	looking, stop := w.heartbeat(ctx, op)
 	progress := w.look(looking, op)
 	stop()
+	if w.ending.Err() != nil {
+		return
+	}
 	err := w.store.SaveProgress(ctx, op, progress)
 	switch {
 	case errors.Is(err, models.ErrLeaseLost):
@@ -187,6 +204,7 @@ func (w *Worker) handle(ctx context.Context, op *models.Operation) {
 // worker has it.
 func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (looking context.Context, stop func()) {
 	looking, cancel := context.WithCancel(ctx)
+	release := context.AfterFunc(w.ending, cancel)
 	var done sync.WaitGroup
 	done.Go(func() {
 		ticker := time.NewTicker(w.options.Lease / 3)
@@ -205,7 +223,7 @@ func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (looking c
 			}
 		}
 	})
-	return looking, func() { cancel(); done.Wait() }
+	return looking, func() { release(); cancel(); done.Wait() }
 }
 
 // look asks the backend what is and takes the next step.
