@@ -170,7 +170,7 @@ func listenNBD(config web.Config) (net.Listener, error) {
 // openBackend opens what keeps the bytes, and makes sure that the database is of
 // the same. It takes nbd over.
 func openBackend(ctx context.Context, config web.Config, store *models.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (backend.Backend, func() error, error) {
-	b, identity, err := openStorage(ctx, config, store, nbd, log)
+	b, identity, err := openStorage(ctx, config, store, nbd, registry, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -186,10 +186,10 @@ type closableBackend interface {
 	Close() error
 }
 
-func openStorage(ctx context.Context, config web.Config, store *models.Store, nbd net.Listener, log *slog.Logger) (closableBackend, models.Identity, error) {
+func openStorage(ctx context.Context, config web.Config, store *models.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (closableBackend, models.Identity, error) {
 	identity := models.Identity{Backend: config.Backend}
 	if config.Backend == "openstack" {
-		b, err := openstack.Open(ctx, openstack.Options{Log: log, AllProjects: config.AllProjects})
+		b, err := openstack.Open(ctx, openstack.Options{Log: log, AllProjects: config.AllProjects, Asked: web.CloudMetrics(registry)})
 		if err != nil {
 			return nil, identity, err
 		}

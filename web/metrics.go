@@ -48,6 +48,16 @@ func StorageMetrics(registry *prometheus.Registry) func(call string, took time.D
 	}
 }
 
+// CloudMetrics returns what is to be told of every request to a cloud and the status
+// of its answer, 0 without one.
+func CloudMetrics(registry *prometheus.Registry) func(method string, status int) {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "blockconsole_cloud_requests_total", Help: "Requests to the cloud's services, by method and status of the answer (0: none).",
+	}, []string{"method", "status"})
+	registry.MustRegister(requests)
+	return func(method string, status int) { requests.WithLabelValues(method, strconv.Itoa(status)).Inc() }
+}
+
 func metricsHandler(registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

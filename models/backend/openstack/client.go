@@ -35,6 +35,8 @@ type Options struct {
 	AllProjects bool
 	// Getenv gives the environment; nil: the process's own.
 	Getenv func(string) string
+	// Asked is told of every request to the cloud and the status of its answer, 0 without one; for metrics. May be nil.
+	Asked func(method string, status int)
 }
 
 // Backend is one project of a cloud, or all of them. It implements
@@ -44,6 +46,7 @@ type Backend struct {
 	log         *slog.Logger
 	now         func() time.Time
 	allProjects bool
+	asked       func(method string, status int)
 	http        http.Client
 
 	opening chan struct{} // held by who opens a session
@@ -87,12 +90,15 @@ const oldCatalog = 5 * time.Minute
 // Open reads the settings of the cloud. It fails only when they are wrong, not when
 // the cloud is down: the first call signs in.
 func Open(_ context.Context, o Options) (*Backend, error) {
-	b := &Backend{log: o.Log, now: o.Now, allProjects: o.AllProjects, opening: make(chan struct{}, 1)}
+	b := &Backend{log: o.Log, now: o.Now, allProjects: o.AllProjects, asked: o.Asked, opening: make(chan struct{}, 1)}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	if b.now == nil {
 		b.now = time.Now
+	}
+	if b.asked == nil {
+		b.asked = func(string, int) {}
 	}
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv

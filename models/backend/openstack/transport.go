@@ -23,9 +23,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	started := t.b.now()
 	resp, err := t.base.RoundTrip(r)
 	if err != nil {
+		t.b.asked(r.Method, 0)
 		t.b.log.DebugContext(r.Context(), "no answer of the cloud", "method", r.Method, "host", r.URL.Host, "path", r.URL.Path, "error", err)
 		return nil, err
 	}
+	t.b.asked(r.Method, resp.StatusCode)
 	id := requestID(resp.Header)
 	t.b.log.DebugContext(r.Context(), "the cloud answered", "method", r.Method, "host", r.URL.Host, "path", r.URL.Path,
 		"status", resp.StatusCode, "request_id", id, "seconds", t.b.now().Sub(started).Seconds())
