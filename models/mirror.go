@@ -19,7 +19,7 @@ type Mirrored struct {
 	SizeGiB       int
 	Source        string // of a volume: the snapshot it was made from; of a snapshot: its volume; by any id
 	ImageID       string
-	Type, Zone    string
+	Type, Zone    string // of a volume
 	CreatedAt     time.Time
 	Outdated      bool // newer news have been written: it only says that the object is there
 	Observed
@@ -168,6 +168,7 @@ func storable(text string) string {
 func (m Mirrored) observed() Observed {
 	o := m.Observed
 	o.BackendID, o.SizeGiB, o.Name, o.Description, o.mirrored = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
+	o.Type, o.Zone = m.Type, m.Zone
 	return o
 }
 

@@ -23,6 +23,7 @@ type Observed struct {
 	Attachments *[]Attachment // of a volume; the whole set
 	Hold        *int64        // microseconds: of a volume how long a snapshot would hold its writes, of a snapshot how long it did
 	Export      *Export       // of a volume
+	Type, Zone  string        // of a volume, where it may change elsewhere
 	Gone        bool          // it does not exist any more: the row leaves
 
 	mirrored bool // it comes from a listing, which does not tell why something went wrong
@@ -120,14 +121,15 @@ type shown struct {
 	holdColumn        string
 	hold              int64
 	export            Export
+	kind, zone        string
 }
 
 func (v *Volume) shown() shown {
-	return shown{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export}
+	return shown{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
 }
 
 func (s *Snapshot) shown() shown {
-	return shown{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, Export{}}
+	return shown{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, Export{}, "", ""}
 }
 
 // observedColumns are the columns that differ: a look that finds nothing new
@@ -162,6 +164,10 @@ func (s *Store) observedColumns(o Observed, row shown, consistency Consistency) 
 	}
 	if o.Hold != nil && *o.Hold != row.hold {
 		set[row.holdColumn] = *o.Hold
+	}
+	if moved := o.Type != "" && o.Type != row.kind || o.Zone != "" && o.Zone != row.zone; moved {
+		set["volume_type"], set["zone"] = firstNonEmpty(o.Type, row.kind), firstNonEmpty(o.Zone, row.zone)
+		set["version"] = gorm.Expr("version + 1")
 	}
 	if o.Export != nil && *o.Export != row.export {
 		set["export"] = *o.Export

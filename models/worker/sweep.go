@@ -23,7 +23,10 @@ func (w *Worker) Start(ctx context.Context) error {
 	asking, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := w.refreshSmall(asking); err != nil {
-		return errors.Join(err, w.noteUnread(ctx, err))
+		if w.capabilities().Name == "" { // nothing was read, otherwise only the servers or images were not
+			err = errors.Join(err, w.noteUnread(ctx, err))
+		}
+		return err
 	}
 	return w.MirrorConnections(ctx) // who was connected to the last process is not to this one
 }

@@ -293,10 +293,14 @@ func TestChangesElsewhereAreCopied(t *testing.T) {
 	}
 	v := b.inBackend(volume)
 	v.Name, v.Description, v.SizeGiB, v.Attachments = "elsewhere", "text", 12, nil
+	v.Type, v.Zone = "fast", "zone-2"
 	v.State = backend.State{Status: backend.Error, Percent: -1, Failure: &backend.NoSpaceError{Need: 2, Free: 1}}
 	b.fake.PutVolume(v)
 	b.sweep()
 	row := b.onlyVolume()
+	if row.VolumeType != "fast" || row.Zone != "zone-2" {
+		b.Errorf("%q in %q", row.VolumeType, row.Zone)
+	}
 	if row.Name != "elsewhere" || row.SizeGiB != 12 || row.Status != models.ErrorStatus || row.Failure.Key != "failure.no_space" || row.AttachmentCount != 0 {
 		b.Errorf("%+v", row)
 	}
