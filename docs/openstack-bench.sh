@@ -60,9 +60,9 @@ for list in snapshots volumes; do
 			sed -i '/API_RESULT_PAGE_SIZE/d' "$work/horizon"
 			printf '%s\tFALSE\t/\tFALSE\t0\tAPI_RESULT_PAGE_SIZE\t%s\n' "$host" "$size" >>"$work/horizon"
 			timed -b "$work/horizon" "$HORIZON/project/$list/" >>"$work/time.horizon"
-			theirs=$(grep -c 'data-object-id=' "$work/page" || true)
+			theirs=$(grep -o 'data-object-id='  "$work/page" | wc -l)
 			timed -b "$work/console" "$lists/$list?size=$size" >>"$work/time.ours"
-			ours=$(grep -cE '<tr id="(volume|snapshot)-' "$work/page" || true)
+			ours=$(grep -oE '<tr id="(volume|snapshot)-' "$work/page" | wc -l)
 		done
 		[ "$theirs" = "$ours" ] || echo "rows differ: Horizon $theirs, ours $ours" >&2
 		echo "$list $ours $(median "$work/time.horizon") $(median "$work/time.ours")" |
