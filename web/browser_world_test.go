@@ -107,6 +107,11 @@ func TestBrowser(t *testing.T) {
 			fake.run(t, walk, lang, false)
 		}
 		held.run(t, walk{"progress", walkProgress}, lang, true)
+		storage := backendtest.NewFake(nil)
+		storage.SetQuota("gigabytes", 10)
+		storage.SetQuota("volumes", 100)
+		limited := newWorld(t, browser, storage)
+		limited.run(t, walk{"limits", walkLimits}, lang, true)
 	}
 	fake.run(t, walk{"windows", walkWindows}, "ko", true)
 }

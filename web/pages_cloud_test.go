@@ -162,13 +162,14 @@ func TestOpenListsHearThatTheBackendFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
-	s.until("fresh")
 	note := func(failure models.Failure) {
 		t.Helper()
 		if err := b.store.NoteMirror(t.Context(), models.SubjectVolume, b.clock.Now(), failure); err != nil {
 			t.Fatal(err)
 		}
 	}
+	note(models.Failure{})
+	s.until("fresh") // that all is well is known
 	note(models.Failure{Text: models.Say("failure.unavailable")})
 	s.until("list")
 	note(models.Failure{})
