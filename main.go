@@ -136,7 +136,10 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 		return err
 	}
 	defer stopMetrics()
-	stopWorker := startWorker(ctx, store, storage, log)
+	stopWorker, err := startWorker(ctx, store, storage, log)
+	if err != nil {
+		return err
+	}
 	defer stopWorker()
 	fmt.Fprintf(stdout, "blockconsole is at %s\n", config.URL(listener.Addr()))
 	if nbd != nil {
@@ -235,12 +238,18 @@ func firstUser(ctx context.Context, store *models.Store, config web.Config) (str
 const tidyEvery = time.Hour
 
 // startWorker lets the storage follow the records. stop waits for the looks under
-// way and gives the leases back.
-func startWorker(ctx context.Context, store *models.Store, storage backend.Backend, log *slog.Logger) (stop func()) {
+// way and gives the leases back. A storage that does not answer yet is no error, one
+// that belongs to another database is.
+func startWorker(ctx context.Context, store *models.Store, storage backend.Backend, log *slog.Logger) (stop func(), err error) {
 	// Not ctx itself: requests that are still being answered write operations, and end first.
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w := worker.New(store, storage, worker.Options{Log: log})
-	if err := w.Start(working); err != nil {
+	var foreign *models.IdentityError
+	switch err := w.Start(working); {
+	case errors.As(err, &foreign):
+		cancel()
+		return nil, err
+	case err != nil:
 		log.Error("the storage does not answer", "error", err)
 	}
 	var running sync.WaitGroup
@@ -249,7 +258,7 @@ func startWorker(ctx context.Context, store *models.Store, storage backend.Backe
 	return func() {
 		cancel()
 		running.Wait()
-	}
+	}, nil
 }
 
 func tidy(ctx context.Context, store *models.Store, log *slog.Logger) {
