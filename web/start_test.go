@@ -19,6 +19,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // to damage databases with
+
+	"blockconsole/models"
 )
 
 // program builds the real program once, without a C compiler.
@@ -249,8 +251,22 @@ func TestStartErrorsAreOneSentence(t *testing.T) {
 	t.Run("bad variable", func(t *testing.T) {
 		wantWords(t, refusal(t, "TIMEZONE=Mars/Olympus"), "BLOCKCONSOLE_TIMEZONE", "Mars/Olympus")
 	})
-	t.Run("no such backend yet", func(t *testing.T) {
-		wantWords(t, refusal(t, "DATA="+t.TempDir(), "ADDR=127.0.0.1:0", "BACKEND=openstack"), "BLOCKCONSOLE_BACKEND", "openstack")
+	t.Run("no cloud is named", func(t *testing.T) {
+		wantWords(t, refusal(t, "DATA="+t.TempDir(), "ADDR=127.0.0.1:0", "BACKEND=openstack"), "OS_CLOUD", "OS_AUTH_URL", "clouds.yaml")
+	})
+	t.Run("the data of another backend", func(t *testing.T) {
+		data := t.TempDir()
+		store, err := models.Open(filepath.Join(data, "blockconsole.db"), models.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.BelongTo(t.Context(), models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		wantWords(t, refusal(t, "DATA="+data, "ADDR=127.0.0.1:0", "NBD_ADDR="), "keystone.example.com:5000", "BLOCKCONSOLE_BACKEND", "BLOCKCONSOLE_DATABASE")
 	})
 	t.Run("busy port", func(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
