@@ -139,6 +139,7 @@ type volumeDetailJSON struct {
 
 func toVolumeDetailJSON(c echo.Context, v *models.Volume) volumeDetailJSON {
 	j := volumeDetailJSON{volumeJSON: toVolumeJSON(v)}
+	j.Error, j.RequestID = said(c, v.Failure, v.RequestID)
 	if e := exportOf(c, v); e != nil {
 		j.Export = &exportJSON{Protocol: v.Export.Protocol, Host: e.Host, Port: e.Port, Name: e.Name, URI: e.URI}
 	}

@@ -143,19 +143,20 @@ func (s *listState) view(facts models.ListFacts, statuses []models.Status, next,
 	return l
 }
 
-// projects are the choices of the project filter, where several are shown.
-func (s *listState) projects(l *views.List, all owners) {
+// projects are the choices of the project filter, where several are shown: those
+// that have something to show, and the one that is chosen.
+func (s *listState) projects(l *views.List, all owners, ids []string) {
 	if id := s.query.Project; id != "" {
 		l.Project = &views.Link{ID: id, Name: all[id]}
+		if all != nil && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
 	}
 	if all == nil {
 		return
 	}
-	for id, name := range all {
-		l.Projects = append(l.Projects, views.Link{ID: id, Name: name})
-	}
-	if id := s.query.Project; id != "" && all[id] == "" {
-		l.Projects = append(l.Projects, *l.Project) // one that only its id is known of
+	for _, id := range ids {
+		l.Projects = append(l.Projects, views.Link{ID: id, Name: all[id]})
 	}
 	slices.SortFunc(l.Projects, func(a, b views.Link) int {
 		return cmp.Or(strings.Compare(views.Label(a.ID, a.Name), views.Label(b.ID, b.Name)), strings.Compare(a.ID, b.ID))

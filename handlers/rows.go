@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
 
 	"blockconsole/models"
 	"blockconsole/views"
@@ -200,4 +201,13 @@ func withOwners[T any](all owners, head []string, record func(*T) []string, proj
 		return head, record
 	}
 	return append(slices.Clone(head), "project_name"), func(row *T) []string { return append(record(row), all[project(row)]) }
+}
+
+// said is what went wrong with an object in the words of the visitor's language,
+// and the backend's request id; both are empty where nothing did.
+func said(c echo.Context, f models.Failure, requestID string) (text, request string) {
+	if f.None() {
+		return "", ""
+	}
+	return T(c, f.Key, anys(f.Args)...), requestID
 }

@@ -16,6 +16,7 @@ import (
 type SnapshotStore interface {
 	Rules() models.Rules
 	AllProjects() bool
+	Owners(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
 	Facts() models.Facts
 	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
 	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
@@ -75,7 +76,11 @@ func (h Snapshots) List(c echo.Context) error {
 		}
 	}
 	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
-	s.projects(&m.List, all)
+	ids, err := h.Store.Owners(ctx, actor, models.SubjectSnapshot)
+	if err != nil {
+		return err
+	}
+	s.projects(&m.List, all, ids)
 	for i := range page.Rows {
 		row, err := h.Rows.snapshot(rowCtx, snapshotRow(&page.Rows[i], rules, all))
 		if err != nil {
@@ -109,6 +114,8 @@ type snapshotJSON struct {
 	HeldUS      int64    `json:"held_us,omitempty"`
 	ProjectID   string   `json:"project_id"`
 	ProjectName string   `json:"project_name,omitempty"`
+	Error       string   `json:"error,omitempty"`
+	RequestID   string   `json:"request_id,omitempty"`
 	Version     int64    `json:"version"`
 }
 
@@ -136,6 +143,7 @@ func (h Snapshots) listJSON(c echo.Context, s *listState, page models.Page[model
 	for i := range page.Rows {
 		item := toSnapshotJSON(&page.Rows[i])
 		item.ProjectName = all[item.ProjectID]
+		item.Error, item.RequestID = said(c, page.Rows[i].Failure, page.Rows[i].RequestID)
 		items = append(items, item)
 	}
 	return answerListJSON(c, s, items, page.Next, page.Previous, total)
@@ -161,7 +169,9 @@ func (h Snapshots) Show(c echo.Context) error {
 	}
 	if Wants(c) == JSON {
 		Vary(c)
-		return c.JSON(http.StatusOK, toSnapshotJSON(row))
+		item := toSnapshotJSON(row)
+		item.Error, item.RequestID = said(c, row.Failure, row.RequestID)
+		return c.JSON(http.StatusOK, item)
 	}
 	volumes, err := h.Store.VolumesFrom(ctx, actor, row.ID, someOperations)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 type VolumeStore interface {
 	Rules() models.Rules
 	AllProjects() bool
+	Owners(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
 	Home() string
 	Facts() models.Facts
 	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
@@ -75,7 +76,11 @@ func (h Volumes) List(c echo.Context) error {
 		}
 	}
 	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
-	s.projects(&m.List, all)
+	ids, err := h.Store.Owners(ctx, actor, models.SubjectVolume)
+	if err != nil {
+		return err
+	}
+	s.projects(&m.List, all, ids)
 	for i := range page.Rows {
 		row, err := h.Rows.volume(rowCtx, volumeRow(&page.Rows[i], rules, all))
 		if err != nil {
@@ -108,6 +113,8 @@ type volumeJSON struct {
 	SnapshotID  string           `json:"snapshot_id,omitempty"`
 	ProjectID   string           `json:"project_id"`
 	ProjectName string           `json:"project_name,omitempty"`
+	Error       string           `json:"error,omitempty"`
+	RequestID   string           `json:"request_id,omitempty"`
 	Version     int64            `json:"version"`
 }
 
@@ -145,6 +152,7 @@ func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.
 	for i := range page.Rows {
 		item := toVolumeJSON(&page.Rows[i])
 		item.ProjectName = all[item.ProjectID]
+		item.Error, item.RequestID = said(c, page.Rows[i].Failure, page.Rows[i].RequestID)
 		items = append(items, item)
 	}
 	return answerListJSON(c, s, items, page.Next, page.Previous, total)

@@ -296,6 +296,7 @@ func askSmall(t *testing.T, store *models.Store, ops []models.Operation, snap mo
 	note(store.SnapshotsByID(ctx, []string{snap.ID}))
 	note(store.VolumesByID(ctx, []string{snap.VolumeID}))
 	note(store.Running(ctx, me.Project))
+	note(store.Owners(ctx, me, models.SubjectSnapshot))
 	note(store.FailedOperations(ctx, []string{ops[0].ID}))
 	note(store.Operation(ctx, me, ops[0].ID))
 	note(store.SnapshotRow(ctx, snap.ID))

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"context"
 	"strings"
 
 	"gorm.io/gorm"
@@ -66,6 +67,16 @@ func (s *Store) newIn(actor Actor) string {
 		return actor.Project
 	}
 	return s.Home()
+}
+
+// Owners are the projects that have objects of the kind, where the actor sees more
+// than one.
+func (s *Store) Owners(ctx context.Context, actor Actor, kind SubjectType) ([]string, error) {
+	if s.scope(actor.Project) != everyProject {
+		return nil, nil
+	}
+	var ids []string
+	return ids, s.read(ctx).Table("counters").Where("kind = ? AND n > 0", kind).Order("project_id").Pluck("project_id", &ids).Error
 }
 
 // within limits a query to a scope.

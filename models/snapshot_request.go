@@ -92,11 +92,22 @@ type EditInput struct {
 
 func (in EditInput) validate(oldName string) error {
 	fields := invalidFields{}
-	if in.Name != oldName { // a name that came from a cloud may stay as it is
+	if in.Name != asTyped(oldName) { // a name that came from a cloud may stay as it is
 		fields.add("name", ValidateName(in.Name))
 	}
 	fields.add("description", ValidateDescription(in.Description))
 	return fields.err()
+}
+
+// asTyped is a name as a browser sends it back: its fields have one line.
+func asTyped(name string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(name) }
+
+// kept is the name to save: the old one where it was not changed.
+func (in EditInput) kept(oldName string) EditInput {
+	if in.Name == asTyped(oldName) {
+		in.Name = oldName
+	}
+	return in
 }
 
 // EditSnapshot renames a snapshot: the row changes at once, the backend follows.
@@ -116,6 +127,7 @@ func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*O
 		if err := in.validate(row.Name); err != nil {
 			return nil, err
 		}
+		in := in.kept(row.Name)
 		if in.Version > 0 && in.Version != row.Version {
 			return nil, &Error{Code: CodeStale, Text: Say("conflict.version")}
 		}

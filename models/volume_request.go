@@ -153,6 +153,7 @@ func (s *Store) EditVolume(ctx context.Context, actor Actor, in EditInput) (*Ope
 		if err := in.validate(row.Name); err != nil {
 			return nil, err
 		}
+		in := in.kept(row.Name)
 		if in.Version > 0 && in.Version != row.Version {
 			return nil, &Error{Code: CodeStale, Text: Say("conflict.version")}
 		}

@@ -83,7 +83,7 @@ func cloudStories() []story {
 	row := cloudSnapshots()[0]
 	row.Status = "ERROR"
 	failed := operationRows()[4]
-	failed.Trouble = cloudTrouble()
+	failed.ID, failed.Trouble = uid(799), cloudTrouble()
 	onlyQuota := wrong(views.SnapshotsPath)
 	onlyQuota.Errors["quota"] = msg("failure.quota", "gigabytes", "40", "100", "61")
 	sizeQuota := wrong(views.VolumesPath)

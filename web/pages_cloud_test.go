@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/modelstest"
 	"blockconsole/views"
 )
@@ -206,6 +207,11 @@ func TestFailuresAreExplained(t *testing.T) {
 	timeline := b.get("/activity/" + op.ID)
 	wantText(t, timeline, ".detail-callout .callout-title", "이 스냅샷으로 만든 Volume")
 	wantText(t, timeline, ".detail-callout .blockers a", "data")
+	var listed struct{ Items []operationJSONBody }
+	if err := json.Unmarshal([]byte(b.get(views.SnapshotsPath, asJS...).body), &listed); err != nil || len(listed.Items) != 1 ||
+		!strings.Contains(listed.Items[0].Error, "Volume") || listed.Items[0].RequestID != "req-77" {
+		t.Errorf("a program's list says %+v, %v", listed, err)
+	}
 	var told operationJSONBody
 	if err := json.Unmarshal([]byte(b.get("/activity/"+op.ID, asJS...).body), &told); err != nil {
 		t.Fatal(err)
@@ -386,4 +392,31 @@ func TestOneProjectHasNoColumn(t *testing.T) {
 	wantText(t, a, ".empty-title", "조건에 맞는 항목이 없습니다") // it is none of ours
 	wantNone(t, b.get(views.VolumesPath), ".c-project, select[name=project]")
 	wantText(t, b.get(views.VolumesPath), "header .project", "default")
+}
+
+// TestARefusedRepairNamesTheRole: the cloud may want more than the console's account
+// has.
+func TestARefusedRepairNamesTheRole(t *testing.T) {
+	b := newBoard(t)
+	s := b.errorDeleting(b.volume("data", "1"), "stuck")
+	b.fake.ForbidRepair("admin")
+	admin := b.as(models.Administrator)
+	op := accepted(t, admin.post(snapshotPath(s, "repair"), form("reason", "the array was restarted", "reset_to", "error"), asJS...))
+	b.work()
+	wantText(t, b.get("/activity/"+op.Operation), ".detail-callout .callout-title", "admin 역할이 필요합니다")
+	wantText(t, b.get(views.SnapshotsPath), "#snapshot-"+s.ID+" .st", "ERROR_DELETING")
+	wantText(t, b.get(snapshotPath(s, "")), ".line-why", "admin 역할이 필요합니다")
+}
+
+// TestALongNameMayStay: only the description is edited, in a field that has one line.
+func TestALongNameMayStay(t *testing.T) {
+	b := newBoard(t)
+	v := b.found(backend.Volume{Name: "two\nlines of a name that is long", SizeGiB: 1})
+	a := b.get(volumePath(v, "edit"))
+	typed := strings.ReplaceAll(a.doc(t).Find("input[name=name]").AttrOr("value", ""), "\n", "") // as browsers do
+	accepted(t, b.post(volumePath(v, "edit"), form("name", typed, "description", "mine"), asJS...))
+	b.work()
+	if now := b.volumeNow(v.ID); now.Name != v.Name || now.Description != "mine" {
+		t.Errorf("the volume is %q, %q", now.Name, now.Description)
+	}
 }
