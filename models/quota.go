@@ -1,6 +1,8 @@
 package models
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -56,16 +58,21 @@ func (f Facts) needs(one string, gib int) []Need {
 			all = append(all, Need{Quota: q, Asked: int64(max(gib, 0)), PerGiB: true, Type: of})
 		}
 	}
+	slices.SortStableFunc(all, func(a, b Need) int { // the number first, and what holds for every type
+		return cmp.Or(strings.Compare(a.Type, b.Type), cmp.Compare(a.rank(), b.rank()))
+	})
 	return all
 }
 
-func (f Facts) hasType(name string) bool {
-	for _, t := range f.Types {
-		if t == name {
-			return true
-		}
+func (n Need) rank() int {
+	if n.PerGiB {
+		return 1
 	}
-	return false
+	return 0
+}
+
+func (f Facts) hasType(name string) bool {
+	return slices.Contains(f.Types, name)
 }
 
 // checkQuota says which limit would be exceeded, beside the size where it decides
