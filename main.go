@@ -107,7 +107,7 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 		return err
 	}
 	defer listener.Close() // the server has closed it already, unless the start failed
-	store, err := models.Open(config.DSN(), models.Options{Log: log})
+	store, err := models.Open(config.DSN(), models.Options{Log: log, AllProjects: config.AllProjects})
 	if err != nil {
 		return err
 	}
