@@ -319,7 +319,7 @@ func passwd(ctx context.Context, config web.Config, name string, stdin io.Reader
 			return fmt.Errorf("there is no database at %s; check BLOCKCONSOLE_DATA and BLOCKCONSOLE_DATABASE, or start the console once", config.DSN())
 		}
 	}
-	store, err := models.Open(config.DSN(), models.Options{Log: log})
+	store, err := models.Open(config.DSN(), models.Options{Log: log, AllProjects: config.AllProjects})
 	if err != nil {
 		return err
 	}
