@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -19,8 +20,9 @@ import (
 
 // cloud is the tests' own way to the cloud, past the console and its code.
 type cloud struct {
-	t                      testing.TB
+	t                      *testing.T
 	name                   string // as OS_CLOUD has it; empty: the OS_* variables
+	prefix                 string // of the names of the test's objects
 	volume, compute, image *gophercloud.ServiceClient
 }
 
@@ -44,8 +46,8 @@ const (
 	markKey = "blockconsole_test"
 )
 
-// theCloud signs in to the cloud of the tests and deletes, before the test and after
-// it, what runs have made there.
+// theCloud signs in to the cloud of the tests and deletes, after the test, what it has
+// made there; before the first one, what earlier runs have.
 func theCloud(t *testing.T) *cloud {
 	t.Helper()
 	if !cloudIsNamed() {
@@ -69,11 +71,19 @@ func besides(t *testing.T, suffix string) *cloud {
 
 func swept(t *testing.T, name string) *cloud {
 	t.Helper()
-	c := signIn(t, name)
-	c.sweep(context.Background())
-	t.Cleanup(func() { c.sweep(context.Background()) })
+	c := signIn(t.Context(), t, name)
+	once, _ := sweptBefore.LoadOrStore(name, &sync.Once{})
+	once.(*sync.Once).Do(func() { c.sweep(ours.MatchString) })
+	c.prefix = newPrefix()
+	t.Cleanup(func() { c.sweep(c.own) })
 	return c
 }
+
+// sweptBefore are the clouds, by name, that were swept in this run.
+var sweptBefore sync.Map
+
+// own says whether the name is one of this test.
+func (c *cloud) own(name string) bool { return strings.HasPrefix(name, c.prefix) }
 
 func parseCloud(name string) (gophercloud.AuthOptions, gophercloud.EndpointOpts, *http.Client, error) {
 	options := []clouds.ParseOption{clouds.WithCloudName(name)}
@@ -84,7 +94,7 @@ func parseCloud(name string) (gophercloud.AuthOptions, gophercloud.EndpointOpts,
 	return auth, endpoint, &http.Client{Transport: &http.Transport{TLSClientConfig: config}}, err
 }
 
-func signIn(t testing.TB, name string) *cloud {
+func signIn(ctx context.Context, t *testing.T, name string) *cloud {
 	t.Helper()
 	client := &http.Client{}
 	endpoint := gophercloud.EndpointOpts{Region: os.Getenv("OS_REGION_NAME")}
@@ -101,7 +111,7 @@ func signIn(t testing.TB, name string) *cloud {
 		t.Fatal(err)
 	}
 	provider.HTTPClient = *client
-	if err := openstack.Authenticate(t.Context(), provider, auth); err != nil {
+	if err := openstack.Authenticate(ctx, provider, auth); err != nil {
 		t.Fatal(err)
 	}
 	c := &cloud{t: t, name: name}
@@ -156,8 +166,8 @@ func (c *cloud) must(s *gophercloud.ServiceClient, method, path string, body, in
 	}
 }
 
-// listed are the volumes or snapshots that runs of these tests have made.
-func (c *cloud) listed(ctx context.Context, kind string) ([]object, error) {
+// listed are the volumes or snapshots that these tests have made, with such names.
+func (c *cloud) listed(ctx context.Context, kind string, such func(string) bool) ([]object, error) {
 	var all []object
 	for path := kind + "/detail?limit=500"; path != ""; {
 		var answer struct {
@@ -168,7 +178,7 @@ func (c *cloud) listed(ctx context.Context, kind string) ([]object, error) {
 		}
 		some := append(answer.Volumes, answer.Snapshots...)
 		for _, o := range some {
-			if ours.MatchString(o.Name) && (o.Metadata[refKey] != "" || o.Metadata[markKey] != "") {
+			if such(o.Name) && (o.Metadata[refKey] != "" || o.Metadata[markKey] != "") {
 				all = append(all, o)
 			}
 		}
@@ -179,14 +189,14 @@ func (c *cloud) listed(ctx context.Context, kind string) ([]object, error) {
 	return all, nil
 }
 
-// made are the volumes or snapshots of this run.
+// made are the volumes or snapshots of this test.
 func (c *cloud) made(kind string) []object {
 	c.t.Helper()
-	all, err := c.listed(c.t.Context(), kind)
+	all, err := c.listed(c.t.Context(), kind, c.own)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return slices.DeleteFunc(all, func(o object) bool { return !strings.HasPrefix(o.Name, prefix) })
+	return all
 }
 
 // of is the one object with the reference; more than one is an error.
@@ -225,14 +235,14 @@ func (c *cloud) scripted(t *testing.T) {
 
 type server struct{ ID, Name, Status string }
 
-// servers are those of a beginning of names.
-func (c *cloud) servers(ctx context.Context) ([]server, error) {
+// servers are those with such names.
+func (c *cloud) servers(ctx context.Context, such func(string) bool) ([]server, error) {
 	var answer struct{ Servers []server }
 	status, err := c.ask(ctx, c.compute, http.MethodGet, "servers/detail", nil, &answer)
 	if err != nil || status != http.StatusOK {
 		return nil, fmt.Errorf("servers: %d %w", status, err)
 	}
-	return slices.DeleteFunc(answer.Servers, func(s server) bool { return !ours.MatchString(s.Name) }), nil
+	return slices.DeleteFunc(answer.Servers, func(s server) bool { return !such(s.Name) }), nil
 }
 
 // server makes a server of the first image and flavor, without a network. The console
@@ -253,7 +263,7 @@ func (c *cloud) server(name string) server {
 	c.must(c.compute, http.MethodPost, "servers", map[string]any{"server": map[string]any{
 		"name": name, "imageRef": images.Images[0].ID, "flavorRef": flavors.Flavors[0].ID, "networks": "none",
 	}}, &made)
-	eventually(c.t.(*testing.T), "the server "+name, func() bool {
+	eventually(c.t, "the server "+name, func() bool {
 		var now struct{ Server server }
 		c.must(c.compute, http.MethodGet, "servers/"+made.Server.ID, nil, &now)
 		if now.Server.Status == "ERROR" {

@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"blockconsole/models"
 	"blockconsole/views"
@@ -30,8 +32,9 @@ type console struct {
 	c        *cloud
 	folder   string
 	settings []string
-	url      string
-	cookie   string // of the administrator's session
+	unsteady bool         // it may be killed while it is asked: what gets no answer is sent again
+	at       atomic.Value // its address
+	cookie   string       // of the administrator's session
 	command  *exec.Cmd
 	log      lockedBuffer
 	client   http.Client
@@ -49,10 +52,12 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// tail is the end of it, without the requests of the tests, who ask very often.
 func (l *lockedBuffer) tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(l.b.String()), "\n")
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(l.b.String()), "\n"),
+		func(line string) bool { return strings.Contains(line, `"msg":"request"`) })
 	return strings.Join(lines[max(0, len(lines)-40):], "\n")
 }
 
@@ -101,9 +106,11 @@ func (p *console) start() {
 	if err != nil || !found {
 		p.t.Fatalf("the console said %q, %v\n%s", line, err, p.log.tail())
 	}
-	p.url = address
+	p.at.Store(address)
 	go func() { _, _ = io.Copy(io.Discard, stdout) }() // until the process ends
 }
+
+func (p *console) url(path string) string { return p.at.Load().(string) + path }
 
 // kill ends the process as a power cut would, without a word to it.
 func (p *console) kill() {
@@ -128,7 +135,7 @@ func (p *console) stop() {
 func (p *console) signIn() {
 	p.t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.url+"/login",
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.url("/login"),
 		strings.NewReader(url.Values{"username": {"admin"}, "password": {consolePassword}}.Encode()))
 	if err != nil {
 		p.t.Fatal(err)
@@ -164,9 +171,21 @@ type reply struct {
 }
 
 // send sends a request and reads the whole answer. An error means that nobody knows
-// whether it was carried out.
+// whether it was carried out. To an unsteady console the same is sent again, as an
+// impatient user does.
 func (p *console) send(method, path string, form url.Values) (reply, error) {
-	r, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, strings.NewReader(form.Encode()))
+	deadline := time.Now().Add(patience)
+	for {
+		a, err := p.sendOnce(method, path, form)
+		if err == nil || !p.unsteady || time.Now().After(deadline) {
+			return a, err
+		}
+		<-time.After(50 * time.Millisecond) // it is being started
+	}
+}
+
+func (p *console) sendOnce(method, path string, form url.Values) (reply, error) {
+	r, err := http.NewRequestWithContext(p.t.Context(), method, p.url(path), strings.NewReader(form.Encode()))
 	if err != nil {
 		return reply{}, err
 	}
@@ -320,11 +339,11 @@ func (p *console) isGone(path string) {
 	}
 }
 
-// listed are the objects of a list whose names begin with the prefix of this run.
+// listed are the objects of a list whose names are those of this test.
 func (p *console) listed(path string) []row {
 	p.t.Helper()
 	var found []row
-	for next := path + "?size=200&q=" + prefix; next != ""; {
+	for next := path + "?size=200&q=" + p.c.prefix; next != ""; {
 		var page struct {
 			Items []row
 			Next  string

@@ -11,17 +11,18 @@ import (
 // TestCloudGuide does what the user guide says, as a program does it, and looks in the
 // cloud what became of it.
 func TestCloudGuide(t *testing.T) {
+	t.Parallel()
 	c := theCloud(t)
-	s := c.server(named("srv"))
+	s := c.server(c.named("srv"))
 	p := newConsole(t, c)
 	p.knows(s)
 
-	volume := p.done(views.VolumesPath, "name", named("data"), "size_gib", "1")
+	volume := p.done(views.VolumesPath, "name", c.named("data"), "size_gib", "1")
 	p.is(volumePath(volume), "AVAILABLE")
-	if o := c.of("volumes", volume); o == nil || o.Status != "available" || o.Size != 1 || o.Name != named("data") {
+	if o := c.of("volumes", volume); o == nil || o.Status != "available" || o.Size != 1 || o.Name != c.named("data") {
 		t.Errorf("the cloud has %+v", o)
 	}
-	clean := p.done(views.SnapshotsPath, "name", named("clean"), "volume_id", volume)
+	clean := p.done(views.SnapshotsPath, "name", c.named("clean"), "volume_id", volume)
 	if r := p.is(snapshotPath(clean), "AVAILABLE"); r.Consistency != "clean" {
 		t.Errorf("taken detached: %+v", r)
 	}
@@ -58,14 +59,14 @@ func TestCloudGuide(t *testing.T) {
 // takenLive takes a snapshot of an attached volume: only with the tick.
 func (p *console) takenLive(volume string) string {
 	p.t.Helper()
-	a := p.post(views.SnapshotsPath, "name", named("live"), "volume_id", volume)
+	a := p.post(views.SnapshotsPath, "name", p.c.named("live"), "volume_id", volume)
 	if a.status != http.StatusUnprocessableEntity || a.refusal.Fields["acknowledge"] == "" {
 		p.t.Errorf("without the tick: %d %s", a.status, a.body)
 	}
 	if made := p.c.made("snapshots"); len(made) != 1 {
 		p.t.Errorf("without the tick: %+v", made)
 	}
-	live := p.done(views.SnapshotsPath, "name", named("live"), "volume_id", volume, "acknowledge", "1")
+	live := p.done(views.SnapshotsPath, "name", p.c.named("live"), "volume_id", volume, "acknowledge", "1")
 	if r := p.is(snapshotPath(live), "AVAILABLE"); r.Consistency == "clean" {
 		p.t.Errorf("taken attached: %+v", r)
 	}
@@ -74,8 +75,8 @@ func (p *console) takenLive(volume string) string {
 
 func (p *console) renamed(snapshot string) {
 	p.t.Helper()
-	p.done(snapshotPath(snapshot, "edit"), "name", named("renamed"), "description", "of the guide")
-	if o := p.c.of("snapshots", snapshot); o == nil || o.Name != named("renamed") {
+	p.done(snapshotPath(snapshot, "edit"), "name", p.c.named("renamed"), "description", "of the guide")
+	if o := p.c.of("snapshots", snapshot); o == nil || o.Name != p.c.named("renamed") {
 		p.t.Errorf("renamed: %+v", o)
 	}
 }
@@ -83,7 +84,7 @@ func (p *console) renamed(snapshot string) {
 // restored makes a larger volume of a snapshot, attached to a server, and deletes it.
 func (p *console) restored(snapshot string, s server) {
 	p.t.Helper()
-	restored := p.done(snapshotPath(snapshot, "restore"), "name", named("restored"), "size_gib", "2", "server_id", s.ID)
+	restored := p.done(snapshotPath(snapshot, "restore"), "name", p.c.named("restored"), "size_gib", "2", "server_id", s.ID)
 	r := p.is(volumePath(restored), "IN-USE")
 	o, source := p.c.of("volumes", restored), p.c.of("snapshots", snapshot)
 	if o == nil || source == nil || o.SnapshotID != source.ID || o.Size != 2 || o.Status != "in-use" {

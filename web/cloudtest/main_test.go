@@ -2,9 +2,9 @@
 // OS_CLOUD, or the other OS_* variables, name as for any tool of OpenStack. Without
 // them its tests skip.
 //
-// Everything that a run makes has a name that begins with its prefix and carries a
-// mark in its metadata. What an earlier run has left is deleted first, so one run at
-// a time may use a project.
+// Everything that a test makes has a name that begins with its own prefix and carries
+// a mark in its metadata, and is deleted with the test. What an earlier run has left is
+// deleted first, so one run at a time may use a project.
 //
 // Some tests need more, and skip by name without it: a cloud of an administrator
 // (named as OS_CLOUD with "-admin" behind it), one of a project with a small quota
@@ -57,25 +57,26 @@ func withBinary(run func() int) (int, error) {
 
 func cloudIsNamed() bool { return os.Getenv("OS_CLOUD") != "" || os.Getenv("OS_AUTH_URL") != "" }
 
-// ours is a name that a run of these tests has given.
+// ours is a name that a test of this package has given.
 var ours = regexp.MustCompile(`^bct[a-z]{3}-`)
 
-// prefix begins the names of this run.
-var prefix = fmt.Sprintf("bct%c%c%c-", letter(), letter(), letter())
+// newPrefix begins the names of one test.
+func newPrefix() string { return fmt.Sprintf("bct%c%c%c-", letter(), letter(), letter()) }
 
 func letter() rune { return 'a' + rand.N('z'-'a'+1) }
 
-// named is a name of this run, which fits the rule of names: at most 13 bytes may
+// named is a name of this test, which fits the rule of names: at most 13 bytes may
 // follow.
-func named(rest string) string {
+func (c *cloud) named(rest string) string {
 	if len(rest) > 13 {
-		panic("the name would be longer than 20 bytes: " + rest)
+		c.t.Fatalf("the name would be longer than 20 bytes: %s", rest)
 	}
-	return prefix + rest
+	return c.prefix + rest
 }
 
-// patience is how long a test waits for the cloud.
-const patience = 2 * time.Minute
+// patience is how long a test waits for the cloud, and for the console to look at all
+// of it: every two minutes.
+const patience = 4 * time.Minute
 
 // eventually asks again and again until done says yes: neither the console nor the
 // cloud is of this process, to ask it for a signal.

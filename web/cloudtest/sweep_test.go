@@ -3,6 +3,7 @@ package cloudtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -10,16 +11,16 @@ import (
 	"time"
 )
 
-// sweep deletes every object and server that runs of these tests have made, this one
-// and those that died before they could.
-func (c *cloud) sweep(ctx context.Context) {
+// sweep deletes every object and server that these tests have made with such names,
+// also when the test is over.
+func (c *cloud) sweep(such func(string) bool) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), patience)
 	defer cancel()
 	pause := time.NewTicker(300 * time.Millisecond)
 	defer pause.Stop()
 	for {
-		left, err := c.sweepOnce(ctx)
+		left, err := c.sweepOnce(ctx, such)
 		if err == nil && len(left) == 0 {
 			return
 		}
@@ -34,9 +35,9 @@ func (c *cloud) sweep(ctx context.Context) {
 
 // sweepOnce asks for the deletion of everything that can be deleted now, and names
 // what is still there.
-func (c *cloud) sweepOnce(ctx context.Context) ([]string, error) {
+func (c *cloud) sweepOnce(ctx context.Context, such func(string) bool) ([]string, error) {
 	var left []string
-	servers, err := c.servers(ctx)
+	servers, err := c.servers(ctx, such)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +48,8 @@ func (c *cloud) sweepOnce(ctx context.Context) ([]string, error) {
 		}
 	}
 	var volumes, snapshots []object
-	if volumes, err = c.listed(ctx, "volumes"); err == nil {
-		snapshots, err = c.listed(ctx, "snapshots")
+	if volumes, err = c.listed(ctx, "volumes", such); err == nil {
+		snapshots, err = c.listed(ctx, "snapshots", such)
 	}
 	if err != nil {
 		return left, err
@@ -99,6 +100,10 @@ func (c *cloud) unstick(ctx context.Context, path string) error {
 	if _, _, _, err := parseCloud(name); err != nil {
 		return err
 	}
-	_, err := signIn(c.t, name).ask(ctx, c.volume, http.MethodPost, path+"/action", map[string]any{"os-reset_status": map[string]string{"status": "error"}}, nil)
+	admin := signIn(ctx, c.t, name)
+	status, err := admin.ask(ctx, admin.volume, http.MethodPost, path+"/action", map[string]any{"os-reset_status": map[string]string{"status": "error"}}, nil)
+	if err == nil && status >= http.StatusBadRequest {
+		err = fmt.Errorf("reset the status of %s: %d", path, status)
+	}
 	return err
 }
