@@ -150,6 +150,10 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 	accepted(t, b.post(volumePath(v, "edit"), form("name", "renamed"), asJS...))
 	note("failure.credentials")
 	wantText(t, b.get(views.VolumesPath, "Accept-Language", "en"), "[data-degraded]", "refuses the console's credentials")
+	for key, says := range map[string]string{"failure.too_many": "너무 많다고", "failure.certificate": "CA 설정", "failure.clock": "시계", "failure.token": "접근 규칙"} {
+		note(key)
+		wantText(t, b.get(views.VolumesPath), "[data-degraded]", says)
+	}
 	note("failure.other_project")
 	wantText(t, b.get(views.VolumesPath), "[data-degraded]", "다른 프로젝트")
 	note("")

@@ -80,13 +80,30 @@ type ReportedError struct {
 func (e *ReportedError) Error() string { return "reported: " + e.Text }
 
 // UnavailableError says that the backend cannot answer now. It is worth asking
-// again after RetryAfter (zero: the caller's own backoff). Credentials says that it
-// refuses the console's own credentials: somebody has to renew them.
+// again after RetryAfter (zero: the caller's own backoff). Cause says why, where
+// that is more than silence.
 type UnavailableError struct {
-	RetryAfter  time.Duration
-	Credentials bool
-	Err         error
+	RetryAfter time.Duration
+	Cause      Cause
+	Err        error
 }
+
+// Cause is why a backend cannot answer; empty: it is silent, or answers nonsense.
+type Cause string
+
+// The causes. All but TooMany last until somebody does something about them.
+const (
+	Credentials Cause = "credentials" // it refuses the console's own credentials
+	Token       Cause = "token"       // it refuses what it has just given for good credentials
+	TooMany     Cause = "too_many"    // it is asked too often
+	Certificate Cause = "certificate" // there is no secure connection: one side's certificate is not accepted
+	Clock       Cause = "clock"       // its certificate is not valid at this time, by our clock
+)
 
 func (e *UnavailableError) Error() string { return fmt.Sprintf("backend unavailable: %v", e.Err) }
 func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// passing says that the same call may succeed a moment later.
+func (e *UnavailableError) passing() bool {
+	return e.Cause == "" || e.Cause == TooMany && e.RetryAfter > 0
+}

@@ -87,7 +87,7 @@ func (g Guard) try(ctx context.Context, name string, call func(context.Context) 
 		var slow bool
 		slow, err = bounded(ctx, c.limit, call)
 		var down *UnavailableError
-		if !c.reads || slow || n == tries || !errors.As(err, &down) || down.Credentials || down.RetryAfter > longestWait {
+		if !c.reads || slow || n == tries || !errors.As(err, &down) || !down.passing() || down.RetryAfter > longestWait {
 			return n, err
 		}
 		if g.Wait(ctx, max(pause+rand.N(pause), down.RetryAfter)) != nil {
@@ -129,7 +129,7 @@ const slowCall = 10 * time.Second
 func (g Guard) tell(ctx context.Context, name string, took time.Duration, n int, err error) {
 	level := slog.LevelDebug
 	kind := Kind(err)
-	if kind == "unavailable" || kind == "credentials" || kind == "other" || took > slowCall {
+	if is[*UnavailableError](err) || kind == "other" || took > slowCall {
 		level = slog.LevelWarn
 	}
 	if ctx.Err() != nil { // nobody waits for it any more
@@ -155,8 +155,8 @@ func Kind(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.As(err, &down) && down.Credentials:
-		return "credentials"
+	case errors.As(err, &down) && down.Cause != "":
+		return string(down.Cause)
 	case down != nil:
 		return "unavailable"
 	case errors.Is(err, ErrNotFound):

@@ -68,7 +68,9 @@ func TestGuardRepeatsReadsOnly(t *testing.T) {
 func TestGuardDoesNotInsist(t *testing.T) {
 	for name, fault := range map[string]error{
 		"asked to stay away":  &backend.UnavailableError{RetryAfter: time.Minute},
-		"refused credentials": &backend.UnavailableError{Credentials: true},
+		"refused credentials": &backend.UnavailableError{Cause: backend.Credentials},
+		"too many requests":   &backend.UnavailableError{Cause: backend.TooMany},
+		"a false certificate": &backend.UnavailableError{Cause: backend.Certificate},
 		"not there":           backend.ErrNotFound,
 	} {
 		g := newGuarded(nil)
@@ -102,7 +104,8 @@ func TestKindOfEveryError(t *testing.T) {
 		"": nil, "not_found": backend.ErrNotFound, "unsupported": fmt.Errorf("so: %w", backend.ErrUnsupported),
 		"conflict": &backend.ConflictError{}, "busy": &backend.BusyError{}, "quota": &backend.QuotaError{}, "invalid": &backend.InvalidError{},
 		"forbidden": &backend.ForbiddenError{}, "no_space": &backend.NoSpaceError{}, "fault": &backend.FaultError{}, "reported": &backend.ReportedError{},
-		"unavailable": &backend.UnavailableError{}, "credentials": &backend.UnavailableError{Credentials: true},
+		"unavailable": &backend.UnavailableError{}, "credentials": &backend.UnavailableError{Cause: backend.Credentials},
+		"too_many": &backend.UnavailableError{Cause: backend.TooMany}, "clock": &backend.UnavailableError{Cause: backend.Clock},
 		"cancelled": context.Canceled, "other": errors.New("strange"),
 	} {
 		if got := backend.Kind(err); got != want {

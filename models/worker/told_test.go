@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -176,11 +177,26 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 	}
 }
 
+// TestWhyNothingCanBeRead is said in other words for each cause.
+func TestWhyNothingCanBeRead(t *testing.T) {
+	b := newCloudBench(t)
+	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {
+		b.faulty.Inject("Volumes", 1, backendFault(&backend.UnavailableError{Cause: cause}))
+		if err := b.worker.Sweep(t.Context()); err == nil {
+			t.Error("no error")
+		}
+		want := "failure." + cmp.Or(string(cause), "unavailable")
+		if m, err := b.store.Mirror(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != want {
+			t.Errorf("%q: %+v, %v", cause, m.Failure, err)
+		}
+	}
+}
+
 // TestRefusedCredentialsAreWaitedFor, and said.
 func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
 	b := newCloudBench(t)
 	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
-	refused := &backend.UnavailableError{Credentials: true}
+	refused := &backend.UnavailableError{Cause: backend.Credentials}
 	for n := range 12 {
 		b.faulty.Inject("CreateVolume", n+1, backendFault(refused))
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -44,10 +45,7 @@ func failureOf(err error) models.Failure {
 	case errors.As(err, &reported):
 		return failureReported(reported)
 	case errors.As(err, &unavailable):
-		if unavailable.Credentials {
-			return say("failure.credentials")
-		}
-		return say("failure.unavailable")
+		return say("failure." + cmp.Or(string(unavailable.Cause), "unavailable"))
 	case errors.As(err, &other):
 		return say(models.FailureOtherProject)
 	case errors.Is(err, backend.ErrNotFound):

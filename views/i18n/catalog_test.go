@@ -217,8 +217,10 @@ func TestWordsOfEveryKind(t *testing.T) {
 		"operation.": {"volume.create", "volume.edit", "volume.extend", "volume.delete", "volume.attach", "volume.detach", "volume.repair", "volume.revert",
 			"snapshot.create", "snapshot.edit", "snapshot.delete", "snapshot.restore", "snapshot.repair"},
 		"consistency.": {"clean", "crash", "smear", "clean.hint", "crash.hint", "smear.hint"},
-		"failure.":     {"no_space", "quota", "not_found", "conflict", "busy", "forbidden", "unavailable", "unsupported", "invalid", "internal", "vanished", "timeout"},
-		"error.":       {"403", "404", "405", "413", "429", "500", "503", "403.guide", "404.guide", "405.guide", "413.guide", "429.guide", "500.guide", "503.guide"},
+		"failure.": {"no_space", "quota", "not_found", "conflict", "busy", "forbidden", "unavailable", "unsupported", "invalid", "internal", "vanished", "timeout",
+			"credentials", "token", "too_many", "certificate", "clock"},
+		"degraded.": {"credentials", "token", "too_many", "certificate", "clock", "unavailable", "internal", "never"},
+		"error.":    {"403", "404", "405", "413", "429", "500", "503", "403.guide", "404.guide", "405.guide", "413.guide", "429.guide", "500.guide", "503.guide"},
 	}
 	for prefix, words := range families {
 		for _, word := range words {

@@ -9,6 +9,7 @@ package openstack
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -107,14 +108,18 @@ func Open(_ context.Context, o Options) (*Backend, error) {
 	if b.settings, err = readSettings(o.Getenv); err != nil {
 		return nil, err
 	}
-	b.http = http.Client{Timeout: 2 * time.Minute, Transport: &transport{b: b, base: newTransport(b.settings)}}
+	b.http = http.Client{Timeout: 2 * time.Minute, Transport: &transport{b: b, base: newTransport(b.tls, b.now)}}
 	return b, nil
 }
 
-func newTransport(s settings) *http.Transport {
+func newTransport(secure *tls.Config, now func() time.Time) *http.Transport {
+	if secure = secure.Clone(); secure == nil {
+		secure = &tls.Config{}
+	}
+	secure.Time = now
 	dialer := net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSClientConfig: s.tls,
+		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, TLSClientConfig: secure,
 		TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: time.Minute, ExpectContinueTimeout: time.Second,
 		MaxIdleConns: 32, MaxIdleConnsPerHost: 16, IdleConnTimeout: 60 * time.Second,
 	}
@@ -172,7 +177,7 @@ func (b *Backend) known() (*session, error) {
 		again := &backend.UnavailableError{RetryAfter: wait, Err: b.refused}
 		var unavailable *backend.UnavailableError
 		if errors.As(b.refused, &unavailable) {
-			again.Credentials, again.Err = unavailable.Credentials, unavailable.Err
+			again.Cause, again.Err = unavailable.Cause, unavailable.Err
 		}
 		return nil, again
 	}
@@ -182,9 +187,9 @@ func (b *Backend) known() (*session, error) {
 // refuse ends the session and lets nobody try to sign in for a while.
 func (b *Backend) refuse(why *backend.UnavailableError) {
 	pause := max(afterFailure, why.RetryAfter)
-	if why.Credentials {
+	if why.Cause == backend.Credentials || why.Cause == backend.Token {
 		pause = afterRefusal
-		b.log.Error("the cloud refuses the console's credentials", "cloud", b.Host(), "error", why.Err)
+		b.log.Error("the cloud refuses the console", "refused", why.Cause, "cloud", b.Host(), "error", why.Err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -226,7 +231,7 @@ func (b *Backend) signIn(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	if project == nil || project.ID == "" {
-		return nil, &backend.UnavailableError{Credentials: true, Err: errors.New("the credentials belong to no project")}
+		return nil, &backend.UnavailableError{Cause: backend.Credentials, Err: errors.New("the credentials belong to no project")}
 	}
 	b.issued(result)
 	s := &session{project: backend.Project{ID: project.ID, Name: project.Name}, opened: b.now()}

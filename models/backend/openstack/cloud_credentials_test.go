@@ -61,7 +61,7 @@ func TestCloudApplicationCredential(t *testing.T) {
 	}
 	_, err = open(t, Options{Getenv: env(variables)}).Volumes(t.Context(), "", 1)
 	var unavailable *backend.UnavailableError
-	if !errors.As(err, &unavailable) || !unavailable.Credentials || strings.Contains(err.Error(), made.Secret) {
+	if !errors.As(err, &unavailable) || unavailable.Cause != backend.Credentials || strings.Contains(err.Error(), made.Secret) {
 		t.Errorf("after it was revoked: %v", err)
 	}
 }

@@ -151,7 +151,7 @@ func TestCloudRefusesWrongCredentials(t *testing.T) {
 	}})
 	_, err := b.Capabilities(t.Context())
 	var unavailable *backend.UnavailableError
-	if !errors.As(err, &unavailable) || !unavailable.Credentials {
+	if !errors.As(err, &unavailable) || unavailable.Cause != backend.Credentials {
 		t.Errorf("%v", err)
 	}
 	if err != nil && strings.Contains(err.Error(), "certainly wrong") {

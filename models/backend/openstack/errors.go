@@ -2,9 +2,12 @@ package openstack
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -114,7 +117,7 @@ func (b *Backend) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &reauth):
 		u := credentials(reauth.ErrReauth)
-		if u.Credentials {
+		if u.Cause == backend.Credentials {
 			b.refuse(u)
 		}
 		return u
@@ -128,7 +131,23 @@ func (b *Backend) explain(ctx context.Context, err error) error {
 		return b.explainProblem(p)
 	}
 	b.doubt(oldCatalog)
-	return &backend.UnavailableError{Err: err}
+	return &backend.UnavailableError{Cause: untrusted(err), Err: err}
+}
+
+// untrusted is why TLS gives no connection; empty where that is not the trouble.
+func untrusted(err error) backend.Cause {
+	var (
+		verification *tls.CertificateVerificationError
+		invalid      x509.CertificateInvalidError
+		network      *net.OpError
+	)
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return backend.Clock
+	case errors.As(err, &verification), errors.As(err, &network) && network.Op == "remote error": // crypto/tls has no type for what the other side refuses
+		return backend.Certificate
+	}
+	return ""
 }
 
 // spoken says that err is in the port's words already.
@@ -152,11 +171,14 @@ func spoken(err error) bool {
 func credentials(err error) *backend.UnavailableError {
 	p := problemOf(err)
 	if p == nil {
-		return &backend.UnavailableError{Err: err}
+		return &backend.UnavailableError{Cause: untrusted(err), Err: err}
 	}
 	refused := p.status == http.StatusUnauthorized || p.status == http.StatusForbidden || p.status == http.StatusBadRequest ||
 		p.status == http.StatusNotFound && p.kind != ""
-	return &backend.UnavailableError{Credentials: refused, RetryAfter: p.retryAfter, Err: p}
+	if !refused {
+		return p.unavailable()
+	}
+	return &backend.UnavailableError{Cause: backend.Credentials, RetryAfter: p.retryAfter, Err: p}
 }
 
 func (b *Backend) explainProblem(p *problem) error {
@@ -167,7 +189,8 @@ func (b *Backend) explainProblem(p *problem) error {
 		}
 		return explainBadRequest(p)
 	case http.StatusUnauthorized:
-		u := &backend.UnavailableError{Credentials: true, Err: p}
+		// Only after a new token was refused, too: a wrong clock of a service, or a credential with access rules.
+		u := &backend.UnavailableError{Cause: backend.Token, Err: p}
 		b.refuse(u)
 		return u
 	case http.StatusForbidden:
@@ -184,7 +207,16 @@ func (b *Backend) explainProblem(p *problem) error {
 	case http.StatusNotImplemented:
 		return backend.ErrUnsupported
 	}
-	return &backend.UnavailableError{RetryAfter: p.retryAfter, Err: p}
+	return p.unavailable()
+}
+
+// unavailable says whether it is only that we ask too often.
+func (p *problem) unavailable() *backend.UnavailableError {
+	u := &backend.UnavailableError{RetryAfter: p.retryAfter, Err: p}
+	if p.status == http.StatusTooManyRequests {
+		u.Cause = backend.TooMany
+	}
+	return u
 }
 
 var badField = regexp.MustCompile(`^Invalid input for field/attribute (\w+)`)

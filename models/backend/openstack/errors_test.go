@@ -64,7 +64,7 @@ func TestAnswersBecomeTheWordsOfThePort(t *testing.T) {
 func isUnavailable(after time.Duration) func(error) bool {
 	return func(err error) bool {
 		var u *backend.UnavailableError
-		return errors.As(err, &u) && !u.Credentials && u.RetryAfter == after
+		return errors.As(err, &u) && (u.Cause == "" || u.Cause == backend.TooMany) && u.RetryAfter == after
 	}
 }
 

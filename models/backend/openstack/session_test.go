@@ -2,7 +2,15 @@ package openstack
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +87,7 @@ func TestVersionsAreReadAgainAfterAFailure(t *testing.T) {
 	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
 	down := cloud.Break(openstacktest.Rule{Service: "volume", Path: `/v3/?$`}, openstacktest.Fault{Status: 503, Body: openstacktest.HTML})
 	_, err := b.Volumes(t.Context(), "", 10)
-	if u := unavailable(t, err); u.Credentials {
+	if u := unavailable(t, err); u.Cause != "" {
 		t.Error("a service that is down was taken for wrong credentials")
 	}
 	if cloud.Count("volume", "", "/volumes") != 0 {
@@ -101,7 +109,7 @@ func TestOpenNeedsNoCloud(t *testing.T) {
 	variables := cloud.Env("demo", cloud.Project)
 	cloud.Close()
 	b := open(t, Options{Now: now.Now, Getenv: env(variables)})
-	if _, err := b.Capabilities(t.Context()); unavailable(t, err).Credentials {
+	if _, err := b.Capabilities(t.Context()); unavailable(t, err).Cause != "" {
 		t.Errorf("%v", err)
 	}
 }
@@ -160,7 +168,7 @@ func TestRefusedCredentials(t *testing.T) {
 	cloud.Forget()
 	for range 5 {
 		_, err := b.Volumes(t.Context(), "", 10)
-		if u := unavailable(t, err); !u.Credentials {
+		if u := unavailable(t, err); u.Cause != backend.Credentials {
 			t.Fatalf("%v", err)
 		}
 	}
@@ -168,8 +176,82 @@ func TestRefusedCredentials(t *testing.T) {
 		t.Errorf("a refused credential was sent %d times", n)
 	}
 	now.move(afterRefusal)
-	if _, err := b.Volumes(t.Context(), "", 10); !unavailable(t, err).Credentials || cloud.Count("identity", "POST", "/auth/tokens") != 2 {
+	if _, err := b.Volumes(t.Context(), "", 10); unavailable(t, err).Cause != backend.Credentials || cloud.Count("identity", "POST", "/auth/tokens") != 2 {
 		t.Errorf("later: %v", err)
+	}
+}
+
+// A service may refuse what Keystone has just given: the credentials are good then.
+func TestRefusedTokens(t *testing.T) {
+	now := newClock()
+	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
+	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
+		t.Fatal(err)
+	}
+	cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 401, Body: `{"error": {"code": 401, "message": "The request you have made requires authentication."}}`})
+	for range 5 {
+		if _, err := b.Volumes(t.Context(), "", 10); unavailable(t, err).Cause != backend.Token {
+			t.Fatalf("%v", err)
+		}
+	}
+	if n := cloud.Count("identity", "POST", "/auth/tokens"); n != 2 {
+		t.Errorf("signed in %d times", n)
+	}
+	cloud.Mend()
+	now.move(afterRefusal)
+	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTooManyRequestsIsNoSilence(t *testing.T) {
+	now := newClock()
+	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
+	tooMany := openstacktest.Fault{Status: 429, Header: map[string]string{"Retry-After": "9"}}
+	for _, service := range []string{"identity", "volume"} {
+		broken := cloud.Break(openstacktest.Rule{Service: service}, tooMany)
+		if u := unavailable(t, second(b.Volumes(t.Context(), "", 10))); u.Cause != backend.TooMany || u.RetryAfter != 9*time.Second {
+			t.Errorf("%s: %+v", service, u)
+		}
+		cloud.MendOne(broken)
+		now.move(9 * time.Second)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestWhatIsWrongWithACertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	own := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(own, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	demanding := httptest.NewUnstartedServer(http.NotFoundHandler())
+	demanding.Config.ErrorLog = log.New(io.Discard, "", 0)
+	demanding.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	demanding.StartTLS()
+	t.Cleanup(demanding.Close)
+	for _, tt := range []struct {
+		name, url, ca string
+		now           time.Time
+		want          backend.Cause
+	}{
+		{"accepted", server.URL, own, time.Now(), ""},
+		{"of nobody we know", server.URL, "", time.Now(), backend.Certificate},
+		{"of another host", strings.Replace(server.URL, "127.0.0.1", "localhost", 1), own, time.Now(), backend.Certificate},
+		{"not yet valid", server.URL, own, server.Certificate().NotBefore.Add(-time.Hour), backend.Clock},
+		{"expired", server.URL, own, server.Certificate().NotAfter.Add(time.Hour), backend.Clock},
+		{"ours is missing", demanding.URL, own, time.Now(), backend.Certificate},
+	} {
+		b := open(t, Options{Now: func() time.Time { return tt.now }, Getenv: env(map[string]string{
+			"OS_AUTH_URL": tt.url + "/v3", "OS_USERNAME": "u", "OS_PASSWORD": "p", "OS_PROJECT_NAME": "p", "OS_CACERT": tt.ca,
+		})})
+		if err := second(b.Volumes(t.Context(), "", 10)); unavailable(t, err).Cause != tt.want {
+			t.Errorf("%s: %q, want %q: %v", tt.name, unavailable(t, err).Cause, tt.want, err)
+		}
 	}
 }
 
@@ -181,7 +263,7 @@ func TestKeystoneDownIsNoRefusal(t *testing.T) {
 	}
 	cloud.RevokeTokens()
 	cloud.Break(openstacktest.Rule{Service: "identity"}, openstacktest.Fault{Status: 503, Body: openstacktest.HTML})
-	if _, err := b.Volumes(t.Context(), "", 10); unavailable(t, err).Credentials {
+	if _, err := b.Volumes(t.Context(), "", 10); unavailable(t, err).Cause != "" {
 		t.Errorf("%v", err)
 	}
 	cloud.Mend()
@@ -213,7 +295,7 @@ func TestWrongRegion(t *testing.T) {
 	variables := cloud.Env("demo", cloud.Project)
 	variables["OS_REGION_NAME"] = "Nowhere"
 	_, err := open(t, Options{Getenv: env(variables)}).Capabilities(t.Context())
-	if u := unavailable(t, err); u.Credentials || !strings.Contains(err.Error(), "OS_REGION_NAME") || !strings.Contains(err.Error(), "Nowhere") {
+	if u := unavailable(t, err); u.Cause != "" || !strings.Contains(err.Error(), "OS_REGION_NAME") || !strings.Contains(err.Error(), "Nowhere") {
 		t.Errorf("%v", err)
 	}
 	for _, name := range []string{"internal", "admin"} {
