@@ -14,6 +14,7 @@ import (
 // ServerStore is what the administrator's pages of servers need.
 type ServerStore interface {
 	Facts() models.Facts
+	AllProjects() bool
 	Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
 	ServerUse(ctx context.Context, ids []string) (map[string]int, error)
@@ -38,7 +39,7 @@ func (h Servers) List(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	m := views.Servers{Own: h.Store.Facts().OwnServers, TLS: VisitOf(c).Site.ExportTLS}
+	m := views.Servers{Own: h.Store.Facts().OwnServers, Owners: h.Store.AllProjects(), TLS: VisitOf(c).Site.ExportTLS}
 	if m.More = len(rows) > serversListed; m.More {
 		rows = rows[:serversListed]
 	}
@@ -60,10 +61,10 @@ func (h Servers) List(c echo.Context) error {
 			Items []serverJSON `json:"items"`
 		}{items})
 	}
-	shared := models.Overlaps(rows)
+	shared, all := models.Overlaps(rows), ownersOf(h.Store)
 	for i := range rows {
 		row := serverRow(&rows[i])
-		row.Volumes, row.SharedWith = use[row.ID], links(shared[row.ID])
+		row.Volumes, row.SharedWith, row.Project = use[row.ID], links(shared[row.ID]), all.of(rows[i].ProjectID)
 		m.Rows = append(m.Rows, row)
 		m.Shared = m.Shared || len(row.SharedWith) > 0
 	}

@@ -68,7 +68,7 @@ func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID st
 	}
 	m.Quotas = h.quotas(m)
 	var err error
-	m.Servers, err = h.servers(c)
+	m.Servers, err = h.servers(c, "")
 	return err
 }
 
@@ -78,12 +78,13 @@ func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
 	return quotas(h.Store.Facts().NeedsOfVolume(typedGiB(m.SizeGiB)), m.VolumeType, 0, true)
 }
 
-// servers are those a volume can be attached to.
-func (h Volumes) servers(c echo.Context) ([]views.Link, error) {
+// servers are those that a volume of the project can be attached to; an empty one is
+// that of new volumes.
+func (h Volumes) servers(c echo.Context, project string) ([]views.Link, error) {
 	if !h.Store.Facts().Attach {
 		return nil, nil
 	}
-	rows, err := h.Store.Servers(c.Request().Context(), Actor(c), serversShown)
+	rows, err := h.Store.ServersOf(c.Request().Context(), Actor(c), project, serversShown)
 	var all []views.Link
 	for _, s := range rows {
 		all = append(all, views.Link{ID: s.ID, Name: s.Name})

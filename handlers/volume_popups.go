@@ -91,7 +91,7 @@ func (h Volumes) AttachForm(c echo.Context) error {
 }
 
 func (h Volumes) attach(c echo.Context, form views.Form, row *models.Volume) (views.Attach, error) {
-	servers, err := h.servers(c)
+	servers, err := h.servers(c, row.ProjectID)
 	return views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
 		Own: h.Store.Facts().OwnServers}, err
 }

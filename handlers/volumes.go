@@ -28,7 +28,7 @@ type VolumeStore interface {
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
 	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
 	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
-	Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
+	ServersOf(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
 	Images(ctx context.Context) ([]models.Image, error)
 	CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error)

@@ -302,6 +302,7 @@ func askSmall(t *testing.T, store *models.Store, ops []models.Operation, snap mo
 	note(store.SnapshotRow(ctx, snap.ID))
 	note(store.VolumeRow(ctx, snap.VolumeID))
 	note(store.Servers(ctx, me, 10))
+	note(store.ServersOf(ctx, me, "", 10))
 	note(store.Server(ctx, me, "server-1"))
 	note(store.Images(ctx))
 	none(t, append(errs, store.Prune(ctx), store.ReleaseLeases(ctx))...)

@@ -117,6 +117,43 @@ func TestAllProjectsAreShown(t *testing.T) {
 	})
 }
 
+// TestServersOfAnotherProject: a cloud attaches nothing to them, so nobody is offered
+// them, and who asks all the same is told at once.
+func TestServersOfAnotherProject(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, one *models.Store, clock *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		store := modelstest.AllProjects(t, one, clock.Now)
+		store.SetFacts(models.Facts{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		none(t, store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		none(t, store.MirrorServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
+		cloudRows(t, store)
+		for project, want := range map[string]string{"": "s-ours", tenant: "s-ours", another: "s-theirs"} {
+			if rows, err := store.ServersOf(ctx, me, project, 10); err != nil || len(rows) != 1 || rows[0].ID != want {
+				t.Errorf("%q: %+v, %v", project, rows, err)
+			}
+		}
+		page, err := store.Volumes(ctx, me, models.ListQuery{Project: another})
+		if err != nil || len(page.Rows) != 1 {
+			t.Fatalf("%+v, %v", page.Rows, err)
+		}
+		theirs := page.Rows[0].ID
+		if _, err := store.AttachVolume(ctx, me, theirs, "s-ours", ""); wrongFields(err)["server_id"] != "server.not_found" {
+			t.Errorf("a server of another project: %v", err)
+		}
+		if _, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1", ServerID: "s-theirs"}); wrongFields(err)["server_id"] != "server.not_found" {
+			t.Errorf("a new volume and a server of another project: %v", err)
+		}
+		if op, err := store.AttachVolume(ctx, me, theirs, "s-theirs", ""); err != nil || op.ProjectID != another {
+			t.Errorf("%+v, %v", op, err)
+		}
+		narrow := modelstest.Second(t, one, clock.Now)
+		narrow.SetFacts(store.Facts())
+		if rows, err := narrow.ServersOf(ctx, me, another, 10); err != nil || len(rows) != 0 {
+			t.Errorf("who sees one project: %+v, %v", rows, err)
+		}
+	})
+}
+
 func TestADatabaseBelongsToOneBackend(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx := t.Context()

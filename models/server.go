@@ -49,6 +49,18 @@ func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, 
 	return rows, within(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
 }
 
+// ServersOf lists those servers that volumes of the project can be attached to, by
+// name, at most limit. An empty project is the one that what the actor makes
+// belongs to.
+func (s *Store) ServersOf(ctx context.Context, actor Actor, project string, limit int) ([]Server, error) {
+	project = firstNonEmpty(project, s.newIn(actor))
+	if !s.InScope(actor.Project, project) {
+		return nil, nil
+	}
+	var rows []Server
+	return rows, within(s.read(ctx), project).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+}
+
 // Server finds one server.
 func (s *Store) Server(ctx context.Context, actor Actor, id string) (*Server, error) {
 	var row Server

@@ -42,7 +42,7 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 		}
 		size := s.sizeOf(in, least, fields)
 		if in.ServerID != "" {
-			if err := s.checkServer(tx, s.scope(actor.Project), in.ServerID, fields); err != nil {
+			if err := s.checkServer(tx, s.newIn(actor), in.ServerID, fields); err != nil {
 				return nil, err
 			}
 		}
@@ -112,7 +112,9 @@ func (s *Store) sizeOf(in VolumeInput, least int, fields invalidFields) int {
 	return size
 }
 
-func (s *Store) checkServer(tx *gorm.DB, scope, id string, fields invalidFields) error {
+// checkServer says whether a volume of the project can be attached to the server: a
+// cloud lets no server use what is another project's.
+func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidFields) error {
 	if !s.Facts().Attach {
 		fields["server_id"] = Say("deny.unsupported")
 		return nil
@@ -122,7 +124,7 @@ func (s *Store) checkServer(tx *gorm.DB, scope, id string, fields invalidFields)
 	if s.Facts().OwnServers { // nobody removes it meanwhile
 		q = s.forUpdate(tx)
 	}
-	err := first(within(q, scope).Where("id = ? AND origin = ?", lookup(id), s.serverOrigin()), &server)
+	err := first(within(q, project).Where("id = ? AND origin = ?", lookup(id), s.serverOrigin()), &server)
 	if errors.Is(err, ErrNotFound) {
 		fields["server_id"] = Say("server.not_found")
 		return nil
@@ -184,7 +186,7 @@ func (s *Store) ExtendVolume(ctx context.Context, actor Actor, id, typed, formKe
 func (s *Store) AttachVolume(ctx context.Context, actor Actor, id, server, formKey string) (*Operation, error) {
 	return s.askVolume(ctx, actor, ActAttach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		fields := invalidFields{}
-		if err := s.checkServer(tx, s.scope(actor.Project), server, fields); err != nil {
+		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
 			return nil, err
 		}
 		for _, a := range row.Attachments {

@@ -10,11 +10,13 @@ type Servers struct {
 	TLS    bool // servers prove by certificate who they are
 	Shared bool // some have the same address
 	More   bool // there are more than are shown
+	Owners bool // of several projects
 }
 
 // ServerRow is one server.
 type ServerRow struct {
 	ID, Name   string
+	Project    Link // empty where there is only one
 	Addresses  []string
 	Status     string
 	Volumes    int    // that are attached to it

@@ -391,6 +391,7 @@ func TestAllProjects(t *testing.T) {
 func TestOneProjectHasNoColumn(t *testing.T) {
 	b := newBoard(t)
 	b.volume("data", "1")
+	wantNone(t, b.as(models.Administrator).get(views.ServersPath), ".c-project")
 	a := b.get(views.VolumesPath + "?project=" + otherProject)
 	wantNone(t, a, ".c-project, select[name=project]")
 	wantText(t, a, ".empty-title", "조건에 맞는 항목이 없습니다") // it is none of ours

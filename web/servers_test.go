@@ -348,3 +348,30 @@ func TestDetachingNamesWhoHoldsIt(t *testing.T) {
 		t.Errorf("it is %s", now.Status)
 	}
 }
+
+// TestServersOfAllProjects: each says whose it is, and a volume is offered those of
+// its own project.
+func TestServersOfAllProjects(t *testing.T) {
+	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
+	c.store.SetFacts(models.Facts{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
+		Project: models.Project{ID: ownProject, Name: "lab"}, Projects: []models.Project{{ID: ownProject, Name: "lab"}}})
+	now := c.clock.Now()
+	servers := []models.Server{{ID: "s-web", Name: "web", ProjectID: ownProject, Version: 1}, {ID: "s-db", Name: "db", ProjectID: otherProject, Version: 1}}
+	if err := c.store.MirrorServers(t.Context(), servers); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.store.MirrorVolumes(t.Context(), []models.Mirrored{{BackendID: "v-theirs", Project: otherProject, Name: "data", SizeGiB: 2, CreatedAt: now,
+		Observed: models.Observed{Status: models.Available, Percent: -1}}}, now); err != nil {
+		t.Fatal(err)
+	}
+	list := c.as(models.Administrator).get(views.ServersPath)
+	wantText(t, list, "#server-s-web .c-project", "lab")
+	wantText(t, list, "#server-s-db .c-project", otherProject)
+	b := c.as(models.Operator)
+	for path, want := range map[string]string{views.VolumesPath + "/v-theirs/attach": "s-db", views.VolumesPath + "/new": "s-web"} {
+		a := b.get(path)
+		if ids := a.doc(t).Find("select[name=server_id] option[value^=s-]"); ids.Length() != 1 || ids.AttrOr("value", "") != want {
+			t.Errorf("%s offers %d servers, %q", path, ids.Length(), ids.AttrOr("value", ""))
+		}
+	}
+}
