@@ -25,7 +25,7 @@ func TestCloudBrowser(t *testing.T) {
 	b.open(views.VolumesPath)
 	b.click("link", "생성")
 	b.popup("Volume 생성")
-	b.sees("프로젝트 한도")
+	b.sees("이번 1 / 한도")
 	b.fill("Volume 이름", volume)
 	b.fill("크기(GiB)", "1")
 	b.send("생성")

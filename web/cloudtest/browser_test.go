@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
@@ -64,7 +65,7 @@ func until[T any](b *tab, expression string) T {
 			if (value) { clearTimeout(late); done(value); } else requestAnimationFrame(look);
 		};
 		look();
-	})`, finder, patience.Milliseconds(), expression)
+	})`, finder, (90 * time.Second).Milliseconds(), expression)
 	value, err := chromedp.Run(b, chromedp.Evaluate[T](watch, chromedp.EvalAwaitPromise))
 	if err != nil {
 		b.t.Fatalf("wait for %s: %v", expression, err)
