@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/a-h/templ"
@@ -46,7 +47,7 @@ func (h Volumes) newForm(c echo.Context, snapshotID, action string) error {
 // fillCreate loads what the popup offers.
 func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID string) error {
 	ctx, actor, facts := c.Request().Context(), Actor(c), h.Store.Facts()
-	m.MinGiB, m.MaxGiB, m.FreeBytes, m.Types, m.Zones = 1, facts.MaxSizeGiB, facts.FreeBytes, facts.Types, facts.Zones
+	m.MinGiB, m.MaxGiB, m.FreeBytes, m.Types, m.Zones = 1, facts.MaxSizeGiB, facts.FreeBytes, offeredTypes(facts.Types), facts.Zones
 	if snapshotID != "" {
 		snapshot, err := h.Store.Snapshot(ctx, actor, snapshotID)
 		if err != nil {
@@ -70,6 +71,15 @@ func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID st
 	var err error
 	m.Servers, err = h.servers(c, "")
 	return err
+}
+
+// placeholderType is the volume type that Cinder makes for itself, for clouds that
+// have no other. Beside the popup's own «default» nobody could tell what it is; a
+// program may still ask for it.
+const placeholderType = "__DEFAULT__"
+
+func offeredTypes(all []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == placeholderType })
 }
 
 // quotas are the limits that the volume would count against, with the size and the

@@ -21,7 +21,7 @@ const (
 // limited gives the project of the board limits, as a cloud tells them.
 func (b *board) limited(quotas ...models.Quota) {
 	facts := b.store.Facts()
-	facts.Types, facts.Quotas = []string{"ssd", "hdd"}, quotas
+	facts.Types, facts.Quotas = []string{"ssd", "__DEFAULT__", "hdd"}, quotas
 	b.store.SetFacts(facts)
 }
 
@@ -40,6 +40,9 @@ func TestQuotasStandInThePopups(t *testing.T) {
 	a := b.get(views.VolumesPath + "/new")
 	if n := a.doc(t).Find(".quota").Length(); n != 3 {
 		t.Fatalf("%d limits, want volumes, gigabytes and those of ssd", n)
+	}
+	if n := a.doc(t).Find("select[name=volume_type] option").Length(); n != 3 {
+		t.Errorf("%d types are offered, want the default, ssd and hdd", n)
 	}
 	wantText(t, a, ".quota[data-per=one] .quota-figures", "사용 3 + 이번 1 / 한도 10")
 	wantText(t, a, ".quota[data-per=gib] .quota-figures", "사용 60 + 이번 10 / 한도 100")
