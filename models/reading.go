@@ -101,23 +101,31 @@ func (s *Store) UnderOperation(ctx context.Context, backendIDs []string) (map[st
 // TwinRow is the row of an object that the backend has twice.
 type TwinRow struct {
 	ID, BackendID, Name string
-	Busy                bool // an operation is changing it
+	Busy                bool          // an operation is changing it
+	Ours                bool          // this console made it,
+	Made                time.Duration // in an operation that lasted so long
 }
 
-// HasSnapshots says whether there are snapshots of the volume with this backend's
-// id, which has no row.
-func (s *Store) HasSnapshots(ctx context.Context, backendID string) (bool, error) {
+// TwinIsUsed says whether the object with this backend's id has a row of its own or
+// snapshots: then users know it, and it may hold what they need.
+func (s *Store) TwinIsUsed(ctx context.Context, kind SubjectType, backendID string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Model(&Snapshot{}).Where("volume_id = ?", backendID).Limit(1).Count(&n).Error
+	err := s.read(ctx).Table(string(kind)+"s").Where("backend_id = ?", backendID).Limit(1).Count(&n).Error
+	if n > 0 || err != nil || kind != SubjectVolume {
+		return n > 0, err
+	}
+	err = s.read(ctx).Model(&Snapshot{}).Where("volume_id = ?", backendID).Limit(1).Count(&n).Error
 	return n > 0, err
 }
 
-// TwinOf is the row of an object that this console made; nil when there is none,
-// or it was made elsewhere.
+// TwinOf is the row with an id that several objects carry; nil when there is none.
 func (s *Store) TwinOf(ctx context.Context, kind SubjectType, id string) (*TwinRow, error) {
-	var row struct{ ID, BackendID, Name string }
-	err := first(s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name").
-		Where("id = ? AND origin <> ? AND backend_id <> ''", lookup(id), Elsewhere), &row)
+	var row struct {
+		ID, BackendID, Name string
+		Origin              Origin
+	}
+	err := first(s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name", "origin").
+		Where("id = ? AND backend_id <> ''", lookup(id)), &row)
 	if err != nil {
 		return nil, ignoreNotFound(err)
 	}
@@ -125,7 +133,17 @@ func (s *Store) TwinOf(ctx context.Context, kind SubjectType, id string) (*TwinR
 	if err != nil {
 		return nil, err
 	}
-	return &TwinRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}, nil
+	twin := &TwinRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}
+	if row.Origin == Elsewhere {
+		return twin, nil
+	}
+	var made Operation
+	err = s.read(ctx).Where("subject_id = ? AND kind IN ? AND finished_at > 0", row.ID, []Kind{VolumeCreate, SnapshotRestore, SnapshotCreate}).
+		Order("num DESC").Limit(1).Find(&made).Error
+	if made.StartedAt > 0 {
+		twin.Ours, twin.Made = true, time.Duration(made.FinishedAt-made.StartedAt)*time.Microsecond
+	}
+	return twin, err
 }
 
 // RecordTwin writes into the audit that the second copy of an object was deleted.

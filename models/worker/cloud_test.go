@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -187,6 +188,9 @@ func TestATwinIsRemoved(t *testing.T) {
 			twin.CreatedAt = kept.CreatedAt.Add(-time.Hour)
 		}, true},
 		"of its own": {func(_ *bench, _ backend.Volume, twin *backend.Volume) { twin.SizeGiB++ }, true},
+		"a restored backup": {func(b *bench, _ backend.Volume, twin *backend.Volume) {
+			twin.CreatedAt = b.clock.Now() // Cinder copies the metadata
+		}, true},
 		"the kept one is gone": {func(b *bench, kept backend.Volume, _ *backend.Volume) {
 			kept.State.Status = backend.Deleting
 			b.fake.PutVolume(kept)
@@ -228,18 +232,60 @@ func TestATwinIsRemoved(t *testing.T) {
 
 func TestATwinWithSnapshotsStays(t *testing.T) {
 	b := newCloudBench(t)
+	b.fake.SetLag(0)
 	id := b.newVolume("volume-1")
 	b.clock.Add(time.Hour)
 	kept := b.inBackend(id)
 	twin := b.fake.PutVolume(backend.Volume{Name: "volume-1", SizeGiB: kept.SizeGiB})
 	b.fake.PutSnapshot(backend.Snapshot{Name: "of-the-twin", Volume: backend.Key{ID: twin.ID}})
-	twin.Ref = id
+	twin.Ref, twin.CreatedAt = id, kept.CreatedAt.Add(time.Minute)
 	b.fake.PutVolume(twin)
 	b.sweep()
 	b.clock.Add(2 * settle)
 	b.sweep()
 	if n := b.faulty.Calls("DeleteVolume"); n != 0 {
 		t.Errorf("%d deletions", n)
+	}
+}
+
+// TestARestoredBackupIsListed: it carries the id of the volume that was backed up,
+// and is never taken for a twin that nobody has used, not even after a
+// restart.
+func TestARestoredBackupIsListed(t *testing.T) {
+	b := newCloudBench(t)
+	b.fake.SetLag(0)
+	id := b.newVolume("volume-1")
+	b.clock.Add(time.Hour)
+	kept := b.inBackend(id)
+	backup := b.fake.PutVolume(backend.Volume{Name: "volume-1", SizeGiB: kept.SizeGiB})
+	backup.Ref = id
+	b.fake.PutVolume(backup)
+	b.sweep()
+	b.clock.Add(2 * settle)
+	b.sweep()
+	b.sweep()
+	row, err := b.store.Volume(t.Context(), me, backup.ID)
+	if err != nil || row.ID == id || row.BackendID != backup.ID || row.Origin != models.Elsewhere {
+		t.Fatalf("%+v, %v", row, err)
+	}
+	if own := b.volume(id); own.BackendID != kept.ID {
+		t.Errorf("%+v", own)
+	}
+	b.restart()
+	for range 3 {
+		b.sweep()
+		b.clock.Add(2 * settle)
+	}
+	if again, err := b.store.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID || b.faulty.Calls("DeleteVolume") != 0 {
+		t.Errorf("%+v, %v, %d deletions", again, err, b.faulty.Calls("DeleteVolume"))
+	}
+	b.fake.RemoveVolume(kept.ID)
+	b.sweep()
+	if _, err := b.store.VolumeRow(t.Context(), id); !errors.Is(err, models.ErrNotFound) {
+		t.Errorf("the row of the volume that is gone: %v", err)
+	}
+	if again, err := b.store.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID {
+		t.Errorf("%+v, %v", again, err)
 	}
 }
 
@@ -252,7 +298,7 @@ func TestASnapshotsTwinIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	twin := b.fake.PutSnapshot(backend.Snapshot{Name: "snap-1", SizeGiB: kept.SizeGiB, Volume: kept.Volume})
+	twin := b.fake.PutSnapshot(backend.Snapshot{Name: "snap-1", SizeGiB: kept.SizeGiB, Volume: kept.Volume, CreatedAt: kept.CreatedAt.Add(settle)})
 	twin.Ref = id
 	b.fake.PutSnapshot(twin)
 	b.sweep()

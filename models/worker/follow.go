@@ -30,7 +30,7 @@ type mirrored struct {
 	changes   time.Time            // when it was asked last what changed
 	asked     map[string]int64     // in error, and asked why: since when, by our id
 	twins     map[string]time.Time // when a twin was seen first, by the backend's id
-	mentioned map[string]bool      // twins that are left alone, by the backend's id
+	strangers map[string]bool      // what carries another object's id and is no twin, by the backend's id
 
 	minute   time.Time // that began at this time, and how often it was asked in it why something is in error
 	inMinute int
@@ -38,7 +38,7 @@ type mirrored struct {
 
 func newMirrored() mirrored {
 	return mirrored{Mutex: &sync.Mutex{}, looked: map[string]time.Time{}, followed: map[string]*followed{},
-		asked: map[string]int64{}, twins: map[string]time.Time{}, mentioned: map[string]bool{}}
+		asked: map[string]int64{}, twins: map[string]time.Time{}, strangers: map[string]bool{}}
 }
 
 type followed struct {

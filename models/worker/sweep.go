@@ -286,7 +286,7 @@ func (w *Worker) volumePage(ctx context.Context, marker string) ([]models.Mirror
 // mirroredVolume is a volume as its row should have it.
 func (w *Worker) mirroredVolume(ctx context.Context, v backend.Volume) models.Mirrored {
 	m := models.Mirrored{
-		ID: v.Ref, BackendID: v.ID, Project: w.project(v.Project), Name: v.Name, Description: v.Description, SizeGiB: v.SizeGiB,
+		ID: w.ownID(v.Key), BackendID: v.ID, Project: w.project(v.Project), Name: v.Name, Description: v.Description, SizeGiB: v.SizeGiB,
 		ImageID: v.Image, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt, Observed: w.seen(ctx, v),
 	}
 	if v.Source != nil {
@@ -306,7 +306,7 @@ func (w *Worker) snapshotPage(ctx context.Context, marker string) ([]models.Mirr
 
 func (w *Worker) mirroredSnapshot(s backend.Snapshot) models.Mirrored {
 	return models.Mirrored{
-		ID: s.Ref, BackendID: s.ID, Project: w.project(s.Project), Name: s.Name, Description: s.Description, SizeGiB: s.SizeGiB,
+		ID: w.ownID(s.Key), BackendID: s.ID, Project: w.project(s.Project), Name: s.Name, Description: s.Description, SizeGiB: s.SizeGiB,
 		Source: anyID(s.Volume), CreatedAt: s.CreatedAt, Observed: observedSnapshot(s),
 	}
 }

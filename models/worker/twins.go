@@ -48,9 +48,11 @@ func (t *twins) add(rows []models.Mirrored) {
 const leastSettle = 90 * time.Second
 
 // removeTwins deletes second copies that a lost answer has left. Only what nobody
-// can have used is deleted: younger than the one in the list and like it, made for
-// this console, attached to nothing, without snapshots, and seen before the time in
-// which an operation may still choose it.
+// can have used is deleted: made while the operation was under way, like the one in
+// the list and not listed itself, made for this console, attached to nothing, without
+// snapshots, and seen before the time in which an operation may still choose it.
+// Others are no twins and get rows of their own: restoring a backup copies the
+// metadata of a volume, too.
 func (w *Worker) removeTwins(ctx context.Context, kind models.SubjectType, t *twins) {
 	there := map[string]bool{}
 	for ref, group := range t.more {
@@ -78,13 +80,25 @@ func (w *Worker) removeTwins(ctx context.Context, kind models.SubjectType, t *tw
 	}
 }
 
-// toldOf says whether the log has mentioned this copy, and notes that it has now.
-func (m *mirrored) toldOf(id string) bool {
+// estrange notes that an object is no twin although it carries the id of another one;
+// new: it was not known.
+func (m *mirrored) estrange(id string) (new bool) {
 	m.Lock()
 	defer m.Unlock()
-	told := m.mentioned[id]
-	m.mentioned[id] = true
-	return told
+	new = !m.strangers[id]
+	m.strangers[id] = true
+	return new
+}
+
+// ownID is the console's id that an object may claim: empty for one that carries
+// another's.
+func (w *Worker) ownID(key backend.Key) string {
+	w.mirrored.Lock()
+	defer w.mirrored.Unlock()
+	if w.mirrored.strangers[key.ID] {
+		return ""
+	}
+	return key.Ref
 }
 
 // settledTwin says that it was seen long enough ago.
@@ -107,21 +121,29 @@ func (w *Worker) removeTwin(ctx context.Context, kind models.SubjectType, row *m
 			kept = &group[i]
 		}
 	}
-	alike := kept != nil && extra.created.After(kept.created) && extra.size == kept.size && extra.source == kept.source
-	parent, err := w.store.HasSnapshots(ctx, extra.id)
+	if kept == nil { // its row is about to leave, and then the oldest of the others has the id
+		return nil
+	}
+	used, err := w.store.TwinIsUsed(ctx, kind, extra.id)
 	if err != nil {
 		return err
 	}
-	if !alike || parent {
-		if w.mirrored.toldOf(extra.id) {
-			return nil
+	last := kept.created.Add(row.Made + max(w.capabilities().Settle, leastSettle))
+	alike := row.Ours && extra.created.After(kept.created) && !extra.created.After(last) && extra.size == kept.size && extra.source == kept.source
+	unused := false
+	if alike && !used {
+		if unused, used, err = w.unusedTwin(ctx, kind, row, extra.id); err != nil {
+			return err
 		}
-		w.log.WarnContext(ctx, "two objects carry the id of one; the second is left alone", "kind", kind, "id", row.ID, "copy", extra.id)
+	}
+	if !alike || used {
+		if w.mirrored.estrange(extra.id) {
+			w.log.WarnContext(ctx, "two objects carry the id of one; the second is left alone", "kind", kind, "id", row.ID, "copy", extra.id)
+		}
 		return nil
 	}
-	unused, err := w.unusedTwin(ctx, kind, row, extra.id)
-	if err != nil || !unused {
-		return err
+	if !unused {
+		return nil
 	}
 	if kind == models.SubjectSnapshot {
 		err = w.backend.DeleteSnapshot(ctx, backend.Key{ID: extra.id})
@@ -137,8 +159,8 @@ func (w *Worker) removeTwin(ctx context.Context, kind models.SubjectType, row *m
 }
 
 // unusedTwin looks at both once more: the one in the list must be there, and the
-// other one at rest and attached to nothing.
-func (w *Worker) unusedTwin(ctx context.Context, kind models.SubjectType, row *models.TwinRow, extra string) (bool, error) {
+// other one at rest and attached to nothing. used says that somebody has attached it.
+func (w *Worker) unusedTwin(ctx context.Context, kind models.SubjectType, row *models.TwinRow, extra string) (unused, used bool, err error) {
 	look := func(id string) (backend.Status, string, int, error) {
 		if kind == models.SubjectSnapshot {
 			s, err := w.backend.Snapshot(ctx, backend.Key{ID: id})
@@ -149,11 +171,14 @@ func (w *Worker) unusedTwin(ctx context.Context, kind models.SubjectType, row *m
 	}
 	status, ref, _, err := look(row.BackendID)
 	if err != nil || ref != row.ID || status == backend.Deleting || status == backend.Error {
-		return false, ignoreNotFound(err)
+		return false, false, ignoreNotFound(err)
 	}
 	status, ref, attachments, err := look(extra)
+	if err != nil || ref != row.ID {
+		return false, false, ignoreNotFound(err)
+	}
 	atRest := status == backend.Available || status == backend.Error
-	return err == nil && ref == row.ID && atRest && attachments == 0, ignoreNotFound(err)
+	return atRest && attachments == 0, attachments > 0, nil
 }
 
 func ignoreNotFound(err error) error {
