@@ -53,6 +53,8 @@ type Backend struct {
 	opening chan struct{} // held by who opens a session
 	mu      sync.Mutex
 	current *session
+	old     bool      // current is in doubt
+	trusted time.Time // when current was opened, or could not be replaced
 	refused error     // why the last session could not be opened,
 	until   time.Time // and when it is worth trying again
 
@@ -68,7 +70,8 @@ type session struct {
 	compute, image   *gophercloud.ServiceClient // nil where the cloud has none
 	minor            int                        // the microversion 3.minor of volume
 	project          backend.Project
-	opened           time.Time
+
+	agreed atomic.Pointer[gophercloud.ServiceClient] // compute at its microversion, once that is known
 }
 
 // The newest microversions that this package knows. From 3.66 on a snapshot of an
@@ -159,11 +162,16 @@ func (b *Backend) session(ctx context.Context) (*session, error) {
 	if err == nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.current, b.refused = s, nil
+		b.current, b.refused, b.old, b.trusted = s, nil, false, b.now()
 		return s, nil
 	}
 	err = b.explain(ctx, err)
 	var unavailable *backend.UnavailableError
+	if !errors.As(err, &unavailable) || unavailable.Cause == "" {
+		if s := b.keep(); s != nil {
+			return s, nil
+		}
+	}
 	if ctx.Err() == nil && errors.As(err, &unavailable) {
 		b.refuse(unavailable)
 	}
@@ -181,7 +189,21 @@ func (b *Backend) known() (*session, error) {
 		}
 		return nil, again
 	}
+	if b.old {
+		return nil, nil
+	}
 	return b.current, nil
+}
+
+// keep goes on with a session that was in doubt and cannot be replaced now: its token
+// may outlive Keystone's absence.
+func (b *Backend) keep() *session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current != nil {
+		b.old, b.trusted = false, b.now()
+	}
+	return b.current
 }
 
 // refuse ends the session and lets nobody try to sign in for a while.
@@ -193,17 +215,16 @@ func (b *Backend) refuse(why *backend.UnavailableError) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.current, b.refused, b.until = nil, why, b.now().Add(pause)
+	b.current, b.old, b.refused, b.until = nil, false, why, b.now().Add(pause)
 }
 
-// doubt ends a session whose addresses or versions may no longer be right; the next
-// call reads them again. While a cloud is down that is done once in a while only.
+// doubt lets the next call open another session, because the addresses or versions of
+// this one may no longer be right. While a cloud is down that is done once in a while
+// only.
 func (b *Backend) doubt(age time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current != nil && b.now().Sub(b.current.opened) >= age {
-		b.current = nil
-	}
+	b.old = b.old || b.current != nil && b.now().Sub(b.trusted) >= age
 }
 
 func (b *Backend) signIn(ctx context.Context) (*session, error) {
@@ -234,7 +255,7 @@ func (b *Backend) signIn(ctx context.Context) (*session, error) {
 		return nil, &backend.UnavailableError{Cause: backend.Credentials, Err: errors.New("the credentials belong to no project")}
 	}
 	b.issued(result)
-	s := &session{project: backend.Project{ID: project.ID, Name: project.Name}, opened: b.now()}
+	s := &session{project: backend.Project{ID: project.ID, Name: project.Name}}
 	return s, b.discover(ctx, s, provider, catalog)
 }
 

@@ -199,11 +199,15 @@ func newServer(t *testing.T, b *Backend) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	nova, err := s.nova(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	list, err := b.Images(t.Context())
 	if err != nil || len(list) == 0 {
 		t.Fatalf("images %v, %v", list, err)
 	}
-	page, err := flavors.ListDetail(s.compute, nil).AllPages(t.Context())
+	page, err := flavors.ListDetail(nova, nil).AllPages(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +215,7 @@ func newServer(t *testing.T, b *Backend) {
 	if err != nil || len(kinds) == 0 {
 		t.Fatalf("flavors %v, %v", kinds, err)
 	}
-	made, err := servers.Create(t.Context(), s.compute, servers.CreateOpts{
+	made, err := servers.Create(t.Context(), nova, servers.CreateOpts{
 		Name: "blockconsole-test", ImageRef: list[0].ID, FlavorRef: kinds[0].ID, Networks: "none",
 	}, nil).Extract()
 	if err != nil {
@@ -220,12 +224,12 @@ func newServer(t *testing.T, b *Backend) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := servers.Delete(ctx, s.compute, made.ID).ExtractErr(); err != nil {
+		if err := servers.Delete(ctx, nova, made.ID).ExtractErr(); err != nil {
 			t.Error(err)
 		}
 	})
 	for {
-		now, err := servers.Get(t.Context(), s.compute, made.ID).Extract()
+		now, err := servers.Get(t.Context(), nova, made.ID).Extract()
 		if err != nil || now.Status == "ERROR" {
 			t.Fatalf("%+v, %v", now, err)
 		}

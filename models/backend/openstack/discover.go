@@ -28,8 +28,8 @@ var (
 	image        = service{"image", []string{"image"}, "v2", regexp.MustCompile(`/v1(/|$)`)}
 )
 
-// discover finds the services that the session works with and agrees with them on
-// microversions.
+// discover finds the services that the session works with and agrees with Cinder on
+// a microversion.
 func (b *Backend) discover(ctx context.Context, s *session, provider *gophercloud.ProviderClient, catalog *tokens.ServiceCatalog) error {
 	s.identity = &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: provider.IdentityBase + "v3/", Type: "identity"}
 	if s.volume = b.client(provider, catalog, blockStorage); s.volume == nil {
@@ -43,16 +43,25 @@ func (b *Backend) discover(ctx context.Context, s *session, provider *gopherclou
 	}
 	s.minor = min(minor, volumeMinor)
 	s.volume = at(s.volume, "3."+strconv.Itoa(s.minor))
-	if s.compute == nil {
-		return nil
-	}
-	if minor, err = newestMinor(ctx, s.compute, 2); err != nil {
-		return err
-	}
-	if minor > 1 { // without microversions Nova takes no header
-		s.compute = at(s.compute, "2."+strconv.Itoa(min(minor, computeMinor)))
-	}
 	return nil
+}
+
+// nova agrees with the compute service on a microversion when it is first needed:
+// while it is down the volumes are worked on.
+func (s *session) nova(ctx context.Context) (*gophercloud.ServiceClient, error) {
+	if client := s.agreed.Load(); client != nil {
+		return client, nil
+	}
+	minor, err := newestMinor(ctx, s.compute, 2)
+	if err != nil {
+		return nil, err
+	}
+	client := s.compute
+	if minor > 1 { // without microversions Nova takes no header
+		client = at(client, "2."+strconv.Itoa(min(minor, computeMinor)))
+	}
+	s.agreed.Store(client)
+	return client, nil
 }
 
 // at is a copy of a client that speaks a microversion. The clients of a session are

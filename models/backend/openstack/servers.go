@@ -25,12 +25,16 @@ func (b *Backend) Servers(ctx context.Context, after string, limit int) (backend
 	if err != nil || s.compute == nil {
 		return backend.Page[backend.Server]{}, err
 	}
-	list := func(s *session) listing[server] {
+	nova, err := s.nova(ctx)
+	if err != nil {
+		return backend.Page[backend.Server]{}, b.explain(ctx, err)
+	}
+	list := func(*session) listing[server] {
 		return listing[server]{
 			page: func(ctx context.Context, after string, limit int) ([]server, bool, error) {
 				q := b.query(after, limit)
 				q["sort_key"], q["sort_dir"] = []string{"created_at", "uuid"}, []string{"asc", "asc"}
-				return getPage[server](ctx, s.compute, "servers/detail", "servers", q)
+				return getPage[server](ctx, nova, "servers/detail", "servers", q)
 			},
 			place: func(sv server) marker { return marker{sv.CreatedAt.Time, sv.ID} },
 			lost:  func(p *problem) bool { return p.status == http.StatusBadRequest && p.says("marker") },
@@ -66,8 +70,12 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 	if _, ok := v.attachedTo(serverID); ok {
 		return nil
 	}
+	nova, err := s.nova(ctx)
+	if err != nil {
+		return b.explain(ctx, err)
+	}
 	ctx, seen := watch(ctx)
-	r := volumeattach.Create(ctx, s.compute, serverID, volumeattach.CreateOpts{VolumeID: v.ID})
+	r := volumeattach.Create(ctx, nova, serverID, volumeattach.CreateOpts{VolumeID: v.ID})
 	if r.Err == nil {
 		b.recent.note(v.ID, request{id: seen.requestID})
 		return nil
@@ -76,7 +84,7 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 	switch {
 	case p.gone() && p.says("nstance"):
 		return &backend.InvalidError{Field: "server", Why: p.text}
-	case p.refused() && volumeattach.Get(ctx, s.compute, serverID, v.ID).Err == nil:
+	case p.refused() && volumeattach.Get(ctx, nova, serverID, v.ID).Err == nil:
 		return nil // an earlier call has done it already
 	case p != nil && p.status == http.StatusNotFound && !p.gone():
 		return &backend.UnavailableError{Err: p}
@@ -101,8 +109,12 @@ func (b *Backend) DetachVolume(ctx context.Context, key backend.Key, serverID st
 	if attached && statusOf(v.Status) == backend.Detaching && !force {
 		return nil
 	}
+	nova, err := s.nova(ctx)
+	if err != nil {
+		return b.explain(ctx, err)
+	}
 	ctx, seen := watch(ctx)
-	err = volumeattach.Delete(ctx, s.compute, serverID, v.ID).ExtractErr()
+	err = volumeattach.Delete(ctx, nova, serverID, v.ID).ExtractErr()
 	p := problemOf(err)
 	switch {
 	case err == nil:
