@@ -234,9 +234,6 @@ func firstUser(ctx context.Context, store *models.Store, config web.Config) (str
 	return generated, nil
 }
 
-// tidyEvery is how often what has expired is removed.
-const tidyEvery = time.Hour
-
 // startWorker lets the storage follow the records. stop waits for the looks under
 // way and gives the leases back. A storage that does not answer yet is no error, one
 // that belongs to another database is.
@@ -254,26 +251,10 @@ func startWorker(ctx context.Context, store *models.Store, storage backend.Backe
 	}
 	var running sync.WaitGroup
 	running.Go(func() { w.Run(working) })
-	running.Go(func() { tidy(working, store, log) })
 	return func() {
 		cancel()
 		running.Wait()
 	}, nil
-}
-
-func tidy(ctx context.Context, store *models.Store, log *slog.Logger) {
-	ticker := time.NewTicker(tidyEvery)
-	defer ticker.Stop()
-	for {
-		if err := store.Tidy(ctx); err != nil && ctx.Err() == nil {
-			log.Error("expired sessions not removed", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
 }
 
 // serveMetrics answers /metrics on an address of its own, where one is set.

@@ -1,10 +1,6 @@
 package models
 
-import (
-	"context"
-
-	"gorm.io/gorm"
-)
+import "context"
 
 // Change says that a row was inserted, changed or deleted. Triggers write it in
 // the transaction of the change; live pages read it.
@@ -16,9 +12,6 @@ type Change struct {
 	Inserted  bool
 	Deleted   bool
 }
-
-// ChangesKept is how many changes are kept for pages that come back.
-const ChangesKept = 100_000
 
 // LastChange is the number of the newest change; 0 when there was none.
 func (s *Store) LastChange(ctx context.Context) (int64, error) {
@@ -64,15 +57,4 @@ func (s *Store) VolumesByID(ctx context.Context, ids []string) ([]Volume, error)
 func (s *Store) FailedOperations(ctx context.Context, ids []string) ([]Operation, error) {
 	var rows []Operation
 	return rows, s.read(ctx).Where("id IN ? AND "+s.unindexed("state")+" = ?", ids, Failed).Order("num").Find(&rows).Error
-}
-
-// Prune removes what is no longer needed: old changes, and sessions that have
-// expired.
-func (s *Store) Prune(ctx context.Context) error {
-	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := tx.Exec("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes) - ?", ChangesKept).Error; err != nil {
-			return err
-		}
-		return tx.Exec("DELETE FROM sessions WHERE expires_at < ?", Micros(s.Now())).Error
-	})
 }

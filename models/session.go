@@ -254,15 +254,3 @@ func (s *Store) EndOtherSessions(ctx context.Context, actor Actor, keep string) 
 func endSessions(tx *gorm.DB, userID, keep string) error {
 	return tx.Where("user_id = ? AND id <> ?", userID, keep).Delete(&Session{}).Error
 }
-
-// Tidy removes sessions that have expired and counts of failed sign-ins that no
-// longer matter.
-func (s *Store) Tidy(ctx context.Context) error {
-	now := s.Now()
-	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := tx.Where("expires_at <= ?", Micros(now)).Delete(&Session{}).Error; err != nil {
-			return err
-		}
-		return tx.Where("first_at < ? AND blocked_until <= ?", Micros(now.Add(-tryWindow)), Micros(now)).Delete(&LoginFailure{}).Error
-	})
-}

@@ -47,7 +47,7 @@ func TestSessionEndsAfterItsWholeLife(t *testing.T) {
 		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("after its whole life: %v", err)
 		}
-		if err := p.Tidy(t.Context()); err != nil {
+		if err := p.Prune(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if left, err := p.Sessions(t.Context(), in.Actor("", "")); err != nil || len(left) != 0 {

@@ -73,7 +73,7 @@ func (w *Worker) planReading() {
 	w.quotas = &task{name: "refresh the quotas", run: w.readQuotas, wake: w.wake, at: farAway}
 	w.changed = &task{name: "see what changed", run: w.readChanged, wake: w.wake}
 	w.looks = &task{name: "look at what changes", run: w.lookAtFollowed, wake: w.wake}
-	w.prune = &task{name: "prune", run: w.pruneChanges, wake: w.wake}
+	w.prune = &task{name: "prune", run: w.pruneOld, wake: w.wake}
 	w.whole = &task{name: "sweep", run: w.readWhole, wake: w.wakeWhole}
 }
 
@@ -202,7 +202,7 @@ func (w *Worker) usedUp(op *models.Operation, p models.Progress) {
 	}
 }
 
-func (w *Worker) pruneChanges(ctx context.Context) (time.Duration, error) {
+func (w *Worker) pruneOld(ctx context.Context) (time.Duration, error) {
 	return pruneEvery, w.store.Prune(ctx)
 }
 
