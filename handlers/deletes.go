@@ -104,8 +104,8 @@ func (d deletion) many(c echo.Context) error {
 		return models.Invalid("id", models.Say("list.too_many"))
 	}
 	m := views.Delete{Form: sentForm(c, d.list+"/delete"), Kind: d.kind}
+	o := outcome{list: d.list, all: []acceptedJSON{}, refused: []refusedJSON{}}
 	var last *models.Operation
-	asked := 0
 	for _, id := range ids {
 		key := m.Key
 		if key != "" {
@@ -114,7 +114,7 @@ func (d deletion) many(c echo.Context) error {
 		op, err := d.ask(c.Request().Context(), Actor(c), id, key)
 		if err == nil {
 			last = op
-			asked++
+			o.all = append(o.all, toAcceptedJSON(op))
 			continue
 		}
 		e := models.AsError(err)
@@ -130,15 +130,17 @@ func (d deletion) many(c echo.Context) error {
 			denial = &models.Denial{Text: e.Text}
 		}
 		m.Blocked = append(m.Blocked, views.BlockedItem{DeleteItem: item, Denial: *Denial(denial)})
+		o.refused = append(o.refused, refusedJSON{ID: id, Reason: T(c, denial.Text.Key, anys(denial.Text.Args)...)})
 	}
-	if asked == 0 {
+	if last == nil {
 		return d.noneDeleted(c, m)
 	}
-	done := views.Message{Key: "accepted." + d.kind + ".delete_many", Args: [4]string{strconv.Itoa(asked)}}
+	asked := strconv.Itoa(len(o.all))
+	o.message = views.Message{Key: "accepted." + d.kind + ".delete_many", Args: [4]string{asked}}
 	if len(m.Blocked) > 0 {
-		done = views.Message{Key: "accepted.delete_partly", Args: [4]string{strconv.Itoa(asked), strconv.Itoa(len(m.Blocked))}}
+		o.message = views.Message{Key: "accepted.delete_partly", Args: [4]string{asked, strconv.Itoa(len(m.Blocked))}}
 	}
-	return accepted(c, last, outcome{list: d.list, message: done})
+	return accepted(c, last, o)
 }
 
 func (d deletion) noneDeleted(c echo.Context, m views.Delete) error {

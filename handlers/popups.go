@@ -37,16 +37,24 @@ type outcome struct {
 	message views.Message
 	row     templ.Component // the row as it is now; nil: the list is read again
 	rowID   string          // its id in the page
+	all     []acceptedJSON  // of a click on many objects: every operation, and what was refused
+	refused []refusedJSON
 }
 
 // accepted answers a click: programs get the operation, htmx the closed popup and
 // the changed row, plain browsers the list with the message above it.
 func accepted(c echo.Context, op *models.Operation, o outcome) error {
-	url := "/activity/" + op.ID
+	url := activityPath + "/" + op.ID
+	if len(o.all) > 1 && Wants(c) != JSON {
+		url = activityPath
+	}
 	alert := views.Alert{Message: o.message, Link: url, LinkText: views.Message{Key: "accepted.link"}}
 	switch {
 	case Wants(c) == JSON:
-		return Accepted(c, op.ID, op.SubjectID, url)
+		if o.all != nil {
+			return tellAccepted(c, url, acceptedManyJSON{toAcceptedJSON(op), o.all, o.refused})
+		}
+		return tellAccepted(c, url, toAcceptedJSON(op))
 	case !IsHTMX(c):
 		Notify(c, alert)
 		return SeeOther(c, ReturnTo(c, o.list))

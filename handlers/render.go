@@ -163,16 +163,36 @@ func SeeOther(c echo.Context, to string) error {
 	return c.Redirect(http.StatusSeeOther, LocalPath(to, "/"))
 }
 
-// Accepted answers JSON clients after a click: 202, where the operation is and
-// which object it is about.
-func Accepted(c echo.Context, operation, id, url string) error {
+// acceptedJSON tells programs after a click where the operation is and which object
+// it is about.
+type acceptedJSON struct {
+	Operation string `json:"operation"`
+	ID        string `json:"id"`
+	URL       string `json:"url"`
+}
+
+func toAcceptedJSON(op *models.Operation) acceptedJSON {
+	return acceptedJSON{Operation: op.ID, ID: op.SubjectID, URL: activityPath + "/" + op.ID}
+}
+
+// acceptedManyJSON is the same after a click on many objects: the last operation,
+// all of them, and what was refused.
+type acceptedManyJSON struct {
+	acceptedJSON
+	Operations []acceptedJSON `json:"operations"`
+	Refused    []refusedJSON  `json:"refused"`
+}
+
+type refusedJSON struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
+}
+
+// tellAccepted answers a program: 202, and the place of the operation.
+func tellAccepted(c echo.Context, url string, body any) error {
 	c.Response().Header().Set(echo.HeaderLocation, url)
 	Vary(c)
-	return c.JSON(http.StatusAccepted, struct {
-		Operation string `json:"operation"`
-		ID        string `json:"id"`
-		URL       string `json:"url"`
-	}{operation, id, url})
+	return c.JSON(http.StatusAccepted, body)
 }
 
 // Msg is a text of the models as the views take it.

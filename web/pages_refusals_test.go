@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -220,8 +221,26 @@ func TestDeletingSeveral(t *testing.T) {
 	a := b.post(views.SnapshotsPath+"/delete", query, b.fromList(views.SnapshotsPath)...)
 	wantStatus(t, a, http.StatusOK)
 	wantText(t, a, "hx-partial", "2")
+	if a.doc(t).Find(`hx-partial a[href="/activity"]`).Length() != 1 {
+		t.Error("the message does not lead to all operations")
+	}
 	unchanged := b.unchanged()
 	wantStatus(t, b.post(views.SnapshotsPath+"/delete", query, b.fromList(views.SnapshotsPath)...), http.StatusOK)
+	told := b.post(views.SnapshotsPath+"/delete", query, asJS...) // the same form: a program hears of the same operations
+	last := accepted(t, told)
+	var all struct {
+		Operations []made
+		Refused    []struct{ ID, Reason string }
+	}
+	if err := json.Unmarshal([]byte(told.body), &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Operations) != 2 || all.Operations[0].ID != good.ID || all.Operations[1] != last || all.Operations[0].Operation == last.Operation {
+		t.Errorf("operations %+v, the last %+v", all.Operations, last)
+	}
+	if len(all.Refused) != 2 || all.Refused[0].ID != bad.ID || !strings.Contains(all.Refused[0].Reason, "관리자에게 문의하세요") || all.Refused[1].ID != gone || all.Refused[1].Reason == "" {
+		t.Errorf("refused %+v", all.Refused)
+	}
 	unchanged(t)
 	b.work()
 	for id, status := range map[string]int{good.ID: http.StatusNotFound, second.ID: http.StatusNotFound, bad.ID: http.StatusOK} {
