@@ -111,7 +111,7 @@ func Open(_ context.Context, o Options) (*Backend, error) {
 	if b.settings, err = readSettings(o.Getenv); err != nil {
 		return nil, err
 	}
-	b.http = http.Client{Timeout: 2 * time.Minute, Transport: &transport{b: b, base: newTransport(b.tls, b.now)}}
+	b.http = http.Client{Timeout: 2 * time.Minute, Transport: &transport{b: b, base: newTransport(b.tls, b.now)}, CheckRedirect: redirect}
 	return b, nil
 }
 
@@ -126,6 +126,17 @@ func newTransport(secure *tls.Config, now func() time.Time) *http.Transport {
 		TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: time.Minute, ExpectContinueTimeout: time.Second,
 		MaxIdleConns: 32, MaxIdleConnsPerHost: 16, IdleConnTimeout: 60 * time.Second,
 	}
+}
+
+// redirect follows to where the token may go: to the same host, and not out of TLS.
+// Only reads are: others would arrive as a GET.
+func redirect(next *http.Request, via []*http.Request) error {
+	first := via[0]
+	reads := first.Method == http.MethodGet || first.Method == http.MethodHead
+	if !reads || next.URL.Hostname() != first.URL.Hostname() || first.URL.Scheme == "https" && next.URL.Scheme != "https" || len(via) > 3 {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // Close lets go of the connections.

@@ -51,17 +51,21 @@ func problemOf(err error) *problem {
 	return p
 }
 
+// patience is how long the cloud can ask us to stay away: longer is a mistake of
+// somebody's clock or configuration, and would stop the console.
+const patience = 10 * time.Minute
+
 // retryAfter reads seconds, or a date by the clock of who sent it.
 func retryAfter(h http.Header) time.Duration {
-	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
+	if seconds, err := strconv.ParseFloat(h.Get("Retry-After"), 64); err == nil {
+		return time.Duration(min(max(0, seconds), patience.Seconds()) * float64(time.Second))
 	}
 	at, err := http.ParseTime(h.Get("Retry-After"))
 	now, dateErr := http.ParseTime(h.Get("Date"))
 	if err != nil || dateErr != nil {
 		return 0
 	}
-	return max(0, at.Sub(now))
+	return min(max(0, at.Sub(now)), patience)
 }
 
 // fault reads the body of an error: {"itemNotFound": {"code", "message"}} of Cinder
@@ -126,7 +130,7 @@ func (b *Backend) explain(ctx context.Context, err error) error {
 	}
 	if p := problemOf(err); p != nil {
 		if p.status != http.StatusNotFound {
-			b.log.WarnContext(ctx, "the cloud refused", "status", p.status, "text", p.text, "request_id", p.requestID)
+			b.log.WarnContext(ctx, "the cloud refused", "status", p.status, "text", shortened(p.text), "request_id", p.requestID)
 		}
 		return b.explainProblem(p)
 	}
@@ -264,7 +268,7 @@ func explainForbidden(p *problem) error {
 		return &backend.ConflictError{Why: p.text}
 	}
 	role := "member"
-	for _, action := range []string{"admin_actions", "os_compute_api:os-services", "reset_status", "force_delete", "force_detach"} {
+	for _, action := range []string{"admin_actions", "os_compute_api:os-services", "reset_status", "force_delete", "force_detach", "get_all_tenants"} {
 		if p.says(action) {
 			role = "admin"
 		}

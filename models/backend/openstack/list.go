@@ -134,6 +134,11 @@ func pageOf[T, U any](ctx context.Context, b *Backend, list func(*session) listi
 	if err != nil {
 		return page, err
 	}
+	if b.allProjects && after == "" {
+		if err := administers(ctx, s.volume); err != nil {
+			return page, b.explain(ctx, err)
+		}
+	}
 	items, next, err := list(s).from(ctx, after, limit)
 	if err != nil {
 		return page, b.explain(ctx, err)

@@ -1,6 +1,10 @@
 package openstack
 
 import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,5 +76,69 @@ func TestADoubtfulSessionIsKeptWhileKeystoneIsDown(t *testing.T) {
 	}
 	if n := cloud.Count("identity", "POST", "/auth/tokens"); n != 2 {
 		t.Errorf("%d sign-ins", n)
+	}
+}
+
+// Who is no administrator gets the objects of one project in place of all: that must
+// not look as if the others had been deleted.
+func TestAllProjectsNeedAnAdministrator(t *testing.T) {
+	cloud := openstacktest.New(openstacktest.Options{})
+	t.Cleanup(cloud.Close)
+	b := open(t, Options{AllProjects: true, Getenv: env(cloud.Env("admin", cloud.Admin))})
+	cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
+	cloud.AddVolume(openstacktest.Volume{Project: cloud.Admin})
+	if page, err := b.Volumes(t.Context(), "", 10); err != nil || len(page.Items) != 2 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	cloud.SetRoles("admin", cloud.Admin, "member")
+	cloud.RevokeTokens()
+	_, volumes := b.Volumes(t.Context(), "", 10)
+	_, snapshots := b.Snapshots(t.Context(), "", 10)
+	_, servers := b.Servers(t.Context(), "", 10)
+	for _, err := range []error{volumes, snapshots, servers} {
+		var forbidden *backend.ForbiddenError
+		if !errors.As(err, &forbidden) || forbidden.Role != "admin" {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := b.Capabilities(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A mistake in an answer must not stop the console for years.
+func TestNobodyIsLeftAloneForever(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"7": 7 * time.Second, "999999999999": patience, "9223372036854775807": patience, "-5": 0, "1e300": patience, "soon": 0,
+		"Fri, 31 Dec 9999 23:59:59 GMT": patience, "Sun, 22 Nov 2026 12:00:09 GMT": 9 * time.Second, "Thu, 01 Jan 1970 00:00:00 GMT": 0,
+	} {
+		h := http.Header{"Retry-After": {value}, "Date": {"Sun, 22 Nov 2026 12:00:00 GMT"}}
+		if got := retryAfter(h); got != want {
+			t.Errorf("%q: %s, want %s", value, got, want)
+		}
+	}
+}
+
+// A redirect takes the token nowhere else, and makes no read of a write.
+func TestRedirects(t *testing.T) {
+	var elsewhere []string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		elsewhere = append(elsewhere, r.Method+" "+r.Header.Get("X-Auth-Token"))
+	}))
+	t.Cleanup(other.Close)
+	away := strings.Replace(other.URL, "127.0.0.1", "localhost", 1) + "/"
+	cloud, b := newCloud(t, openstacktest.Options{})
+	id := cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
+	cloud.Break(openstacktest.Rule{Path: "/volumes/" + id}, openstacktest.Fault{Status: 302, Header: map[string]string{"Location": away}})
+	_, err := b.Volume(t.Context(), backend.Key{ID: id})
+	unavailable(t, err)
+	unavailable(t, b.DeleteVolume(t.Context(), backend.Key{ID: id}))
+	near := cloud.Count("volume", "GET", "/volumes/")
+	cloud.Mend()
+	cloud.Break(openstacktest.Rule{Method: "POST", Path: "/volumes$"}, openstacktest.Fault{Status: 301, Header: map[string]string{"Location": cloud.URL()}})
+	_, err = b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), Name: "redirected", SizeGiB: 1})
+	unavailable(t, err)
+	if len(elsewhere) > 0 || near != 1 {
+		t.Errorf("the token went to %v, %d reads", elsewhere, near)
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/utils"
+
+	"blockconsole/models/backend"
 )
 
 // What gophercloud does not have is in this file: the versions without a guess when
@@ -96,6 +98,17 @@ func updatedSince(theirs time.Time) url.Values {
 func revert(ctx context.Context, client *gophercloud.ServiceClient, volumeID, snapshotID string) error {
 	body := map[string]any{"revert": map[string]any{"snapshot_id": snapshotID}}
 	_, err := client.Post(ctx, client.ServiceURL("volumes", volumeID, "action"), body, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusAccepted}})
+	return err
+}
+
+// administers says that Cinder takes us for an administrator: *ForbiddenError if not.
+// Who is none is given the objects of one project instead of all, without a word, and
+// the others would look as if they were gone.
+func administers(ctx context.Context, client *gophercloud.ServiceClient) error {
+	_, err := client.Get(ctx, client.ServiceURL("os-services")+"?binary=cinder-scheduler", nil, nil)
+	if p := problemOf(err); p != nil && p.status == http.StatusForbidden {
+		return &backend.ForbiddenError{Role: "admin"}
+	}
 	return err
 }
 
