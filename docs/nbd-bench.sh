@@ -25,7 +25,7 @@ trap finish EXIT
 
 head -c "${size}M" /dev/urandom >"$disk"
 go test -c -o "$work/server" ./models/backend/local/nbd
-port=$((20000 + RANDOM % 20000))
+port=$((20000 + RANDOM % 12000)) # below those that clients get
 BLOCKCONSOLE_NBD_BENCH_FILE=$disk BLOCKCONSOLE_NBD_BENCH_PORT=$port \
 	"$work/server" -test.run '^TestServeForBench$' -test.timeout 0 >"$work/ours.log" 2>&1 &
 pids+=($!)
