@@ -173,6 +173,14 @@ func (s *Store) Mirror(ctx context.Context, kind SubjectType) (MirrorState, erro
 	return m, ignoreNotFound(first(s.read(ctx).Where("kind = ?", kind), &m))
 }
 
+// MirrorReads says that the backend's volumes and snapshots could be read the last
+// time.
+func (s *Store) MirrorReads(ctx context.Context) (bool, error) {
+	var well int64
+	err := s.read(ctx).Model(&MirrorState{}).Where("seen_at > 0 AND failed_since = 0").Count(&well).Error
+	return well == 2, err
+}
+
 // NoteMirror records that the backend was read at that time, or could not be.
 func (s *Store) NoteMirror(ctx context.Context, kind SubjectType, at time.Time, failure Failure) error {
 	return s.write(ctx, func(tx *gorm.DB) error {

@@ -260,3 +260,48 @@ func TestRepairOfWhatIsGone(t *testing.T) {
 	b.done(b.store.DeleteSnapshot(b.Context(), me, id, ""))
 	b.same()
 }
+
+// TestOneOperationThatIsNeverAnswered: the storage does well otherwise, so the
+// operation ends after an hour and lets go of the volume. While the storage is down
+// everything waits.
+func TestOneOperationThatIsNeverAnswered(t *testing.T) {
+	for name, tt := range map[string]struct {
+		down bool
+		want models.OperationState
+	}{"alone": {false, models.Failed}, "like the others": {true, models.Succeeded}} {
+		t.Run(name, func(t *testing.T) {
+			b := newCloudBench(t)
+			b.fake.SetLag(0)
+			id := b.newVolume("volume-1")
+			b.sweep()
+			op := b.asked(b.store.ExtendVolume(b.Context(), me, id, "5", ""))
+			if tt.down {
+				b.fake.SetDown(&backend.UnavailableError{})
+			}
+			for n := 0; n < 200 && !tt.down; n++ {
+				b.faulty.Inject("ExtendVolume", n+1, backendtest.Fault{})
+			}
+			for range 130 {
+				if _, err := b.worker.RunDue(b.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if err := b.worker.Sweep(b.Context()); (err != nil) != tt.down {
+					t.Fatal(err)
+				}
+				if !tt.down && b.clock.Now().Before(time.UnixMicro(op.AskedAt).Add(time.Hour)) && b.operation(op.ID).Over() {
+					t.Fatal("given up too early")
+				}
+				b.clock.Add(time.Minute)
+			}
+			b.fake.SetDown(nil)
+			b.work()
+			b.sweep()
+			if got := b.operation(op.ID); got.State != tt.want {
+				t.Fatalf("%+v", got)
+			}
+			if row := b.volume(id); row.Status != models.Available {
+				t.Errorf("%+v", row)
+			}
+		})
+	}
+}

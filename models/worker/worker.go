@@ -45,7 +45,8 @@ type Worker struct {
 
 	mu      sync.Mutex
 	caps    backend.Capabilities
-	servers map[string]string // names by id; nil: not read yet
+	servers map[string]string    // names by id; nil: not read yet
+	silent  map[string]time.Time // since when the backend answers others, but not this operation
 
 	small, quotas, changed, looks, prune, whole *task
 	wake, wakeWhole                             chan struct{}
@@ -76,7 +77,7 @@ func New(store *models.Store, b backend.Backend, options Options) *Worker {
 	w := &Worker{
 		store: store, backend: b, exporter: exporter, options: options, log: options.Log,
 		owner: fmt.Sprintf("%d-%s", os.Getpid(), models.NewID()),
-		limit: make(chan struct{}, options.Parallel),
+		limit: make(chan struct{}, options.Parallel), silent: map[string]time.Time{},
 	}
 	w.ending, w.cutOff = context.WithCancel(context.Background())
 	w.planReading()
@@ -241,12 +242,13 @@ func (w *Worker) look(ctx context.Context, op *models.Operation) models.Progress
 	if err != nil {
 		return w.trouble(ctx, op, err)
 	}
+	w.heard(op)
 	return progress
 }
 
 // maxAttempts is how often a fault that nobody can name is tried again. A backend
 // that does not answer is asked for ever; its silence leaves maxAttempts - countedSilence
-// tries for other faults.
+// tries for other faults, and see alone.
 const (
 	maxAttempts    = 8
 	countedSilence = 6
@@ -261,7 +263,8 @@ func (w *Worker) trouble(ctx context.Context, op *models.Operation, err error) m
 	var unavailable *backend.UnavailableError
 	var other *models.IdentityError
 	silent := errors.As(err, &unavailable) || errors.As(err, &other)
-	if !silent && op.Attempts+1 >= maxAttempts {
+	if !silent && op.Attempts+1 >= maxAttempts || silent && w.alone(ctx, op) {
+		w.heard(op)
 		return w.failed(op, failure, w.subjectAfterGivingUp(ctx, op, failure))
 	}
 	wait := backoff(op.Attempts)
