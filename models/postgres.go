@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,6 +89,9 @@ type gormLog struct {
 
 const slowQuery = 200 * time.Millisecond
 
+// longestStatement is how much of a statement the log needs to tell which one it is.
+const longestStatement = 1000
+
 func (l gormLog) LogMode(logger.LogLevel) logger.Interface           { return l }
 func (l gormLog) Info(ctx context.Context, msg string, args ...any)  { l.log.DebugContext(ctx, msg) }
 func (l gormLog) Warn(ctx context.Context, msg string, args ...any)  { l.log.WarnContext(ctx, msg) }
@@ -105,6 +109,9 @@ func (l gormLog) Trace(ctx context.Context, begin time.Time, fc func() (string, 
 		return
 	}
 	sql, rows := fc()
+	if len(sql) > longestStatement {
+		sql = strings.ToValidUTF8(sql[:longestStatement], "") + "…"
+	}
 	if !expected {
 		l.log.ErrorContext(ctx, "statement failed", "sql", sql, "error", err)
 		return
