@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -40,16 +41,48 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 	if c.Quotas, c.MaxSizeGiB, err = b.quotas(ctx, s); err != nil {
 		return backend.Capabilities{}, err
 	}
-	if c.Types, err = b.types(ctx, s); err != nil {
-		return backend.Capabilities{}, err
+	known, err := b.choices(ctx, s)
+	c.Types, c.Zones, c.Projects = known.types, known.zones, known.projects
+	return c, err
+}
+
+// choices are what users choose from. Nobody is kept from working by them.
+type choices struct {
+	types, zones []string
+	projects     []backend.Project
+}
+
+// choices asks for all of them; what cannot be told now is as it was told last.
+func (b *Backend) choices(ctx context.Context, s *session) (choices, error) {
+	last := b.chosen.Load()
+	if last == nil {
+		last = &choices{}
 	}
-	if c.Zones, err = b.zones(ctx, s); err != nil {
-		return backend.Capabilities{}, err
+	now, err := *last, error(nil)
+	if now.types, err = told(ctx, b, "types", b.types, s, last.types); err != nil {
+		return now, err
+	}
+	if now.zones, err = told(ctx, b, "zones", b.zones, s, last.zones); err != nil {
+		return now, err
 	}
 	if b.allProjects {
-		c.Projects, err = b.projects(ctx, s)
+		if now.projects, err = told(ctx, b, "projects", b.projects, s, last.projects); err != nil {
+			return now, err
+		}
 	}
-	return c, err
+	b.chosen.Store(&now)
+	return now, nil
+}
+
+// told is what ask gives, or last where only that does not answer.
+func told[T any](ctx context.Context, b *Backend, what string, ask func(context.Context, *session) ([]T, error), s *session, last []T) ([]T, error) {
+	list, err := ask(ctx, s)
+	var down *backend.UnavailableError
+	if ctx.Err() == nil && errors.As(err, &down) && down.Cause == "" {
+		b.log.WarnContext(ctx, "the cloud does not tell its "+what, "error", err)
+		return last, nil
+	}
+	return list, err
 }
 
 func (b *Backend) types(ctx context.Context, s *session) ([]string, error) {

@@ -60,7 +60,8 @@ type Backend struct {
 
 	making keyed
 	recent requests
-	skew   atomic.Int64 // how far the cloud's clock is ahead of ours, as a time.Duration
+	chosen atomic.Pointer[choices] // as they were told last
+	skew   atomic.Int64            // how far the cloud's clock is ahead of ours, as a time.Duration
 }
 
 // session is what was learned by signing in. It never changes: a new one replaces

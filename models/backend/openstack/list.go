@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -58,8 +59,15 @@ func (l listing[T]) from(ctx context.Context, text string, limit int) ([]T, stri
 	if err != nil || !more || len(items) == 0 {
 		return items, "", err
 	}
-	return items, l.place(items[len(items)-1]).String(), nil
+	last := l.place(items[len(items)-1])
+	if last.id == m.id {
+		return nil, "", errNoAdvance
+	}
+	return items, last.String(), nil
 }
+
+// errNoAdvance says that a page ends where it should begin: there would be no end.
+var errNoAdvance = errors.New("the listing does not advance")
 
 // again reads from the beginning to the place of an object that has vanished.
 func (l listing[T]) again(ctx context.Context, m marker, limit int) ([]T, bool, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -141,4 +142,54 @@ func TestRedirects(t *testing.T) {
 	if len(elsewhere) > 0 || near != 1 {
 		t.Errorf("the token went to %v, %d reads", elsewhere, near)
 	}
+}
+
+// What is nice to know keeps nobody from working: it is as it was known last.
+func TestCapabilitiesWithoutTypesZonesAndProjects(t *testing.T) {
+	now := newClock()
+	cloud := openstacktest.New(openstacktest.Options{Now: now.Now})
+	t.Cleanup(cloud.Close)
+	b := open(t, Options{Now: now.Now, AllProjects: true, Getenv: env(cloud.Env("admin", cloud.Admin))})
+	breakAll := func() {
+		for _, path := range []string{"/types", "/os-availability-zone", "/v3/projects"} {
+			cloud.Break(openstacktest.Rule{Path: path}, openstacktest.Fault{Status: 500})
+		}
+	}
+	breakAll()
+	if c, err := b.Capabilities(t.Context()); err != nil || len(c.Types) != 0 || len(c.Quotas) == 0 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	cloud.Mend()
+	well, err := b.Capabilities(t.Context())
+	if err != nil || len(well.Types) == 0 || len(well.Zones) == 0 || len(well.Projects) == 0 {
+		t.Fatalf("%+v, %v", well, err)
+	}
+	breakAll()
+	if c, err := b.Capabilities(t.Context()); err != nil || !reflect.DeepEqual(c, well) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	cloud.Mend()
+	cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 503})
+	_, err = b.Capabilities(t.Context())
+	unavailable(t, err)
+}
+
+// A cloud that forgets the marker gives the same page for ever.
+func TestAListingThatDoesNotAdvanceEnds(t *testing.T) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	for range 4 {
+		cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
+	}
+	first, err := b.Volumes(t.Context(), "", 2)
+	if err != nil || first.Next == "" {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	var same strings.Builder
+	for i, v := range first.Items {
+		same.WriteString([]string{"", ","}[min(i, 1)] + `{"id": "` + v.ID + `", "created_at": "` + v.CreatedAt.Format("2006-01-02T15:04:05.000000") + `"}`)
+	}
+	cloud.Break(openstacktest.Rule{Path: "/volumes/detail"}, openstacktest.Fault{Status: 200,
+		Body: `{"volumes": [` + same.String() + `], "volumes_links": [{"rel": "next", "href": "x"}]}`})
+	_, err = b.Volumes(t.Context(), first.Next, 2)
+	unavailable(t, err)
 }
