@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -128,8 +129,9 @@ func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked tim
 				seen = append(seen, id)
 			}
 		}
-		if len(unknown) == 0 {
-			return nil
+		unknown, err = withoutDeleted(tx, unknown, asked)
+		if len(unknown) == 0 || err != nil {
+			return err
 		}
 		if err := kind.insert(s, tx, unknown); err != nil {
 			return err
@@ -143,6 +145,24 @@ func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked tim
 		return nil
 	})
 	return seen, err
+}
+
+// withoutDeleted leaves out what has been deleted here since asked: the page is older
+// than that, and the row has left.
+func withoutDeleted(tx *gorm.DB, unknown []Mirrored, asked time.Time) ([]Mirrored, error) {
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	const recent = 10_000 // of the newest; all of them would be too many to read
+	var deletions []Operation
+	err := tx.Select("params").Where("num > (SELECT max(num) FROM operations) - ?", recent).
+		Where("kind IN ? AND state = ? AND finished_at >= ?", []Kind{VolumeDelete, SnapshotDelete}, Succeeded, Micros(asked)).
+		Find(&deletions).Error
+	gone := map[string]bool{}
+	for _, op := range deletions {
+		gone[op.Params.BackendID] = op.Params.BackendID != ""
+	}
+	return slices.DeleteFunc(unknown, func(m Mirrored) bool { return gone[m.BackendID] }), err
 }
 
 // storable makes texts that came from elsewhere fit for both databases: valid,

@@ -135,7 +135,8 @@ type Params struct {
 	Force          bool   `json:"force,omitempty"`
 	Attached       bool   `json:"attached,omitempty"`
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
-	Again          bool   `json:"again,omitempty"` // it failed before and is tried again
+	Again          bool   `json:"again,omitempty"`      // it failed before and is tried again
+	BackendID      string `json:"backend_id,omitempty"` // of a deletion: listings that were under way may still have it
 	// Of a revert: when the volume and the snapshot had changed last before the backend was asked, microseconds
 	// of its clock. Whoever does not get the answer sees in them whether it happened.
 	VolumeChanged   int64 `json:"volume_changed,omitempty"`

@@ -170,7 +170,7 @@ func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey str
 		}
 		return &Operation{
 			Kind: SnapshotDelete, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID,
-			Params: Params{VolumeID: row.VolumeID, Was: row.Status},
+			Params: Params{VolumeID: row.VolumeID, Was: row.Status, BackendID: row.BackendID},
 		}, nil
 	})
 }

@@ -233,7 +233,7 @@ func (s *Store) DetachVolume(ctx context.Context, actor Actor, id, server string
 // snapshots.
 func (s *Store) DeleteVolume(ctx context.Context, actor Actor, id, formKey string) (*Operation, error) {
 	return s.askVolume(ctx, actor, ActDelete, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
-		return &Operation{Kind: VolumeDelete, Params: Params{Was: row.Status}},
+		return &Operation{Kind: VolumeDelete, Params: Params{Was: row.Status, BackendID: row.BackendID}},
 			changeRow(tx.Where("attachment_count = 0 AND snapshot_count = 0"), &Volume{}, row.ID, row.Status, s.status(Deleting))
 	})
 }

@@ -385,3 +385,41 @@ func TestSmallThingsAreCopied(t *testing.T) {
 		b.Errorf("%+v", f)
 	}
 }
+
+// TestWhatWasDeletedDoesNotComeBack: a page that was asked for before the deletion
+// arrives after it. The object was made elsewhere, so nothing but the cloud's id tells
+// that it is the same.
+func TestWhatWasDeletedDoesNotComeBack(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+		b := benchOf(t, store, clock)
+		b.shared(true)
+		v := b.fake.PutVolume(backend.Volume{Name: "elsewhere"})
+		kept := b.fake.PutVolume(backend.Volume{Name: "kept"})
+		s := b.fake.PutSnapshot(backend.Snapshot{Name: "elsewhere", Volume: kept.Key})
+		b.sweep()
+		old := &stale{Backend: b.fake}
+		var err1, err2 error
+		old.volumes, err1 = b.fake.Volumes(t.Context(), "", 10)
+		old.snapshots, err2 = b.fake.Snapshots(t.Context(), "", 10)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		old.duringVolumes = func() { b.done(store.DeleteVolume(t.Context(), me, v.ID, "")) }
+		old.duringSnapshots = func() { b.done(store.DeleteSnapshot(t.Context(), me, s.ID, "")) }
+		if err := staleWorker(b, old).Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if row := b.onlyVolume(); row.BackendID != kept.ID {
+			t.Errorf("%+v", row)
+		}
+		if _, err := store.Snapshot(t.Context(), me, s.ID); !errors.Is(err, models.ErrNotFound) {
+			t.Errorf("the snapshot is back: %v", err)
+		}
+		clock.Add(time.Second)
+		b.fake.PutVolume(v) // whoever puts it back is believed
+		b.sweep()
+		if _, err := store.Volume(t.Context(), me, v.ID); err != nil {
+			t.Error(err)
+		}
+	})
+}
