@@ -89,7 +89,12 @@ func cloudStories() []story {
 	sizeQuota := wrong(views.VolumesPath)
 	sizeQuota.Errors["size_gib"] = msg("failure.quota", "gigabytes_ssd", "9", "10", "61")
 	quiet := views.VolumeBrief{ID: uid(910), Name: bidi, Status: "AVAILABLE", SizeGiB: 30, Type: "ssd"}
+	tooMany, clock := list(views.VolumesPath), list(views.SnapshotsPath)
+	tooMany.Degraded = views.Degraded{Since: us(12 * time.Minute), FreshAt: us(13 * time.Minute), Reason: msg("failure.too_many")}
+	clock.Degraded = views.Degraded{Since: us(26 * time.Hour), FreshAt: us(27 * time.Hour), Reason: msg("failure.clock")}
 	return []story{
+		{"cloud-volumes-too-many", false, volumes, volumesStory(tooMany, volumeRows)},
+		{"cloud-snapshots-clock", false, snapshots, snapshotsStory(clock, snapshotRows)},
 		{"cloud-snapshots-all", false, all, snapshotsStory(ofAll(list(views.SnapshotsPath)), cloudSnapshots)},
 		{"cloud-snapshots-project", false, all, snapshotsStory(filter, cloudSnapshots)},
 		{"cloud-volumes-told", false, told, volumesStory(list(views.VolumesPath), volumeRows)},

@@ -53,6 +53,9 @@ func serverStories() []story {
 		{"servers-tls", false, admin, fixed(views.ServersPage(views.Servers{Own: true, TLS: true, Shared: true, More: true, Rows: rows}))},
 		{"servers-empty", false, admin, fixed(views.ServersPage(views.Servers{Own: true}))},
 		{"servers-cloud", false, admin, fixed(views.ServersPage(views.Servers{Rows: []views.ServerRow{{ID: "x", Name: hostile, Status: "ACTIVE", Volumes: 1, CreatedAt: us(time.Hour)}, {ID: "no-name", Status: "SHUTOFF"}}}))},
+		{"servers-all", false, admin, fixed(views.ServersPage(views.Servers{Owners: true, Rows: []views.ServerRow{
+			{ID: "5f0c7e1f-a2b8-43d7-a2b8-c3d70193a5c0", Name: "web-1", Status: "ACTIVE", Project: views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}, Volumes: 3, CreatedAt: us(time.Hour)},
+			{ID: "no-name", Status: "SHUTOFF", Project: views.Link{ID: "77aa7e1fa2b8c3d7a2b8c3d70193a5c0"}}, {ID: "x", Name: hostile, Status: "ERROR", Project: views.Link{ID: "p", Name: longName}}}}))},
 		{"volume-used", false, onVolumes, fixed(views.VolumePage(views.VolumeDetail{Row: volumeRows()[0], Attached: usedServers(), Export: exported(false), Deny: volumeRows()[0].Deny}))},
 		{"volume-detaching", false, onVolumes, fixed(views.VolumePage(views.VolumeDetail{Row: row, Attached: usedServers()[:1], Export: exported(true)}))},
 		{"operation-attached", false, active("activity", "/activity/x"), fixed(views.OperationPage(views.OperationDetail{Row: operationRows()[0], Export: exported(true)}))},
