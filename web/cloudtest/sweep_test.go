@@ -19,8 +19,8 @@ func (c *cloud) sweep(such func(string) bool) {
 	defer cancel()
 	pause := time.NewTicker(300 * time.Millisecond)
 	defer pause.Stop()
-	for {
-		left, err := c.sweepOnce(ctx, such)
+	for began := time.Now(); ; {
+		left, err := c.sweepOnce(ctx, such, time.Since(began) > stuckAfter)
 		if err == nil && len(left) == 0 {
 			return
 		}
@@ -33,9 +33,13 @@ func (c *cloud) sweep(such func(string) bool) {
 	}
 }
 
+// stuckAfter is when the cloud is no longer believed that something is under way: what
+// it had begun when a service went away may stay so for ever.
+const stuckAfter = 45 * time.Second
+
 // sweepOnce asks for the deletion of everything that can be deleted now, and names
 // what is still there.
-func (c *cloud) sweepOnce(ctx context.Context, such func(string) bool) ([]string, error) {
+func (c *cloud) sweepOnce(ctx context.Context, such func(string) bool, late bool) ([]string, error) {
 	var left []string
 	servers, err := c.servers(ctx, such)
 	if err != nil {
@@ -58,14 +62,14 @@ func (c *cloud) sweepOnce(ctx context.Context, such func(string) bool) ([]string
 		left = append(left, "snapshot "+o.Name+" "+o.Status)
 		cloned := slices.ContainsFunc(volumes, func(v object) bool { return v.SnapshotID == o.ID })
 		if !cloned {
-			err = errors.Join(err, c.remove(ctx, "snapshots", "snapshot", o))
+			err = errors.Join(err, c.remove(ctx, "snapshots", "snapshot", o, late))
 		}
 	}
 	for _, o := range volumes {
 		left = append(left, "volume "+o.Name+" "+o.Status)
 		kept := slices.ContainsFunc(snapshots, func(s object) bool { return s.VolumeID == o.ID })
 		if !kept {
-			err = errors.Join(err, c.remove(ctx, "volumes", "volume", o))
+			err = errors.Join(err, c.remove(ctx, "volumes", "volume", o, late))
 		}
 	}
 	return left, err
@@ -73,7 +77,7 @@ func (c *cloud) sweepOnce(ctx context.Context, such func(string) bool) ([]string
 
 // remove asks for the deletion of an object. One that failed on demand gets a name
 // that asks for no failure, and the help of an administrator.
-func (c *cloud) remove(ctx context.Context, kinds, kind string, o object) error {
+func (c *cloud) remove(ctx context.Context, kinds, kind string, o object, late bool) error {
 	path := kinds + "/" + o.ID
 	switch o.Status {
 	case "available", "error":
@@ -86,6 +90,9 @@ func (c *cloud) remove(ctx context.Context, kinds, kind string, o object) error 
 		_, err := c.ask(ctx, c.volume, http.MethodDelete, path, nil, nil)
 		return err
 	case "error_deleting", "error_extending", "error_restoring":
+		return c.unstick(ctx, path)
+	}
+	if late {
 		return c.unstick(ctx, path)
 	}
 	return nil // it is under way
