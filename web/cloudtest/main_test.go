@@ -13,6 +13,7 @@
 package cloudtest
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -26,7 +27,20 @@ import (
 // builtProgram is the real program, built once as the README builds it.
 var builtProgram string
 
+// testsAtOnce is how many tests run at once unless -parallel says otherwise: they wait for
+// the cloud most of the time, not for this machine.
+const testsAtOnce = "4"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		if err := flag.Set("test.parallel", testsAtOnce); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	code, err := withBinary(m.Run)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cannot build the program:", err)
