@@ -40,7 +40,6 @@ func TestCloudBrowser(t *testing.T) {
 	b.send("연결")
 	b.hasRow(volume, "IN-USE", s.Name)
 	b.live(volume, live, s)
-
 	b.open(views.SnapshotsPath)
 	b.hasRow(clean, "AVAILABLE", volume, "정상")
 	b.hasRow(live, "AVAILABLE", volume, "연결 중 생성")
@@ -62,6 +61,21 @@ func TestCloudBrowser(t *testing.T) {
 	b.open(views.VolumesPath)
 	b.hasRow(back, "IN-USE", s.Name)
 	b.picture()
+	b.letGo(volume, back)
+	b.reverted(volume, renamed)
+	b.deleted(renamed, "Block Snapshot 삭제")
+	b.deleted(clean, "Block Snapshot 삭제")
+	b.open(views.VolumesPath)
+	b.deleted(volume, "Volume 삭제")
+	b.clean()
+	if left := append(c.made("volumes"), c.made("snapshots")...); len(left) != 0 {
+		t.Errorf("the cloud still has %+v", left)
+	}
+}
+
+// letGo detaches both volumes; back is extended and deleted.
+func (b *tab) letGo(volume, back string) {
+	b.t.Helper()
 	for _, name := range []string{back, volume} {
 		b.alone(name)
 		b.click("button", "연결 해제")
@@ -76,15 +90,6 @@ func TestCloudBrowser(t *testing.T) {
 	b.send("확장")
 	b.hasRow(back, "AVAILABLE", "2 GiB")
 	b.deleted(back, "Volume 삭제")
-	b.reverted(volume, renamed)
-	b.deleted(renamed, "Block Snapshot 삭제")
-	b.deleted(clean, "Block Snapshot 삭제")
-	b.open(views.VolumesPath)
-	b.deleted(volume, "Volume 삭제")
-	b.clean()
-	if left := append(c.made("volumes"), c.made("snapshots")...); len(left) != 0 {
-		t.Errorf("the cloud still has %+v", left)
-	}
 }
 
 // live takes a snapshot of an attached volume: the popup names the server, warns, and

@@ -57,13 +57,7 @@ func TestCloudOutage(t *testing.T) {
 			return p.asked(views.SnapshotsPath, "name", c.named(name), "volume_id", volume, "acknowledge", "1")
 		}
 	}
-	for _, test := range []struct {
-		service string
-		click   func() reply
-		banner  bool // the lists cannot be read meanwhile
-		waits   bool // nor can the click be carried out
-		loses   bool // the cloud itself may forget what it has begun
-	}{
+	for _, test := range []away{
 		{service: "cinder-api", click: snapshot("a"), banner: true, waits: true},
 		{service: "cinder-volume", click: snapshot("b"), waits: true},
 		{service: "nova-api", click: attach, waits: true},
@@ -71,34 +65,7 @@ func TestCloudOutage(t *testing.T) {
 		{service: "keystone", click: snapshot("c")}, // tokens that were checked go on
 		{service: "rabbitmq", click: snapshot("d"), loses: true},
 	} {
-		t.Run(test.service, func(t *testing.T) {
-			defer p.within(t)()
-			back := sync.OnceFunc(func() { service(t, startEnv, test.service) })
-			defer back()
-			service(t, stopEnv, test.service)
-			before := len(p.listed(views.VolumesPath)) + len(p.listed(views.SnapshotsPath))
-			a := test.click()
-			p.staysFast(t, volume)
-			if test.banner {
-				p.saysOld(t)
-			}
-			if after := len(p.listed(views.VolumesPath)) + len(p.listed(views.SnapshotsPath)); after < before {
-				t.Errorf("%d rows, and there were %d", after, before)
-			}
-			var o operation
-			p.get("/activity/"+a.operation, &o)
-			if test.waits && o.State != "PENDING" && o.State != "RUNNING" {
-				t.Errorf("without %s the operation is %+v", test.service, o)
-			}
-			t.Logf("meanwhile: %s %q", o.State, o.Error)
-			back()
-			if test.loses {
-				p.endedOrLost(a)
-			} else if o := p.ended(a.operation); o.State != "SUCCEEDED" {
-				t.Errorf("%+v", o)
-			}
-			eventually(t, "the banner to go", func() bool { return p.banner().Length() == 0 })
-		})
+		t.Run(test.service, func(t *testing.T) { p.without(t, test, volume) })
 	}
 	for _, r := range p.listed(views.SnapshotsPath) {
 		if o := c.of("snapshots", r.ID); o == nil || !strings.EqualFold(o.Status, r.Status) {
@@ -111,6 +78,45 @@ func TestCloudOutage(t *testing.T) {
 	if ids := c.attachedTo(s.ID); len(ids) != 0 {
 		t.Errorf("still attached: %v", ids)
 	}
+}
+
+// away is a service that goes away, and what is asked meanwhile.
+type away struct {
+	service string
+	click   func() reply
+	banner  bool // the lists cannot be read meanwhile
+	waits   bool // nor can the click be carried out
+	loses   bool // the cloud itself may forget what it has begun
+}
+
+// without looks at the console while a service is away, and after it has come back.
+func (p *console) without(t *testing.T, test away, volume string) {
+	defer p.within(t)()
+	back := sync.OnceFunc(func() { service(t, startEnv, test.service) })
+	defer back()
+	service(t, stopEnv, test.service)
+	before := len(p.listed(views.VolumesPath)) + len(p.listed(views.SnapshotsPath))
+	a := test.click()
+	p.staysFast(t, volume)
+	if test.banner {
+		p.saysOld(t)
+	}
+	if after := len(p.listed(views.VolumesPath)) + len(p.listed(views.SnapshotsPath)); after < before {
+		t.Errorf("%d rows, and there were %d", after, before)
+	}
+	var o operation
+	p.get("/activity/"+a.operation, &o)
+	if test.waits && o.State != "PENDING" && o.State != "RUNNING" {
+		t.Errorf("without %s the operation is %+v", test.service, o)
+	}
+	t.Logf("meanwhile: %s %q", o.State, o.Error)
+	back()
+	if test.loses {
+		p.endedOrLost(a)
+	} else if o := p.ended(a.operation); o.State != "SUCCEEDED" {
+		t.Errorf("%+v", o)
+	}
+	eventually(t, "the banner to go", func() bool { return p.banner().Length() == 0 })
 }
 
 // within lets a part of the test fail by itself.
