@@ -48,7 +48,9 @@ const someOperations = 10
 func (h Snapshots) List(c echo.Context) error {
 	s := readList(c, views.SnapshotsPath)
 	ctx, actor := c.Request().Context(), Actor(c)
+	var facts models.ListFacts
 	read := func(q models.ListQuery) (models.Page[models.Snapshot], error) {
+		q.AsOf = facts.LastChange
 		return h.Store.Snapshots(ctx, actor, q)
 	}
 	if wantsCSV(c) {
@@ -57,8 +59,8 @@ func (h Snapshots) List(c echo.Context) error {
 	}
 	// The figures come first: the live stream goes on after their last change, and
 	// must not skip one that the rows do not have yet.
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectSnapshot)
-	if err != nil {
+	var err error
+	if facts, err = h.Store.ListFacts(ctx, actor, models.SubjectSnapshot); err != nil {
 		return err
 	}
 	page, err := load(c, &s, read)

@@ -50,15 +50,19 @@ type Volumes struct {
 func (h Volumes) List(c echo.Context) error {
 	s := readList(c, views.VolumesPath)
 	ctx, actor := c.Request().Context(), Actor(c)
-	read := func(q models.ListQuery) (models.Page[models.Volume], error) { return h.Store.Volumes(ctx, actor, q) }
+	var facts models.ListFacts
+	read := func(q models.ListQuery) (models.Page[models.Volume], error) {
+		q.AsOf = facts.LastChange
+		return h.Store.Volumes(ctx, actor, q)
+	}
 	if wantsCSV(c) {
 		head, record := withOwners(ownersOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
 		return streamCSV(c, &s, "volumes", head, read, record)
 	}
 	// The figures come first: the live stream goes on after their last change, and
 	// must not skip one that the rows do not have yet.
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
-	if err != nil {
+	var err error
+	if facts, err = h.Store.ListFacts(ctx, actor, models.SubjectVolume); err != nil {
 		return err
 	}
 	page, err := load(c, &s, read)

@@ -20,6 +20,9 @@ type ListQuery struct {
 	Size     int    // rows of a page
 	After    string // cursors; at most one of them
 	Before   string
+	// AsOf is the number of a change that the caller has just read as the newest: a page of that moment is good
+	// enough. 0: it is asked.
+	AsOf int64
 }
 
 // Filtered says that not all rows are asked for.

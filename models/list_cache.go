@@ -29,10 +29,14 @@ func cached[T any](ctx context.Context, s *Store, cache *pageCache[T], project s
 	if q.Size > PageSizes[len(PageSizes)-1] {
 		return read() // an export passes once
 	}
-	seq, err := s.LastChange(ctx)
-	if err != nil {
-		return Page[T]{}, err
+	seq := q.AsOf
+	if seq == 0 {
+		var err error
+		if seq, err = s.LastChange(ctx); err != nil {
+			return Page[T]{}, err
+		}
 	}
+	q.AsOf = 0
 	key := pageKey{project, q}
 	if page, ok := cache.get(seq, key); ok {
 		return page, nil

@@ -69,3 +69,45 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		}
 	})
 }
+
+// Who knows the newest change needs not ask again, and never sees a page from
+// before it; a page read since is not replaced by one of an older moment.
+func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
+	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+		ctx, me := t.Context(), modelstest.Operator()
+		created := func(name string) (asOf int64) {
+			t.Helper()
+			if _, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: name, Size: "1"}); err != nil {
+				t.Fatal(err)
+			}
+			facts, err := store.ListFacts(ctx, me, models.SubjectVolume)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return facts.LastChange
+		}
+		rows := func(asOf int64) int {
+			t.Helper()
+			page, err := store.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, AsOf: asOf})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(page.Rows)
+		}
+		before := created("data-1")
+		if n := rows(before); n != 1 {
+			t.Fatalf("%d rows", n)
+		}
+		after := created("data-2")
+		if n := rows(after); n != 2 {
+			t.Errorf("as of the newest change: %d rows", n)
+		}
+		rows(before)
+		if n := rows(after); n != 2 {
+			t.Errorf("after somebody asked for an older moment: %d rows", n)
+		}
+		if n := rows(0); n != 2 {
+			t.Errorf("without knowing: %d rows", n)
+		}
+	})
+}
