@@ -113,7 +113,7 @@ func until[T any](p *page, expression string) T {
 		let last = "", over = false;
 		const watcher = new MutationObserver(() => look());
 		const late = setTimeout(() => end(fail, new Error("in vain: " + last)), %d);
-		const end = (how, what) => { over = true; watcher.disconnect(); clearTimeout(late); how(what); };
+		const end = (how, what) => { over = true; watcher.disconnect(); clearTimeout(late); clearInterval(again); how(what); };
 		const look = () => {
 			if (over) return;
 			let value;
@@ -121,6 +121,8 @@ func until[T any](p *page, expression string) T {
 			if (value) end(done, value);
 		};
 		const frame = () => { look(); if (!over) requestAnimationFrame(frame); };
+		// Roles are computed a moment after the document has changed, and a tab that is not painted has no frames.
+		const again = setInterval(() => look(), 250);
 		watcher.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
 		frame();
 	})`, finder, patience.Milliseconds(), expression)
