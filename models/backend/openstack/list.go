@@ -3,6 +3,7 @@ package openstack
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -66,6 +67,22 @@ func (l listing[T]) from(ctx context.Context, text string, limit int) ([]T, stri
 	return items, last.String(), nil
 }
 
+// each reads all pages.
+func (l listing[T]) each(ctx context.Context, do func(T)) error {
+	for next := ""; ; {
+		items, after, err := l.from(ctx, next, pageLimit)
+		if err != nil {
+			return err
+		}
+		for _, item := range items {
+			do(item)
+		}
+		if next = after; next == "" {
+			return nil
+		}
+	}
+}
+
 // errNoAdvance says that a page ends where it should begin: there would be no end.
 var errNoAdvance = errors.New("the listing does not advance")
 
@@ -102,38 +119,40 @@ func (b *Backend) query(after string, limit int) url.Values {
 	return q
 }
 
-func (b *Backend) volumes(s *session) listing[volume] {
+func (b *Backend) volumes(s *session, filter url.Values) listing[volume] {
 	return listing[volume]{
-		page: func(ctx context.Context, after string, limit int) ([]volume, bool, error) {
-			q := b.query(after, limit)
-			q.Set("sort", "created_at:asc,id:asc")
-			return getPage[volume](ctx, s.volume, "volumes/detail", "volumes", q)
-		},
+		page:  inOrder[volume](b, s, "volumes", filter),
 		place: func(v volume) marker { return marker{v.CreatedAt.Time, v.ID} },
 		lost:  (*problem).gone,
 	}
 }
 
-func (b *Backend) snapshots(s *session) listing[snapshot] {
+func (b *Backend) snapshots(s *session, filter url.Values) listing[snapshot] {
 	return listing[snapshot]{
-		page: func(ctx context.Context, after string, limit int) ([]snapshot, bool, error) {
-			q := b.query(after, limit)
-			q.Set("sort", "created_at:asc,id:asc")
-			return getPage[snapshot](ctx, s.volume, "snapshots/detail", "snapshots", q)
-		},
+		page:  inOrder[snapshot](b, s, "snapshots", filter),
 		place: func(sn snapshot) marker { return marker{sn.CreatedAt.Time, sn.ID} },
 		lost:  (*problem).gone,
 	}
 }
 
+// inOrder reads pages of what passes the filter in a collection of Cinder.
+func inOrder[T any](b *Backend, s *session, collection string, filter url.Values) func(ctx context.Context, after string, limit int) ([]T, bool, error) {
+	return func(ctx context.Context, after string, limit int) ([]T, bool, error) {
+		q := b.query(after, limit)
+		q.Set("sort", "created_at:asc,id:asc")
+		maps.Copy(q, filter)
+		return getPage[T](ctx, s.volume, collection+"/detail", collection, q)
+	}
+}
+
 // Volumes lists the volumes in the order of their creation.
 func (b *Backend) Volumes(ctx context.Context, after string, limit int) (backend.Page[backend.Volume], error) {
-	return pageOf(ctx, b, func(s *session) listing[volume] { return b.volumes(s) }, b.volumeOf, after, limit)
+	return pageOf(ctx, b, func(s *session) listing[volume] { return b.volumes(s, nil) }, b.volumeOf, after, limit)
 }
 
 // Snapshots lists the snapshots in the order of their creation.
 func (b *Backend) Snapshots(ctx context.Context, after string, limit int) (backend.Page[backend.Snapshot], error) {
-	return pageOf(ctx, b, func(s *session) listing[snapshot] { return b.snapshots(s) }, b.snapshotOf, after, limit)
+	return pageOf(ctx, b, func(s *session) listing[snapshot] { return b.snapshots(s, nil) }, b.snapshotOf, after, limit)
 }
 
 func pageOf[T, U any](ctx context.Context, b *Backend, list func(*session) listing[T], show func(*session, T) U, after string, limit int) (backend.Page[U], error) {
@@ -172,30 +191,14 @@ func (b *Backend) ChangedVolumes(ctx context.Context, since time.Time) ([]backen
 	if s.minor < needs {
 		return nil, backend.ErrUnsupported
 	}
-	changed := b.volumes(s)
-	changed.page = func(ctx context.Context, after string, limit int) ([]volume, bool, error) {
-		q := b.query(after, limit)
-		q.Set("sort", "created_at:asc,id:asc")
-		for key, values := range updatedSince(b.theirs(since).Add(-overlap)) {
-			q[key] = values
-		}
-		return getPage[volume](ctx, s.volume, "volumes/detail", "volumes", q)
-	}
 	var all []backend.Volume
-	for next := ""; ; {
-		var items []volume
-		items, next, err = changed.from(ctx, next, pageLimit)
-		if p := problemOf(err); p != nil && p.says("Invalid filters") { // the operator allows no such filter
-			return nil, backend.ErrUnsupported
-		}
-		if err != nil {
-			return nil, b.explain(ctx, err)
-		}
-		for _, v := range items {
-			all = append(all, b.volumeOf(s, v))
-		}
-		if next == "" {
-			return all, nil
-		}
+	changed := b.volumes(s, updatedSince(b.theirs(since).Add(-overlap)))
+	err = changed.each(ctx, func(v volume) { all = append(all, b.volumeOf(s, v)) })
+	if p := problemOf(err); p != nil && p.says("Invalid filters") { // the operator allows no such filter
+		return nil, backend.ErrUnsupported
 	}
+	if err != nil {
+		return nil, b.explain(ctx, err)
+	}
+	return all, nil
 }

@@ -53,20 +53,13 @@ func (b *Backend) subjectID(ctx context.Context, subject backend.Subject, key ba
 // none: Cinder has no filter for them, so all are looked at.
 func (b *Backend) busy(ctx context.Context, s *session, depends func(volume) bool, otherwise error) error {
 	var dependents []backend.Key
-	list := b.volumes(s)
-	for next := ""; ; {
-		items, after, err := list.from(ctx, next, pageLimit)
-		if err != nil {
-			return b.explain(ctx, err)
+	err := b.volumes(s, nil).each(ctx, func(v volume) {
+		if depends(v) {
+			dependents = append(dependents, backend.Key{Ref: s.refOf(v.Project, v.Metadata), ID: v.ID})
 		}
-		for _, v := range items {
-			if depends(v) {
-				dependents = append(dependents, backend.Key{Ref: s.refOf(v.Project, v.Metadata), ID: v.ID})
-			}
-		}
-		if next = after; next == "" {
-			break
-		}
+	})
+	if err != nil {
+		return b.explain(ctx, err)
 	}
 	if len(dependents) == 0 {
 		return otherwise

@@ -258,20 +258,11 @@ func (b *Backend) whyNotDeleted(ctx context.Context, s *session, id string, p *p
 		return &backend.ConflictError{Why: "the volume is attached"}
 	}
 	var dependents []backend.Key
-	q := b.query("", pageLimit)
-	q.Set("volume_id", id)
-	for {
-		items, more, err := getPage[snapshot](ctx, s.volume, "snapshots/detail", "snapshots", q)
-		if err != nil {
-			return b.explain(ctx, err)
-		}
-		for _, sn := range items {
-			dependents = append(dependents, backend.Key{Ref: s.refOf(sn.Project, sn.Metadata), ID: sn.ID})
-		}
-		if !more {
-			break
-		}
-		q.Set("marker", items[len(items)-1].ID)
+	err = b.snapshots(s, url.Values{"volume_id": {id}}).each(ctx, func(sn snapshot) {
+		dependents = append(dependents, backend.Key{Ref: s.refOf(sn.Project, sn.Metadata), ID: sn.ID})
+	})
+	if err != nil {
+		return b.explain(ctx, err)
 	}
 	if len(dependents) > 0 {
 		return &backend.BusyError{Dependents: dependents}
