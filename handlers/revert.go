@@ -27,19 +27,26 @@ func (h Snapshots) RevertForm(c echo.Context) error {
 
 // fillRevert loads the volume, and says why it cannot be put back.
 func (h Snapshots) fillRevert(c echo.Context, m *views.Revert, row *models.Snapshot) error {
-	ctx := c.Request().Context()
-	v, err := h.Store.Volume(ctx, Actor(c), row.VolumeID)
-	if errors.Is(err, models.ErrNotFound) {
-		m.Denial = Denial(&models.Denial{Text: models.Say("deny.volume_gone")})
-		return nil
+	v, denial, err := h.reverted(c.Request().Context(), Actor(c), row)
+	if v != nil {
+		m.Volume = volumeBrief(v)
 	}
-	if err != nil {
-		return err
-	}
-	m.Volume = volumeBrief(v)
-	denial, err := h.Store.RevertDenial(ctx, row, v)
 	m.Denial = Denial(denial)
 	return err
+}
+
+// reverted is the volume that the snapshot is of, nil when it is gone, and why it
+// cannot be put back.
+func (h Snapshots) reverted(ctx context.Context, actor models.Actor, row *models.Snapshot) (*models.Volume, *models.Denial, error) {
+	v, err := h.Store.Volume(ctx, actor, row.VolumeID)
+	if errors.Is(err, models.ErrNotFound) {
+		return nil, &models.Denial{Text: models.Say("deny.volume_gone")}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	denial, err := h.Store.RevertDenial(ctx, row, v)
+	return v, denial, err
 }
 
 // Revert puts the volume back.
@@ -65,13 +72,6 @@ func (h Snapshots) whyNoRevert(ctx context.Context, actor models.Actor, row *mod
 	if known.Key != "" {
 		return known, nil
 	}
-	v, err := h.Store.Volume(ctx, actor, row.VolumeID)
-	if errors.Is(err, models.ErrNotFound) {
-		return views.Message{Key: "deny.volume_gone"}, nil
-	}
-	if err != nil {
-		return known, err
-	}
-	denial, err := h.Store.RevertDenial(ctx, row, v)
+	_, denial, err := h.reverted(ctx, actor, row)
 	return reason(denial), err
 }
