@@ -19,8 +19,11 @@ const freshly = 2 * time.Second
 func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
 	if op.Step == 0 {
 		progress, err := w.askRevert(ctx, op, key)
-		if progress != nil || err != nil {
-			return deref(progress), err
+		if err != nil {
+			return models.Progress{}, err
+		}
+		if progress != nil {
+			return *progress, nil
 		}
 	}
 	now, err := w.backend.Volume(ctx, key)
@@ -28,13 +31,6 @@ func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key bac
 		return w.asked(ctx, op, err, backend.Volume{})
 	}
 	return w.reverting(ctx, op, key, w.seen(ctx, now)), nil
-}
-
-func deref(p *models.Progress) models.Progress {
-	if p == nil {
-		return models.Progress{}
-	}
-	return *p
 }
 
 // reverting follows a revert that the backend accepted.
