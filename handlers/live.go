@@ -260,7 +260,7 @@ func (n *news) event(ctx context.Context, s *listener) ([]byte, error) {
 
 // told are the failures of what the stream's user has asked for.
 func (n *news) told(ctx context.Context, s *listener) ([]byte, error) {
-	if err := n.findFailed(ctx); err != nil {
+	if err := n.findFailed(ctx); err != nil || len(n.failed) == 0 {
 		return nil, err
 	}
 	var b strings.Builder
