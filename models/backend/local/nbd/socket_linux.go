@@ -21,14 +21,28 @@ type socket struct {
 	raw syscall.RawConn
 
 	// Arguments and results of the calls; there is one reader and one writer.
-	in, out struct {
-		try func(fd uintptr) bool
-		p   unsafe.Pointer
-		n   int
-		got int
-		err unix.Errno
+	in, out socketCall
+	iov     [maxVec]unix.Iovec
+}
+
+type socketCall struct {
+	try func(fd uintptr) bool
+	p   unsafe.Pointer
+	n   int
+	got int
+	err unix.Errno
+}
+
+// use makes try the system call trap with the arguments p and n.
+func (c *socketCall) use(trap uintptr) {
+	c.try = func(fd uintptr) bool {
+		errno := unix.EINTR
+		for n := uintptr(0); errno == unix.EINTR; c.got = int(n) {
+			n, _, errno = unix.RawSyscall(trap, fd, uintptr(c.p), uintptr(c.n))
+		}
+		c.err = errno
+		return errno != unix.EAGAIN
 	}
-	iov [maxVec]unix.Iovec
 }
 
 // direct makes reading and writing cheaper where it can.
@@ -42,22 +56,8 @@ func direct(nc net.Conn) net.Conn {
 		return nc
 	}
 	s := &socket{TCPConn: tcp, raw: raw}
-	s.in.try = func(fd uintptr) bool {
-		errno := unix.EINTR
-		for n := uintptr(0); errno == unix.EINTR; s.in.got = int(n) {
-			n, _, errno = unix.RawSyscall(unix.SYS_READ, fd, uintptr(s.in.p), uintptr(s.in.n))
-		}
-		s.in.err = errno
-		return errno != unix.EAGAIN
-	}
-	s.out.try = func(fd uintptr) bool {
-		errno := unix.EINTR
-		for n := uintptr(0); errno == unix.EINTR; s.out.got = int(n) {
-			n, _, errno = unix.RawSyscall(unix.SYS_WRITEV, fd, uintptr(s.out.p), uintptr(s.out.n))
-		}
-		s.out.err = errno
-		return errno != unix.EAGAIN
-	}
+	s.in.use(unix.SYS_READ)
+	s.out.use(unix.SYS_WRITEV)
 	return s
 }
 
