@@ -166,18 +166,31 @@ func (c *conn) startWrite(ctx context.Context, q request) error {
 
 // writeNow writes in the reading goroutine, unless writes are held.
 func (c *conn) writeNow(q request, p []byte) (errno uint32, done bool) {
+	done, err := c.promptly(len(p), func() error {
+		_, err := c.dev().WriteAt(p, int64(q.off))
+		return err
+	})
+	return wireError(err), done
+}
+
+// promptly runs f, which writes n bytes, in the reading goroutine, unless writes
+// are held.
+func (c *conn) promptly(n int, f func() error) (entered bool, err error) {
 	if !c.export.gate.tryEnter() {
-		return 0, false
+		return false, nil
 	}
 	start := c.srv.Now()
-	_, err := c.dev().WriteAt(p, int64(q.off))
+	err = f()
 	c.export.gate.leave()
 	if c.srv.Now().Sub(start) > slowWrite {
 		c.patience = slowWritesNext
 	}
-	c.wrote(len(p), err)
+	c.export.soil()
+	if err == nil {
+		c.written.Add(uint64(n))
+	}
 	c.export.report("write", err)
-	return wireError(err), true
+	return true, err
 }
 
 // peekPayload returns a payload where it lies.
@@ -191,32 +204,27 @@ func (c *conn) peekPayload(n int) ([]byte, error) {
 	return c.br.Peek(n)
 }
 
-// wrote notes a change of n bytes; a failed one may have changed some.
-func (c *conn) wrote(n int, err error) {
-	c.dirty.Store(true)
-	if err == nil {
-		c.written.Add(uint64(n))
-	}
-}
-
 func (c *conn) writeSlowly(ctx context.Context, q request, buf *buffer) {
 	off, n := q.span()
 	err := c.change(ctx, q, func() error {
 		_, err := c.dev().WriteAt(buf.b[:n], off)
-		c.wrote(int(n), err)
+		if err == nil {
+			c.written.Add(uint64(n))
+		}
 		return err
 	})
 	c.finish(q, buf, "write", err)
 }
 
-// change runs f, which changes the device, inside the gate, and makes it last
-// when FUA asks for that.
+// change runs f, which changes the device, inside the gate, and makes the change
+// last when FUA asks for that.
 func (c *conn) change(ctx context.Context, q request, f func() error) error {
 	if err := c.export.gate.enter(ctx); err != nil {
 		return err
 	}
 	err := c.onDisk(f)
 	c.export.gate.leave()
+	c.export.soil() // after it: a flush meanwhile may have come too early
 	if err == nil && q.has(cmdFlagFUA) {
 		err = c.onDisk(func() error { return c.dev().Flush(ctx) })
 	}
@@ -229,14 +237,11 @@ func (c *conn) other(ctx context.Context, q request, buf *buffer) {
 	dev := c.dev()
 	switch q.kind {
 	case cmdFlush:
-		c.finish(q, buf, "flush", c.onDisk(func() error { return c.flush(ctx) }))
+		c.finish(q, buf, "flush", c.onDisk(func() error { return c.export.clean(ctx) }))
 	case cmdCache:
 		c.finish(q, buf, "cache", c.onDisk(func() error { return dev.Cache(ctx, off, n) }))
 	case cmdTrim:
-		c.finish(q, buf, "trim", c.change(ctx, q, func() error {
-			c.dirty.Store(true)
-			return dev.Trim(ctx, off, n)
-		}))
+		c.finish(q, buf, "trim", c.change(ctx, q, func() error { return dev.Trim(ctx, off, n) }))
 	case cmdWriteZeroes:
 		var flags ZeroFlags
 		if q.has(cmdFlagNoHole) {
@@ -245,22 +250,10 @@ func (c *conn) other(ctx context.Context, q request, buf *buffer) {
 		if q.has(cmdFlagFastZero) {
 			flags |= FastZero
 		}
-		c.finish(q, buf, "zero", c.change(ctx, q, func() error {
-			c.dirty.Store(true)
-			return dev.WriteZeroes(ctx, off, n, flags)
-		}))
+		c.finish(q, buf, "zero", c.change(ctx, q, func() error { return dev.WriteZeroes(ctx, off, n, flags) }))
 	case cmdBlockStatus:
 		c.blockStatus(ctx, q, buf)
 	}
-}
-
-func (c *conn) flush(ctx context.Context) error {
-	wasDirty := c.dirty.Swap(false)
-	err := c.dev().Flush(ctx)
-	if err != nil && wasDirty {
-		c.dirty.Store(true)
-	}
-	return err
 }
 
 func (c *conn) blockStatus(ctx context.Context, q request, buf *buffer) {

@@ -39,7 +39,7 @@ type conn struct {
 	srv  *Server
 	id   uint64
 	peer Peer
-	done chan struct{} // closed when the connection is over and its writes are flushed
+	done chan struct{} // closed when the connection is over, and its writes are flushed if it was the last
 
 	mu       sync.Mutex // guards nc against the switch to TLS, and draining
 	nc       net.Conn
@@ -68,7 +68,6 @@ type conn struct {
 	active  atomic.Int64 // Unix nanoseconds
 	read    atomic.Uint64
 	written atomic.Uint64
-	dirty   atomic.Bool // written since the last flush
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -96,6 +95,7 @@ func (c *conn) run(ctx context.Context) {
 	defer close(c.done)
 	defer c.srv.remove(c)
 	defer c.kill()
+	defer c.leave(ctx)
 	log := c.srv.Log.With("conn", c.id, "addr", c.peer.Addr)
 	err := c.negotiate(ctx)
 	c.srv.negotiated(c)
@@ -105,18 +105,25 @@ func (c *conn) run(ctx context.Context) {
 		}
 		return
 	}
-	defer c.export.remove(c)
 	log = log.With("export", c.export.name)
 	log.Info("nbd connected")
 	err = c.transmit(ctx)
 	c.inflight.Wait()
 	c.kill()
-	if c.dirty.Load() {
-		// The client may be gone without a flush; what it wrote should not
-		// depend on this machine's luck.
-		c.export.report("flush", c.export.dev.Flush(ctx))
-	}
 	log.Info("nbd disconnected", "read", c.read.Load(), "written", c.written.Load(), "reason", err)
+}
+
+// leave takes the connection off the export that it entered, if it did. The
+// clients may be gone without a flush; what they wrote should not depend on this
+// machine's luck.
+func (c *conn) leave(ctx context.Context) {
+	if c.export == nil {
+		return
+	}
+	if c.export.abandoned() {
+		c.export.report("flush", c.export.clean(ctx))
+	}
+	c.export.remove(c)
 }
 
 // drain makes the connection read nothing any more; requests that were read are

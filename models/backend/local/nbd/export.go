@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,8 +57,11 @@ type Export struct {
 	opt  ExportOptions
 	gate gate
 
+	dirty atomic.Bool // changed since the last flush
+
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
+	active int // of conns, those that may still change something
 	closed bool
 }
 
@@ -166,13 +170,41 @@ func (e *Export) add(c *conn) error {
 		return errTooMany
 	}
 	e.conns[c] = struct{}{}
+	e.active++
 	return nil
+}
+
+// abandoned says, for a connection that has come to its end, whether it was the
+// last one and leaves changes behind that nobody flushed. Not at the end of each:
+// a client with several ends them one by one, while the others still write.
+func (e *Export) abandoned() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.active--
+	return e.active == 0 && e.dirty.Load()
 }
 
 func (e *Export) remove(c *conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.conns, c)
+}
+
+// soil notes that something has changed, or may have.
+func (e *Export) soil() {
+	if !e.dirty.Load() {
+		e.dirty.Store(true)
+	}
+}
+
+// clean flushes the device for a client.
+func (e *Export) clean(ctx context.Context) error {
+	wasDirty := e.dirty.Swap(false)
+	err := e.dev.Flush(ctx)
+	if err != nil && wasDirty {
+		e.dirty.Store(true)
+	}
+	return err
 }
 
 // flush flushes the device, but does not wait longer than ctx: a disk that hangs

@@ -371,3 +371,54 @@ func TestTooManyConnections(t *testing.T) {
 		t.Error("not a clean end:", err)
 	}
 }
+
+// deaf is a client that takes the greeting and no word more.
+type deaf struct {
+	tape
+	writes int
+}
+
+func (d *deaf) Write(p []byte) (int, error) {
+	if d.writes++; d.writes > 1 {
+		return 0, io.ErrClosedPipe
+	}
+	return len(p), nil
+}
+
+// A client that is gone before the answer to its GO is no client.
+func TestNobodyEnteredWithoutAnAnswer(t *testing.T) {
+	e := NewExport("v", newMemory(4096), ExportOptions{})
+	s := &Server{Exports: one{e}}
+	s.init()
+	said := append([]byte{0, 0, 0, flagFixedNewstyle}, optionFrame(optGo, goData("v"))...)
+	newConn(s, &deaf{tape: tape{in: bytes.NewReader(said)}}).run(context.Background())
+	if n := len(e.Conns()); n != 0 {
+		t.Error("connections listed:", n)
+	}
+}
+
+// The end of a client's last connection flushes what it wrote, not that of each.
+func TestLastOneFlushes(t *testing.T) {
+	m := newMemory(1 << 20)
+	e := NewExport("v", m, ExportOptions{})
+	addr, _ := start(t, one{e}, nil)
+	a, b := enter(t, addr, "v", true), enter(t, addr, "v", true)
+	leave := func(c *client) {
+		mine := e.matching(func(s ConnStats) bool { return s.Addr.String() == c.LocalAddr().String() })
+		c.put(requestFrame(request{kind: cmdDisc}))
+		<-mine[0].done
+	}
+	a.want(cmdWrite, 0, 0, 4096, noise(4096), 0)
+	leave(a)
+	if m.flushes.Load() != 0 {
+		t.Error("flushed while another connection is there")
+	}
+	leave(b)
+	if m.flushes.Load() != 1 {
+		t.Error("flushes after the last:", m.flushes.Load())
+	}
+	leave(enter(t, addr, "v", true)) // which changed nothing
+	if m.flushes.Load() != 1 {
+		t.Error("flushed without a change")
+	}
+}
