@@ -127,7 +127,8 @@ func (c *conn) sendSparse(q request, buf *buffer, hole int64) error {
 }
 
 // startWrite writes at once when memory takes the payload, a small one straight
-// out of the read buffer, and leaves all others to another goroutine.
+// out of the read buffer and a large one through a pipe, and leaves all others to
+// another goroutine.
 func (c *conn) startWrite(ctx context.Context, q request) error {
 	n := int(q.length)
 	now := c.prompt != nil && !q.has(cmdFlagFUA) && c.prompt.WriteNow(int64(q.off), n)
@@ -145,6 +146,9 @@ func (c *conn) startWrite(ctx context.Context, q request) error {
 			return c.reply(q, errno)
 		}
 		now = false
+	}
+	if now && n > inlineWrite && n <= largeWrite && c.br.Buffered() == 0 && c.hasPipe() {
+		return c.writeThrough(ctx, q)
 	}
 	buf, err := c.acquire(ctx, n)
 	if err != nil {

@@ -60,7 +60,9 @@ type conn struct {
 	out      replies
 	batch    *buffer // small replies of the reading goroutine …
 	batched  int     // … so far
-	patience int     // small writes that are not done inline, after a slow one
+	patience int     // writes that are not done by the reading goroutine, after a slow one
+	pipe     *pipe   // from the socket to the device; nil before the first use …
+	pipeless bool    // … and for good where there can be none
 	budget   *semaphore.Weighted
 	inflight sync.WaitGroup
 
@@ -215,10 +217,18 @@ func (c *conn) payload(p []byte) error {
 		defer c.awaitPayload(len(p))()
 	}
 	c.src.limit = 0
-	_, err := io.ReadFull(c.br, p)
-	if len(p) > inlineWrite {
-		c.src.limit = requestSize
+	if len(p) <= inlineWrite {
+		_, err := io.ReadFull(c.br, p)
+		return err
 	}
+	n := 0
+	if c.br.Buffered() > 0 {
+		n, _ = c.br.Read(p)
+	}
+	// Not through the read buffer, which would take the next payload's head along
+	// and so on for ever.
+	_, err := io.ReadFull(c.src.Reader, p[n:])
+	c.src.limit = requestSize
 	return err
 }
 

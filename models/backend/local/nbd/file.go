@@ -17,7 +17,7 @@ type FileDevice struct {
 	// takes the place of the call. It is for tests of dying disks.
 	Hook func(op string) error
 
-	noPunch, noZeroRange, noReadNow atomic.Bool // the file system refused it once
+	noPunch, noZeroRange, noReadNow, noSplice atomic.Bool // the file system refused it once
 
 	writing sync.Mutex
 
@@ -147,7 +147,6 @@ func (d *FileDevice) refusable(refused *atomic.Bool, op string, call func() erro
 // WriteNow is true for whole pages: what covers a page in part may have to read
 // it first.
 func (d *FileDevice) WriteNow(off int64, n int) bool {
-	const page = 4096
 	return off%page == 0 && n%page == 0
 }
 

@@ -39,6 +39,7 @@ var commandFlags = map[uint16]uint16{
 func (c *conn) transmit(ctx context.Context) error {
 	c.out.init(c.nc, c.srv.StallTimeout)
 	defer func() { c.batch.release() }()
+	defer func() { c.pipe.close() }()
 	for {
 		if c.br.Buffered() < requestSize {
 			if err := c.flushBatch(); err != nil {
