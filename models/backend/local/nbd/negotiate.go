@@ -52,6 +52,7 @@ func (c *conn) negotiate(ctx context.Context) error {
 
 // begin prepares for transmission.
 func (c *conn) begin() {
+	widen(c.nc)
 	var from io.Reader = c.nc
 	if n := c.br.Buffered(); n > 0 {
 		early, _ := c.br.Peek(n)

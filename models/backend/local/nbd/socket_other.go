@@ -5,3 +5,5 @@ package nbd
 import "net"
 
 func direct(nc net.Conn) net.Conn { return nc }
+
+func widen(net.Conn) {}
