@@ -267,7 +267,7 @@ func workThrough(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		if op == nil {
 			return
 		}
-		none(t, store.Heartbeat(ctx, op, time.Minute), store.NoteCall(ctx, op),
+		none(t, store.Heartbeat(ctx, op, time.Minute), store.NoteCall(ctx, op), store.ForgetCall(ctx, op, 0),
 			store.SaveProgress(ctx, op, models.Progress{State: models.Failed, Again: clock.Now(), Retry: true, Request: "r",
 				Subject: &models.Observed{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.Say("failure.internal")}}}))
 	}

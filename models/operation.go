@@ -299,6 +299,18 @@ func (s *Store) NoteCall(ctx context.Context, op *Operation) error {
 	return err
 }
 
+// ForgetCall takes the last NoteCall back, since the backend was not reached: what
+// counts is what it said at before. ErrLeaseLost.
+func (s *Store) ForgetCall(ctx context.Context, op *Operation, before int64) error {
+	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
+		return s.leased(tx, op, map[string]any{"called_at": before})
+	})
+	if err == nil {
+		op.CalledAt = before
+	}
+	return err
+}
+
 // leased updates an operation as long as its lease is held.
 func (s *Store) leased(tx *gorm.DB, op *Operation, set map[string]any) error {
 	result := tx.Model(&Operation{}).Where("num = ? AND lease_owner = ? AND finished_at = 0", op.Num, op.LeaseOwner).Updates(set)

@@ -229,6 +229,9 @@ func TestLeasesRunOut(t *testing.T) {
 		if err := store.NoteCall(ctx, dead); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one calls: %v", err)
 		}
+		if err := store.ForgetCall(ctx, dead, 0); !errors.Is(err, models.ErrLeaseLost) {
+			t.Errorf("the dead one takes its call back: %v", err)
+		}
 		if row, err := store.VolumeRow(ctx, op.SubjectID); err != nil || row.Status != models.Creating {
 			t.Errorf("%+v, %v", row, err)
 		}

@@ -81,10 +81,12 @@ func (e *ReportedError) Error() string { return "reported: " + e.Text }
 
 // UnavailableError says that the backend cannot answer now. It is worth asking
 // again after RetryAfter (zero: the caller's own backoff). Cause says why, where
-// that is more than silence.
+// that is more than silence. Unsent says that the change which was asked for has
+// certainly not begun: the backend was not reached.
 type UnavailableError struct {
 	RetryAfter time.Duration
 	Cause      Cause
+	Unsent     bool
 	Err        error
 }
 

@@ -50,12 +50,26 @@ func makeOrFind[T any](ctx context.Context, w *Worker, op *models.Operation, c c
 		}
 	}
 	if w.capabilities().Settle > 0 {
+		before := op.CalledAt
 		if err := w.store.NoteCall(ctx, op); err != nil {
 			return object, nil, err
 		}
+		defer func() { err = w.forgetUnsent(ctx, op, before, err) }()
 	}
 	object, err = c.create(ctx)
 	return object, nil, err
+}
+
+// forgetUnsent makes a call whose request never left no reason to wait.
+func (w *Worker) forgetUnsent(ctx context.Context, op *models.Operation, before int64, err error) error {
+	var down *backend.UnavailableError
+	if !errors.As(err, &down) || !down.Unsent {
+		return err
+	}
+	if forgotten := w.store.ForgetCall(ctx, op, before); forgotten != nil {
+		return forgotten
+	}
+	return err
 }
 
 // unsettled waits as long as an earlier call, whose answer was lost, may still

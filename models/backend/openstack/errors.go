@@ -135,7 +135,24 @@ func (b *Backend) explain(ctx context.Context, err error) error {
 		return b.explainProblem(p)
 	}
 	b.doubt(oldCatalog)
-	return &backend.UnavailableError{Cause: untrusted(err), Err: err}
+	return &backend.UnavailableError{Cause: untrusted(err), Unsent: undialled(err), Err: err}
+}
+
+// undialled says that there was not even a connection to send the request over.
+func undialled(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) && network.Op == "dial"
+}
+
+// unsent marks the error of a request that came before the one for a change.
+func unsent(err error) error {
+	var u *backend.UnavailableError
+	if !errors.As(err, &u) {
+		return err
+	}
+	marked := *u
+	marked.Unsent = true
+	return &marked
 }
 
 // untrusted is why TLS gives no connection; empty where that is not the trouble.

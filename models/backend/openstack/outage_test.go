@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -192,4 +193,57 @@ func TestAListingThatDoesNotAdvanceEnds(t *testing.T) {
 		Body: `{"volumes": [` + same.String() + `], "volumes_links": [{"rel": "next", "href": "x"}]}`})
 	_, err = b.Volumes(t.Context(), first.Next, 2)
 	unavailable(t, err)
+}
+
+// A creation that never reached the cloud says so; one that may have does not.
+func TestWhatWasNotSent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		breaks func(*openstacktest.Cloud)
+		unsent bool
+	}{
+		"refused connections": {func(c *openstacktest.Cloud) { c.Close() }, true},
+		"503 to the search": {func(c *openstacktest.Cloud) {
+			c.Break(openstacktest.Rule{Method: "GET"}, openstacktest.Fault{Status: 503})
+		}, true},
+		"503 to the request": {func(c *openstacktest.Cloud) {
+			c.Break(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Status: 503})
+		}, false},
+		"dropped before": {func(c *openstacktest.Cloud) {
+			c.Break(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Drop: true})
+		}, false},
+		"dropped after": {func(c *openstacktest.Cloud) {
+			c.Break(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Drop: true, After: true})
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cloud, b := newCloud(t, openstacktest.Options{})
+			v := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})}
+			if _, err := b.Volume(t.Context(), v); err != nil { // signed in
+				t.Fatal(err)
+			}
+			tt.breaks(cloud)
+			_, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1})
+			if u := unavailable(t, err); u.Unsent != tt.unsent {
+				t.Errorf("volume: %+v", u)
+			}
+			_, err = b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: newRef(t), Volume: v})
+			if u := unavailable(t, err); u.Unsent != tt.unsent {
+				t.Errorf("snapshot: %+v", u)
+			}
+		})
+	}
+}
+
+// The same for the request itself, whose connection is a new one.
+func TestNoConnectionIsNoRequest(t *testing.T) {
+	_, b := newCloud(t, openstacktest.Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	_, err = http.Get("http://" + l.Addr().String())
+	if u := unavailable(t, b.explain(t.Context(), err)); !u.Unsent {
+		t.Errorf("%+v", u)
+	}
 }

@@ -60,15 +60,15 @@ func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec)
 	defer unlock()
 	s, err := b.session(ctx)
 	if err != nil {
-		return backend.Snapshot{}, err
+		return backend.Snapshot{}, unsent(err)
 	}
 	sn, err := findSnapshot(ctx, s, backend.Key{Ref: spec.Ref})
 	if err == nil || b.explain(ctx, err) != backend.ErrNotFound {
-		return b.snapshotOf(s, sn), b.explain(ctx, err)
+		return b.snapshotOf(s, sn), unsent(b.explain(ctx, err))
 	}
 	of, err := findVolume(ctx, s, spec.Volume) // its size is what the quota counts
 	if err != nil {
-		return backend.Snapshot{}, b.explain(ctx, err)
+		return backend.Snapshot{}, unsent(b.explain(ctx, err))
 	}
 	ctx, seen := watch(ctx)
 	err = snapshots.Create(ctx, s.volume, snapshots.CreateOpts{

@@ -84,15 +84,15 @@ func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (ba
 	defer unlock()
 	s, err := b.session(ctx)
 	if err != nil {
-		return backend.Volume{}, err
+		return backend.Volume{}, unsent(err)
 	}
 	v, err := findVolume(ctx, s, backend.Key{Ref: spec.Ref})
 	if err == nil || b.explain(ctx, err) != backend.ErrNotFound {
-		return b.volumeOf(s, v), b.explain(ctx, err)
+		return b.volumeOf(s, v), unsent(b.explain(ctx, err))
 	}
 	opts, err := b.createOpts(ctx, s, spec)
 	if err != nil {
-		return backend.Volume{}, b.explain(ctx, err)
+		return backend.Volume{}, unsent(b.explain(ctx, err))
 	}
 	ctx, seen := watch(ctx)
 	if err := volumes.Create(ctx, s.volume, opts, nil).ExtractIntoStructPtr(&v, "volume"); err != nil {
