@@ -57,14 +57,16 @@ func (p *pipe) splice(fd uintptr) bool {
 	if p.held == 0 {
 		return false
 	}
-	// Either end may be the reason.
-	waiting, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
-	p.isFull = err == nil && waiting > 0
+	// Either end may be the reason. A socket that has come to its end counts as one
+	// that has something, or nobody would look at it again.
+	ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	p.isFull = err == nil && ready > 0
 	return p.isFull
 }
 
 // fill waits until the pipe holds n bytes, or as many as it can, which may be
-// fewer. The error is that of the connection.
+// fewer. errors.ErrUnsupported: there is no splice; any other error is that of the
+// connection.
 func (p *pipe) fill(n int) error {
 	p.isFull = false
 	for p.held < n && !p.isFull {
@@ -74,6 +76,8 @@ func (p *pipe) fill(n int) error {
 		case err != nil:
 			return err
 		case p.isFull:
+		case noSplice(p.err):
+			return errors.ErrUnsupported
 		case p.err != 0:
 			return p.err
 		case p.got == 0:
@@ -83,6 +87,11 @@ func (p *pipe) fill(n int) error {
 		}
 	}
 	return nil
+}
+
+// noSplice says that a file system or a sandbox does not know splice.
+func noSplice(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM)
 }
 
 // Read takes out what the pipe holds.
@@ -110,9 +119,8 @@ func (p *pipe) close() {
 	}
 }
 
-// writeFrom writes the next n bytes of p at off, as WriteAt does. On
-// errors.ErrUnsupported they are still in the pipe; after another error it is in
-// doubt what is.
+// writeFrom writes the next n bytes of p at off, as WriteAt does. After an error
+// some of them may have left the pipe.
 func (d *FileDevice) writeFrom(p *pipe, off int64, n int) error {
 	if d.noSplice.Load() {
 		return errors.ErrUnsupported
@@ -130,7 +138,7 @@ func (d *FileDevice) writeFrom(p *pipe, off int64, n int) error {
 			return err
 		})
 		switch {
-		case err == unix.EINVAL && !begun:
+		case noSplice(err) && !begun:
 			d.noSplice.Store(true)
 			return errors.ErrUnsupported
 		case err != nil:

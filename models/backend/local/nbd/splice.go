@@ -43,7 +43,12 @@ func (c *conn) writeThrough(ctx context.Context, q request) error {
 	}
 	defer c.awaitPayload(int(q.length))()
 	for rest := q; rest.length > 0; {
-		if err := c.pipe.fill(int(rest.length)); err != nil {
+		err := c.pipe.fill(int(rest.length))
+		if errors.Is(err, errors.ErrUnsupported) {
+			c.pipeless = true
+			return c.writeRest(ctx, rest)
+		}
+		if err != nil {
 			return err
 		}
 		held := c.pipe.held
@@ -57,7 +62,7 @@ func (c *conn) writeThrough(ctx context.Context, q request) error {
 		switch {
 		case !entered:
 			return c.writeRest(ctx, rest)
-		case errors.Is(err, errors.ErrUnsupported):
+		case errors.Is(err, errors.ErrUnsupported) && c.pipe.held == held:
 			c.pipeless = true
 			return c.writeRest(ctx, rest)
 		case err != nil:

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // pipedFile counts the pieces that come through a pipe.
@@ -221,6 +224,100 @@ func TestWithoutSplice(t *testing.T) {
 	}
 	if d.pieces.Load() != 1 {
 		t.Error("asked again:", d.pieces.Load())
+	}
+}
+
+// partly is a file system that has splice no more after a page.
+type partly struct {
+	*FileDevice
+	armed atomic.Bool
+}
+
+func (d *partly) writeFrom(p *pipe, off int64, n int) error {
+	if !d.armed.Swap(false) {
+		return d.FileDevice.writeFrom(p, off, n)
+	}
+	if err := d.FileDevice.writeFrom(p, off, page); err != nil {
+		return err
+	}
+	return syscall.EOPNOTSUPP
+}
+
+// Where splice ends in the middle, the write has failed: what is left is not taken
+// for the whole.
+func TestSpliceEndsInTheMiddle(t *testing.T) {
+	d := &partly{FileDevice: newFile(t, 4<<20)}
+	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
+	c := enter(t, addr, "v", true)
+	c.openPipes()
+	d.armed.Store(true)
+	c.want(cmdWrite, 0, 0, 1<<20, noise(1<<20), eNotSup)
+	c.want(cmdWrite, 0, 0, 1<<20, noise(1<<20), 0)
+	if a := c.ask(cmdRead, 0, 0, 1<<20, nil); d.armed.Load() || !bytes.Equal(a.data, noise(1<<20)) {
+		t.Error("the next request is out of step")
+	}
+}
+
+// Where the system refuses the call itself, nothing is taken from the connection.
+func TestFillWithoutSplice(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	if openPipe(here) != nil {
+		t.Error("a pipe behind what is no socket")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	served, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	p := openPipe(direct(served))
+	defer p.close()
+	if _, err := client.Write(noise(100)); err != nil {
+		t.Fatal(err)
+	}
+	w := p.w
+	p.w = int(newFile(t, 1).f.Fd()) // neither end is a pipe: refused as where there is no splice
+	if err := p.fill(100); !errors.Is(err, errors.ErrUnsupported) || p.held != 0 {
+		t.Errorf("%v, %d bytes", err, p.held)
+	}
+	p.w = w
+	got := make([]byte, 100)
+	if err := p.fill(100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, noise(100)) {
+		t.Error("bytes are missing", err)
+	}
+}
+
+// A client that leaves while the pipe is full is gone at once, not when its
+// payload is overdue.
+func TestLeavingAFullPipe(t *testing.T) {
+	usePipesOf(t, 1<<12)
+	e := NewExport("v", newFile(t, 4<<20), ExportOptions{})
+	addr, _ := start(t, one{e}, nil)
+	for _, some := range []int{1, 100, page} {
+		c := enter(t, addr, "v", true)
+		c.openPipes()
+		c.send(cmdWrite, 0, 0, 1<<20, noise(some))
+		mine := e.matching(nil)
+		c.Close()
+		select {
+		case <-mine[0].done:
+		case <-time.After(patience):
+			t.Fatalf("still there, %d bytes after its last request", some)
+		}
 	}
 }
 
