@@ -82,7 +82,8 @@ func (e *Export) Name() string { return e.name }
 
 // Hold makes new writes (WRITE, TRIM, WRITE_ZEROES) wait and returns when those
 // under way are done: until release, nobody changes the device through this
-// export. Reads and flushes go on. The hold ends at release, when ctx ends and
+// export. A WRITE whose payload is still coming may be half done then, as when the
+// power fails; it has not been acknowledged. Reads and flushes go on. The hold ends at release, when ctx ends and
 // after ExportOptions.MaxHold, whichever comes first; release says
 // ErrHoldExpired when it was not the first. Holds queue for each other. The
 // error is that of ctx, or context.DeadlineExceeded when the writes under way
@@ -197,7 +198,7 @@ func (e *Export) soil() {
 	}
 }
 
-// clean flushes the device for a client.
+// clean flushes the device for clients.
 func (e *Export) clean(ctx context.Context) error {
 	wasDirty := e.dirty.Swap(false)
 	err := e.dev.Flush(ctx)

@@ -9,9 +9,13 @@ import (
 )
 
 // pipeSize is what a pipe is asked to hold, counted as if each piece of memory in
-// it were a page. The system refuses that much where a user has many pipes; a pipe
-// as it comes holds a sixteenth, which does as well. Tests make it smaller.
-var pipeSize = 1 << 20
+// it were a page; tests make it smaller. Each user has 64 MiB of pipes
+// (pipe-user-pages-soft in pipe(7)), beyond which new ones hold two pieces: with
+// less than leastPipe a buffer is the better way.
+var (
+	pipeSize  = 256 << 10
+	leastPipe = 64 << 10
+)
 
 // pipe takes payloads from a socket to a file with splice(2). It refers to the
 // memory into which the network put them, so that they are copied once, into the
@@ -38,9 +42,13 @@ func openPipe(nc net.Conn) *pipe {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil
 	}
-	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize)
 	p := &pipe{r: fds[0], w: fds[1], sock: s}
 	p.try = p.splice
+	_, _ = unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize)
+	if size, err := unix.FcntlInt(uintptr(p.w), unix.F_GETPIPE_SZ, 0); err != nil || size < leastPipe {
+		p.close()
+		return nil
+	}
 	return p
 }
 
@@ -132,9 +140,10 @@ func (d *FileDevice) writeFrom(p *pipe, off int64, n int) error {
 	defer d.writing.Unlock()
 	fd := int(d.f.Fd())
 	for begun := false; n > 0; begun = true {
-		var m int64
-		err := again(func() (err error) {
-			m, err = unix.Splice(p.r, nil, fd, &off, n, unix.SPLICE_F_MOVE)
+		m := 0
+		err := again(func() error {
+			moved, err := unix.Splice(p.r, nil, fd, &off, n, unix.SPLICE_F_MOVE)
+			m = int(moved) // its type is not the same everywhere
 			return err
 		})
 		switch {
@@ -146,8 +155,8 @@ func (d *FileDevice) writeFrom(p *pipe, off int64, n int) error {
 		case m == 0:
 			return io.ErrShortWrite
 		}
-		n -= int(m)
-		p.held -= int(m)
+		n -= m
+		p.held -= m
 	}
 	return nil
 }

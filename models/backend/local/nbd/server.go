@@ -21,8 +21,9 @@ var ErrServerClosed = errors.New("nbd: server closed")
 // afterwards; all but Exports may be left zero.
 //
 // Payloads, and what a request needs beside them, take Memory bytes in all and 64
-// MiB for one connection at most; who asks for more waits. A connection takes 128
-// KiB, and up to 1 MiB more of small replies while its client does not take them.
+// MiB for one connection at most; who asks for more waits. A connection takes 256
+// KiB, up to 1 MiB more of small replies while its client does not take them, and
+// of the kernel what its socket and the pipe behind it hold: 8 MiB and 256 KiB.
 type Server struct {
 	Exports Exports
 	// TLS makes TLS mandatory (FORCEDTLS) with a client certificate that

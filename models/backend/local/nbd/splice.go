@@ -94,6 +94,9 @@ func (c *conn) writeRest(ctx context.Context, rest request) error {
 		buf.release()
 		return err
 	}
+	if c.pipeless {
+		c.closePipe()
+	}
 	c.src.limit = requestSize
 	c.async(func() { c.writeSlowly(ctx, rest, buf) })
 	return nil

@@ -37,9 +37,9 @@ func (d *pipedFile) writeFrom(p *pipe, off int64, n int) error {
 // usePipesOf makes pipes hold so many bytes, a page at least.
 func usePipesOf(t testing.TB, size int) {
 	t.Helper()
-	before := pipeSize
-	pipeSize = size
-	t.Cleanup(func() { pipeSize = before })
+	before, least := pipeSize, leastPipe
+	pipeSize, leastPipe = size, 0
+	t.Cleanup(func() { pipeSize, leastPipe = before, least })
 }
 
 func countPipes(t testing.TB) (n int) {
@@ -210,6 +210,7 @@ func TestHoldStopsAPipedWrite(t *testing.T) {
 // Where the file system has no splice the payload is written all the same, and
 // nobody tries again.
 func TestWithoutSplice(t *testing.T) {
+	before := countPipes(t)
 	d := &pipedFile{FileDevice: newFile(t, 4<<20)}
 	d.refuse.Store(1)
 	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
@@ -222,7 +223,7 @@ func TestWithoutSplice(t *testing.T) {
 	if a := c.ask(cmdRead, 0, 0, len(data), nil); !bytes.Equal(a.data, data) {
 		t.Error("what was written is not what is read")
 	}
-	if d.pieces.Load() != 1 {
+	if d.pieces.Load() != 1 || countPipes(t) != before {
 		t.Error("asked again:", d.pieces.Load())
 	}
 }
@@ -298,6 +299,24 @@ func TestFillWithoutSplice(t *testing.T) {
 	}
 	if _, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, noise(100)) {
 		t.Error("bytes are missing", err)
+	}
+}
+
+// A pipe that the system keeps small is worse than none.
+func TestPipesThatAreTooSmall(t *testing.T) {
+	usePipesOf(t, 1<<12)
+	leastPipe = 64 << 10
+	before := countPipes(t)
+	d := &pipedFile{FileDevice: newFile(t, 4<<20)}
+	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
+	c := enter(t, addr, "v", true)
+	c.openPipes()
+	c.want(cmdWrite, 0, 0, 1<<20, noise(1<<20), 0)
+	if a := c.ask(cmdRead, 0, 0, 1<<20, nil); !bytes.Equal(a.data, noise(1<<20)) {
+		t.Error("what was written is not what is read")
+	}
+	if d.pieces.Load() != 0 || countPipes(t) != before {
+		t.Error("a pipe was used")
 	}
 }
 
