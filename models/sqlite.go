@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+	"time"
 
 	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
@@ -73,6 +74,9 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 		return nil, err
 	}
 	dialector.Conn = pool
+	if err := reach(pool); err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
 	db, err := gorm.Open(dialector, s.gormConfig())
 	if err != nil {
 		return nil, errors.Join(err, pool.Close())
@@ -80,6 +84,22 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 	pool.SetMaxOpenConns(8)
 	pool.SetMaxIdleConns(8)
 	return db, nil
+}
+
+// reach opens the first connection. Of several programs that make a database at
+// once SQLite lets some not wait for the change to WAL, whatever busy_timeout says,
+// since they would wait for each other (https://sqlite.org/c3ref/busy_handler.html);
+// they try again.
+func reach(pool *sql.DB) error {
+	pause := time.NewTicker(20 * time.Millisecond)
+	defer pause.Stop()
+	for range 500 { // as long as busy_timeout
+		if err := pool.Ping(); primaryCode(err) != sqlite3.SQLITE_BUSY {
+			return err
+		}
+		<-pause.C
+	}
+	return pool.Ping()
 }
 
 // name_grams is the SQL function that the triggers of the gram tables call: the
