@@ -89,17 +89,20 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 // reach opens the first connection. Of several programs that make a database at
 // once SQLite lets some not wait for the change to WAL, whatever busy_timeout says,
 // since they would wait for each other (https://sqlite.org/c3ref/busy_handler.html);
-// they try again.
+// they try again, no longer than busy_timeout either.
 func reach(pool *sql.DB) error {
-	pause := time.NewTicker(20 * time.Millisecond)
-	defer pause.Stop()
-	for range 500 { // as long as busy_timeout
-		if err := pool.Ping(); primaryCode(err) != sqlite3.SQLITE_BUSY {
+	late := time.After(10 * time.Second)
+	for {
+		err := pool.Ping()
+		if primaryCode(err) != sqlite3.SQLITE_BUSY {
 			return err
 		}
-		<-pause.C
+		select {
+		case <-late:
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	return pool.Ping()
 }
 
 // name_grams is the SQL function that the triggers of the gram tables call: the
