@@ -49,15 +49,14 @@ func makeOrFind[T any](ctx context.Context, w *Worker, op *models.Operation, c c
 			return object, unsettled, nil
 		}
 	}
+	before := op.CalledAt
 	if w.capabilities().Settle > 0 {
-		before := op.CalledAt
 		if err := w.store.NoteCall(ctx, op); err != nil {
 			return object, nil, err
 		}
-		defer func() { err = w.forgetUnsent(ctx, op, before, err) }()
 	}
 	object, err = c.create(ctx)
-	return object, nil, err
+	return object, nil, w.forgetUnsent(ctx, op, before, err)
 }
 
 // forgetUnsent makes a call whose request never left no reason to wait.

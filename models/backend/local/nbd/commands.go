@@ -196,11 +196,16 @@ func (c *conn) promptly(n int, f func() error) (entered bool, err error) {
 		c.patience = slowWritesNext
 	}
 	c.export.soil()
+	c.wrote(n, err)
+	c.export.report("write", err)
+	return true, err
+}
+
+// wrote counts the bytes of a write that succeeded.
+func (c *conn) wrote(n int, err error) {
 	if err == nil {
 		c.written.Add(uint64(n))
 	}
-	c.export.report("write", err)
-	return true, err
 }
 
 // peekPayload returns a payload where it lies.
@@ -218,9 +223,7 @@ func (c *conn) writeSlowly(ctx context.Context, q request, buf *buffer) {
 	off, n := q.span()
 	err := c.change(ctx, q, func() error {
 		_, err := c.dev().WriteAt(buf.b[:n], off)
-		if err == nil {
-			c.written.Add(uint64(n))
-		}
+		c.wrote(int(n), err)
 		return err
 	})
 	c.finish(q, buf, "write", err)

@@ -83,10 +83,10 @@ func (e *Export) Name() string { return e.name }
 // Hold makes new writes (WRITE, TRIM, WRITE_ZEROES) wait and returns when those
 // under way are done: until release, nobody changes the device through this
 // export. A WRITE whose payload is still coming may be half done then, as when the
-// power fails; it has not been acknowledged. Reads and flushes go on. The hold ends at release, when ctx ends and
-// after ExportOptions.MaxHold, whichever comes first; release says
-// ErrHoldExpired when it was not the first. Holds queue for each other. The
-// error is that of ctx, or context.DeadlineExceeded when the writes under way
+// power fails; it has not been acknowledged. Reads and flushes go on. The hold ends
+// at release, when ctx ends and after ExportOptions.MaxHold, whichever comes first;
+// release says ErrHoldExpired when it was not the first. Holds queue for each other.
+// The error is that of ctx, or context.DeadlineExceeded when the writes under way
 // took longer than MaxHold; writes go on then.
 func (e *Export) Hold(ctx context.Context) (release func() error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.opt.MaxHold)
