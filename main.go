@@ -177,7 +177,7 @@ func openBackend(ctx context.Context, config web.Config, store *models.Store, nb
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := store.BelongTo(ctx, identity); err != nil {
+	if err := store.CheckIdentity(ctx, identity); err != nil {
 		return nil, nil, errors.Join(err, b.Close())
 	}
 	guard := backend.Guard{Log: log, Called: web.StorageMetrics(registry)}
@@ -286,8 +286,8 @@ func newServer(config web.Config, store *models.Store, registry *prometheus.Regi
 		Handlers: web.NewHandlers(store),
 		Site: handlers.Site{
 			Running: running.Count,
-			Attach:  func() bool { return store.Facts().Attach },
-			Revert:  func() bool { return store.Facts().Revert },
+			Attach:  func() bool { return store.Capabilities().Attach },
+			Revert:  func() bool { return store.Capabilities().Revert },
 		},
 	})
 }

@@ -20,7 +20,7 @@ type ActivityStore interface {
 	CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	Running(ctx context.Context, project string) (int64, error)
-	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
+	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
@@ -69,7 +69,7 @@ func (h Activity) List(c echo.Context) error {
 	if Wants(c) == JSON {
 		return h.listJSON(c, ops, m.Next)
 	}
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
+	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func toOperationJSON(c echo.Context, o *models.Operation) operationJSON {
 	if !o.LastError.None() {
 		j.Error = T(c, o.LastError.Key, anys(o.LastError.Args)...)
 	}
-	if o.Over() {
+	if o.Finished() {
 		j.FinishedAt = rfc3339(o.FinishedAt)
 	}
 	return j

@@ -13,7 +13,7 @@ import (
 
 // ServerStore is what the administrator's pages of servers need.
 type ServerStore interface {
-	Facts() models.Facts
+	Capabilities() models.Capabilities
 	AllProjects() bool
 	Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
@@ -39,7 +39,7 @@ func (h Servers) List(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	m := views.Servers{Own: h.Store.Facts().OwnServers, Owners: h.Store.AllProjects(), TLS: VisitOf(c).Site.ExportTLS}
+	m := views.Servers{Own: h.Store.Capabilities().OwnServers, Owners: h.Store.AllProjects(), TLS: VisitOf(c).Site.ExportTLS}
 	if m.More = len(rows) > serversListed; m.More {
 		rows = rows[:serversListed]
 	}
@@ -93,7 +93,7 @@ func toServerJSON(s *models.Server, volumes int) serverJSON {
 
 // elsewhere is the denial of changing servers that the backend knows.
 func (h Servers) elsewhere() *views.Denial {
-	if h.Store.Facts().OwnServers {
+	if h.Store.Capabilities().OwnServers {
 		return nil
 	}
 	return &views.Denial{Reason: views.Message{Key: "server.elsewhere"}}
@@ -198,7 +198,7 @@ func (h Servers) Delete(c echo.Context) error {
 
 // serverSaved answers a click that is done at once.
 func serverSaved(c echo.Context, status int, row *models.Server, key string) error {
-	message := Msg(models.Say(key, row.Name))
+	message := Msg(models.NewText(key, row.Name))
 	switch {
 	case Wants(c) == JSON:
 		c.Response().Header().Set(echo.HeaderLocation, serverPath(row.ID))

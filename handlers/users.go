@@ -90,7 +90,7 @@ func (u Users) Change(c echo.Context) error {
 	case disabled == "0" || disabled == "1":
 		err = u.Store.SetDisabled(ctx, actor, id, disabled == "1")
 	case disabled != "":
-		err = models.Invalid("disabled", models.Say("form.invalid"))
+		err = models.Invalid("disabled", models.NewText("form.invalid"))
 	default:
 		err = u.Store.SetRole(ctx, actor, id, models.Role(c.FormValue("role")))
 	}

@@ -32,8 +32,8 @@ type AuditEntry struct {
 // TableName is the table's.
 func (AuditEntry) TableName() string { return "audit" }
 
-// record writes an audit line in the caller's transaction.
-func (s *Store) record(tx *gorm.DB, actor Actor, e AuditEntry) error {
+// audit writes an audit line in the caller's transaction.
+func (s *Store) audit(tx *gorm.DB, actor Actor, e AuditEntry) error {
 	e.At = Micros(s.Now())
 	e.ProjectID = actor.Project
 	e.UserName = actor.Name

@@ -63,7 +63,7 @@ func (d *Denial) Code() Code {
 	return CodeConflict
 }
 
-func deny(key string, args ...string) *Denial { return &Denial{Text: Say(key, args...)} }
+func deny(key string, args ...string) *Denial { return &Denial{Text: NewText(key, args...)} }
 
 // Rules answers «may this be done, and if not, why» for everybody: it renders the
 // buttons, guards the handlers, and its statuses are checked again in the WHERE
@@ -78,7 +78,7 @@ func CanRole(action Action, role Role) *Denial {
 	if role.Allows(action.NeededRole()) {
 		return nil
 	}
-	return &Denial{Text: Say("deny.role", string(action.NeededRole())), role: true}
+	return &Denial{Text: NewText("deny.role", string(action.NeededRole())), role: true}
 }
 
 // VolumeStatusesFor are the statuses in which a volume takes the action; nil
@@ -135,7 +135,7 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 	}
 	if d := statusDenial(action, v.Status, r.VolumeStatusesFor(action)); d != nil {
 		if action == ActDelete && v.Status == InUse {
-			return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach")}
+			return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
 		}
 		return d
 	}
@@ -148,9 +148,9 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 func (r Rules) volumeBlockers(v *Volume) *Denial {
 	switch {
 	case v.AttachmentCount > 0:
-		return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach")}
+		return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
 	case v.SnapshotCount > 0:
-		return &Denial{Text: Say("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: Say("guide.delete_snapshots")}
+		return &Denial{Text: NewText("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: NewText("guide.delete_snapshots")}
 	case v.LockedUntil > Micros(r.Now):
 		return deny("deny.locked", v.LockReason)
 	}
@@ -174,7 +174,7 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 		case s.LockedUntil > Micros(r.Now):
 			return deny("deny.locked", s.LockReason)
 		case len(dependents) > 0:
-			return &Denial{Text: Say("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
+			return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
 		}
 	}
 	return nil

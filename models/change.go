@@ -38,7 +38,7 @@ func (s *Store) ChangesAfter(ctx context.Context, seq int64, limit int) ([]Chang
 }
 
 // SnapshotsByID and VolumesByID load the rows that changed, whichever still exist,
-// of any project: the live pages sort them out.
+// idOf any project: the live pages sort them out.
 func (s *Store) SnapshotsByID(ctx context.Context, ids []string) ([]Snapshot, error) {
 	var rows []Snapshot
 	return rows, s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error

@@ -21,13 +21,13 @@ type Connection struct {
 	BytesRead    int64
 	BytesWritten int64
 
-	BackendID string `gorm:"-"` // of the volume, where VolumeID is not known
+	BackendID string `gorm:"-"` // idOf the volume, where VolumeID is not known
 }
 
-// MirrorConnections makes the table say who uses which volume now. Volumes are
+// SyncConnections makes the table say who uses which volume now. Volumes are
 // named by VolumeID or BackendID; connections to volumes that the console does not
 // know are left out. It writes, and tells live pages, only what differs.
-func (s *Store) MirrorConnections(ctx context.Context, now []Connection) error {
+func (s *Store) SyncConnections(ctx context.Context, now []Connection) error {
 	var before []Connection
 	if err := s.read(ctx).Find(&before).Error; err != nil {
 		return err
@@ -47,7 +47,7 @@ func (s *Store) MirrorConnections(ctx context.Context, now []Connection) error {
 		}
 		c.BackendID = ""
 		for _, text := range []*string{&c.ID, &c.ServerID, &c.Address, &c.Identity} {
-			*text = storable(*text)
+			*text = sanitize(*text)
 		}
 		named = append(named, c)
 	}
@@ -57,12 +57,12 @@ func (s *Store) MirrorConnections(ctx context.Context, now []Connection) error {
 	}
 	byID := func(a, b Connection) int { return cmp.Compare(a.ID, b.ID) }
 	slices.SortFunc(d.save, byID)
-	slices.SortFunc(d.gone, byID)
+	slices.SortFunc(d.remove, byID)
 	return s.write(ctx, func(tx *gorm.DB) error {
 		if err := d.apply(tx); err != nil {
 			return err
 		}
-		return s.noteConnections(tx, before, d, known.projects)
+		return s.recordUse(tx, before, d, known.projects)
 	})
 }
 
@@ -92,9 +92,9 @@ func (s *Store) volumesOf(ctx context.Context, sets ...[]Connection) (connectedV
 	return known, err
 }
 
-// noteConnections remembers when an attachment was used, and tells live pages:
+// recordUse remembers when an attachment was used, and tells live pages:
 // who came or went changes the volume's row, figures only its page.
-func (s *Store) noteConnections(tx *gorm.DB, before []Connection, d changed[Connection], projects map[string]string) error {
+func (s *Store) recordUse(tx *gorm.DB, before []Connection, d difference[Connection], projects map[string]string) error {
 	was := map[string]bool{}
 	for _, c := range before {
 		was[c.ID] = true
@@ -112,7 +112,7 @@ func (s *Store) noteConnections(tx *gorm.DB, before []Connection, d changed[Conn
 			return err
 		}
 	}
-	for _, c := range d.gone {
+	for _, c := range d.remove {
 		if err := moved(c, max(c.ActiveAt, c.Since)); err != nil {
 			return err
 		}
@@ -124,13 +124,13 @@ func (s *Store) noteConnections(tx *gorm.DB, before []Connection, d changed[Conn
 		}
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return cmp.Compare(a.ID, b.ID) })
-	return s.noteChanges(tx, changes)
+	return s.insertChanges(tx, changes)
 }
 
-// noteChanges writes changes that no trigger writes. It comes last in its
+// insertChanges writes changes that no trigger writes. It comes last in its
 // transaction: on PostgreSQL it takes the lock that makes the order of changes
 // that of the commits.
-func (s *Store) noteChanges(tx *gorm.DB, changes []Change) error {
+func (s *Store) insertChanges(tx *gorm.DB, changes []Change) error {
 	if len(changes) == 0 {
 		return nil
 	}

@@ -33,7 +33,7 @@ func checkCounts(t *testing.T, store *models.Store, when string) {
 func TestCountsAreRightAfterAnything(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx, random := t.Context(), rand.New(rand.NewPCG(5, 6))
-		store.SetFacts(models.Facts{Shared: true, FreeBytes: -1})
+		store.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
 		volumes, snapshots := fill(t, store, random, 60)
 		checkCounts(t, store, "after many inserts")
 		for round := range 10 {
@@ -44,7 +44,7 @@ func TestCountsAreRightAfterAnything(t *testing.T) {
 						seen[r.id] = struct{}{}
 					}
 				}
-				if _, err := store.MirrorMissing(ctx, kind, seen, clock.Now()); err != nil {
+				if _, err := store.SyncMissing(ctx, kind, seen, clock.Now()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -98,7 +98,7 @@ func TestSeededRowsAreLikeOthers(t *testing.T) {
 func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store.SetFacts(models.Facts{Shared: true, FreeBytes: -1})
+		store.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
 		modelstest.SeedSnapshots(t, store, 3)
 		page, err := store.Snapshots(ctx, me, models.ListQuery{})
 		if err != nil {
@@ -130,7 +130,7 @@ func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 		}
 		check("renamed", false)
 		workThrough(t, store, clock)
-		if n, err := store.MirrorMissing(ctx, models.SubjectVolume, map[string]struct{}{}, clock.Now()); err != nil || n != 1 {
+		if n, err := store.SyncMissing(ctx, models.SubjectVolume, map[string]struct{}{}, clock.Now()); err != nil || n != 1 {
 			t.Fatalf("%d missing, %v", n, err)
 		}
 		check("", true)

@@ -13,7 +13,7 @@ import (
 type sortKey struct {
 	column string
 	number bool
-	least  int64 // of a number
+	least  int64 // idOf a number
 	most   int64
 }
 
@@ -36,8 +36,8 @@ const DefaultPageSize = 50
 // Sorts are the values of ?sort= without their direction.
 var Sorts = []string{"created_at", "name", "size", "status"}
 
-// NormalSort returns sort when lists know it, else DefaultSort and false.
-func NormalSort(sort string) (string, bool) {
+// ParseSort returns sort when lists know it, else DefaultSort and false.
+func ParseSort(sort string) (string, bool) {
 	if sort == "" {
 		return DefaultSort, true
 	}
@@ -47,9 +47,9 @@ func NormalSort(sort string) (string, bool) {
 	return sort, true
 }
 
-// NormalSize returns the page size that was asked for; the nearest choice and
+// ParsePageSize returns the page size that was asked for; the nearest choice and
 // false when it is none of PageSizes.
-func NormalSize(typed string) (int, bool) {
+func ParsePageSize(typed string) (int, bool) {
 	if typed == "" {
 		return DefaultPageSize, true
 	}
@@ -75,7 +75,7 @@ type cursor struct {
 }
 
 // ErrCursor says that ?after= or ?before= is not a place in this list.
-var ErrCursor = &Error{Code: CodeInvalid, Text: Say("list.first_page")}
+var ErrCursor = &Error{Code: CodeInvalid, Text: NewText("list.first_page")}
 
 const cursorSeparator = "\x1f"
 

@@ -14,7 +14,7 @@ import (
 )
 
 // wholeTables are statements that read a whole small table because they want all
-// of it.
+// idOf it.
 var wholeTables = []string{
 	"SELECT * FROM `servers`", `SELECT * FROM "servers"`, // the mirror compares all of them
 	"DELETE FROM leases", // who starts alone on a file gives all back
@@ -50,7 +50,7 @@ func TestAllProjectsHaveTheirIndexes(t *testing.T) {
 func explainAll(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 	t.Helper()
 	{
-		store.SetFacts(models.Facts{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
+		store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
 		end := store.Capture()
 		askAllLists(t, store)
 		askEverything(t, store, clock)
@@ -170,8 +170,8 @@ func askAllLists(t *testing.T, store *models.Store) {
 						_, err2 := store.Volumes(ctx, me, q)
 						none(t, err1, err2)
 					}
-					_, err1 := store.Found(ctx, me, models.SubjectSnapshot, q)
-					_, err2 := store.Found(ctx, me, models.SubjectVolume, q)
+					_, err1 := store.CountMatching(ctx, me, models.SubjectSnapshot, q)
+					_, err2 := store.CountMatching(ctx, me, models.SubjectVolume, q)
 					none(t, err1, err2)
 				}
 			}
@@ -196,8 +196,8 @@ func attach(t *testing.T, store *models.Store, volume, server string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = store.MirrorVolumes(t.Context(), []models.Mirrored{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
-		Observed: models.Observed{Status: models.InUse, Percent: -1, Attachments: &[]models.Attachment{{ServerID: server, ServerName: server}}}}}, store.Now())
+	_, err = store.UpsertVolumes(t.Context(), []models.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
+		ObservedState: models.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]models.Attachment{{ServerID: server, ServerName: server}}}}}, store.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,9 +207,9 @@ func attach(t *testing.T, store *models.Store, volume, server string) {
 func askEverything(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 	t.Helper()
 	ctx, me, admin := t.Context(), modelstest.Operator(), modelstest.Administrator()
-	none(t, store.MirrorServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
-		store.MirrorImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), store.MirrorServers(ctx, nil),
-		store.MirrorServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
+	none(t, store.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
+		store.SyncImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), store.SyncServers(ctx, nil),
+		store.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
 	page, err := store.Snapshots(ctx, me, models.ListQuery{Size: 200})
 	none(t, err)
 	snap := page.Rows[1]
@@ -245,13 +245,13 @@ func askEverything(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 	}
 	askSmall(t, store, ops, snap)
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		none(t, store.NoteMirror(ctx, kind, clock.Now(), models.Failure{}), store.NoteMirror(ctx, kind, clock.Now(), models.Failure{}))
-		_, err := store.MirrorMissing(ctx, kind, map[string]struct{}{}, clock.Now())
+		none(t, store.RecordSync(ctx, kind, clock.Now(), models.Failure{}), store.RecordSync(ctx, kind, clock.Now(), models.Failure{}))
+		_, err := store.SyncMissing(ctx, kind, map[string]struct{}{}, clock.Now())
 		none(t, err)
 	}
-	_, err = store.MirrorSnapshots(ctx, []models.Mirrored{{BackendID: "new", Source: "nowhere", Project: models.DefaultProject}, {BackendID: snap.BackendID, Name: "x"}}, clock.Now())
+	_, err = store.UpsertSnapshots(ctx, []models.ObservedObject{{BackendID: "new", Source: "nowhere", Project: models.DefaultProject}, {BackendID: snap.BackendID, Name: "x"}}, clock.Now())
 	none(t, err)
-	_, err = store.MirrorVolumes(ctx, []models.Mirrored{{BackendID: "nowhere", Source: snap.ID, Project: models.DefaultProject}}, clock.Now())
+	_, err = store.UpsertVolumes(ctx, []models.ObservedObject{{BackendID: "nowhere", Source: snap.ID, Project: models.DefaultProject}}, clock.Now())
 	none(t, err)
 }
 
@@ -267,9 +267,9 @@ func workThrough(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		if op == nil {
 			return
 		}
-		none(t, store.Heartbeat(ctx, op, time.Minute), store.NoteCall(ctx, op), store.ForgetCall(ctx, op, 0),
-			store.SaveProgress(ctx, op, models.Progress{State: models.Failed, Again: clock.Now(), Retry: true, Request: "r",
-				Subject: &models.Observed{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.Say("failure.internal")}}}))
+		none(t, store.Heartbeat(ctx, op, time.Minute), store.RecordCall(ctx, op), store.ForgetCall(ctx, op, 0),
+			store.SaveProgress(ctx, op, models.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
+				Subject: &models.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText("failure.internal")}}}))
 	}
 }
 
@@ -288,16 +288,16 @@ func askSmall(t *testing.T, store *models.Store, ops []models.Operation, snap mo
 	note(store.NameTaken(ctx, me, models.SubjectSnapshot, snap.Name, ""))
 	note(store.NameTaken(ctx, me, models.SubjectVolume, snap.Name, ""))
 	note(store.Total(ctx, me, models.SubjectSnapshot))
-	note(store.ListFacts(ctx, me, models.SubjectSnapshot))
+	note(store.ListSummary(ctx, me, models.SubjectSnapshot))
 	note(store.SubjectsThatExist(ctx, me, ops))
-	note(store.Mirror(ctx, models.SubjectSnapshot))
+	note(store.SyncState(ctx, models.SubjectSnapshot))
 	note(store.LastChange(ctx))
 	note(store.FirstChange(ctx))
 	note(store.ChangesAfter(ctx, 5, 100))
 	note(store.SnapshotsByID(ctx, []string{snap.ID}))
 	note(store.VolumesByID(ctx, []string{snap.VolumeID}))
 	note(store.Running(ctx, me.Project))
-	note(store.Owners(ctx, me, models.SubjectSnapshot))
+	note(store.ProjectsWith(ctx, me, models.SubjectSnapshot))
 	note(store.FailedOperations(ctx, []string{ops[0].ID}))
 	note(store.Operation(ctx, me, ops[0].ID))
 	note(store.SnapshotRow(ctx, snap.ID))

@@ -66,11 +66,11 @@ func (f *Failure) Scan(src any) error {
 	return json.Unmarshal([]byte(text), f)
 }
 
-// storable makes what a backend said fit for both databases.
-func (f Failure) storable() Failure {
+// sanitized makes what a backend said fit for both databases.
+func (f Failure) sanitized() Failure {
 	args := make([]string, 0, len(f.Args))
 	for _, arg := range f.Args {
-		args = append(args, storable(arg))
+		args = append(args, sanitize(arg))
 	}
 	if len(args) > 0 {
 		f.Args = args
@@ -104,7 +104,7 @@ func (s *Store) Dependents(ctx context.Context, likely SubjectType, ids []string
 	for _, id := range ids {
 		d, ok := known[id]
 		if !ok {
-			d = Dependent{Type: likely, ID: storable(id)}
+			d = Dependent{Type: likely, ID: sanitize(id)}
 		}
 		found = append(found, d)
 	}

@@ -48,7 +48,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add("!", "size", "99999999999999999999", "id")
 	f.Add("bmFtZR9pZB8A", "name", "\xff", "\x00")
 	f.Fuzz(func(t *testing.T, text, sort, key, id string) {
-		sort, _ = models.NormalSort(sort)
+		sort, _ = models.ParseSort(sort)
 		if _, _, err := models.DecodeCursor(text, sort); err != nil && !errors.Is(err, models.ErrCursor) {
 			t.Errorf("%+q: %v", text, err)
 		}
@@ -101,7 +101,7 @@ func TestListQueriesOnPostgres(t *testing.T) {
 	modelstest.SeedSnapshots(t, store, 30)
 	for _, c := range some(hostileTexts) {
 		for _, sort := range []string{"name", "-size"} {
-			normal, _ := models.NormalSort(sort)
+			normal, _ := models.ParseSort(sort)
 			anyQuery(t, store, models.ListQuery{Search: c, Status: models.Status(c), VolumeID: c, ServerID: c, Sort: sort, After: models.EncodeCursor(normal, c, c)})
 			anyQuery(t, store, models.ListQuery{Search: c, Sort: sort, Before: models.EncodeCursor(normal, "99999999999", c)})
 			anyQuery(t, store, models.ListQuery{Sort: sort, After: c})
@@ -126,7 +126,7 @@ func anyQuery(t *testing.T, store *models.Store, q models.ListQuery) {
 		t.Errorf("volumes %+v: %v", q, err)
 	}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		if _, err := store.Found(ctx, me, kind, q); err != nil {
+		if _, err := store.CountMatching(ctx, me, kind, q); err != nil {
 			t.Errorf("found %+v: %v", q, err)
 		}
 		if _, err := store.NameTaken(ctx, me, kind, q.Search, q.VolumeID); err != nil {

@@ -13,8 +13,8 @@ import (
 // look as if they had been deleted there.
 type Identity struct {
 	Backend string // local or openstack
-	Cloud   string // of openstack: where it is, such as keystone.example.com:5000
-	Region  string // of openstack; empty: the only one
+	Cloud   string // idOf openstack: where it is, such as keystone.example.com:5000
+	Region  string // idOf openstack; empty: the only one
 }
 
 // FailureOtherProject is the failure of a mirror whose backend leads to another
@@ -23,11 +23,11 @@ const FailureOtherProject = "failure.other_project"
 
 // IdentityError says that a database belongs to another backend. Its Error is for
 // the administrator's terminal: what is wrong, and what to do.
-type IdentityError struct{ Is, Now, Check string }
+type IdentityError struct{ Stored, Configured, Check string }
 
 func (e *IdentityError) Error() string {
 	return fmt.Sprintf("this database mirrors %s, but the settings lead to %s: check %s, or give this console a database of its own with BLOCKCONSOLE_DATABASE",
-		e.Is, e.Now, e.Check)
+		e.Stored, e.Configured, e.Check)
 }
 
 const (
@@ -67,22 +67,22 @@ func saveIdentity(tx *gorm.DB, words map[string]string) error {
 	return nil
 }
 
-// loadHome remembers which project the database's rows come from, so that pages
+// loadOwnProject remembers which project the database's rows come from, so that pages
 // show them before the backend has answered.
-func (s *Store) loadHome() error {
+func (s *Store) loadOwnProject() error {
 	words, err := s.identity(s.db)
 	if err == nil && words[identityProject] != "" {
-		s.home.Store(&Project{ID: words[identityProject], Name: words[identityProjectName]})
+		s.ownProject.Store(&Project{ID: words[identityProject], Name: words[identityProjectName]})
 	}
 	return err
 }
 
-// BelongTo notes at the first start which backend the database mirrors, and
+// CheckIdentity notes at the first start which backend the database mirrors, and
 // refuses another one later with an *IdentityError. A cloud that has moved to
-// another address is told by its project, which OwnProject asks for.
-func (s *Store) BelongTo(ctx context.Context, now Identity) error {
-	s.foreign.Store(now.Backend != "local")
-	return s.writeQuietly(ctx, func(tx *gorm.DB) error {
+// another address is told by its project, which CheckProject asks for.
+func (s *Store) CheckIdentity(ctx context.Context, now Identity) error {
+	s.hasProjects.Store(now.Backend != "local")
+	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		words, err := s.identity(tx)
 		if err != nil {
 			return err
@@ -100,9 +100,9 @@ func (s *Store) BelongTo(ctx context.Context, now Identity) error {
 		}
 		switch {
 		case is.Backend != "" && is.Backend != now.Backend:
-			return &IdentityError{Is: is.String(), Now: now.String(), Check: "BLOCKCONSOLE_BACKEND"}
+			return &IdentityError{Stored: is.String(), Configured: now.String(), Check: "BLOCKCONSOLE_BACKEND"}
 		case is.Region != "" && now.Region != "" && is.Region != now.Region:
-			return &IdentityError{Is: is.String(), Now: now.String(), Check: "OS_REGION_NAME and the region in the clouds.yaml entry that OS_CLOUD names"}
+			return &IdentityError{Stored: is.String(), Configured: now.String(), Check: "OS_REGION_NAME and the region in the clouds.yaml entry that OS_CLOUD names"}
 		}
 		set := map[string]string{identityBackend: now.Backend}
 		if now.Region != "" {
@@ -129,31 +129,31 @@ func (i Identity) String() string {
 	return text
 }
 
-// OwnProject notes the first time which project of the backend new objects belong
+// CheckProject notes the first time which project of the backend new objects belong
 // to, and refuses another one later with an *IdentityError: nothing must be
-// mirrored or asked then. An empty project says nothing.
-func (s *Store) OwnProject(ctx context.Context, now Project) error {
-	if now.ID = storable(now.ID); now.ID == "" {
+// listed or asked then. An empty project says nothing.
+func (s *Store) CheckProject(ctx context.Context, now Project) error {
+	if now.ID = sanitize(now.ID); now.ID == "" {
 		return nil
 	}
-	now.Name = storable(now.Name)
-	if p := s.home.Load(); p != nil && *p == now {
+	now.Name = sanitize(now.Name)
+	if p := s.ownProject.Load(); p != nil && *p == now {
 		return nil
 	}
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
+	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		words, err := s.identity(tx)
 		if err != nil {
 			return err
 		}
 		is := Project{ID: words[identityProject], Name: words[identityProjectName]}
 		if is.ID != "" && is.ID != now.ID {
-			return &IdentityError{Is: is.String(), Now: now.String(),
+			return &IdentityError{Stored: is.String(), Configured: now.String(),
 				Check: "OS_CLOUD, OS_PROJECT_ID, OS_PROJECT_NAME and the application credential"}
 		}
 		return saveIdentity(tx, map[string]string{identityProject: now.ID, identityProjectName: now.Name})
 	})
 	if err == nil {
-		s.home.Store(&now)
+		s.ownProject.Store(&now)
 		s.signals.wake()
 	}
 	return err

@@ -10,7 +10,7 @@ import (
 // database for itself calls it at the start: whoever held them is dead, and what
 // was under way goes on at once instead of when the leases run out.
 func (s *Store) ReleaseLeases(ctx context.Context) error {
-	return s.writeQuietly(ctx, func(tx *gorm.DB) error {
+	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		if err := tx.Exec("DELETE FROM leases").Error; err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ type ListQuery struct {
 	VolumeID string // snapshots of this volume
 	ServerID string // volumes attached to this server
 	Project  string // objects of this project, where several are shown
-	Sort     string // normal, see NormalSort
+	Sort     string // normalized, see ParseSort
 	Size     int    // rows of a page
 	After    string // cursors; at most one of them
 	Before   string
@@ -122,17 +122,17 @@ func (s *Store) attachmentsOf(q *gorm.DB, rows []Volume) error {
 // whether there is a next page.
 func list[T any](ctx context.Context, s *Store, t table, scope string, q ListQuery, cursorOf func(*T, string) string) (Page[T], error) {
 	var page Page[T]
-	q = q.normal(t)
+	q = q.normalized(t)
 	where, args, err := s.filter(ctx, t, scope, q)
 	if err != nil {
 		return page, err
 	}
-	read := func(p place) ([]T, error) {
+	read := func(p position) ([]T, error) {
 		sql, values := pageSQL(t, where, args, q, p)
 		rows := make([]T, 0, q.Size+1)
 		return rows, s.read(ctx).Raw(sql, values...).Scan(&rows).Error
 	}
-	at, err := q.place()
+	at, err := q.position()
 	if err != nil {
 		return page, err
 	}
@@ -143,13 +143,13 @@ func list[T any](ctx context.Context, s *Store, t table, scope string, q ListQue
 	more := len(rows) > q.Size
 	switch {
 	case at.back && !more && !at.end: // near the beginning: show it as the whole first page
-		at = place{}
+		at = position{}
 		if rows, err = read(at); err != nil {
 			return page, err
 		}
 		more = len(rows) > q.Size
 	case at.key != nil && !at.back && len(rows) == 0: // what was here is gone: show the last page
-		at = place{back: true, end: true}
+		at = position{back: true, end: true}
 		if rows, err = read(at); err != nil {
 			return page, err
 		}
@@ -172,40 +172,40 @@ func list[T any](ctx context.Context, s *Store, t table, scope string, q ListQue
 	return page, nil
 }
 
-// place is where a page begins: beyond a cursor, or at one of the list's ends.
-type place struct {
-	key  any // of the cursor; nil: at the end of the list
+// position is where a page begins: beyond a cursor, or at one of the list's ends.
+type position struct {
+	key  any // idOf the cursor; nil: at the end of the list
 	id   string
 	back bool // towards the beginning
 	end  bool // the last page
 }
 
-func (q ListQuery) place() (place, error) {
+func (q ListQuery) position() (position, error) {
 	if q.Before == "" && q.After == "" {
-		return place{}, nil
+		return position{}, nil
 	}
 	c, err := decodeCursor(firstNonEmpty(q.Before, q.After), q.Sort)
-	if err == nil && q.oneStatus() && c.key != string(q.Status) {
-		err = ErrCursor // of the list of another status
+	if err == nil && q.sortsByFilteredStatus() && c.key != string(q.Status) {
+		err = ErrCursor // idOf the list of another status
 	}
-	return place{key: c.key, id: c.id, back: q.Before != ""}, err
+	return position{key: c.key, id: c.id, back: q.Before != ""}, err
 }
 
-// oneStatus says that the list is sorted by what all its rows have in common.
-func (q ListQuery) oneStatus() bool {
+// sortsByFilteredStatus says that the list is sorted by what all its rows have in common.
+func (q ListQuery) sortsByFilteredStatus() bool {
 	return q.Status != "" && strings.TrimPrefix(q.Sort, "-") == "status"
 }
 
-// normal makes the query one that the database understands, whatever its URL
+// normalized makes the query one that the database understands, whatever its URL
 // held.
-func (q ListQuery) normal(t table) ListQuery {
-	q.Sort, _ = NormalSort(q.Sort)
+func (q ListQuery) normalized(t table) ListQuery {
+	q.Sort, _ = ParseSort(q.Sort)
 	if q.Size < 1 {
 		q.Size = DefaultPageSize
 	}
-	q.Search, q.VolumeID, q.ServerID = lookup(q.Search), lookup(q.VolumeID), lookup(q.ServerID)
-	q.Project = lookup(q.Project)
-	q.Status = Status(lookup(string(q.Status)))
+	q.Search, q.VolumeID, q.ServerID = searchable(q.Search), searchable(q.VolumeID), searchable(q.ServerID)
+	q.Project = searchable(q.Project)
+	q.Status = Status(searchable(string(q.Status)))
 	if t.kind == SubjectSnapshot {
 		q.ServerID = ""
 	} else {
@@ -216,7 +216,7 @@ func (q ListQuery) normal(t table) ListQuery {
 
 // pageSQL is the query of a page. Each combination of filter and order is served
 // by an index; a test asks the databases.
-func pageSQL(t table, where string, args []any, q ListQuery, p place) (string, []any) {
+func pageSQL(t table, where string, args []any, q ListQuery, p position) (string, []any) {
 	descending := strings.HasPrefix(q.Sort, "-") != p.back
 	column := "t." + sortKeys[strings.TrimPrefix(q.Sort, "-")].column
 	direction, beyond := "ASC", ">"
@@ -224,7 +224,7 @@ func pageSQL(t table, where string, args []any, q ListQuery, p place) (string, [
 		direction, beyond = "DESC", "<"
 	}
 	args = slices.Clone(args)
-	if q.oneStatus() { // then the id alone is the place: SQLite finds no row by a pair whose first is given
+	if q.sortsByFilteredStatus() { // then the id alone is the place: SQLite finds no row by a pair whose first is given
 		if p.key != nil {
 			where += " AND t.id " + beyond + " ?"
 			args = append(args, p.id)
@@ -245,7 +245,7 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q ListQuery) 
 	var search string
 	var values []any
 	if q.Search != "" {
-		common, err := s.common(ctx, t, q.Search)
+		common, err := s.isCommon(ctx, t, q.Search)
 		if err != nil {
 			return "", nil, err
 		}
@@ -300,18 +300,18 @@ func (q ListQuery) projects(scope string) []string {
 // that triggers keep.
 func (s *Store) Total(ctx context.Context, actor Actor, kind SubjectType) (int64, error) {
 	var n int64
-	q := within(s.read(ctx).Table("counters").Select("COALESCE(sum(n), 0)"), s.scope(actor.Project))
+	q := inProject(s.read(ctx).Table("counters").Select("COALESCE(sum(n), 0)"), s.scope(actor.Project))
 	return n, q.Where("kind = ?", kind).Scan(&n).Error
 }
 
-// Found is the number of rows of a filtered list, exact to CountLimit; one more
+// CountMatching is the number of rows of a filtered list, exact to CountLimit; one more
 // means «more than that».
-func (s *Store) Found(ctx context.Context, actor Actor, kind SubjectType, q ListQuery) (int64, error) {
+func (s *Store) CountMatching(ctx context.Context, actor Actor, kind SubjectType, q ListQuery) (int64, error) {
 	t := volumeTable
 	if kind == SubjectSnapshot {
 		t = snapshotTable
 	}
-	where, args, err := s.filter(ctx, t, s.scope(actor.Project), q.normal(t))
+	where, args, err := s.filter(ctx, t, s.scope(actor.Project), q.normalized(t))
 	if err != nil {
 		return 0, err
 	}
@@ -323,11 +323,11 @@ func (s *Store) Found(ctx context.Context, actor Actor, kind SubjectType, q List
 // Snapshot finds a snapshot by the console's id or the backend's.
 func (s *Store) Snapshot(ctx context.Context, actor Actor, id string) (*Snapshot, error) {
 	var row Snapshot
-	if err := first(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
+	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
 		return nil, err
 	}
 	var v Volume
-	err := first(s.read(ctx).Select("id", "name").Where("id = ?", row.VolumeID), &v)
+	err := takeOne(s.read(ctx).Select("id", "name").Where("id = ?", row.VolumeID), &v)
 	if err == nil {
 		row.VolumeName = v.Name
 	}
@@ -339,7 +339,7 @@ func (s *Store) Snapshot(ctx context.Context, actor Actor, id string) (*Snapshot
 // attachments.
 func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, error) {
 	rows := make([]Volume, 1)
-	if err := first(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
+	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
 		return nil, err
 	}
 	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
@@ -351,7 +351,7 @@ func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, er
 // VolumesFrom are volumes made from a snapshot, newest first.
 func (s *Store) VolumesFrom(ctx context.Context, actor Actor, snapshot string, limit int) ([]Volume, error) {
 	var rows []Volume
-	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", lookup(snapshot))
+	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", searchable(snapshot))
 	if scope := s.scope(actor.Project); scope != everyProject {
 		q = q.Where(s.unindexed("project_id")+" = ?", scope)
 	}
@@ -362,7 +362,7 @@ func (s *Store) VolumesFrom(ctx context.Context, actor Actor, snapshot string, l
 // need not be unique, so this is a hint.
 func (s *Store) NameTaken(ctx context.Context, actor Actor, kind SubjectType, name, except string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.newIn(actor), lookup(name), lookup(except)).
+	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
 		Limit(1).Scan(&n).Error
 	return n > 0, err
 }
@@ -377,7 +377,7 @@ func (s *Store) VolumeBlockers(ctx context.Context, row *Volume) ([]Link, error)
 	if row.SnapshotCount == 0 {
 		return nil, nil
 	}
-	return s.someSnapshots(s.read(ctx), row.ID)
+	return s.snapshotLinks(s.read(ctx), row.ID)
 }
 
 // RevertDenial says why a volume cannot be reverted to the snapshot; nil: it can.
@@ -385,7 +385,7 @@ func (s *Store) RevertDenial(ctx context.Context, snapshot *Snapshot, v *Volume)
 	if d := s.Rules().Volume(ActRevert, v); d != nil {
 		return d, nil
 	}
-	return s.canRevert(s.read(ctx), snapshot, v)
+	return s.revertDenial(s.read(ctx), snapshot, v)
 }
 
 // rowsByID loads rows by their ids, whichever still exist.
@@ -397,11 +397,11 @@ func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
 // SnapshotRow and VolumeRow load a row for the worker, which serves all projects.
 func (s *Store) SnapshotRow(ctx context.Context, id string) (*Snapshot, error) {
 	var row Snapshot
-	return &row, first(s.read(ctx).Where("id = ?", id), &row)
+	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }
 
 // VolumeRow: see SnapshotRow.
 func (s *Store) VolumeRow(ctx context.Context, id string) (*Volume, error) {
 	var row Volume
-	return &row, first(s.read(ctx).Where("id = ?", id), &row)
+	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// pagesKept bounds the memory of a page cache; a page has at most 200 rows.
-const pagesKept = 64
+// maxCachedPages bounds the memory of a page cache; a page has at most 200 rows.
+const maxCachedPages = 64
 
 // pageCache keeps pages of a list as they were read, for as long as nothing at all
 // has changed: most visits of a console are looks at what the last visitor saw.
@@ -64,7 +64,7 @@ func (c *pageCache[T]) put(seq int64, key pageKey, page Page[T]) {
 	if seq < c.seq {
 		return // read before what somebody else has cached
 	}
-	if seq > c.seq || len(c.pages) >= pagesKept {
+	if seq > c.seq || len(c.pages) >= maxCachedPages {
 		c.seq, c.pages = seq, map[pageKey]Page[T]{}
 	}
 	if c.pages == nil {

@@ -31,7 +31,7 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 			if err != nil || op == nil {
 				t.Fatalf("claim: %v %v", op, err)
 			}
-			err = store.SaveProgress(ctx, op, models.Progress{State: models.Running, Subject: &models.Observed{Status: models.InUse, Percent: -1,
+			err = store.SaveProgress(ctx, op, models.Progress{State: models.Running, Subject: &models.ObservedState{Status: models.InUse, Percent: -1,
 				Attachments: &[]models.Attachment{{ServerID: "s1", ServerName: server, AttachedAt: 1}}}})
 			if err != nil {
 				t.Fatal(err)
@@ -80,7 +80,7 @@ func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
 			if _, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: name, Size: "1"}); err != nil {
 				t.Fatal(err)
 			}
-			facts, err := store.ListFacts(ctx, me, models.SubjectVolume)
+			facts, err := store.ListSummary(ctx, me, models.SubjectVolume)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,8 +2,8 @@ package models
 
 import "context"
 
-// ListFacts is what a list page says beside its rows.
-type ListFacts struct {
+// ListSummary is what a list page says beside its rows.
+type ListSummary struct {
 	Total       int64   // rows of the unfiltered list
 	SeenAt      int64   // when the backend was read last; 0: never
 	FailedSince int64   // since when it cannot be read; 0: it can
@@ -11,13 +11,13 @@ type ListFacts struct {
 	LastChange  int64   // the newest change when the page was made: live news begin after it
 }
 
-// ListFacts reads them all in one statement.
-func (s *Store) ListFacts(ctx context.Context, actor Actor, kind SubjectType) (ListFacts, error) {
+// ListSummary reads them all in one statement.
+func (s *Store) ListSummary(ctx context.Context, actor Actor, kind SubjectType) (ListSummary, error) {
 	total, args := "kind = ?", []any{kind}
 	if scope := s.scope(actor.Project); scope != everyProject {
 		total, args = "kind = ? AND project_id = ?", []any{kind, scope}
 	}
-	var f ListFacts
+	var f ListSummary
 	return f, s.read(ctx).Raw(`SELECT
 		COALESCE((SELECT sum(n) FROM counters WHERE `+total+`), 0) AS total,
 		COALESCE((SELECT seen_at FROM mirror WHERE kind = ?), 0) AS seen_at,

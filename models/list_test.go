@@ -48,17 +48,17 @@ func fill(t *testing.T, store *models.Store, random *rand.Rand, n int) (volumes,
 	t.Helper()
 	statuses := []models.Status{models.Available, models.Available, models.ErrorStatus, models.Creating, "AWAITING-TRANSFER"}
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	row := func(i int) models.Mirrored {
-		return models.Mirrored{
+	row := func(i int) models.ObservedObject {
+		return models.ObservedObject{
 			ID: models.NewID(), BackendID: fmt.Sprintf("%08x-fa4e-4000-8000-%012x", random.Uint32(), i), Project: models.DefaultProject,
 			Name: hostileNames[random.IntN(len(hostileNames))], SizeGiB: 1 + random.IntN(4), CreatedAt: begin.Add(time.Duration(random.IntN(20)) * time.Hour),
-			Observed: models.Observed{Status: statuses[random.IntN(len(statuses))], Percent: -1},
+			ObservedState: models.ObservedState{Status: statuses[random.IntN(len(statuses))], Percent: -1},
 		}
 	}
-	want := func(m models.Mirrored) listed {
+	want := func(m models.ObservedObject) listed {
 		return listed{m.ID, m.BackendID, strings.ReplaceAll(m.Name, "\x00", ""), "", "", m.Status, m.SizeGiB, models.Micros(m.CreatedAt)}
 	}
-	var pages [2][]models.Mirrored
+	var pages [2][]models.ObservedObject
 	for i := range n {
 		m := row(i)
 		l := want(m)
@@ -78,8 +78,8 @@ func fill(t *testing.T, store *models.Store, random *rand.Rand, n int) (volumes,
 		snapshots, pages[1] = append(snapshots, l), append(pages[1], m)
 	}
 	for i, save := range []func() ([]string, error){
-		func() ([]string, error) { return store.MirrorVolumes(t.Context(), pages[0], store.Now()) },
-		func() ([]string, error) { return store.MirrorSnapshots(t.Context(), pages[1], store.Now()) },
+		func() ([]string, error) { return store.UpsertVolumes(t.Context(), pages[0], store.Now()) },
+		func() ([]string, error) { return store.UpsertSnapshots(t.Context(), pages[1], store.Now()) },
 	} {
 		if seen, err := save(); err != nil || len(seen) != n {
 			t.Fatalf("page %d: %d seen, %v", i, len(seen), err)
@@ -202,7 +202,7 @@ func TestListsAreWhatANaiveSortGives(t *testing.T) {
 					walk(t, snapshotPager(t, store), filter, naive(snapshots, ofSnapshots))
 				}
 			}
-			n, err := store.Found(ctx, me, models.SubjectSnapshot, filter)
+			n, err := store.CountMatching(ctx, me, models.SubjectSnapshot, filter)
 			if want := len(naive(snapshots, ofSnapshots)); err != nil || int(n) != want {
 				t.Errorf("%+v: found %d, want %d, %v", filter, n, want, err)
 			}
@@ -258,7 +258,7 @@ func TestCommonWords(t *testing.T) {
 				walk(t, snapshotPager(t, store), q, naive(rows, q))
 			}
 			want := min(len(naive(rows, q)), models.CountLimit+1)
-			if found, err := store.Found(t.Context(), modelstest.Operator(), models.SubjectSnapshot, q); err != nil || int(found) != want {
+			if found, err := store.CountMatching(t.Context(), modelstest.Operator(), models.SubjectSnapshot, q); err != nil || int(found) != want {
 				t.Errorf("%+v: found %d, want %d, %v", q, found, want, err)
 			}
 		}
@@ -278,7 +278,7 @@ func TestOtherProjectsAreNotSeen(t *testing.T) {
 		anyQuery(t, store, models.ListQuery{Search: "theirs"})
 		for _, search := range []string{"", "t", "theirs", op.SubjectID} {
 			page, err := store.Volumes(ctx, me, models.ListQuery{Search: search})
-			n, err2 := store.Found(ctx, me, models.SubjectVolume, models.ListQuery{Search: search})
+			n, err2 := store.CountMatching(ctx, me, models.SubjectVolume, models.ListQuery{Search: search})
 			if err != nil || err2 != nil || len(page.Rows) != 0 || n != 0 {
 				t.Errorf("search %q: %d rows, found %d, %v, %v", search, len(page.Rows), n, err, err2)
 			}

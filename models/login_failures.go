@@ -19,11 +19,11 @@ import (
 // two, four, up to fifteen. Fifteen minutes after the first failure the count
 // begins anew.
 const (
-	AccountTries = 10
-	AddressTries = 50
-	tryWindow    = 15 * time.Minute
-	firstBlock   = time.Minute
-	longestBlock = 15 * time.Minute
+	AccountAttempts = 10
+	AddressAttempts = 50
+	attemptWindow   = 15 * time.Minute
+	firstBlock      = time.Minute
+	maxBlock        = 15 * time.Minute
 )
 
 // LoginFailure counts failed sign-ins of one account or from one address.
@@ -42,7 +42,7 @@ func (e *ThrottledError) Error() string { return "too many failed sign-ins" }
 // Unwrap makes AsError find what to say.
 func (e *ThrottledError) Unwrap() error {
 	minutes := int((e.RetryAfter + time.Minute - 1) / time.Minute)
-	return &Error{Code: CodeThrottled, Text: Say("login.throttled", strconv.Itoa(minutes))}
+	return &Error{Code: CodeThrottled, Text: NewText("login.throttled", strconv.Itoa(minutes))}
 }
 
 // accountKey names an account in the table. Names are hashed, since people type
@@ -69,18 +69,18 @@ func addressKey(address string) string {
 	return "address:" + ip.String()
 }
 
-// countTry counts a try against the account and the address, or refuses it with
+// countAttempt counts a try against the account and the address, or refuses it with
 // *ThrottledError when one of them is closed. A refused try is not counted.
-func (s *Store) countTry(ctx context.Context, name, address string) error {
+func (s *Store) countAttempt(ctx context.Context, name, address string) error {
 	account, from, now := accountKey(name), addressKey(address), s.Now()
-	if wait, err := longestWait(s.read(ctx), []string{account, from}, now); err != nil || wait > 0 {
+	if wait, err := maxWait(s.read(ctx), []string{account, from}, now); err != nil || wait > 0 {
 		return errors.Join(err, throttled(wait))
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := s.countFailure(tx, account, AccountTries, now); err != nil {
+		if err := s.countFailure(tx, account, AccountAttempts, now); err != nil {
 			return err
 		}
-		return s.countFailure(tx, from, AddressTries, now)
+		return s.countFailure(tx, from, AddressAttempts, now)
 	})
 }
 
@@ -91,7 +91,7 @@ func throttled(wait time.Duration) error {
 	return &ThrottledError{RetryAfter: wait}
 }
 
-func longestWait(db *gorm.DB, who []string, now time.Time) (time.Duration, error) {
+func maxWait(db *gorm.DB, who []string, now time.Time) (time.Duration, error) {
 	var rows []LoginFailure
 	if err := db.Where("who IN ?", who).Find(&rows).Error; err != nil {
 		return 0, err
@@ -110,39 +110,39 @@ func (s *Store) countFailure(tx *gorm.DB, who string, limit int, now time.Time) 
 		return err
 	}
 	var f LoginFailure
-	if err := first(s.forUpdate(tx).Where("who = ?", who), &f); err != nil {
+	if err := takeOne(s.forUpdate(tx).Where("who = ?", who), &f); err != nil {
 		return err
 	}
 	if f.BlockedUntil > Micros(now) {
 		return &ThrottledError{RetryAfter: time.UnixMicro(f.BlockedUntil).Sub(now)}
 	}
-	if Micros(now)-f.FirstAt > tryWindow.Microseconds() {
+	if Micros(now)-f.FirstAt > attemptWindow.Microseconds() {
 		f = fresh
 	}
 	f.Failures++
 	if over := f.Failures - limit; over >= 0 {
-		f.BlockedUntil = Micros(now.Add(min(firstBlock<<min(over, 10), longestBlock)))
+		f.BlockedUntil = Micros(now.Add(min(firstBlock<<min(over, 10), maxBlock)))
 	}
 	return tx.Save(&f).Error
 }
 
-// takeBack undoes countTry after a password that was right.
-func takeBack(tx *gorm.DB, name, address string) error {
-	if err := forgetFailures(tx, accountKey(name)); err != nil {
+// uncountAttempt undoes countAttempt after a password that was right.
+func uncountAttempt(tx *gorm.DB, name, address string) error {
+	if err := clearFailures(tx, accountKey(name)); err != nil {
 		return err
 	}
 	return tx.Model(&LoginFailure{}).Where("who = ? AND failures > 0", addressKey(address)).
 		Updates(map[string]any{"failures": gorm.Expr("failures - 1"), "blocked_until": 0}).Error
 }
 
-func forgetFailures(tx *gorm.DB, who string) error {
+func clearFailures(tx *gorm.DB, who string) error {
 	return tx.Where("who = ?", who).Delete(&LoginFailure{}).Error
 }
 
-// tryPassword checks a password with throttling. CodeUnauthorized when it is
+// checkPassword checks a password with throttling. CodeUnauthorized when it is
 // wrong; *ThrottledError.
-func (s *Store) tryPassword(ctx context.Context, actor Actor, name, password, hash string) error {
-	if err := s.countTry(ctx, name, actor.Address); err != nil {
+func (s *Store) checkPassword(ctx context.Context, actor Actor, name, password, hash string) error {
+	if err := s.countAttempt(ctx, name, actor.Address); err != nil {
 		return err
 	}
 	right, err := VerifyPassword(ctx, password, hash)
@@ -152,7 +152,7 @@ func (s *Store) tryPassword(ctx context.Context, actor Actor, name, password, ha
 	if !right {
 		return errWrongLogin
 	}
-	return s.write(ctx, func(tx *gorm.DB) error { return takeBack(tx, name, actor.Address) })
+	return s.write(ctx, func(tx *gorm.DB) error { return uncountAttempt(tx, name, actor.Address) })
 }
 
-var errWrongLogin = &Error{Code: CodeUnauthorized, Text: Say("login.failed")}
+var errWrongLogin = &Error{Code: CodeUnauthorized, Text: NewText("login.failed")}

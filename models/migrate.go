@@ -19,26 +19,26 @@ var migrationFiles embed.FS
 
 var migrationSteps = []string{"0001_start", "0002_identity", "0003_leases"}
 
-// NewerError says that the database has a schema step this program does not know.
-type NewerError struct{ Step string }
+// NewerSchemaError says that the database has a schema step this program does not know.
+type NewerSchemaError struct{ Step string }
 
-func (e *NewerError) Error() string { return "unknown schema step " + e.Step }
+func (e *NewerSchemaError) Error() string { return "unknown schema step " + e.Step }
 
 // migrate brings the schema up to date. Of several consoles that start on one
 // PostgreSQL the others wait.
 func (s *Store) migrate() error {
 	if !s.postgres {
-		return s.migrateAlone()
+		return s.migrateLocked()
 	}
 	pool, err := s.db.DB()
 	if err != nil {
 		return err
 	}
-	return locked(pool, lockMigrations, s.migrateAlone)
+	return locked(pool, lockMigrations, s.migrateLocked)
 }
 
-func (s *Store) migrateAlone() error {
-	if err := s.refuseNewer(); err != nil {
+func (s *Store) migrateLocked() error {
+	if err := s.checkNotNewer(); err != nil {
 		return err
 	}
 	options := *gormigrate.DefaultOptions
@@ -51,10 +51,10 @@ func (s *Store) migrateAlone() error {
 	if err := gormigrate.New(s.db, &options, steps).Migrate(); err != nil {
 		return err
 	}
-	return s.indexProjects()
+	return s.syncProjectIndexes()
 }
 
-func (s *Store) refuseNewer() error {
+func (s *Store) checkNotNewer() error {
 	// A query, not only a look at the schema: it is also what finds a damaged file.
 	if err := s.db.Exec("SELECT 1").Error; err != nil {
 		return err
@@ -72,7 +72,7 @@ func (s *Store) refuseNewer() error {
 	}
 	for _, id := range ids {
 		if !slices.Contains(migrationSteps, id) {
-			return &NewerError{Step: id}
+			return &NewerSchemaError{Step: id}
 		}
 	}
 	return nil

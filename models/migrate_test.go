@@ -84,7 +84,7 @@ func TestModelsMatchTheSchema(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
 		want := maps.Clone(withoutModel)
 		for _, model := range []any{models.Volume{}, models.Attachment{}, models.Snapshot{}, models.Connection{}, models.Server{}, models.Image{}, models.Operation{}, models.Change{},
-			models.MirrorState{}, models.User{}, models.Session{}, models.LoginFailure{}, models.AuditEntry{}} {
+			models.SyncState{}, models.User{}, models.Session{}, models.LoginFailure{}, models.AuditEntry{}} {
 			parsed, err := schema.Parse(model, &sync.Map{}, store.DB().NamingStrategy)
 			if err != nil {
 				t.Fatal(err)

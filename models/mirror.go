@@ -10,74 +10,74 @@ import (
 	"gorm.io/gorm"
 )
 
-// Mirrored is a volume or snapshot as one page of the backend's listing has it.
+// ObservedObject is a volume or snapshot as one page of the backend's listing has it.
 // ID is the console's id, empty for objects made elsewhere.
-type Mirrored struct {
+type ObservedObject struct {
 	ID, BackendID string
 	Project       string
 	Name          string
 	Description   string
 	SizeGiB       int
-	Source        string // of a volume: the snapshot it was made from; of a snapshot: its volume; by any id
+	Source        string // idOf a volume: the snapshot it was made from; of a snapshot: its volume; by any id
 	ImageID       string
-	Type, Zone    string // of a volume
+	Type, Zone    string // idOf a volume
 	CreatedAt     time.Time
 	Outdated      bool // newer news have been written: it only says that the object is there
-	Observed
+	ObservedState
 }
 
-// MirrorVolumes makes the rows say what a page of the backend's listing says, and
+// UpsertVolumes makes the rows say what a page of the backend's listing says, and
 // returns the console's ids of the page. asked is when the backend was asked:
 // rows that an operation is changing, or changed since, are left to it. A page
 // that says nothing new writes nothing.
-func (s *Store) MirrorVolumes(ctx context.Context, page []Mirrored, asked time.Time) ([]string, error) {
-	return s.mirrorPage(ctx, page, asked, volumeMirror)
+func (s *Store) UpsertVolumes(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, asked, volumeUpsert)
 }
 
-// MirrorSnapshots is MirrorVolumes for snapshots.
-func (s *Store) MirrorSnapshots(ctx context.Context, page []Mirrored, asked time.Time) ([]string, error) {
-	return s.mirrorPage(ctx, page, asked, snapshotMirror)
+// UpsertSnapshots is UpsertVolumes for snapshots.
+func (s *Store) UpsertSnapshots(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, asked, snapshotUpsert)
 }
 
-// mirrorKind is what mirroring volumes and snapshots differ in.
-type mirrorKind struct {
-	known   func(s *Store, q *gorm.DB, page []Mirrored) (*knownRows, error)
-	observe func(s *Store, tx *gorm.DB, id string, o Observed) error
-	insert  func(s *Store, tx *gorm.DB, new []Mirrored) error
+// upsertKind is what mirroring volumes and snapshots differ in.
+type upsertKind struct {
+	lookup func(s *Store, q *gorm.DB, page []ObservedObject) (*knownRows, error)
+	apply  func(s *Store, tx *gorm.DB, id string, o ObservedState) error
+	insert func(s *Store, tx *gorm.DB, new []ObservedObject) error
 }
 
 var (
-	volumeMirror   = mirrorKind{(*Store).knownVolumes, (*Store).observeVolume, (*Store).insertMirroredVolumes}
-	snapshotMirror = mirrorKind{(*Store).knownSnapshots, (*Store).observeSnapshot, (*Store).insertMirroredSnapshots}
+	volumeUpsert   = upsertKind{(*Store).knownVolumes, (*Store).applyVolume, (*Store).insertVolumes}
+	snapshotUpsert = upsertKind{(*Store).knownSnapshots, (*Store).applySnapshot, (*Store).insertSnapshots}
 )
 
-// mirrorChunk is how many rows one transaction of the mirror changes at most:
+// syncBatch is how many rows one transaction of the mirror changes at most:
 // clicks wait for it.
-const mirrorChunk = 100
+const syncBatch = 100
 
-func (s *Store) mirrorPage(ctx context.Context, page []Mirrored, asked time.Time, kind mirrorKind) ([]string, error) {
+func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
 	for i := range page {
-		page[i] = page[i].storable()
+		page[i] = page[i].sanitized()
 	}
-	known, err := kind.known(s, s.read(ctx), page)
+	known, err := kind.lookup(s, s.read(ctx), page)
 	if err != nil {
 		return nil, err
 	}
 	var ids []string
 	for _, m := range page {
-		ids = append(ids, firstNonEmpty(known.of(m), m.ID))
+		ids = append(ids, firstNonEmpty(known.idOf(m), m.ID))
 	}
 	busy, err := busySubjects(s.read(ctx), ids, asked)
 	if err != nil {
 		return nil, err
 	}
 	var seen []string
-	var changed []Mirrored
-	younger := youngerTwins(page)
+	var changed []ObservedObject
+	younger := youngerDuplicates(page)
 	for i, m := range page {
-		id := known.of(m)
+		id := known.idOf(m)
 		switch {
-		case known.twin(m), known.backends[id] == "" && younger[m.BackendID]:
+		case known.isDuplicate(m), known.backends[id] == "" && younger[m.BackendID]:
 		case busy[ids[i]], m.Outdated, id != "" && known.same(id, m):
 			seen = append(seen, ids[i])
 		default:
@@ -85,8 +85,8 @@ func (s *Store) mirrorPage(ctx context.Context, page []Mirrored, asked time.Time
 		}
 	}
 	for len(changed) > 0 {
-		n := min(len(changed), mirrorChunk)
-		ids, err := s.mirrorChanged(ctx, changed[:n], asked, kind)
+		n := min(len(changed), syncBatch)
+		ids, err := s.upsertChanged(ctx, changed[:n], asked, kind)
 		if err != nil {
 			return seen, err
 		}
@@ -95,35 +95,35 @@ func (s *Store) mirrorPage(ctx context.Context, page []Mirrored, asked time.Time
 	return seen, nil
 }
 
-// mirrorChanged writes what differs. The rows are locked before it is asked again
+// upsertChanged writes what differs. The rows are locked before it is asked again
 // whether an operation has begun: a click locks its row and then writes its
 // operation.
-func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked time.Time, kind mirrorKind) ([]string, error) {
+func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
 	var seen []string
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		seen = nil
-		known, err := kind.known(s, s.forUpdate(tx), changed)
+		known, err := kind.lookup(s, s.forUpdate(tx), changed)
 		if err != nil {
 			return err
 		}
 		var ids []string
 		for _, m := range changed {
-			ids = append(ids, firstNonEmpty(known.of(m), m.ID))
+			ids = append(ids, firstNonEmpty(known.idOf(m), m.ID))
 		}
 		busy, err := busySubjects(tx, ids, asked)
 		if err != nil {
 			return err
 		}
-		var unknown []Mirrored
+		var unknown []ObservedObject
 		for i, m := range changed {
-			id := known.of(m)
+			id := known.idOf(m)
 			switch {
 			case busy[ids[i]]:
 				seen = append(seen, ids[i])
 			case id == "":
 				unknown = append(unknown, m)
 			default:
-				if err := kind.observe(s, tx, id, m.observed()); err != nil {
+				if err := kind.apply(s, tx, id, m.state()); err != nil {
 					return err
 				}
 				seen = append(seen, id)
@@ -136,11 +136,11 @@ func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked tim
 		if err := kind.insert(s, tx, unknown); err != nil {
 			return err
 		}
-		if known, err = kind.known(s, tx, unknown); err != nil { // another console may just have inserted some
+		if known, err = kind.lookup(s, tx, unknown); err != nil { // another console may just have inserted some
 			return err
 		}
 		for _, m := range unknown {
-			seen = append(seen, known.of(m))
+			seen = append(seen, known.idOf(m))
 		}
 		return nil
 	})
@@ -149,11 +149,11 @@ func (s *Store) mirrorChanged(ctx context.Context, changed []Mirrored, asked tim
 
 // withoutDeleted leaves out what has been deleted here since asked: the page is older
 // than that, and the row has left.
-func withoutDeleted(tx *gorm.DB, unknown []Mirrored, asked time.Time) ([]Mirrored, error) {
+func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, asked time.Time) ([]ObservedObject, error) {
 	if len(unknown) == 0 {
 		return nil, nil
 	}
-	const recent = 10_000 // of the newest; all of them would be too many to read
+	const recent = 10_000 // idOf the newest; all of them would be too many to read
 	var deletions []Operation
 	err := tx.Select("params").Where("num > (SELECT max(num) FROM operations) - ?", recent).
 		Where("kind IN ? AND state = ? AND finished_at >= ?", []Kind{VolumeDelete, SnapshotDelete}, Succeeded, Micros(asked)).
@@ -162,32 +162,32 @@ func withoutDeleted(tx *gorm.DB, unknown []Mirrored, asked time.Time) ([]Mirrore
 	for _, op := range deletions {
 		gone[op.Params.BackendID] = op.Params.BackendID != ""
 	}
-	return slices.DeleteFunc(unknown, func(m Mirrored) bool { return gone[m.BackendID] }), err
+	return slices.DeleteFunc(unknown, func(m ObservedObject) bool { return gone[m.BackendID] }), err
 }
 
-// storable makes texts that came from elsewhere fit for both databases: valid,
+// sanitized makes texts that came from elsewhere fit for both databases: valid,
 // without NUL, and no longer than the port promises.
-func (m Mirrored) storable() Mirrored {
+func (m ObservedObject) sanitized() ObservedObject {
 	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID} {
-		*text = storable(*text)
+		*text = sanitize(*text)
 	}
-	m.Status, m.Failure = Status(storable(string(m.Status))), m.Failure.storable()
+	m.Status, m.Failure = Status(sanitize(string(m.Status))), m.Failure.sanitized()
 	return m
 }
 
-const longestText = 255
+const maxTextRunes = 255
 
-func storable(text string) string {
+func sanitize(text string) string {
 	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\ufffd")
-	if utf8.RuneCountInString(text) > longestText {
-		text = string([]rune(text)[:longestText])
+	if utf8.RuneCountInString(text) > maxTextRunes {
+		text = string([]rune(text)[:maxTextRunes])
 	}
 	return text
 }
 
-func (m Mirrored) observed() Observed {
-	o := m.Observed
-	o.BackendID, o.SizeGiB, o.Name, o.Description, o.mirrored = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
+func (m ObservedObject) state() ObservedState {
+	o := m.ObservedState
+	o.BackendID, o.SizeGiB, o.Name, o.Description, o.listed = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
 	o.Type, o.Zone = m.Type, m.Zone
 	return o
 }
@@ -196,25 +196,25 @@ func (m Mirrored) observed() Observed {
 type knownRows struct {
 	ids      map[string]string // by the console's id and by the backend's
 	backends map[string]string // the backend's id of a row
-	vanished map[string]bool   // rows whose object was missed before
-	same     func(id string, m Mirrored) bool
+	missing  map[string]bool   // rows whose object was missed before
+	same     func(id string, m ObservedObject) bool
 }
 
 func newKnownRows() *knownRows {
-	return &knownRows{ids: map[string]string{}, backends: map[string]string{}, vanished: map[string]bool{}}
+	return &knownRows{ids: map[string]string{}, backends: map[string]string{}, missing: map[string]bool{}}
 }
 
 func (k *knownRows) add(id, backendID string, failure Failure) {
 	k.ids[id], k.backends[id] = id, backendID
-	k.vanished[id] = failure.Key == failureVanished
+	k.missing[id] = failure.Key == failureMissing
 	if backendID != "" {
 		k.ids[backendID] = id
 	}
 }
 
-// of finds the row of an object: by the backend's id, else by the console's that
+// idOf finds the row of an object: by the backend's id, else by the console's that
 // the object carries.
-func (k *knownRows) of(m Mirrored) string {
+func (k *knownRows) idOf(m ObservedObject) string {
 	if id := k.ids[m.BackendID]; m.BackendID != "" && id != "" {
 		return id
 	}
@@ -224,16 +224,16 @@ func (k *knownRows) of(m Mirrored) string {
 	return k.ids[m.ID]
 }
 
-// twin says that the object carries the id of a row that is about another one: a
+// isDuplicate says that the object carries the id of a row that is about another one: a
 // second copy, which a lost answer may have left. It is not listed twice.
-func (k *knownRows) twin(m Mirrored) bool {
-	id := k.of(m)
-	return id != "" && k.backends[id] != "" && k.backends[id] != m.BackendID && !k.vanished[id]
+func (k *knownRows) isDuplicate(m ObservedObject) bool {
+	id := k.idOf(m)
+	return id != "" && k.backends[id] != "" && k.backends[id] != m.BackendID && !k.missing[id]
 }
 
-// youngerTwins are, of the objects of a page that carry one id, all but the oldest.
-func youngerTwins(page []Mirrored) map[string]bool {
-	oldest, younger := map[string]Mirrored{}, map[string]bool{}
+// youngerDuplicates are, of the objects of a page that carry one id, all but the oldest.
+func youngerDuplicates(page []ObservedObject) map[string]bool {
+	oldest, younger := map[string]ObservedObject{}, map[string]bool{}
 	for _, m := range page {
 		if m.ID == "" {
 			continue
@@ -251,7 +251,7 @@ func youngerTwins(page []Mirrored) map[string]bool {
 	return younger
 }
 
-func mirrorKeys(page []Mirrored) (refs, backendIDs []string) {
+func objectKeys(page []ObservedObject) (refs, backendIDs []string) {
 	for _, m := range page {
 		if m.ID != "" {
 			refs = append(refs, m.ID)
@@ -263,8 +263,8 @@ func mirrorKeys(page []Mirrored) (refs, backendIDs []string) {
 
 const byEitherID = "id IN ? OR (backend_id IN ? AND backend_id <> '')"
 
-func (s *Store) knownVolumes(q *gorm.DB, page []Mirrored) (*knownRows, error) {
-	refs, backendIDs := mirrorKeys(page)
+func (s *Store) knownVolumes(q *gorm.DB, page []ObservedObject) (*knownRows, error) {
+	refs, backendIDs := objectKeys(page)
 	var rows []Volume
 	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
 		return nil, err
@@ -278,15 +278,15 @@ func (s *Store) knownVolumes(q *gorm.DB, page []Mirrored) (*knownRows, error) {
 		known.add(r.ID, r.BackendID, r.Failure)
 		at[r.ID] = &rows[i]
 	}
-	known.same = func(id string, m Mirrored) bool {
-		v, o := at[id], m.observed()
-		return len(s.observedColumns(o, v.shown(), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
+	known.same = func(id string, m ObservedObject) bool {
+		v, o := at[id], m.state()
+		return len(s.changedColumns(o, v.displayed(), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
 	}
 	return known, nil
 }
 
-func (s *Store) knownSnapshots(q *gorm.DB, page []Mirrored) (*knownRows, error) {
-	refs, backendIDs := mirrorKeys(page)
+func (s *Store) knownSnapshots(q *gorm.DB, page []ObservedObject) (*knownRows, error) {
+	refs, backendIDs := objectKeys(page)
 	var rows []Snapshot
 	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
 		return nil, err
@@ -296,8 +296,8 @@ func (s *Store) knownSnapshots(q *gorm.DB, page []Mirrored) (*knownRows, error) 
 		known.add(r.ID, r.BackendID, r.Failure)
 		at[r.ID] = &rows[i]
 	}
-	known.same = func(id string, m Mirrored) bool {
-		return len(s.observedColumns(m.observed(), at[id].shown(), at[id].Consistency)) == 0
+	known.same = func(id string, m ObservedObject) bool {
+		return len(s.changedColumns(m.state(), at[id].displayed(), at[id].Consistency)) == 0
 	}
 	return known, nil
 }

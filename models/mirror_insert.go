@@ -5,10 +5,10 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// insertMirroredVolumes inserts rows of volumes made elsewhere, all in a few
+// insertVolumes inserts rows of volumes made elsewhere, all in a few
 // statements. Those that another console on the same database has just inserted
 // stay as they are.
-func (s *Store) insertMirroredVolumes(tx *gorm.DB, found []Mirrored) error {
+func (s *Store) insertVolumes(tx *gorm.DB, found []ObservedObject) error {
 	var sources []Snapshot
 	if err := tx.Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&sources).Error; err != nil {
 		return err
@@ -41,7 +41,7 @@ func (s *Store) insertMirroredVolumes(tx *gorm.DB, found []Mirrored) error {
 		return err
 	}
 	for _, m := range found {
-		if id := known.of(m); id != "" && m.Attachments != nil && len(*m.Attachments) > 0 {
+		if id := known.idOf(m); id != "" && m.Attachments != nil && len(*m.Attachments) > 0 {
 			if err := replaceAttachments(tx, id, *m.Attachments); err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func (s *Store) insertMirroredVolumes(tx *gorm.DB, found []Mirrored) error {
 
 // adoptSnapshots gives volumes those of their snapshots that were listed before
 // them.
-func adoptSnapshots(tx *gorm.DB, found []Mirrored, known *knownRows) error {
+func adoptSnapshots(tx *gorm.DB, found []ObservedObject, known *knownRows) error {
 	var early []string
 	err := tx.Model(&Snapshot{}).Where("volume_id IN ?", idsOf(found, backendID)).Distinct().Pluck("volume_id", &early).Error
 	if err != nil {
@@ -75,8 +75,8 @@ func adoptSnapshots(tx *gorm.DB, found []Mirrored, known *knownRows) error {
 	return nil
 }
 
-// insertMirroredSnapshots is insertMirroredVolumes for snapshots.
-func (s *Store) insertMirroredSnapshots(tx *gorm.DB, found []Mirrored) error {
+// insertSnapshots is insertVolumes for snapshots.
+func (s *Store) insertSnapshots(tx *gorm.DB, found []ObservedObject) error {
 	var volumes []Volume
 	err := tx.Select("id", "backend_id", "name").Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&volumes).Error
 	if err != nil {
@@ -102,11 +102,11 @@ func (s *Store) insertMirroredSnapshots(tx *gorm.DB, found []Mirrored) error {
 	return insertMissing(tx, &rows)
 }
 
-func source(m Mirrored) string    { return m.Source }
-func backendID(m Mirrored) string { return m.BackendID }
+func source(m ObservedObject) string    { return m.Source }
+func backendID(m ObservedObject) string { return m.BackendID }
 
 // idsOf are the ids of rows that are not empty, each once.
-func idsOf(rows []Mirrored, id func(Mirrored) string) []string {
+func idsOf(rows []ObservedObject, id func(ObservedObject) string) []string {
 	seen, ids := map[string]bool{"": true}, []string{}
 	for _, m := range rows {
 		if one := id(m); !seen[one] {

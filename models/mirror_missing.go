@@ -7,35 +7,35 @@ import (
 	"gorm.io/gorm"
 )
 
-const failureVanished = "failure.vanished"
+const failureMissing = "failure.vanished"
 
-// MirrorMissing deals with the rows that a whole listing, begun at asked, did not
+// SyncMissing deals with the rows that a whole listing, begun at asked, did not
 // have. In a shared backend they were deleted elsewhere and leave the list;
 // otherwise their data is missing, which is said. It returns how many there were.
 // Rows whose object was never made, those that came since, and those of an
 // operation are not missed.
-func (s *Store) MirrorMissing(ctx context.Context, kind SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
-	missing, err := s.missing(ctx, kind, seen, asked)
+func (s *Store) SyncMissing(ctx context.Context, kind SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
+	missing, err := s.findMissing(ctx, kind, seen, asked)
 	count := 0
 	for len(missing) > 0 && err == nil {
-		n := min(len(missing), mirrorChunk)
+		n := min(len(missing), syncBatch)
 		var missed int
-		missed, err = s.miss(ctx, kind, missing[:n], asked)
+		missed, err = s.markMissing(ctx, kind, missing[:n], asked)
 		count, missing = count+missed, missing[n:]
 	}
 	return count, err
 }
 
-// miss writes that objects are gone, after locking their rows and asking once more
+// markMissing writes that objects are gone, after locking their rows and asking once more
 // whether an operation has begun.
-func (s *Store) miss(ctx context.Context, kind SubjectType, ids []string, asked time.Time) (int, error) {
-	o := Observed{Status: ErrorStatus, Percent: -1, Failure: Failure{Text: Say(failureVanished)}}
-	if s.Facts().Shared {
-		o = Observed{Gone: true}
+func (s *Store) markMissing(ctx context.Context, kind SubjectType, ids []string, asked time.Time) (int, error) {
+	o := ObservedState{Status: ErrorStatus, Percent: -1, Failure: Failure{Text: NewText(failureMissing)}}
+	if s.Capabilities().Shared {
+		o = ObservedState{Gone: true}
 	}
-	observe := s.observeVolume
+	apply := s.applyVolume
 	if kind == SubjectSnapshot {
-		observe = s.observeSnapshot
+		apply = s.applySnapshot
 	}
 	count := 0
 	return count, s.write(ctx, func(tx *gorm.DB) error {
@@ -52,7 +52,7 @@ func (s *Store) miss(ctx context.Context, kind SubjectType, ids []string, asked 
 			if busy[id] {
 				continue
 			}
-			if err := observe(tx, id, o); err != nil {
+			if err := apply(tx, id, o); err != nil {
 				return err
 			}
 			count++
@@ -61,11 +61,11 @@ func (s *Store) miss(ctx context.Context, kind SubjectType, ids []string, asked 
 	})
 }
 
-// missing walks all rows in order of id, in pages, and returns those that no
+// findMissing walks all rows in order of id, in pages, and returns those that no
 // operation can account for.
-func (s *Store) missing(ctx context.Context, kind SubjectType, seen map[string]struct{}, asked time.Time) ([]string, error) {
+func (s *Store) findMissing(ctx context.Context, kind SubjectType, seen map[string]struct{}, asked time.Time) ([]string, error) {
 	const page = 5000
-	vanished, err := Failure{Text: Say(failureVanished)}.Value()
+	vanished, err := Failure{Text: NewText(failureMissing)}.Value()
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// Observed is what the backend said about a volume or snapshot. Empty fields say
+// ObservedState is what the backend said about a volume or snapshot. Empty fields say
 // nothing and change nothing.
-type Observed struct {
+type ObservedState struct {
 	BackendID   string
 	Status      Status
 	Percent     int
@@ -20,25 +20,25 @@ type Observed struct {
 	Name        *string
 	Description *string
 	Consistency Consistency
-	Attachments *[]Attachment // of a volume; the whole set
+	Attachments *[]Attachment // idOf a volume; the whole set
 	Hold        *int64        // microseconds: of a volume how long a snapshot would hold its writes, of a snapshot how long it did
-	Export      *Export       // of a volume
-	Type, Zone  string        // of a volume, where it may change elsewhere
+	Export      *Export       // idOf a volume
+	Type, Zone  string        // idOf a volume, where it may change elsewhere
 	Gone        bool          // it does not exist any more: the row leaves
 
-	mirrored bool // it comes from a listing, which does not tell why something went wrong
+	listed bool // it comes from a listing, which does not tell why something went wrong
 }
 
 // Progress is what one look at an operation found.
 type Progress struct {
-	State   OperationState // Running: look again at Again
-	Again   time.Time
-	Step    int
-	Percent int
-	Trouble Failure // a passing error, shown while it is tried again; or why it failed
-	Retry   bool    // Trouble counts as one more attempt
-	Request string  // the backend's request id
-	Subject *Observed
+	State        OperationState // Running: look again at Again
+	RunAt        time.Time
+	Step         int
+	Percent      int
+	Failure      Failure // a passing error, shown while it is tried again; or why it failed
+	CountAttempt bool    // Failure counts as one more attempt
+	RequestID    string  // the backend's request id
+	Subject      *ObservedState
 }
 
 // SaveProgress writes what a look at a leased operation found, together with its
@@ -46,14 +46,14 @@ type Progress struct {
 // operation, nothing was written.
 func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) error {
 	set := map[string]any{
-		"step": p.Step, "percent": p.Percent, "last_error": p.Trouble.storable(),
-		"lease_owner": "", "lease_until": 0, "run_at": Micros(p.Again),
+		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.sanitized(),
+		"lease_owner": "", "lease_until": 0, "run_at": Micros(p.RunAt),
 	}
-	if p.Retry {
+	if p.CountAttempt {
 		set["attempts"] = gorm.Expr("attempts + 1")
 	}
-	if p.Request != "" {
-		set["request_id"] = storable(p.Request)
+	if p.RequestID != "" {
+		set["request_id"] = sanitize(p.RequestID)
 	}
 	if p.State != Running {
 		set["state"] = p.State
@@ -61,33 +61,33 @@ func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) err
 		set["run_at"] = Micros(s.Now())
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := s.leased(tx, op, set); err != nil {
+		if err := s.updateLeased(tx, op, set); err != nil {
 			return err
 		}
 		if p.Subject == nil {
 			return nil
 		}
 		if op.SubjectType == SubjectSnapshot {
-			return s.observeSnapshot(tx, op.SubjectID, *p.Subject)
+			return s.applySnapshot(tx, op.SubjectID, *p.Subject)
 		}
-		return s.observeVolume(tx, op.SubjectID, *p.Subject)
+		return s.applyVolume(tx, op.SubjectID, *p.Subject)
 	})
 }
 
-// storable makes the backend's words fit for both databases.
-func (o Observed) storable() Observed {
-	o.BackendID, o.Status, o.RequestID = storable(o.BackendID), Status(storable(string(o.Status))), storable(o.RequestID)
-	o.Failure = o.Failure.storable()
+// sanitized makes the backend's words fit for both databases.
+func (o ObservedState) sanitized() ObservedState {
+	o.BackendID, o.Status, o.RequestID = sanitize(o.BackendID), Status(sanitize(string(o.Status))), sanitize(o.RequestID)
+	o.Failure = o.Failure.sanitized()
 	return o
 }
 
-func (s *Store) observeVolume(tx *gorm.DB, id string, o Observed) error {
-	o = o.storable()
+func (s *Store) applyVolume(tx *gorm.DB, id string, o ObservedState) error {
+	o = o.sanitized()
 	if o.Gone {
 		return tx.Where("id = ?", id).Delete(&Volume{}).Error
 	}
 	var v Volume
-	if err := first(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
+	if err := takeOne(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
 		return ignoreNotFound(err)
 	}
 	if o.Attachments != nil {
@@ -95,23 +95,23 @@ func (s *Store) observeVolume(tx *gorm.DB, id string, o Observed) error {
 			return err
 		}
 	}
-	return updateColumns(tx, &Volume{}, id, s.observedColumns(o, v.shown(), v.Consistency))
+	return updateColumns(tx, &Volume{}, id, s.changedColumns(o, v.displayed(), v.Consistency))
 }
 
-func (s *Store) observeSnapshot(tx *gorm.DB, id string, o Observed) error {
-	o = o.storable()
+func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
+	o = o.sanitized()
 	if o.Gone {
 		return tx.Where("id = ?", id).Delete(&Snapshot{}).Error
 	}
 	var v Snapshot
-	if err := first(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
+	if err := takeOne(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
 		return ignoreNotFound(err)
 	}
-	return updateColumns(tx, &Snapshot{}, id, s.observedColumns(o, v.shown(), v.Consistency))
+	return updateColumns(tx, &Snapshot{}, id, s.changedColumns(o, v.displayed(), v.Consistency))
 }
 
-// shown is what a row says of its object at present.
-type shown struct {
+// displayed is what a row says of its object at present.
+type displayed struct {
 	status            Status
 	percent           int
 	failure           Failure
@@ -124,17 +124,17 @@ type shown struct {
 	kind, zone        string
 }
 
-func (v *Volume) shown() shown {
-	return shown{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
+func (v *Volume) displayed() displayed {
+	return displayed{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
 }
 
-func (s *Snapshot) shown() shown {
-	return shown{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, Export{}, "", ""}
+func (s *Snapshot) displayed() displayed {
+	return displayed{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, Export{}, "", ""}
 }
 
-// observedColumns are the columns that differ: a look that finds nothing new
+// changedColumns are the columns that differ: a look that finds nothing new
 // writes nothing, and so wakes nobody.
-func (s *Store) observedColumns(o Observed, row shown, consistency Consistency) map[string]any {
+func (s *Store) changedColumns(o ObservedState, row displayed, consistency Consistency) map[string]any {
 	set := map[string]any{}
 	if o.Status != "" && o.Status != row.status {
 		set["status"] = o.Status
@@ -143,7 +143,7 @@ func (s *Store) observedColumns(o Observed, row shown, consistency Consistency) 
 	if o.Status != "" && o.Percent != row.percent {
 		set["percent"] = o.Percent
 	}
-	if o.Status != "" && !o.Failure.same(row.failure) && !o.knowsLess(row) {
+	if o.Status != "" && !o.Failure.same(row.failure) && !o.lacksDetail(row) {
 		set["failure"] = o.Failure
 		set["request_id"] = o.RequestID
 	}
@@ -183,22 +183,22 @@ const (
 	FailureDiskFlush = "failure.disk_flush" // what its servers wrote may be lost
 )
 
-func (f Failure) ofDisk() bool {
+func (f Failure) isDisk() bool {
 	return f.Key == FailureDisk || f.Key == FailureDiskFull || f.Key == FailureDiskFlush
 }
 
-// FailureUntold is the failure of an object in error whose backend gives no
+// FailureUnknown is the failure of an object in error whose backend gives no
 // reason.
-const FailureUntold = "failure.unknown"
+const FailureUnknown = "failure.unknown"
 
-// knowsLess says that a listing, finding the same status, has no reason to give
+// lacksDetail says that a listing, finding the same status, has no reason to give
 // while the row has one: of a backend that does not tell, or of a request that it
 // refused.
-func (o Observed) knowsLess(row shown) bool {
-	if row.failure.ofDisk() {
+func (o ObservedState) lacksDetail(row displayed) bool {
+	if row.failure.isDisk() {
 		return false // the backend tells these, and when they are over
 	}
-	return o.mirrored && o.Status == row.status && row.failure.Key != failureVanished && (o.Failure.None() || o.Failure.Key == FailureUntold)
+	return o.listed && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == FailureUnknown)
 }
 
 func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error {
@@ -217,9 +217,9 @@ func sameAttachments(before, now []Attachment) bool {
 		known[a.ServerID] = a
 	}
 	for _, a := range now {
-		old, there := known[storable(a.ServerID)]
-		name := firstNonEmpty(storable(a.ServerName), old.ServerName)
-		if !there || old.ServerName != name || old.Device != storable(a.Device) || a.UsedAt > old.UsedAt {
+		old, there := known[sanitize(a.ServerID)]
+		name := firstNonEmpty(sanitize(a.ServerName), old.ServerName)
+		if !there || old.ServerName != name || old.Device != sanitize(a.Device) || a.UsedAt > old.UsedAt {
 			return false
 		}
 	}
@@ -236,7 +236,7 @@ func replaceAttachments(tx *gorm.DB, volume string, now []Attachment) error {
 		known[a.ServerID] = a
 	}
 	for _, a := range now {
-		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, storable(a.ServerID), storable(a.ServerName), storable(a.Device)
+		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, sanitize(a.ServerID), sanitize(a.ServerName), sanitize(a.Device)
 		old, there := known[a.ServerID]
 		delete(known, a.ServerID)
 		a.ServerName = firstNonEmpty(a.ServerName, old.ServerName)

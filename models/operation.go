@@ -92,7 +92,7 @@ type Operation struct {
 
 // StepNames are the visible steps of the operation, in order, as keys of the
 // catalog below «step.». Of what a backend only accepts (and may refuse later) the
-// first step is that it accepted.
+// takeOne step is that it accepted.
 func (o *Operation) StepNames() []string {
 	switch o.Kind {
 	case VolumeCreate, SnapshotRestore:
@@ -129,16 +129,16 @@ type Params struct {
 	OldName        string `json:"old_name,omitempty"`
 	OldDescription string `json:"old_description,omitempty"`
 	SizeGiB        int    `json:"size_gib,omitempty"`
-	Was            Status `json:"was,omitempty"` // the status before the click, to return to when it is refused
+	PriorStatus    Status `json:"was,omitempty"` // the status before the click, to return to when it is refused
 	ResetTo        Status `json:"reset_to,omitempty"`
 	Reason         string `json:"reason,omitempty"`
 	Force          bool   `json:"force,omitempty"`
 	Attached       bool   `json:"attached,omitempty"`
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
-	Again          bool   `json:"again,omitempty"`      // it failed before and is tried again
-	BackendID      string `json:"backend_id,omitempty"` // of a deletion: listings that were under way may still have it
+	Retried        bool   `json:"again,omitempty"`      // it failed before and is tried again
+	BackendID      string `json:"backend_id,omitempty"` // idOf a deletion: listings that were under way may still have it
 	// Of a revert: when the volume and the snapshot had changed last before the backend was asked, microseconds
-	// of its clock. Whoever does not get the answer sees in them whether it happened.
+	// idOf its clock. Whoever does not get the answer sees in them whether it happened.
 	VolumeChanged   int64 `json:"volume_changed,omitempty"`
 	SnapshotChanged int64 `json:"snapshot_changed,omitempty"`
 }
@@ -160,20 +160,20 @@ func (p *Params) Scan(src any) error {
 	return fmt.Errorf("params: cannot scan %T", src)
 }
 
-// Over says that the operation has ended.
-func (o *Operation) Over() bool { return o.FinishedAt > 0 }
+// Finished says that the operation has ended.
+func (o *Operation) Finished() bool { return o.FinishedAt > 0 }
 
 // ErrLeaseLost says that another worker has the operation now.
 var ErrLeaseLost = errors.New("lease lost")
 
-// ask is one click: fn checks and changes the rows and returns the operation and
+// enqueue is one click: fn checks and changes the rows and returns the operation and
 // its audit line; both are written in the same transaction. The same form key
 // sent again returns the operation that it made the first time.
-func (s *Store) ask(ctx context.Context, actor Actor, formKey string, fn func(tx *gorm.DB) (*Operation, error)) (*Operation, error) {
+func (s *Store) enqueue(ctx context.Context, actor Actor, formKey string, fn func(tx *gorm.DB) (*Operation, error)) (*Operation, error) {
 	if formKey != "" {
 		sum := sha256.Sum256([]byte(actor.UserID + ":" + formKey)) // it may hold anything
 		formKey = hex.EncodeToString(sum[:])
-		if before, err := s.operationOfForm(s.read(ctx), formKey); before != nil || err != nil {
+		if before, err := s.operationByFormKey(s.read(ctx), formKey); before != nil || err != nil {
 			return before, err
 		}
 	}
@@ -183,27 +183,27 @@ func (s *Store) ask(ctx context.Context, actor Actor, formKey string, fn func(tx
 		if op, err = fn(tx); err != nil {
 			return err
 		}
-		s.fillIn(op, actor, formKey)
+		s.prepare(op, actor, formKey)
 		if err := tx.Create(op).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, AuditEntry{
+		return s.audit(tx, actor, AuditEntry{
 			Action: string(op.Kind), SubjectType: string(op.SubjectType), SubjectID: op.SubjectID,
 			SubjectName: op.SubjectName, Detail: op.Params.summary(), Outcome: "accepted",
 		})
 	})
 	if formKey != "" && err != nil {
 		// Its twin may have been a moment faster: then the rows have already changed under this one.
-		if before, again := s.operationOfForm(s.read(ctx), formKey); before != nil || again != nil {
+		if before, again := s.operationByFormKey(s.read(ctx), formKey); before != nil || again != nil {
 			return before, again
 		}
 	}
 	return op, err
 }
 
-func (s *Store) fillIn(op *Operation, actor Actor, formKey string) {
+func (s *Store) prepare(op *Operation, actor Actor, formKey string) {
 	op.ID = NewID()
-	op.ProjectID = firstNonEmpty(op.ProjectID, s.newIn(actor))
+	op.ProjectID = firstNonEmpty(op.ProjectID, s.projectFor(actor))
 	op.FormKey = formKey
 	op.State = Pending
 	op.Steps = len(op.StepNames())
@@ -216,9 +216,9 @@ func (s *Store) fillIn(op *Operation, actor Actor, formKey string) {
 	}
 }
 
-func (s *Store) operationOfForm(q *gorm.DB, formKey string) (*Operation, error) {
+func (s *Store) operationByFormKey(q *gorm.DB, formKey string) (*Operation, error) {
 	var op Operation
-	err := first(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the index has no others
+	err := takeOne(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the index has no others
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
@@ -251,12 +251,12 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (*
 		return nil, err
 	}
 	var op Operation
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
+	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		op = Operation{}
 		skipLocked := ""
 		if s.postgres {
 			// One claim at a time: each sees the lanes that the others have taken.
-			if err := lockOthersOut(tx); err != nil {
+			if err := lockQueue(tx); err != nil {
 				return err
 			}
 			skipLocked = " FOR UPDATE SKIP LOCKED"
@@ -273,25 +273,25 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (*
 	return &op, nil
 }
 
-// lockOthersOut keeps other claims from PostgreSQL until the transaction ends.
-func lockOthersOut(tx *gorm.DB) error {
+// lockQueue keeps other claims from PostgreSQL until the transaction ends.
+func lockQueue(tx *gorm.DB) error {
 	return tx.Exec("SELECT pg_advisory_xact_lock(?)", lockClaims).Error
 }
 
 // Heartbeat prolongs the lease; ErrLeaseLost when another worker has it.
 func (s *Store) Heartbeat(ctx context.Context, op *Operation, lease time.Duration) error {
-	return s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		return s.leased(tx, op, map[string]any{"lease_until": Micros(s.Now().Add(lease))})
+	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
+		return s.updateLeased(tx, op, map[string]any{"lease_until": Micros(s.Now().Add(lease))})
 	})
 }
 
-// NoteCall records that the backend is about to be asked for what must not happen
+// RecordCall records that the backend is about to be asked for what must not happen
 // twice, and the operation's parameters as they are now: when the answer is lost,
 // the next worker knows how long it may take to become visible. ErrLeaseLost.
-func (s *Store) NoteCall(ctx context.Context, op *Operation) error {
+func (s *Store) RecordCall(ctx context.Context, op *Operation) error {
 	now := Micros(s.Now())
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		return s.leased(tx, op, map[string]any{"called_at": now, "params": op.Params})
+	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
+		return s.updateLeased(tx, op, map[string]any{"called_at": now, "params": op.Params})
 	})
 	if err == nil {
 		op.CalledAt = now
@@ -299,11 +299,11 @@ func (s *Store) NoteCall(ctx context.Context, op *Operation) error {
 	return err
 }
 
-// ForgetCall takes the last NoteCall back, since the backend was not reached: what
+// ForgetCall takes the last RecordCall back, since the backend was not reached: what
 // counts is what it said at before. ErrLeaseLost.
 func (s *Store) ForgetCall(ctx context.Context, op *Operation, before int64) error {
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		return s.leased(tx, op, map[string]any{"called_at": before})
+	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
+		return s.updateLeased(tx, op, map[string]any{"called_at": before})
 	})
 	if err == nil {
 		op.CalledAt = before
@@ -311,8 +311,8 @@ func (s *Store) ForgetCall(ctx context.Context, op *Operation, before int64) err
 	return err
 }
 
-// leased updates an operation as long as its lease is held.
-func (s *Store) leased(tx *gorm.DB, op *Operation, set map[string]any) error {
+// updateLeased updates an operation as long as its lease is held.
+func (s *Store) updateLeased(tx *gorm.DB, op *Operation, set map[string]any) error {
 	result := tx.Model(&Operation{}).Where("num = ? AND lease_owner = ? AND finished_at = 0", op.Num, op.LeaseOwner).Updates(set)
 	if result.Error != nil {
 		return result.Error
@@ -338,7 +338,7 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 // Running is how many operations of the project are not over.
 func (s *Store) Running(ctx context.Context, project string) (int64, error) {
 	var n int64
-	q := within(s.read(ctx).Model(&Operation{}), s.scope(project))
+	q := inProject(s.read(ctx).Model(&Operation{}), s.scope(project))
 	err := q.Where("state IN ?", []OperationState{Pending, Running}).Count(&n).Error
 	return n, err
 }
@@ -346,7 +346,7 @@ func (s *Store) Running(ctx context.Context, project string) (int64, error) {
 // Operation finds one operation.
 func (s *Store) Operation(ctx context.Context, actor Actor, id string) (*Operation, error) {
 	var op Operation
-	if err := first(within(s.read(ctx), s.scope(actor.Project)).Where("id = ?", lookup(id)), &op); err != nil {
+	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ?", searchable(id)), &op); err != nil {
 		return nil, err
 	}
 	return &op, nil
@@ -366,14 +366,14 @@ func (s *Store) Operations(ctx context.Context, actor Actor, query OperationQuer
 	scope := s.scope(actor.Project)
 	switch {
 	case query.Subject == "":
-		q = within(q, scope)
+		q = inProject(q, scope)
 	case scope == everyProject:
-		q = q.Where("subject_id = ?", lookup(query.Subject))
+		q = q.Where("subject_id = ?", searchable(query.Subject))
 	default:
-		q = q.Where("subject_id = ? AND "+s.unindexed("project_id")+" = ?", lookup(query.Subject), scope)
+		q = q.Where("subject_id = ? AND "+s.unindexed("project_id")+" = ?", searchable(query.Subject), scope)
 	}
 	if query.State != "" {
-		q = q.Where("state = ?", lookup(string(query.State)))
+		q = q.Where("state = ?", searchable(string(query.State)))
 	}
 	if query.Before > 0 {
 		q = q.Where("num < ?", query.Before)

@@ -25,13 +25,13 @@ func (o *Operation) Retryable() bool {
 }
 
 // CancelOperation takes an operation back that has not begun: what the click
-// changed is as it was before.
+// difference is as it was before.
 func (s *Store) CancelOperation(ctx context.Context, actor Actor, id string) (*Operation, error) {
-	return s.control(ctx, actor, id, "operation.cancel", func(tx *gorm.DB, op *Operation) error {
+	return s.changeOperation(ctx, actor, id, "operation.cancel", func(tx *gorm.DB, op *Operation) error {
 		if !op.Cancellable() {
 			return Refused(deny("deny.not_cancellable", string(op.State)))
 		}
-		if err := s.undo(tx, op); err != nil {
+		if err := s.undoRequest(tx, op); err != nil {
 			return err
 		}
 		now := Micros(s.Now())
@@ -40,23 +40,23 @@ func (s *Store) CancelOperation(ctx context.Context, actor Actor, id string) (*O
 	})
 }
 
-func (s *Store) undo(tx *gorm.DB, op *Operation) error {
+func (s *Store) undoRequest(tx *gorm.DB, op *Operation) error {
 	switch op.Kind {
 	case SnapshotCreate:
-		return s.observeSnapshot(tx, op.SubjectID, Observed{Gone: true})
+		return s.applySnapshot(tx, op.SubjectID, ObservedState{Gone: true})
 	case VolumeCreate, SnapshotRestore:
-		return s.observeVolume(tx, op.SubjectID, Observed{Gone: true})
+		return s.applyVolume(tx, op.SubjectID, ObservedState{Gone: true})
 	case SnapshotEdit, VolumeEdit:
-		return s.takeBackName(tx, op)
+		return s.restoreName(tx, op)
 	case SnapshotDelete:
-		return s.observeSnapshot(tx, op.SubjectID, Observed{Status: op.Params.Was, Percent: -1})
+		return s.applySnapshot(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: -1})
 	}
-	return s.observeVolume(tx, op.SubjectID, Observed{Status: op.Params.Was, Percent: -1})
+	return s.applyVolume(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: -1})
 }
 
-// takeBackName gives a row the name back that it had before the edit, unless
+// restoreName gives a row the name back that it had before the edit, unless
 // somebody has changed it again.
-func (s *Store) takeBackName(tx *gorm.DB, op *Operation) error {
+func (s *Store) restoreName(tx *gorm.DB, op *Operation) error {
 	var model any = &Volume{}
 	if op.SubjectType == SubjectSnapshot {
 		model = &Snapshot{}
@@ -66,15 +66,15 @@ func (s *Store) takeBackName(tx *gorm.DB, op *Operation) error {
 }
 
 // RetryOperation tries a failed operation again, unless something else was asked
-// of its subject since.
+// idOf its subject since.
 func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Operation, error) {
-	return s.control(ctx, actor, id, "operation.retry", func(tx *gorm.DB, op *Operation) error {
+	return s.changeOperation(ctx, actor, id, "operation.retry", func(tx *gorm.DB, op *Operation) error {
 		if !op.Retryable() {
 			return Refused(deny("deny.not_retryable", string(op.State)))
 		}
 		if s.postgres {
 			// It keeps its place in the lane, before what may just be claimed there.
-			if err := lockOthersOut(tx); err != nil {
+			if err := lockQueue(tx); err != nil {
 				return err
 			}
 		}
@@ -86,10 +86,10 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 		if later > 0 {
 			return Refused(deny("deny.superseded"))
 		}
-		if err := s.redo(tx, s.scope(actor.Project), op); err != nil {
+		if err := s.redoRequest(tx, s.scope(actor.Project), op); err != nil {
 			return err
 		}
-		op.State, op.FinishedAt, op.Params.Again = Pending, 0, true
+		op.State, op.FinishedAt, op.Params.Retried = Pending, 0, true
 		if made := op.Step >= stepMade && (op.Kind == VolumeCreate || op.Kind == SnapshotRestore); made {
 			op.Step = stepMade
 		} else {
@@ -106,9 +106,9 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 // attached.
 const stepMade = 2
 
-// redo puts the subject's row back into the status of the operation, as long as
+// redoRequest puts the subject's row back into the status of the operation, as long as
 // the rules still allow it.
-func (s *Store) redo(tx *gorm.DB, scope string, op *Operation) error {
+func (s *Store) redoRequest(tx *gorm.DB, scope string, op *Operation) error {
 	if op.Kind == SnapshotCreate {
 		return s.redoSnapshot(tx, scope, op)
 	}
@@ -131,7 +131,7 @@ func (s *Store) redo(tx *gorm.DB, scope string, op *Operation) error {
 	if d := s.Rules().Volume(action, row); d != nil {
 		return Refused(d)
 	}
-	return changeRow(tx, &Volume{}, op.SubjectID, row.Status, s.status(during))
+	return changeRow(tx, &Volume{}, op.SubjectID, row.Status, s.statusColumns(during))
 }
 
 func (s *Store) redoSnapshot(tx *gorm.DB, scope string, op *Operation) error {
@@ -142,7 +142,7 @@ func (s *Store) redoSnapshot(tx *gorm.DB, scope string, op *Operation) error {
 	if d := s.Rules().Volume(ActCreateSnapshot, v); d != nil {
 		return Refused(d)
 	}
-	return changeRow(tx, &Snapshot{}, op.SubjectID, ErrorStatus, s.status(Creating))
+	return changeRow(tx, &Snapshot{}, op.SubjectID, ErrorStatus, s.statusColumns(Creating))
 }
 
 func (s *Store) redoVolume(tx *gorm.DB, scope string, op *Operation) error {
@@ -155,23 +155,23 @@ func (s *Store) redoVolume(tx *gorm.DB, scope string, op *Operation) error {
 			return Refused(d)
 		}
 	}
-	return changeRow(tx, &Volume{}, op.SubjectID, ErrorStatus, s.status(Creating))
+	return changeRow(tx, &Volume{}, op.SubjectID, ErrorStatus, s.statusColumns(Creating))
 }
 
-func (s *Store) control(ctx context.Context, actor Actor, id, action string, fn func(tx *gorm.DB, op *Operation) error) (*Operation, error) {
+func (s *Store) changeOperation(ctx context.Context, actor Actor, id, action string, fn func(tx *gorm.DB, op *Operation) error) (*Operation, error) {
 	if d := CanRole(ActEdit, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
 	var op Operation
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		op = Operation{}
-		if err := first(s.forUpdate(within(tx, s.scope(actor.Project)).Where("id = ?", lookup(id))), &op); err != nil {
+		if err := takeOne(s.forUpdate(inProject(tx, s.scope(actor.Project)).Where("id = ?", searchable(id))), &op); err != nil {
 			return err
 		}
 		if err := fn(tx, &op); err != nil {
 			return err
 		}
-		return s.record(tx, actor, AuditEntry{
+		return s.audit(tx, actor, AuditEntry{
 			Action: action, SubjectType: string(op.SubjectType), SubjectID: op.SubjectID, SubjectName: op.SubjectName,
 			Detail: string(op.Kind), Outcome: "accepted",
 		})

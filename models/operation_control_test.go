@@ -8,13 +8,13 @@ import (
 	"blockconsole/models/modelstest"
 )
 
-var abilities = models.Facts{Abilities: models.Abilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true}, CrashSafe: true, FreeBytes: -1}
+var abilities = models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true}, CrashSafe: true, FreeBytes: -1}
 
 func TestCancelTakesTheClickBack(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store.SetFacts(abilities)
-		if err := store.MirrorServers(ctx, []models.Server{{ID: "server-1", ProjectID: me.Project, Name: "web-1"}}); err != nil {
+		store.SetCapabilities(abilities)
+		if err := store.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: me.Project, Name: "web-1"}}); err != nil {
 			t.Fatal(err)
 		}
 		volume := madeVolume(t, store, "kept")
@@ -27,7 +27,7 @@ func TestCancelTakesTheClickBack(t *testing.T) {
 				t.Errorf("%s cannot be cancelled", op.Kind)
 			}
 			cancelled, err := store.CancelOperation(ctx, me, op.ID)
-			if err != nil || cancelled.State != models.Cancelled || !cancelled.Over() {
+			if err != nil || cancelled.State != models.Cancelled || !cancelled.Finished() {
 				t.Fatalf("%s: %+v, %v", op.Kind, cancelled, err)
 			}
 			row, err := store.Volume(ctx, me, volume)
@@ -78,7 +78,7 @@ func TestWhatHasBegunIsNotCancelled(t *testing.T) {
 		viewer.Role = models.Viewer
 		refused(viewer, models.CodeForbidden)
 		refused(me, models.CodeConflict)
-		if err := store.SaveProgress(ctx, claimed, models.Progress{State: models.Running, Again: clock.Now().Add(time.Hour)}); err != nil {
+		if err := store.SaveProgress(ctx, claimed, models.Progress{State: models.Running, RunAt: clock.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 		refused(me, models.CodeConflict)
@@ -103,7 +103,7 @@ func TestCancelAgainstClaim(t *testing.T) {
 				t.Errorf("cancelled %t, claimed %t", cancelled, claimed)
 			}
 			if ops[1] != nil {
-				finish(t, store, ops[1], models.Succeeded, models.Observed{Status: models.Available, Percent: -1})
+				finish(t, store, ops[1], models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
 			}
 		}
 	})
@@ -112,7 +112,7 @@ func TestCancelAgainstClaim(t *testing.T) {
 func TestRetry(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store.SetFacts(abilities)
+		store.SetCapabilities(abilities)
 		volume := madeVolume(t, store, "retried")
 		extend, err := store.ExtendVolume(ctx, me, volume, "5", "")
 		if err != nil {
@@ -122,12 +122,12 @@ func TestRetry(t *testing.T) {
 			t.Errorf("one that has not failed: %v", err)
 		}
 		op := claim(t, store)
-		if err := store.SaveProgress(ctx, op, models.Progress{State: models.Running, Step: 1, Again: clock.Now()}); err != nil {
+		if err := store.SaveProgress(ctx, op, models.Progress{State: models.Running, Step: 1, RunAt: clock.Now()}); err != nil {
 			t.Fatal(err)
 		}
-		why := models.Failure{Text: models.Say("failure.extend_refused")}
-		err = store.SaveProgress(ctx, claim(t, store), models.Progress{State: models.Failed, Step: 1, Trouble: why,
-			Subject: &models.Observed{Status: models.Available, Percent: -1, Failure: why}})
+		why := models.Failure{Text: models.NewText("failure.extend_refused")}
+		err = store.SaveProgress(ctx, claim(t, store), models.Progress{State: models.Failed, Step: 1, Failure: why,
+			Subject: &models.ObservedState{Status: models.Available, Percent: -1, Failure: why}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,10 +144,10 @@ func TestRetry(t *testing.T) {
 			t.Errorf("%+v, %v", row, err)
 		}
 		op = claim(t, store)
-		if !op.First || op.Step != 0 || op.Attempts != 0 || !op.LastError.None() || !op.Params.Again || op.Params.SizeGiB != 5 {
+		if !op.First || op.Step != 0 || op.Attempts != 0 || !op.LastError.None() || !op.Params.Retried || op.Params.SizeGiB != 5 {
 			t.Errorf("%+v", op)
 		}
-		finish(t, store, op, models.Failed, models.Observed{Status: models.Available, Percent: -1})
+		finish(t, store, op, models.Failed, models.ObservedState{Status: models.Available, Percent: -1})
 		if _, err := store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "changed"}); err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestARetriedRestoreNeedsItsSnapshot(t *testing.T) {
 		if err != nil || op.Kind != models.SnapshotRestore || op.Params.SizeGiB != snap.SizeGiB {
 			t.Fatalf("%+v, %v", op, err)
 		}
-		finish(t, store, claim(t, store), models.Failed, models.Observed{Status: models.ErrorStatus, Percent: -1})
+		finish(t, store, claim(t, store), models.Failed, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
 		if _, err := store.DeleteSnapshot(ctx, me, snap.ID, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func TestARetriedRestoreNeedsItsSnapshot(t *testing.T) {
 func TestRepairEndsWhatIsUnderWay(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx, me, admin := t.Context(), modelstest.Operator(), modelstest.Administrator()
-		store.SetFacts(abilities)
+		store.SetCapabilities(abilities)
 		volume := madeVolume(t, store, "stuck")
 		snap, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "stuck"})
 		if err != nil {
@@ -217,7 +217,7 @@ func TestRepairEndsWhatIsUnderWay(t *testing.T) {
 		if err != nil || old.State != models.Failed || old.LastError.Key != "failure.abandoned" {
 			t.Errorf("%+v, %v", old, err)
 		}
-		if err := store.SaveProgress(ctx, stuck, models.Progress{State: models.Succeeded, Subject: &models.Observed{Status: models.Available}}); err != models.ErrLeaseLost {
+		if err := store.SaveProgress(ctx, stuck, models.Progress{State: models.Succeeded, Subject: &models.ObservedState{Status: models.Available}}); err != models.ErrLeaseLost {
 			t.Errorf("what was abandoned saved: %v", err)
 		}
 		// The repair overtakes what else waits in the volume's lane.
@@ -235,7 +235,7 @@ func TestRepairEndsWhatIsUnderWay(t *testing.T) {
 func TestRepairAgainstSave(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx, admin := t.Context(), modelstest.Administrator()
-		store.SetFacts(abilities)
+		store.SetCapabilities(abilities)
 		for range 8 {
 			op := newVolume(t, store, "stuck")
 			working := claim(t, store)
@@ -244,13 +244,13 @@ func TestRepairAgainstSave(t *testing.T) {
 				if i == 0 {
 					return store.RepairVolume(ctx, admin, models.RepairInput{ID: op.SubjectID, Reason: "stuck", ResetTo: models.ErrorStatus})
 				}
-				return nil, store.SaveProgress(ctx, working, models.Progress{State: models.Running, Again: clock.Now().Add(100 * time.Hour), Percent: 7,
-					Subject: &models.Observed{Status: models.Creating, Percent: 7}})
+				return nil, store.SaveProgress(ctx, working, models.Progress{State: models.Running, RunAt: clock.Now().Add(100 * time.Hour), Percent: 7,
+					Subject: &models.ObservedState{Status: models.Creating, Percent: 7}})
 			})
 			if errs[0] != nil || errs[1] != nil && errs[1] != models.ErrLeaseLost {
 				t.Errorf("repair: %v, save: %v", errs[0], errs[1])
 			}
-			finish(t, store, claim(t, store), models.Succeeded, models.Observed{Status: models.ErrorStatus, Percent: -1})
+			finish(t, store, claim(t, store), models.Succeeded, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
 		}
 	})
 }

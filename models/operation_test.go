@@ -45,7 +45,7 @@ func madeVolume(t *testing.T, store *models.Store, name string) string {
 	if op.SubjectID != id {
 		t.Fatalf("claimed %s of %s", op.Kind, op.SubjectID)
 	}
-	finish(t, store, op, models.Succeeded, models.Observed{Status: models.Available, Percent: -1, BackendID: "b-" + id})
+	finish(t, store, op, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1, BackendID: "b-" + id})
 	return id
 }
 
@@ -65,7 +65,7 @@ func noClaim(t *testing.T, store *models.Store, when string) {
 	}
 }
 
-func finish(t *testing.T, store *models.Store, op *models.Operation, state models.OperationState, o models.Observed) {
+func finish(t *testing.T, store *models.Store, op *models.Operation, state models.OperationState, o models.ObservedState) {
 	t.Helper()
 	if err := store.SaveProgress(t.Context(), op, models.Progress{State: state, Step: op.Steps, Percent: -1, Subject: &o}); err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestALaneRunsInOrder(t *testing.T) {
 			}
 			// It is looked at several times; nobody else gets a turn in between.
 			for range 2 {
-				if err := store.SaveProgress(ctx, mine, models.Progress{State: models.Running, Again: clock.Now().Add(time.Second)}); err != nil {
+				if err := store.SaveProgress(ctx, mine, models.Progress{State: models.Running, RunAt: clock.Now().Add(time.Second)}); err != nil {
 					t.Fatal(err)
 				}
 				if next, err := store.NextDue(ctx); err != nil || next.Before(clock.Now()) {
@@ -157,7 +157,7 @@ func TestALaneRunsInOrder(t *testing.T) {
 				mine = claim(t, store)
 			}
 			got = append(got, mine.ID)
-			finish(t, store, mine, models.Succeeded, models.Observed{Status: models.Available, Percent: -1})
+			finish(t, store, mine, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("order %q, want %q", got, want)
@@ -178,24 +178,24 @@ func TestARetriedOperationWaitsForItsLane(t *testing.T) {
 			return op
 		}
 		first, second, third := snap("first"), snap("second"), snap("third")
-		finish(t, store, claim(t, store), models.Failed, models.Observed{Status: models.ErrorStatus, Percent: -1})
+		finish(t, store, claim(t, store), models.Failed, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
 		running := claim(t, store)
 		if running.ID != second.ID {
 			t.Fatal(running.ID)
 		}
 		retried, err := store.RetryOperation(ctx, me, first.ID)
-		if err != nil || retried.State != models.Pending || retried.Step != 0 || !retried.Params.Again {
+		if err != nil || retried.State != models.Pending || retried.Step != 0 || !retried.Params.Retried {
 			t.Fatalf("%+v, %v", retried, err)
 		}
 		noClaim(t, store, "while the second runs")
-		finish(t, store, running, models.Succeeded, models.Observed{Status: models.Available, Percent: -1})
+		finish(t, store, running, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
 		for _, want := range []string{first.ID, third.ID} {
 			op := claim(t, store)
 			if op.ID != want || !op.First {
 				t.Fatalf("claimed %+v, want %s", op, want)
 			}
 			noClaim(t, store, "while one runs")
-			finish(t, store, op, models.Succeeded, models.Observed{Status: models.Available, Percent: -1})
+			finish(t, store, op, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
 		}
 	})
 }
@@ -219,14 +219,14 @@ func TestLeasesRunOut(t *testing.T) {
 		if alive.ID != op.ID || alive.First || alive.StartedAt != dead.StartedAt {
 			t.Fatalf("%+v", alive)
 		}
-		gone := models.Progress{State: models.Succeeded, Subject: &models.Observed{Status: models.Available, Percent: -1}}
+		gone := models.Progress{State: models.Succeeded, Subject: &models.ObservedState{Status: models.Available, Percent: -1}}
 		if err := store.SaveProgress(ctx, dead, gone); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one saved: %v", err)
 		}
 		if err := store.Heartbeat(ctx, dead, time.Minute); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one beats: %v", err)
 		}
-		if err := store.NoteCall(ctx, dead); !errors.Is(err, models.ErrLeaseLost) {
+		if err := store.RecordCall(ctx, dead); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one calls: %v", err)
 		}
 		if err := store.ForgetCall(ctx, dead, 0); !errors.Is(err, models.ErrLeaseLost) {
@@ -329,7 +329,7 @@ func TestTwoWritersAtOnce(t *testing.T) {
 			if e := models.AsError(lost); e == nil || e.Code != models.CodeConflict {
 				t.Errorf("the slower one got %v", lost)
 			}
-			finish(t, store, claim(t, store), models.Failed, models.Observed{Status: models.ErrorStatus, Percent: -1})
+			finish(t, store, claim(t, store), models.Failed, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
 		}
 	})
 }

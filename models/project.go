@@ -15,26 +15,28 @@ import (
 // everyProject is the scope of who sees all projects.
 const everyProject = ""
 
-// Home is the project of the backend that new objects belong to: DefaultProject
+// OwnProjectID is the project of the backend that new objects belong to: DefaultProject
 // until the backend has told another.
-func (s *Store) Home() string {
-	if p := s.home.Load(); p != nil {
+func (s *Store) OwnProjectID() string {
+	if p := s.ownProject.Load(); p != nil {
 		return p.ID
 	}
-	return firstNonEmpty(s.Facts().Project.ID, DefaultProject)
+	return firstNonEmpty(s.Capabilities().Project.ID, DefaultProject)
 }
 
-// homeKnown says that what is made now belongs to a project. A cloud must have
+// ownProjectKnown says that what is made now belongs to a project. A cloud must have
 // answered once.
-func (s *Store) homeKnown() bool { return !s.foreign.Load() || s.Home() != DefaultProject }
+func (s *Store) ownProjectKnown() bool {
+	return !s.hasProjects.Load() || s.OwnProjectID() != DefaultProject
+}
 
-// HomeName is what people call the project that new objects belong to.
-func (s *Store) HomeName() string {
-	home := s.Home()
-	if p := s.Facts().Project; p.ID == home && p.Name != "" {
+// OwnProjectName is what people call the project that new objects belong to.
+func (s *Store) OwnProjectName() string {
+	home := s.OwnProjectID()
+	if p := s.Capabilities().Project; p.ID == home && p.Name != "" {
 		return p.Name
 	}
-	if p := s.home.Load(); p != nil && p.Name != "" {
+	if p := s.ownProject.Load(); p != nil && p.Name != "" {
 		return p.Name
 	}
 	return home
@@ -51,7 +53,7 @@ func (s *Store) scope(project string) string {
 	case s.allProjects:
 		return everyProject
 	}
-	return s.Home()
+	return s.OwnProjectID()
 }
 
 // InScope says whether users of the project see what belongs to the backend's
@@ -61,17 +63,17 @@ func (s *Store) InScope(project, owner string) bool {
 	return scope == everyProject || scope == owner
 }
 
-// newIn is the project that what the actor makes belongs to.
-func (s *Store) newIn(actor Actor) string {
+// projectFor is the project that what the actor makes belongs to.
+func (s *Store) projectFor(actor Actor) string {
 	if actor.Project != DefaultProject {
 		return actor.Project
 	}
-	return s.Home()
+	return s.OwnProjectID()
 }
 
-// Owners are the projects that have objects of the kind, where the actor sees more
+// ProjectsWith are the projects that have objects of the kind, where the actor sees more
 // than one.
-func (s *Store) Owners(ctx context.Context, actor Actor, kind SubjectType) ([]string, error) {
+func (s *Store) ProjectsWith(ctx context.Context, actor Actor, kind SubjectType) ([]string, error) {
 	if s.scope(actor.Project) != everyProject {
 		return nil, nil
 	}
@@ -79,8 +81,8 @@ func (s *Store) Owners(ctx context.Context, actor Actor, kind SubjectType) ([]st
 	return ids, s.read(ctx).Table("counters").Where("kind = ? AND n > 0", kind).Order("project_id").Pluck("project_id", &ids).Error
 }
 
-// within limits a query to a scope.
-func within(q *gorm.DB, scope string) *gorm.DB {
+// inProject limits a query to a scope.
+func inProject(q *gorm.DB, scope string) *gorm.DB {
 	if scope == everyProject {
 		return q
 	}
@@ -108,9 +110,9 @@ var allProjectsIndexes = []string{
 	"operations_all_by_state ON operations (state, num)",
 }
 
-// indexProjects makes the indexes of lists of every project, or removes them where
+// syncProjectIndexes makes the indexes of lists of every project, or removes them where
 // they would only cost time.
-func (s *Store) indexProjects() error {
+func (s *Store) syncProjectIndexes() error {
 	for _, index := range allProjectsIndexes {
 		statement := "CREATE INDEX IF NOT EXISTS " + index
 		if !s.allProjects {
@@ -125,7 +127,7 @@ func (s *Store) indexProjects() error {
 }
 
 // ProjectNames are the names of the projects whose objects are shown, by id.
-func (f Facts) ProjectNames() map[string]string {
+func (f Capabilities) ProjectNames() map[string]string {
 	names := map[string]string{}
 	for _, p := range f.Projects {
 		names[p.ID] = p.Name

@@ -20,13 +20,13 @@ func cloudRows(t *testing.T, store *models.Store) {
 	t.Helper()
 	now := store.Now()
 	for _, p := range []string{tenant, another} {
-		v := models.Mirrored{BackendID: "v-" + p, Project: p, Name: "data-" + p[:4], SizeGiB: 2, CreatedAt: now,
-			Observed: models.Observed{Status: models.Available, Percent: -1}}
-		_, err := store.MirrorVolumes(t.Context(), []models.Mirrored{v}, now)
+		v := models.ObservedObject{BackendID: "v-" + p, Project: p, Name: "data-" + p[:4], SizeGiB: 2, CreatedAt: now,
+			ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}
+		_, err := store.UpsertVolumes(t.Context(), []models.ObservedObject{v}, now)
 		none(t, err)
 		s := v
 		s.BackendID, s.Source, s.Name = "s-"+p, v.BackendID, "shot-"+p[:4]
-		_, err = store.MirrorSnapshots(t.Context(), []models.Mirrored{s}, now)
+		_, err = store.UpsertSnapshots(t.Context(), []models.ObservedObject{s}, now)
 		none(t, err)
 	}
 }
@@ -34,14 +34,14 @@ func cloudRows(t *testing.T, store *models.Store) {
 func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store.SetFacts(models.Facts{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
-		none(t, store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		none(t, store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		cloudRows(t, store)
 		page, err := store.Volumes(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != tenant {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		facts, err := store.ListFacts(ctx, me, models.SubjectSnapshot)
+		facts, err := store.ListSummary(ctx, me, models.SubjectSnapshot)
 		if total, _ := store.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 1 || total != 1 {
 			t.Errorf("%d volumes, %+v, %v", total, facts, err)
 		}
@@ -62,11 +62,11 @@ func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 		if users, err := store.Users(ctx, modelstest.Administrator()); err != nil || len(users) != 0 {
 			t.Errorf("%d users, %v", len(users), err) // they stay the installation's
 		}
-		if !store.InScope(me.Project, tenant) || store.InScope(me.Project, another) || store.HomeName() != "lab" {
-			t.Errorf("the scope is not %s: %s", tenant, store.HomeName())
+		if !store.InScope(me.Project, tenant) || store.InScope(me.Project, another) || store.OwnProjectName() != "lab" {
+			t.Errorf("the scope is not %s: %s", tenant, store.OwnProjectName())
 		}
-		if again := modelstest.Second(t, store, clock.Now); again.Home() != tenant || again.HomeName() != "lab" {
-			t.Errorf("before the cloud has answered, pages show %q (%s)", again.Home(), again.HomeName())
+		if again := modelstest.Second(t, store, clock.Now); again.OwnProjectID() != tenant || again.OwnProjectName() != "lab" {
+			t.Errorf("before the cloud has answered, pages show %q (%s)", again.OwnProjectID(), again.OwnProjectName())
 		}
 	})
 }
@@ -75,15 +75,15 @@ func TestAllProjectsAreShown(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, one *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
 		store := modelstest.AllProjects(t, one, clock.Now)
-		store.SetFacts(models.Facts{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
+		store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
 			Projects: []models.Project{{ID: another, Name: "other"}}})
-		none(t, store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		none(t, store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		cloudRows(t, store)
 		page, err := store.Snapshots(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 2 {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		facts, err := store.ListFacts(ctx, me, models.SubjectSnapshot)
+		facts, err := store.ListSummary(ctx, me, models.SubjectSnapshot)
 		if total, _ := store.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 2 || total != 2 {
 			t.Errorf("%d volumes, %+v, %v", total, facts, err)
 		}
@@ -92,7 +92,7 @@ func TestAllProjectsAreShown(t *testing.T) {
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != another || !theirs.Filtered() {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		if n, err := store.Found(ctx, me, models.SubjectSnapshot, theirs); err != nil || n != 1 {
+		if n, err := store.CountMatching(ctx, me, models.SubjectSnapshot, theirs); err != nil || n != 1 {
 			t.Errorf("%d found, %v", n, err)
 		}
 		// What is done to their object is theirs; what is made is ours.
@@ -111,7 +111,7 @@ func TestAllProjectsAreShown(t *testing.T) {
 		if n, err := store.Running(ctx, me.Project); err != nil || n != 2 {
 			t.Errorf("%d running, %v", n, err)
 		}
-		if names := store.Facts().ProjectNames(); names[another] != "other" || names[tenant] != "lab" {
+		if names := store.Capabilities().ProjectNames(); names[another] != "other" || names[tenant] != "lab" {
 			t.Errorf("names %v", names)
 		}
 	})
@@ -123,9 +123,9 @@ func TestServersOfAnotherProject(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, one *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
 		store := modelstest.AllProjects(t, one, clock.Now)
-		store.SetFacts(models.Facts{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
-		none(t, store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		none(t, store.MirrorServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
+		store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		none(t, store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		none(t, store.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
 		cloudRows(t, store)
 		for project, want := range map[string]string{"": "s-ours", tenant: "s-ours", another: "s-theirs"} {
 			if rows, err := store.ServersOf(ctx, me, project, 10); err != nil || len(rows) != 1 || rows[0].ID != want {
@@ -147,7 +147,7 @@ func TestServersOfAnotherProject(t *testing.T) {
 			t.Errorf("%+v, %v", op, err)
 		}
 		narrow := modelstest.Second(t, one, clock.Now)
-		narrow.SetFacts(store.Facts())
+		narrow.SetCapabilities(store.Capabilities())
 		if rows, err := narrow.ServersOf(ctx, me, another, 10); err != nil || len(rows) != 0 {
 			t.Errorf("who sees one project: %+v, %v", rows, err)
 		}
@@ -158,17 +158,17 @@ func TestADatabaseBelongsToOneBackend(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 		ctx := t.Context()
 		cloud := models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000", Region: "east"}
-		none(t, store.BelongTo(ctx, cloud), store.BelongTo(ctx, cloud), store.OwnProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		none(t, store.CheckIdentity(ctx, cloud), store.CheckIdentity(ctx, cloud), store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		elsewhere := cloud
 		elsewhere.Cloud, elsewhere.Region = "moved.example.com", ""
-		none(t, store.BelongTo(ctx, elsewhere)) // the same cloud at another address: its project tells
+		none(t, store.CheckIdentity(ctx, elsewhere)) // the same cloud at another address: its project tells
 		west := cloud
 		west.Region = "west"
 		again := modelstest.Second(t, store, clock.Now)
 		for want, err := range map[string]error{
-			"BLOCKCONSOLE_BACKEND": again.BelongTo(ctx, models.Identity{Backend: "local"}),
-			"OS_REGION_NAME":       again.BelongTo(ctx, west),
-			"OS_PROJECT_ID":        again.OwnProject(ctx, models.Project{ID: another, Name: "other"}),
+			"BLOCKCONSOLE_BACKEND": again.CheckIdentity(ctx, models.Identity{Backend: "local"}),
+			"OS_REGION_NAME":       again.CheckIdentity(ctx, west),
+			"OS_PROJECT_ID":        again.CheckProject(ctx, models.Project{ID: another, Name: "other"}),
 		} {
 			var refused *models.IdentityError
 			if !errors.As(err, &refused) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "BLOCKCONSOLE_DATABASE") ||
@@ -176,12 +176,12 @@ func TestADatabaseBelongsToOneBackend(t *testing.T) {
 				t.Errorf("%s: %v", want, err)
 			}
 		}
-		if again.Home() != tenant {
-			t.Errorf("the refused project became home: %s", again.Home())
+		if again.OwnProjectID() != tenant {
+			t.Errorf("the refused project became home: %s", again.OwnProjectID())
 		}
-		none(t, again.OwnProject(ctx, models.Project{}), again.OwnProject(ctx, models.Project{ID: tenant, Name: "renamed"}))
-		if again.HomeName() != "renamed" {
-			t.Errorf("the project is called %s", again.HomeName())
+		none(t, again.CheckProject(ctx, models.Project{}), again.CheckProject(ctx, models.Project{ID: tenant, Name: "renamed"}))
+		if again.OwnProjectName() != "renamed" {
+			t.Errorf("the project is called %s", again.OwnProjectName())
 		}
 	})
 }
@@ -192,10 +192,10 @@ func TestAnOlderDatabaseIsLocal(t *testing.T) {
 		_, err := store.CreateVolume(ctx, modelstest.Operator(), models.VolumeInput{Name: "from-before", Size: "1"})
 		none(t, err)
 		var refused *models.IdentityError
-		if err := store.BelongTo(ctx, models.Identity{Backend: "openstack"}); !errors.As(err, &refused) {
+		if err := store.CheckIdentity(ctx, models.Identity{Backend: "openstack"}); !errors.As(err, &refused) {
 			t.Errorf("a database with local volumes became a cloud's: %v", err)
 		}
-		none(t, modelstest.Second(t, store, clock.Now).BelongTo(ctx, models.Identity{Backend: "local"}))
+		none(t, modelstest.Second(t, store, clock.Now).CheckIdentity(ctx, models.Identity{Backend: "local"}))
 	})
 }
 
@@ -203,12 +203,12 @@ func TestAnOlderDatabaseIsLocal(t *testing.T) {
 func TestNothingIsMadeBeforeTheCloudIsKnown(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		none(t, store.BelongTo(ctx, models.Identity{Backend: "openstack"}))
+		none(t, store.CheckIdentity(ctx, models.Identity{Backend: "openstack"}))
 		in := models.VolumeInput{Name: "too-early", Size: "1"}
-		if _, err := store.CreateVolume(ctx, me, in); !errors.Is(err, &models.Error{Code: models.CodeConflict, Text: models.Say("deny.not_ready")}) {
+		if _, err := store.CreateVolume(ctx, me, in); !errors.Is(err, &models.Error{Code: models.CodeConflict, Text: models.NewText("deny.not_ready")}) {
 			t.Errorf("%v", err)
 		}
-		none(t, store.OwnProject(ctx, models.Project{ID: tenant}))
+		none(t, store.CheckProject(ctx, models.Project{ID: tenant}))
 		op, err := store.CreateVolume(ctx, me, in)
 		if err != nil || op.ProjectID != tenant {
 			t.Errorf("%+v, %v", op, err)

@@ -15,7 +15,7 @@ const (
 )
 
 // What is old goes in small transactions, so that clicks get in between, and no more
-// of it at once than this.
+// idOf it at once than this.
 const (
 	pruneBatch   = 500
 	pruneBatches = 20
@@ -26,14 +26,14 @@ const (
 // left over, the next call finds. An operation that has not ended always stays.
 func (s *Store) Prune(ctx context.Context) error {
 	now := s.Now()
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
+	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		if err := tx.Exec("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes) - ?", ChangesKept).Error; err != nil {
 			return err
 		}
 		if err := tx.Where("expires_at <= ?", Micros(now)).Delete(&Session{}).Error; err != nil {
 			return err
 		}
-		return tx.Where("first_at < ? AND blocked_until <= ?", Micros(now.Add(-tryWindow)), Micros(now)).Delete(&LoginFailure{}).Error
+		return tx.Where("first_at < ? AND blocked_until <= ?", Micros(now.Add(-attemptWindow)), Micros(now)).Delete(&LoginFailure{}).Error
 	})
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (s *Store) Prune(ctx context.Context) error {
 func (s *Store) pruneOldest(ctx context.Context, statement string, before time.Time) error {
 	for range pruneBatches {
 		var gone int64
-		err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
+		err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 			result := tx.Exec(statement, pruneBatch, Micros(before))
 			gone = result.RowsAffected
 			return result.Error

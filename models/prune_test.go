@@ -40,7 +40,7 @@ func TestWhatIsOldGoes(t *testing.T) {
 		clock.Add(2 * time.Minute)
 		none(t, store.Prune(ctx))
 		for _, op := range []*models.Operation{waiting, later} {
-			if now, err := store.Operation(ctx, me, op.ID); err != nil || now.Over() {
+			if now, err := store.Operation(ctx, me, op.ID); err != nil || now.Finished() {
 				t.Errorf("%s: %+v, %v", op.SubjectName, now, err)
 			}
 		}

@@ -53,9 +53,9 @@ func ftsMatch(t table, text string) (index, match string) {
 	return t.name + "_fts", `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 }
 
-// common says that the text is in more than CountLimit names; PostgreSQL tells by
+// isCommon says that the text is in more than CountLimit names; PostgreSQL tells by
 // its statistics, since its index would read all matches to count some.
-func (s *Store) common(ctx context.Context, t table, search string) (bool, error) {
+func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, error) {
 	if isID(search) {
 		return false, nil
 	}
@@ -80,8 +80,8 @@ func (s *Store) common(ctx context.Context, t table, search string) (bool, error
 	return n > CountLimit, err
 }
 
-// lookup is a text of a request as a value that both databases take. Neither an id
+// searchable is a text of a request as a value that both databases take. Neither an id
 // nor a name holds what it replaces, so it finds nothing.
-func lookup(text string) string {
+func searchable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
 }

@@ -13,7 +13,7 @@ type Server struct {
 	ProjectID string
 	Name      string
 	Status    string
-	Address   string // of one registered here: addresses and networks, see Addresses
+	Address   string // idOf one registered here: addresses and networks, see Addresses
 	Origin    Origin // ByHand: registered here; Elsewhere: known by the backend
 	CreatedBy string
 	CreatedAt int64 `gorm:"autoCreateTime:false"`
@@ -32,12 +32,12 @@ type Image struct {
 
 const gib = 1 << 30
 
-// LeastGiB is the size of the smallest volume that holds the image.
-func (i Image) LeastGiB() int { return max(1, int((i.SizeBytes+gib-1)/gib)) }
+// MinGiB is the size of the smallest volume that holds the image.
+func (i Image) MinGiB() int { return max(1, int((i.SizeBytes+gib-1)/gib)) }
 
 // serverOrigin is where the servers that volumes can be attached to come from.
 func (s *Store) serverOrigin() Origin {
-	if s.Facts().OwnServers {
+	if s.Capabilities().OwnServers {
 		return ByHand
 	}
 	return Elsewhere
@@ -46,25 +46,25 @@ func (s *Store) serverOrigin() Origin {
 // Servers lists the project's servers by name, at most limit.
 func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, error) {
 	var rows []Server
-	return rows, within(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+	return rows, inProject(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
 }
 
 // ServersOf lists those servers that volumes of the project can be attached to, by
 // name, at most limit. An empty project is the one that what the actor makes
 // belongs to.
 func (s *Store) ServersOf(ctx context.Context, actor Actor, project string, limit int) ([]Server, error) {
-	project = firstNonEmpty(project, s.newIn(actor))
+	project = firstNonEmpty(project, s.projectFor(actor))
 	if !s.InScope(actor.Project, project) {
 		return nil, nil
 	}
 	var rows []Server
-	return rows, within(s.read(ctx), project).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+	return rows, inProject(s.read(ctx), project).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
 }
 
 // Server finds one server.
 func (s *Store) Server(ctx context.Context, actor Actor, id string) (*Server, error) {
 	var row Server
-	if err := first(within(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", lookup(id), s.serverOrigin()), &row); err != nil {
+	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &row); err != nil {
 		return nil, err
 	}
 	return &row, nil
@@ -76,9 +76,9 @@ func (s *Store) Images(ctx context.Context) ([]Image, error) {
 	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
 }
 
-// MirrorServers makes the table say what the backend says. Servers registered here
+// SyncServers makes the table say what the backend says. Servers registered here
 // are none of its business.
-func (s *Store) MirrorServers(ctx context.Context, now []Server) error {
+func (s *Store) SyncServers(ctx context.Context, now []Server) error {
 	var before []Server
 	if err := s.read(ctx).Where("origin = ?", Elsewhere).Find(&before).Error; err != nil {
 		return err
@@ -86,35 +86,35 @@ func (s *Store) MirrorServers(ctx context.Context, now []Server) error {
 	for i := range now {
 		now[i].Origin = Elsewhere
 		for _, text := range []*string{&now[i].Name, &now[i].Status, &now[i].ProjectID} {
-			*text = storable(*text)
+			*text = sanitize(*text)
 		}
 	}
-	return s.mirrorSet(ctx, diff(before, now, func(r Server) string { return r.ID }, func(a, b Server) bool {
+	return s.syncSet(ctx, diff(before, now, func(r Server) string { return r.ID }, func(a, b Server) bool {
 		return a.Name == b.Name && a.Status == b.Status && a.ProjectID == b.ProjectID
 	}))
 }
 
-// MirrorImages makes the table say what the backend says.
-func (s *Store) MirrorImages(ctx context.Context, now []Image) error {
+// SyncImages makes the table say what the backend says.
+func (s *Store) SyncImages(ctx context.Context, now []Image) error {
 	before, err := s.Images(ctx)
 	if err != nil {
 		return err
 	}
-	return s.mirrorSet(ctx, diff(before, now, func(r Image) string { return r.ID }, func(a, b Image) bool { return a == b }))
+	return s.syncSet(ctx, diff(before, now, func(r Image) string { return r.ID }, func(a, b Image) bool { return a == b }))
 }
 
-// changed is what a small table needs to become like the backend.
-type changed[T any] struct {
-	save []T
-	gone []T
+// difference is what a small table needs to become like the backend.
+type difference[T any] struct {
+	save   []T
+	remove []T
 }
 
-func diff[T any](before, now []T, id func(T) string, same func(a, b T) bool) changed[T] {
+func diff[T any](before, now []T, id func(T) string, same func(a, b T) bool) difference[T] {
 	known := map[string]T{}
 	for _, row := range before {
 		known[id(row)] = row
 	}
-	var c changed[T]
+	var c difference[T]
 	for _, row := range now {
 		old, there := known[id(row)]
 		if !there || !same(old, row) {
@@ -123,31 +123,31 @@ func diff[T any](before, now []T, id func(T) string, same func(a, b T) bool) cha
 		delete(known, id(row))
 	}
 	for _, row := range known {
-		c.gone = append(c.gone, row)
+		c.remove = append(c.remove, row)
 	}
 	return c
 }
 
-type changeSet interface{ apply(tx *gorm.DB) error }
+type applier interface{ apply(tx *gorm.DB) error }
 
-func (c changed[T]) apply(tx *gorm.DB) error {
+func (c difference[T]) apply(tx *gorm.DB) error {
 	for i := range c.save {
 		if err := tx.Save(&c.save[i]).Error; err != nil {
 			return err
 		}
 	}
-	for i := range c.gone {
-		if err := tx.Delete(&c.gone[i]).Error; err != nil {
+	for i := range c.remove {
+		if err := tx.Delete(&c.remove[i]).Error; err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c changed[T]) empty() bool { return len(c.save)+len(c.gone) == 0 }
+func (c difference[T]) empty() bool { return len(c.save)+len(c.remove) == 0 }
 
-func (s *Store) mirrorSet(ctx context.Context, c interface {
-	changeSet
+func (s *Store) syncSet(ctx context.Context, c interface {
+	applier
 	empty() bool
 }) error {
 	if c.empty() {
@@ -156,8 +156,8 @@ func (s *Store) mirrorSet(ctx context.Context, c interface {
 	return s.write(ctx, c.apply)
 }
 
-// MirrorState says how fresh the copy of the backend's objects is.
-type MirrorState struct {
+// SyncState says how fresh the copy of the backend's objects is.
+type SyncState struct {
 	Kind        string `gorm:"primaryKey"`
 	SeenAt      int64
 	FailedSince int64
@@ -165,27 +165,27 @@ type MirrorState struct {
 }
 
 // TableName is the table's.
-func (MirrorState) TableName() string { return "mirror" }
+func (SyncState) TableName() string { return "mirror" }
 
-// Mirror returns the freshness of the mirror of kind (volume, snapshot).
-func (s *Store) Mirror(ctx context.Context, kind SubjectType) (MirrorState, error) {
-	var m MirrorState
-	return m, ignoreNotFound(first(s.read(ctx).Where("kind = ?", kind), &m))
+// SyncState returns the freshness of the mirror of kind (volume, snapshot).
+func (s *Store) SyncState(ctx context.Context, kind SubjectType) (SyncState, error) {
+	var m SyncState
+	return m, ignoreNotFound(takeOne(s.read(ctx).Where("kind = ?", kind), &m))
 }
 
-// MirrorReads says that the backend's volumes and snapshots could be read the last
+// SyncHealthy says that the backend's volumes and snapshots could be read the last
 // time.
-func (s *Store) MirrorReads(ctx context.Context) (bool, error) {
+func (s *Store) SyncHealthy(ctx context.Context) (bool, error) {
 	var well int64
-	err := s.read(ctx).Model(&MirrorState{}).Where("seen_at > 0 AND failed_since = 0").Count(&well).Error
+	err := s.read(ctx).Model(&SyncState{}).Where("seen_at > 0 AND failed_since = 0").Count(&well).Error
 	return well == 2, err
 }
 
-// NoteMirror records that the backend was read at that time, or could not be.
-func (s *Store) NoteMirror(ctx context.Context, kind SubjectType, at time.Time, failure Failure) error {
+// RecordSync records that the backend was read at that time, or could not be.
+func (s *Store) RecordSync(ctx context.Context, kind SubjectType, at time.Time, failure Failure) error {
 	return s.write(ctx, func(tx *gorm.DB) error {
-		m := MirrorState{Kind: string(kind)}
-		if err := ignoreNotFound(first(tx.Where("kind = ?", kind), &m)); err != nil {
+		m := SyncState{Kind: string(kind)}
+		if err := ignoreNotFound(takeOne(tx.Where("kind = ?", kind), &m)); err != nil {
 			return err
 		}
 		m.Failure = failure

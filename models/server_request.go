@@ -12,7 +12,7 @@ import (
 const AuditSubjectServer = "server"
 
 // ServerInput is the form of a server that is registered here. Version 0 does not
-// ask whether somebody else was faster.
+// enqueue whether somebody else was faster.
 type ServerInput struct {
 	ID, Name, Address string
 	Version           int64
@@ -23,15 +23,15 @@ type ServerInput struct {
 func (in ServerInput) check() (address string, err error) {
 	fields := invalidFields{}
 	fields.add("name", ValidateServerName(in.Name))
-	address, wrong := NormalAddresses(in.Address)
+	address, wrong := ParseAddresses(in.Address)
 	fields.add("address", wrong)
 	return address, fields.err()
 }
 
-// ownServers refuses to change servers that the backend itself knows.
-func (s *Store) ownServers() error {
-	if !s.Facts().OwnServers {
-		return &Error{Code: CodeUnsupported, Text: Say("server.elsewhere")}
+// checkOwnServers refuses to change servers that the backend itself knows.
+func (s *Store) checkOwnServers() error {
+	if !s.Capabilities().OwnServers {
+		return &Error{Code: CodeUnsupported, Text: NewText("server.elsewhere")}
 	}
 	return nil
 }
@@ -40,21 +40,21 @@ func (s *Store) ownServers() error {
 // returns what it made the first time. Errors: CodeInvalid with the fields name and
 // address, CodeUnsupported.
 func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Server, error) {
-	if err := s.ownServers(); err != nil {
+	if err := s.checkOwnServers(); err != nil {
 		return nil, err
 	}
 	address, err := in.check()
 	if err != nil {
 		return nil, err
 	}
-	row := Server{ID: NewID(), ProjectID: s.newIn(actor), Name: in.Name, Address: address, Origin: ByHand,
+	row := Server{ID: NewID(), ProjectID: s.projectFor(actor), Name: in.Name, Address: address, Origin: ByHand,
 		CreatedBy: actor.Name, CreatedAt: Micros(s.Now()), Version: 1}
 	if in.FormKey != "" {
 		row.ID = uuid.NewSHA1(uuid.Nil, []byte("server:"+actor.UserID+":"+in.FormKey)).String()
 	}
 	err = s.write(ctx, func(tx *gorm.DB) error {
 		var before Server
-		err := first(tx.Where("id = ?", row.ID), &before)
+		err := takeOne(tx.Where("id = ?", row.ID), &before)
 		if err == nil {
 			row = before
 			return nil
@@ -62,13 +62,13 @@ func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Se
 		if err := ignoreNotFound(err); err != nil {
 			return err
 		}
-		if err := nameFree(tx, row.ProjectID, in.Name, row.ID); err != nil {
+		if err := checkNameFree(tx, row.ProjectID, in.Name, row.ID); err != nil {
 			return err
 		}
 		if err := tx.Create(&row).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, row.auditLine("server.create", row.Address))
+		return s.audit(tx, actor, row.auditLine("server.create", row.Address))
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) { // somebody was a moment faster
 		return nil, errServerNameTaken
@@ -76,11 +76,11 @@ func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Se
 	return &row, err
 }
 
-var errServerNameTaken = Invalid("name", Say("server.name_taken"))
+var errServerNameTaken = Invalid("name", NewText("server.name_taken"))
 
-// nameFree asks for the name before the index does: PostgreSQL ends a transaction
+// checkNameFree asks for the name before the index does: PostgreSQL ends a transaction
 // whose statement fails.
-func nameFree(tx *gorm.DB, project, name, except string) error {
+func checkNameFree(tx *gorm.DB, project, name, except string) error {
 	var taken int64
 	err := tx.Model(&Server{}).Where("project_id = ? AND lower(name) = lower(?) AND origin = 'hand' AND id <> ?", project, name, except).Count(&taken).Error
 	if err == nil && taken > 0 {
@@ -103,9 +103,9 @@ func (s *Store) EditServer(ctx context.Context, actor Actor, in ServerInput) (*S
 			return err
 		}
 		if in.Version > 0 && in.Version != before.Version {
-			return &Error{Code: CodeStale, Text: Say("conflict.version")}
+			return &Error{Code: CodeStale, Text: NewText("conflict.version")}
 		}
-		if err := nameFree(tx, before.ProjectID, in.Name, before.ID); err != nil {
+		if err := checkNameFree(tx, before.ProjectID, in.Name, before.ID); err != nil {
 			return err
 		}
 		row = before
@@ -120,7 +120,7 @@ func (s *Store) EditServer(ctx context.Context, actor Actor, in ServerInput) (*S
 				return err
 			}
 		}
-		return s.record(tx, actor, row.auditLine("server.edit", row.Address))
+		return s.audit(tx, actor, row.auditLine("server.edit", row.Address))
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
 		return nil, errServerNameTaken
@@ -134,24 +134,24 @@ func (s *Store) RemoveServer(ctx context.Context, actor Actor, id string) error 
 	return s.changeServer(ctx, actor, id, func(tx *gorm.DB, row *Server) error {
 		denial, err := serverDenial(tx, row)
 		if err != nil || denial != nil {
-			return refusedOr(denial, err)
+			return denialError(denial, err)
 		}
 		if err := tx.Where("id = ?", row.ID).Delete(&Server{}).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, row.auditLine("server.delete", row.Address))
+		return s.audit(tx, actor, row.auditLine("server.delete", row.Address))
 	})
 }
 
 // changeServer runs fn on a registered server whose row is locked: who attaches to
 // it locks it too.
 func (s *Store) changeServer(ctx context.Context, actor Actor, id string, fn func(tx *gorm.DB, row *Server) error) error {
-	if err := s.ownServers(); err != nil {
+	if err := s.checkOwnServers(); err != nil {
 		return err
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
 		var row Server
-		if err := first(within(s.forUpdate(tx), s.scope(actor.Project)).Where("id = ? AND origin = ?", lookup(id), ByHand), &row); err != nil {
+		if err := takeOne(inProject(s.forUpdate(tx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), ByHand), &row); err != nil {
 			return err
 		}
 		return fn(tx, &row)
@@ -174,7 +174,7 @@ func serverDenial(q *gorm.DB, row *Server) (*Denial, error) {
 		return nil, err
 	}
 	if len(attached) > 0 {
-		return &Denial{Text: Say("deny.server_attached"), Volumes: attached, Guidance: Say("guide.detach_volumes")}, nil
+		return &Denial{Text: NewText("deny.server_attached"), Volumes: attached, Guidance: NewText("guide.detach_volumes")}, nil
 	}
 	var ops []Operation // on the way to it
 	err = q.Where("project_id = ? AND state IN ? AND kind IN ?", row.ProjectID, []OperationState{Pending, Running},
@@ -188,7 +188,7 @@ func serverDenial(q *gorm.DB, row *Server) (*Denial, error) {
 		}
 	}
 	if len(attached) > 0 {
-		return &Denial{Text: Say("deny.server_awaited"), Volumes: attached, Guidance: Say("guide.wait")}, nil
+		return &Denial{Text: NewText("deny.server_awaited"), Volumes: attached, Guidance: NewText("guide.wait")}, nil
 	}
 	return nil, nil
 }

@@ -13,9 +13,9 @@ import (
 	"blockconsole/models/modelstest"
 )
 
-// ownServers makes the store that of a backend whose servers are registered here.
+// checkOwnServers makes the store that of a backend whose servers are registered here.
 func ownServers(store *models.Store) {
-	store.SetFacts(models.Facts{Abilities: models.Abilities{Attach: true, MultiAttach: true, OwnServers: true}, FreeBytes: -1})
+	store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, MultiAttach: true, OwnServers: true}, FreeBytes: -1})
 }
 
 func register(t *testing.T, store *models.Store, name, address string) *models.Server {
@@ -51,7 +51,7 @@ func TestServerNamesAndAddresses(t *testing.T) {
 		"10.0.0.5": "10.0.0.5", " 10.0.0.5 ,10.1.0.0/24": "10.0.0.5, 10.1.0.0/24", "2001:DB8:0::5": "2001:db8::5", "::ffff:10.0.0.5": "10.0.0.5",
 		"10.0.0.5/32": "10.0.0.5", "10.0.0.5,10.0.0.5": "10.0.0.5", "::ffff:10.0.0.0/120": "10.0.0.0/24", "0.0.0.0/0": "0.0.0.0/0", "10.0.0.5,,": "10.0.0.5", "fe80::1": "fe80::1",
 	} {
-		if got, wrong := models.NormalAddresses(typed); wrong != nil || got != want {
+		if got, wrong := models.ParseAddresses(typed); wrong != nil || got != want {
 			t.Errorf("%q became %q, %v", typed, got, wrong)
 		}
 	}
@@ -62,7 +62,7 @@ func TestServerNamesAndAddresses(t *testing.T) {
 		"10.0.0.5;10.0.0.6": "server.address_invalid", strings.Repeat("9", 100_000): "server.address_invalid", "\xff\x00": "server.address_invalid",
 		strings.Repeat("10.0.0.0/8,", 10) + "x": "server.address_invalid",
 	} {
-		if got, wrong := models.NormalAddresses(typed); wrong == nil || wrong.Key != want || len(strings.Join(wrong.Args, "")) > 300 {
+		if got, wrong := models.ParseAddresses(typed); wrong == nil || wrong.Key != want || len(strings.Join(wrong.Args, "")) > 300 {
 			t.Errorf("%.40q became %q, %v", typed, got, wrong)
 		}
 	}
@@ -70,7 +70,7 @@ func TestServerNamesAndAddresses(t *testing.T) {
 	for i := range models.AddressesMax + 1 {
 		many += fmt.Sprintf("10.0.0.%d,", i+1)
 	}
-	if _, wrong := models.NormalAddresses(many); wrong == nil || wrong.Key != "server.address_many" {
+	if _, wrong := models.ParseAddresses(many); wrong == nil || wrong.Key != "server.address_many" {
 		t.Errorf("%v", wrong)
 	}
 }
@@ -80,11 +80,11 @@ func FuzzAddresses(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, typed string) {
-		normal, wrong := models.NormalAddresses(typed)
+		normal, wrong := models.ParseAddresses(typed)
 		if wrong != nil {
 			return
 		}
-		if again, wrong := models.NormalAddresses(normal); wrong != nil || again != normal {
+		if again, wrong := models.ParseAddresses(normal); wrong != nil || again != normal {
 			t.Errorf("%q became %q and then %q, %v", typed, normal, again, wrong)
 		}
 		s := models.Server{ID: "a", Address: normal}
@@ -132,7 +132,7 @@ func TestServersAreRegistered(t *testing.T) {
 		if _, err := store.AddServer(ctx, other, models.ServerInput{Name: "web-1", Address: "10.0.0.5"}); err != nil {
 			t.Errorf("the name in another project: %v", err)
 		}
-		if err := store.MirrorServers(ctx, nil); err != nil {
+		if err := store.SyncServers(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
 		mine, err := store.Servers(ctx, modelstest.Operator(), 10)
@@ -219,8 +219,8 @@ func TestServersAreChangedAndRemoved(t *testing.T) {
 // availableVolume makes a volume that can be used, and returns its id.
 func availableVolume(t *testing.T, store *models.Store, name string) string {
 	t.Helper()
-	ids, err := store.MirrorVolumes(t.Context(), []models.Mirrored{{ID: models.NewID(), BackendID: "b-" + name, Project: models.DefaultProject, Name: name, SizeGiB: 1,
-		CreatedAt: store.Now(), Observed: models.Observed{Status: models.Available, Percent: -1}}}, store.Now())
+	ids, err := store.UpsertVolumes(t.Context(), []models.ObservedObject{{ID: models.NewID(), BackendID: "b-" + name, Project: models.DefaultProject, Name: name, SizeGiB: 1,
+		CreatedAt: store.Now(), ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}}, store.Now())
 	if err != nil || len(ids) != 1 {
 		t.Fatalf("%v %v", ids, err)
 	}
@@ -241,9 +241,9 @@ func askServers(t *testing.T, store *models.Store) {
 	_, err4 := store.ServerDenial(ctx, row)
 	_, err5 := store.ServerDenial(ctx, &models.Server{ID: "free", ProjectID: models.DefaultProject})
 	c := connection(store, "c1", v, row.ID)
-	none(t, err1, err2, err3, err4, err5, store.MirrorConnections(ctx, []models.Connection{c}))
+	none(t, err1, err2, err3, err4, err5, store.SyncConnections(ctx, []models.Connection{c}))
 	_, err1 = store.Volume(ctx, admin, v)
-	none(t, err1, store.MirrorConnections(ctx, nil), store.RemoveServer(ctx, admin, row.ID))
+	none(t, err1, store.SyncConnections(ctx, nil), store.RemoveServer(ctx, admin, row.ID))
 }
 
 func connection(store *models.Store, id, volume, server string) models.Connection {
@@ -259,7 +259,7 @@ func TestConnectionsAreMirrored(t *testing.T) {
 		v := availableVolume(t, store, "data-1")
 		attach(t, store, v, row.ID)
 		none(t, exportVolume(store, v))
-		use := func() models.Use {
+		use := func() models.ConnectionUse {
 			t.Helper()
 			now, err := store.Volume(ctx, me, v)
 			none(t, err)
@@ -271,15 +271,15 @@ func TestConnectionsAreMirrored(t *testing.T) {
 		c := connection(store, "c1", "", row.ID)
 		c.BackendID = "b-data-1" // as a backend that knows no other name of it
 		if kinds := changedBy(t, store, func() error {
-			return store.MirrorConnections(ctx, []models.Connection{c, connection(store, "c2", "unknown", row.ID)})
-		}); !slices.Contains(kinds, models.SubjectVolume) || use() != models.InUseNow {
+			return store.SyncConnections(ctx, []models.Connection{c, connection(store, "c2", "unknown", row.ID)})
+		}); !slices.Contains(kinds, models.SubjectVolume) || use() != models.Connected {
 			t.Errorf("connected: %v, %q", kinds, use())
 		}
-		if kinds := changedBy(t, store, func() error { return store.MirrorConnections(ctx, []models.Connection{c}) }); len(kinds) > 0 {
+		if kinds := changedBy(t, store, func() error { return store.SyncConnections(ctx, []models.Connection{c}) }); len(kinds) > 0 {
 			t.Errorf("nothing new wrote %v", kinds)
 		}
 		c.BytesRead, c.BytesWritten, c.ActiveAt = 1<<40, 7, models.Micros(clock.Now())
-		if kinds := changedBy(t, store, func() error { return store.MirrorConnections(ctx, []models.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
+		if kinds := changedBy(t, store, func() error { return store.SyncConnections(ctx, []models.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
 			t.Errorf("figures wrote %v", kinds)
 		}
 		now, err := store.Volume(ctx, me, v)
@@ -287,11 +287,11 @@ func TestConnectionsAreMirrored(t *testing.T) {
 			t.Errorf("%+v %v", now.Connections, err)
 		}
 		clock.Add(time.Minute)
-		if kinds := changedBy(t, store, func() error { return store.MirrorConnections(ctx, nil) }); !slices.Contains(kinds, models.SubjectVolume) || use() != models.NotUsedNow {
+		if kinds := changedBy(t, store, func() error { return store.SyncConnections(ctx, nil) }); !slices.Contains(kinds, models.SubjectVolume) || use() != models.UsedBefore {
 			t.Errorf("gone: %v, %q", kinds, use())
 		}
 		// A new attachment to the same server has not been used.
-		none(t, observe(store, v, models.Observed{Status: models.Available, Percent: -1, Attachments: &[]models.Attachment{}}))
+		none(t, observe(store, v, models.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]models.Attachment{}}))
 		attach(t, store, v, row.ID)
 		if use() != models.NeverUsed {
 			t.Errorf("attached again: %q", use())
@@ -313,16 +313,16 @@ func changedBy(t *testing.T, store *models.Store, fn func() error) []models.Subj
 	return kinds
 }
 
-// observe makes the row of a volume what a listing says.
-func observe(store *models.Store, id string, o models.Observed) error {
+// apply makes the row of a volume what a listing says.
+func observe(store *models.Store, id string, o models.ObservedState) error {
 	row, err := store.VolumeRow(context.Background(), id)
 	if err != nil {
 		return err
 	}
-	_, err = store.MirrorVolumes(context.Background(), []models.Mirrored{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB, Observed: o}}, store.Now())
+	_, err = store.UpsertVolumes(context.Background(), []models.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB, ObservedState: o}}, store.Now())
 	return err
 }
 
 func exportVolume(store *models.Store, id string) error {
-	return observe(store, id, models.Observed{Export: &models.Export{Protocol: "nbd", Address: "127.0.0.1:10809", Name: id}})
+	return observe(store, id, models.ObservedState{Export: &models.Export{Protocol: "nbd", Address: "127.0.0.1:10809", Name: id}})
 }

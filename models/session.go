@@ -63,7 +63,7 @@ type Login struct {
 }
 
 // ErrSignedOut says that a token opens no session.
-var ErrSignedOut = &Error{Code: CodeUnauthorized, Text: Say("error.401")}
+var ErrSignedOut = &Error{Code: CodeUnauthorized, Text: NewText("error.401")}
 
 // unknownUserHash is verified when no user has the typed name, so that the answer
 // takes as long as for one who exists. No password has it: finding one would mean
@@ -76,7 +76,7 @@ var unknownUserHash = formatHash(make([]byte, argonSaltBytes), make([]byte, argo
 func (s *Store) SignIn(ctx context.Context, login Login) (token string, in *SignedIn, err error) {
 	var u User
 	if ValidateUserName(login.Name) == nil { // others have no user, and databases refuse some of them
-		err = first(s.read(ctx).Where("name = ?", login.Name), &u)
+		err = takeOne(s.read(ctx).Where("name = ?", login.Name), &u)
 		if err != nil && AsError(err) == nil {
 			return "", nil, err
 		}
@@ -86,25 +86,25 @@ func (s *Store) SignIn(ctx context.Context, login Login) (token string, in *Sign
 		hash = unknownUserHash
 	}
 	actor := Actor{Name: u.Name, Project: u.ProjectID, Address: login.Address, RequestID: login.RequestID}
-	err = s.tryPassword(ctx, actor, login.Name, login.Password, hash)
+	err = s.checkPassword(ctx, actor, login.Name, login.Password, hash)
 	if err == nil && (u.ID == "" || u.Disabled) {
 		err = errWrongLogin
 	}
 	if err != nil {
-		return "", nil, s.recordRefusal(ctx, actor, &u, err)
+		return "", nil, s.auditRefusal(ctx, actor, &u, err)
 	}
 	return s.openSession(ctx, actor, &u, login)
 }
 
-// recordRefusal writes failed sign-ins of existing users to the audit, and returns
+// auditRefusal writes failed sign-ins of existing users to the audit, and returns
 // err. Other names stay unwritten: people type passwords there.
-func (s *Store) recordRefusal(ctx context.Context, actor Actor, u *User, err error) error {
+func (s *Store) auditRefusal(ctx context.Context, actor Actor, u *User, err error) error {
 	if e := AsError(err); e == nil || e.Code != CodeUnauthorized || u.ID == "" {
 		return err
 	}
 	line := u.auditLine("login.failed", "")
 	line.Outcome = AuditDenied
-	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.record(tx, actor, line) }); auditErr != nil {
+	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.audit(tx, actor, line) }); auditErr != nil {
 		return auditErr
 	}
 	return err
@@ -116,7 +116,7 @@ func (s *Store) openSession(ctx context.Context, actor Actor, u *User, login Log
 	now := s.Now()
 	session := Session{
 		ID: NewID(), SecretHash: hashSecret(secret), CSRF: rand.Text(), UserID: u.ID,
-		Address: login.Address, Browser: cut(login.Browser, browserMaxBytes),
+		Address: login.Address, Browser: truncate(login.Browser, browserMaxBytes),
 		CreatedAt: Micros(now), SeenAt: Micros(now), ExpiresAt: Micros(now.Add(SessionIdle)),
 	}
 	err := s.write(ctx, func(tx *gorm.DB) error {
@@ -131,7 +131,7 @@ func (s *Store) openSession(ctx context.Context, actor Actor, u *User, login Log
 		if err := tx.Model(u).Update("seen_at", Micros(now)).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine("login", ""))
+		return s.audit(tx, actor, u.auditLine("login", ""))
 	})
 	if err != nil {
 		return "", nil, err
@@ -155,8 +155,8 @@ func parseToken(token string) (id string, secret []byte, ok bool) {
 	return id, secret, err == nil && len(secret) == secretBytes
 }
 
-// cut shortens text to at most limit bytes of whole characters, all valid.
-func cut(text string, limit int) string {
+// truncate shortens text to at most limit bytes of whole characters, all valid.
+func truncate(text string, limit int) string {
 	if len(text) > limit {
 		text = text[:limit]
 	}
@@ -235,7 +235,7 @@ func (s *Store) endSession(ctx context.Context, actor Actor, id, action string) 
 		if result.RowsAffected == 0 {
 			return ErrNotFound
 		}
-		return s.record(tx, actor, AuditEntry{Action: action, SubjectType: AuditSubjectUser,
+		return s.audit(tx, actor, AuditEntry{Action: action, SubjectType: AuditSubjectUser,
 			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: AuditDone})
 	})
 }
@@ -246,7 +246,7 @@ func (s *Store) EndOtherSessions(ctx context.Context, actor Actor, keep string) 
 		if err := endSessions(tx, actor.UserID, keep); err != nil {
 			return err
 		}
-		return s.record(tx, actor, AuditEntry{Action: "session.end", SubjectType: AuditSubjectUser,
+		return s.audit(tx, actor, AuditEntry{Action: "session.end", SubjectType: AuditSubjectUser,
 			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: AuditDone})
 	})
 }

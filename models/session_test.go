@@ -202,7 +202,7 @@ func TestAccountIsThrottled(t *testing.T) {
 	for _, name := range []string{models.FirstUser, "nobody of that name"} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeople(t, modelstest.Open)
-			for range models.AccountTries {
+			for range models.AccountAttempts {
 				wantCode(t, p.fail(t, name, "198.51.100.1"), models.CodeUnauthorized)
 			}
 			wantWait(t, p.fail(t, name, "198.51.100.2"), time.Minute)
@@ -220,14 +220,14 @@ func TestAccountIsThrottled(t *testing.T) {
 
 func TestRightPasswordIsRefusedWhileClosedAndForgivesAfter(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
-		for range models.AccountTries {
+		for range models.AccountAttempts {
 			wantCode(t, p.fail(t, models.FirstUser, ""), models.CodeUnauthorized)
 		}
 		_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword})
 		wantWait(t, err, time.Minute)
 		p.pass(time.Minute)
 		p.signIn(t, models.FirstUser)
-		for range models.AccountTries {
+		for range models.AccountAttempts {
 			wantCode(t, p.fail(t, models.FirstUser, ""), models.CodeUnauthorized)
 		}
 	})
@@ -235,7 +235,7 @@ func TestRightPasswordIsRefusedWhileClosedAndForgivesAfter(t *testing.T) {
 
 func TestAddressIsThrottled(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
-		for i := range models.AddressTries {
+		for i := range models.AddressAttempts {
 			wantCode(t, p.fail(t, "user"+models.NewID()[30:]+string(rune('a'+i%26)), "2001:db8::"+string(rune('1'+i%9))), models.CodeUnauthorized)
 		}
 		wantWait(t, p.fail(t, "yet another", "2001:db8::ffff"), time.Minute)
@@ -251,7 +251,7 @@ func TestManyTriesAtOnceGainNothing(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		var looked atomic.Int32
 		var wg sync.WaitGroup
-		for range 3 * models.AccountTries {
+		for range 3 * models.AccountAttempts {
 			wg.Go(func() {
 				_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong", Address: "192.0.2.5"})
 				if e := models.AsError(err); e != nil && e.Code == models.CodeUnauthorized {
@@ -260,8 +260,8 @@ func TestManyTriesAtOnceGainNothing(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := looked.Load(); n != models.AccountTries {
-			t.Errorf("%d passwords were looked at, want %d", n, models.AccountTries)
+		if n := looked.Load(); n != models.AccountAttempts {
+			t.Errorf("%d passwords were looked at, want %d", n, models.AccountAttempts)
 		}
 	})
 }

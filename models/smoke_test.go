@@ -28,7 +28,7 @@ func TestAClickIsADurableOperation(t *testing.T) {
 			t.Fatalf("claimed twice: %+v %v", other, err)
 		}
 		err = store.SaveProgress(ctx, claimed, models.Progress{State: models.Succeeded, Step: 1, Percent: 100,
-			Subject: &models.Observed{Status: models.Available, Percent: -1, BackendID: "b1"}})
+			Subject: &models.ObservedState{Status: models.Available, Percent: -1, BackendID: "b1"}})
 		if err != nil {
 			t.Fatal(err)
 		}

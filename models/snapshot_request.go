@@ -18,21 +18,21 @@ type SnapshotInput struct {
 // CreateSnapshot asks for a snapshot. Snapshots of one volume queue: a second
 // request is accepted while the first is under way. Invalid fields: volume_id,
 // name, description, acknowledge (the volume is attached and the tick is
-// missing), quota (the project's limit, with the figures).
+// findMissing), quota (the project's limit, with the figures).
 func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInput) (*Operation, error) {
 	if d := CanRole(ActCreateSnapshot, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
-	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
 		fields := invalidFields{}
 		fields.add("name", ValidateName(in.Name))
 		fields.add("description", ValidateDescription(in.Description))
 		v, err := s.volumeForUpdate(tx, s.scope(actor.Project), in.VolumeID)
 		switch {
 		case in.VolumeID == "":
-			fields["volume_id"] = Say("volume.required")
+			fields["volume_id"] = NewText("volume.required")
 		case errors.Is(err, ErrNotFound):
-			fields["volume_id"] = Say("volume.not_found")
+			fields["volume_id"] = NewText("volume.not_found")
 		case err != nil:
 			return nil, err
 		default:
@@ -40,9 +40,9 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 				return nil, Refused(d)
 			}
 			if v.attached() && !in.Acknowledge {
-				fields["acknowledge"] = Say("ack.required")
+				fields["acknowledge"] = NewText("ack.required")
 			}
-			checkQuota(s.Facts().NeedsOfSnapshot(v.SizeGiB), v.VolumeType, false, fields)
+			checkQuota(s.Capabilities().QuotaForSnapshot(v.SizeGiB), v.VolumeType, false, fields)
 		}
 		if err := fields.err(); err != nil {
 			return nil, err
@@ -54,7 +54,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 func (s *Store) insertSnapshot(tx *gorm.DB, actor Actor, in SnapshotInput, v *Volume) (*Operation, error) {
 	now := Micros(s.Now())
 	row := Snapshot{
-		ID: NewID(), ProjectID: s.newIn(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
+		ID: NewID(), ProjectID: s.projectFor(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
 		Status: Creating, StatusSince: now, Percent: -1, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: ByHand,
 		Consistency: s.consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
 	}
@@ -72,10 +72,10 @@ func (s *Store) consistencyOf(v *Volume) Consistency {
 	switch {
 	case !v.attached():
 		return Clean
-	case s.Facts().CrashSafe:
+	case s.Capabilities().CrashSafe:
 		return CrashConsistent
 	}
-	return Smeared
+	return Inconsistent
 }
 
 func (v *Volume) attached() bool {
@@ -92,19 +92,21 @@ type EditInput struct {
 
 func (in EditInput) validate(oldName string) error {
 	fields := invalidFields{}
-	if in.Name != asTyped(oldName) { // a name that came from a cloud may stay as it is
+	if in.Name != withoutLineBreaks(oldName) { // a name that came from a cloud may stay as it is
 		fields.add("name", ValidateName(in.Name))
 	}
 	fields.add("description", ValidateDescription(in.Description))
 	return fields.err()
 }
 
-// asTyped is a name as a browser sends it back: its fields have one line.
-func asTyped(name string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(name) }
+// withoutLineBreaks is a name as a browser sends it back: its fields have one line.
+func withoutLineBreaks(name string) string {
+	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
+}
 
-// kept is the name to save: the old one where it was not changed.
-func (in EditInput) kept(oldName string) EditInput {
-	if in.Name == asTyped(oldName) {
+// keepingName is the name to save: the old one where it was not changed.
+func (in EditInput) keepingName(oldName string) EditInput {
+	if in.Name == withoutLineBreaks(oldName) {
 		in.Name = oldName
 	}
 	return in
@@ -116,7 +118,7 @@ func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*O
 	if d := CanRole(ActEdit, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
-	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
 		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
 		if err != nil {
 			return nil, err
@@ -127,11 +129,11 @@ func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*O
 		if err := in.validate(row.Name); err != nil {
 			return nil, err
 		}
-		in := in.kept(row.Name)
+		in := in.keepingName(row.Name)
 		if in.Version > 0 && in.Version != row.Version {
-			return nil, &Error{Code: CodeStale, Text: Say("conflict.version")}
+			return nil, &Error{Code: CodeStale, Text: NewText("conflict.version")}
 		}
-		if err := changeRow(tx, &Snapshot{}, row.ID, row.Status, s.edited(actor, in)); err != nil {
+		if err := changeRow(tx, &Snapshot{}, row.ID, row.Status, s.editColumns(actor, in)); err != nil {
 			return nil, err
 		}
 		return &Operation{
@@ -141,7 +143,7 @@ func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*O
 	})
 }
 
-func (s *Store) edited(actor Actor, in EditInput) map[string]any {
+func (s *Store) editColumns(actor Actor, in EditInput) map[string]any {
 	return map[string]any{
 		"name": in.Name, "description": in.Description, "version": gorm.Expr("version + 1"),
 		"edited_by": actor.Name, "edited_at": Micros(s.Now()),
@@ -153,7 +155,7 @@ func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey str
 	if d := CanRole(ActDelete, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
-	return s.ask(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
+	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
 		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), id)
 		if err != nil {
 			return nil, err
@@ -165,12 +167,12 @@ func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey str
 		if d := s.Rules().Snapshot(ActDelete, row, dependents...); d != nil {
 			return nil, Refused(d)
 		}
-		if err := changeRow(tx, &Snapshot{}, row.ID, row.Status, s.status(Deleting)); err != nil {
+		if err := changeRow(tx, &Snapshot{}, row.ID, row.Status, s.statusColumns(Deleting)); err != nil {
 			return nil, err
 		}
 		return &Operation{
 			Kind: SnapshotDelete, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID,
-			Params: Params{VolumeID: row.VolumeID, Was: row.Status, BackendID: row.BackendID},
+			Params: Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID},
 		}, nil
 	})
 }
@@ -179,7 +181,7 @@ func (s *Store) DeleteSnapshot(ctx context.Context, actor Actor, id, formKey str
 // being made from it now, and where the backend says so all that were.
 func (s *Store) dependents(tx *gorm.DB, row *Snapshot) ([]Link, error) {
 	q := tx.Model(&Volume{}).Select("id", "name").Where("snapshot_id = ? AND snapshot_id <> ''", row.ID).Order("id").Limit(20)
-	if !s.Facts().BusySnapshots {
+	if !s.Capabilities().BusySnapshots {
 		q = q.Where("status = ?", Creating)
 	}
 	var links []Link
@@ -196,11 +198,11 @@ type RepairInput struct {
 func (in RepairInput) validate() error {
 	fields := invalidFields{}
 	if strings.TrimSpace(in.Reason) == "" {
-		fields["reason"] = Say("reason.required")
+		fields["reason"] = NewText("reason.required")
 	}
 	fields.add("reason", ValidateDescription(in.Reason))
 	if in.ResetTo != ErrorStatus && in.ResetTo != Available {
-		fields["reset_to"] = Say("repair.reset_to_invalid")
+		fields["reset_to"] = NewText("repair.reset_to_invalid")
 	}
 	return fields.err()
 }
@@ -211,8 +213,8 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 	if d := CanRole(ActRepair, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
-	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
-		if err := s.lockWork(tx, s.scope(actor.Project), SubjectSnapshot, in.ID); err != nil {
+	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		if err := s.lockSubject(tx, s.scope(actor.Project), SubjectSnapshot, in.ID); err != nil {
 			return nil, err
 		}
 		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
@@ -225,12 +227,12 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 		if err := in.validate(); err != nil {
 			return nil, err
 		}
-		if err := s.abandon(tx, row.ID); err != nil {
+		if err := s.cancelQueued(tx, row.ID); err != nil {
 			return nil, err
 		}
 		return &Operation{
 			Kind: SnapshotRepair, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID, Lane: repairLane(row.ID),
-			Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, Was: row.Status},
+			Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status},
 		}, nil
 	})
 }
@@ -238,9 +240,9 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 // repairLane lets a repair overtake what is stuck before it.
 func repairLane(subject string) string { return subject + "/repair" }
 
-// lockWork locks the operations under way on a subject before its row is locked: a
+// lockSubject locks the operations under way on a subject before its row is locked: a
 // worker that saves does it in that order too.
-func (s *Store) lockWork(tx *gorm.DB, scope string, kind SubjectType, id string) error {
+func (s *Store) lockSubject(tx *gorm.DB, scope string, kind SubjectType, id string) error {
 	if !s.postgres {
 		return nil
 	}
@@ -252,12 +254,12 @@ func (s *Store) lockWork(tx *gorm.DB, scope string, kind SubjectType, id string)
 	return s.forUpdate(tx).Model(&Operation{}).Where("subject_id IN ? AND finished_at = 0", subjects).Order("num").Pluck("num", &locked).Error
 }
 
-// abandon ends what is under way on a subject, because an administrator repairs
+// cancelQueued ends what is under way on a subject, because an administrator repairs
 // it.
-func (s *Store) abandon(tx *gorm.DB, subject string) error {
+func (s *Store) cancelQueued(tx *gorm.DB, subject string) error {
 	now := Micros(s.Now())
 	return tx.Model(&Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
-		"state": Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": Failure{Text: Say("failure.abandoned")},
+		"state": Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": Failure{Text: NewText("failure.abandoned")},
 	}).Error
 }
 
@@ -269,19 +271,19 @@ func changeRow(tx *gorm.DB, model any, id string, was Status, set map[string]any
 		return result.Error
 	}
 	if result.RowsAffected != 1 {
-		return &Error{Code: CodeConflict, Text: Say("conflict.state")}
+		return &Error{Code: CodeConflict, Text: NewText("conflict.state")}
 	}
 	return nil
 }
 
-// status is the change of a row to a status the user asked for.
-func (s *Store) status(to Status) map[string]any {
+// statusColumns is the change of a row to a status the user asked for.
+func (s *Store) statusColumns(to Status) map[string]any {
 	return map[string]any{"status": to, "status_since": Micros(s.Now()), "percent": -1, "failure": Failure{}, "request_id": ""}
 }
 
 func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*Snapshot, error) {
 	var row Snapshot
-	if err := first(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
+	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
 		return nil, err
 	}
 	return &row, nil
@@ -289,7 +291,7 @@ func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*Snapshot, err
 
 func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*Volume, error) {
 	var row Volume
-	if err := first(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
+	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
 		return nil, err
 	}
 	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
@@ -300,6 +302,6 @@ func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*Volume, error) 
 
 // byID finds an object of a scope by the console's id or by the backend's.
 func byID(q *gorm.DB, scope, id string) *gorm.DB {
-	id = lookup(id)
-	return within(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
+	id = searchable(id)
+	return inProject(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
 }

@@ -56,7 +56,7 @@ func primaryCode(err error) int {
 }
 
 // sqliteDSN sets the pragmas for every connection of the pool (an Exec would
-// reach one). busy_timeout comes first, so that the others may wait.
+// pingUntilFree one). busy_timeout comes first, so that the others may wait.
 // synchronous(FULL): an acknowledged click survives a power cut.
 func sqliteDSN(path string) string {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
@@ -74,7 +74,7 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 		return nil, err
 	}
 	dialector.Conn = pool
-	if err := reach(pool); err != nil {
+	if err := pingUntilFree(pool); err != nil {
 		return nil, errors.Join(err, pool.Close())
 	}
 	db, err := gorm.Open(dialector, s.gormConfig())
@@ -86,11 +86,11 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 	return db, nil
 }
 
-// reach opens the first connection. Of several programs that make a database at
+// pingUntilFree opens the first connection. Of several programs that make a database at
 // once SQLite lets some not wait for the change to WAL, whatever busy_timeout says,
 // since they would wait for each other (https://sqlite.org/c3ref/busy_handler.html);
 // they try again, no longer than busy_timeout either.
-func reach(pool *sql.DB) error {
+func pingUntilFree(pool *sql.DB) error {
 	late := time.After(10 * time.Second)
 	for {
 		err := pool.Ping()
@@ -146,7 +146,7 @@ func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(le
 // name is then a part of the folded name. It is the same in PostgreSQL, whose
 // lower-case of two letters Go has otherwise.
 func foldName(name string) string {
-	return foldOdd.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
+	return foldExceptions.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
 }
 
-var foldOdd = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma
+var foldExceptions = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma

@@ -41,7 +41,7 @@ type Consistency string
 const (
 	Clean              Consistency = "clean"
 	CrashConsistent    Consistency = "crash"
-	Smeared            Consistency = "smear"
+	Inconsistent       Consistency = "smear"
 	ConsistencyUnknown Consistency = ""
 )
 

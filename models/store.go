@@ -2,7 +2,7 @@
 // operations under way on them, users and their sessions. One file per table;
 // the rules that need no database (names, statuses, what is allowed) stand in
 // files without gorm. Every query is scoped by a project. Its errors carry keys
-// of the text catalog, never text.
+// idOf the text catalog, never text.
 package models
 
 import (
@@ -47,16 +47,16 @@ type Store struct {
 	volumePages   pageCache[Volume]
 
 	signals signals
-	facts   atomic.Pointer[Facts]
+	caps    atomic.Pointer[Capabilities]
 
 	allProjects bool                    // users see every project of the backend
-	home        atomic.Pointer[Project] // that new objects belong to; nil: not known
-	foreign     atomic.Bool             // the backend has projects of its own
+	ownProject  atomic.Pointer[Project] // that new objects belong to; nil: not known
+	hasProjects atomic.Bool             // the backend has projects of its own
 }
 
-// Facts is what the backend can do and hold at present, told by the worker, so
+// Capabilities is what the backend can do and hold at present, told by the worker, so
 // that a page never asks the backend.
-type Facts struct {
+type Capabilities struct {
 	Abilities
 	Backend    string // local, openstack
 	CrashSafe  bool   // a snapshot of an attached volume is one instant
@@ -66,7 +66,7 @@ type Facts struct {
 	FreeBytes  int64 // -1: not known
 	Types      []string
 	Zones      []string
-	Quotas     []Quota   // of Project
+	Quotas     []Quota   // idOf Project
 	Project    Project   // that new objects belong to; empty: the backend knows none
 	Projects   []Project // whose objects are shown, where that is more than Project
 }
@@ -82,19 +82,19 @@ type Quota struct {
 // Project is an owner of objects.
 type Project struct{ ID, Name string }
 
-// SetFacts is called by the worker.
-func (s *Store) SetFacts(f Facts) { s.facts.Store(&f) }
+// SetCapabilities is called by the worker.
+func (s *Store) SetCapabilities(f Capabilities) { s.caps.Store(&f) }
 
-// Facts returns what the worker told last.
-func (s *Store) Facts() Facts {
-	if f := s.facts.Load(); f != nil {
+// Capabilities returns what the worker told last.
+func (s *Store) Capabilities() Capabilities {
+	if f := s.caps.Load(); f != nil {
 		return *f
 	}
-	return Facts{FreeBytes: -1}
+	return Capabilities{FreeBytes: -1}
 }
 
 // Rules are the rules as of now.
-func (s *Store) Rules() Rules { return Rules{Abilities: s.Facts().Abilities, Now: s.Now()} }
+func (s *Store) Rules() Rules { return Rules{Abilities: s.Capabilities().Abilities, Now: s.Now()} }
 
 // Options of Open. Zero values are sensible.
 type Options struct {
@@ -104,7 +104,7 @@ type Options struct {
 	AllProjects bool // show the objects of every project of the backend
 }
 
-// Now is the store's clock, in UTC.
+// Configured is the store's clock, in UTC.
 func (s *Store) Now() time.Time { return s.now().UTC() }
 
 // NewID returns a UUIDv7: unique, and in order of creation.
@@ -133,7 +133,7 @@ func (s *Store) Close() error {
 // two that waited for each other PostgreSQL ends one; it runs once more, so fn
 // must not count on what it left outside the database.
 func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
-	err := s.writeQuietly(ctx, fn)
+	err := s.writeUnsignalled(ctx, fn)
 	if err == nil {
 		s.signals.wake()
 	}
@@ -142,8 +142,8 @@ func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 
 const deadlockTries = 10
 
-// writeQuietly is write for what nobody waits for.
-func (s *Store) writeQuietly(ctx context.Context, fn func(tx *gorm.DB) error) error {
+// writeUnsignalled is write for what nobody waits for.
+func (s *Store) writeUnsignalled(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	if !s.postgres {
 		s.writer.Lock()
 		defer s.writer.Unlock()
@@ -158,9 +158,9 @@ func (s *Store) writeQuietly(ctx context.Context, fn func(tx *gorm.DB) error) er
 
 func (s *Store) read(ctx context.Context) *gorm.DB { return s.db.WithContext(ctx) }
 
-// first loads the one row of query into dest; ErrNotFound when there is none. It
+// takeOne loads the one row of query into dest; ErrNotFound when there is none. It
 // does not sort, so the query must name one row by a unique key.
-func first(query *gorm.DB, dest any) error {
+func takeOne(query *gorm.DB, dest any) error {
 	result := query.Limit(1).Find(dest)
 	if result.Error != nil {
 		return result.Error
@@ -249,7 +249,7 @@ func Open(dsn string, options Options) (*Store, error) {
 	}
 	err = s.migrate()
 	if err == nil {
-		err = s.loadHome()
+		err = s.loadOwnProject()
 	}
 	if err != nil {
 		return nil, errors.Join(&StartError{DSN: dsn, Err: err}, s.Close())
@@ -275,7 +275,7 @@ func (e *StartError) Error() string {
 	if isPostgres(name) {
 		name = "the PostgreSQL database"
 	}
-	var newer *NewerError
+	var newer *NewerSchemaError
 	switch {
 	case errors.As(e.Err, &newer):
 		return fmt.Sprintf("%s was written by a newer blockconsole (schema step %s); start that version, or restore a backup made before the upgrade", name, newer.Step)

@@ -17,7 +17,7 @@ func (s *Store) SubjectsThatExist(ctx context.Context, actor Actor, ops []Operat
 			continue
 		}
 		var found []string
-		err := within(s.read(ctx).Table(string(kind)+"s"), s.scope(actor.Project)).Where("id IN ?", ids).Pluck("id", &found).Error
+		err := inProject(s.read(ctx).Table(string(kind)+"s"), s.scope(actor.Project)).Where("id IN ?", ids).Pluck("id", &found).Error
 		if err != nil {
 			return nil, err
 		}

@@ -65,7 +65,7 @@ const FirstUser = "admin"
 const AuditSubjectUser = "user"
 
 // ErrLastAdministrator refuses what would leave nobody who can add users.
-var ErrLastAdministrator = &Error{Code: CodeConflict, Text: Say("user.last_admin")}
+var ErrLastAdministrator = &Error{Code: CodeConflict, Text: NewText("user.last_admin")}
 
 // Users returns the users of the actor's project by name.
 func (s *Store) Users(ctx context.Context, actor Actor) ([]User, error) {
@@ -79,7 +79,7 @@ func (s *Store) User(ctx context.Context, actor Actor, id string) (*User, error)
 		return nil, ErrNotFound
 	}
 	var u User
-	if err := first(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
+	if err := takeOne(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
 		return nil, err
 	}
 	return &u, nil
@@ -135,12 +135,12 @@ func (s *Store) insertUser(ctx context.Context, actor Actor, u *User) error {
 		// The column is a number on both databases, and PostgreSQL takes no bool for it: 0 is its default.
 		err := tx.Omit("Disabled").Create(u).Error
 		if errors.Is(err, gorm.ErrDuplicatedKey) {
-			return Invalid("name", Say("user.name.taken"))
+			return Invalid("name", NewText("user.name.taken"))
 		}
 		if err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine("user.create", string(u.Role)))
+		return s.audit(tx, actor, u.auditLine("user.create", string(u.Role)))
 	})
 }
 
@@ -158,7 +158,7 @@ func (s *Store) SetRole(ctx context.Context, actor Actor, id string, role Role) 
 		if err := tx.Model(u).Update("role", role).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine("user.edit", string(role)))
+		return s.audit(tx, actor, u.auditLine("user.edit", string(role)))
 	})
 }
 
@@ -176,7 +176,7 @@ func (s *Store) SetDisabled(ctx context.Context, actor Actor, id string, disable
 		if err := tx.Model(u).Update("disabled", value).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine(action, ""))
+		return s.audit(tx, actor, u.auditLine(action, ""))
 	})
 }
 
@@ -187,13 +187,13 @@ func (s *Store) DeleteUser(ctx context.Context, actor Actor, id string) error {
 		if err := tx.Delete(u).Error; err != nil {
 			return err
 		}
-		return s.record(tx, actor, u.auditLine("user.delete", ""))
+		return s.audit(tx, actor, u.auditLine("user.delete", ""))
 	})
 }
 
 // ResetPassword gives a user of the actor's project a generated password, ends
 // its sessions and forgets its failed sign-ins. It returns the password, which is
-// kept nowhere else. Errors: ErrNotFound.
+// keepingName nowhere else. Errors: ErrNotFound.
 func (s *Store) ResetPassword(ctx context.Context, actor Actor, id string) (password string, err error) {
 	password = GeneratePassword()
 	hash, err := HashPassword(ctx, password)
@@ -217,9 +217,9 @@ func (s *Store) ChangePassword(ctx context.Context, actor Actor, current, passwo
 	if text := ValidatePassword(password, u.Name); text != nil {
 		return Invalid("password", *text)
 	}
-	if err := s.tryPassword(ctx, actor, u.Name, current, u.PasswordHash); err != nil {
+	if err := s.checkPassword(ctx, actor, u.Name, current, u.PasswordHash); err != nil {
 		if e := AsError(err); e != nil && e.Code == CodeUnauthorized {
-			return Invalid("current", Say("password.wrong"))
+			return Invalid("current", NewText("password.wrong"))
 		}
 		return err
 	}
@@ -240,7 +240,7 @@ func (s *Store) SetPasswordByName(ctx context.Context, name, password string) er
 		return Invalid("password", *text)
 	}
 	var u User
-	if err := first(s.read(ctx).Where("name = ?", name), &u); err != nil {
+	if err := takeOne(s.read(ctx).Where("name = ?", name), &u); err != nil {
 		return err
 	}
 	hash, err := HashPassword(ctx, password)
@@ -260,10 +260,10 @@ func (s *Store) replacePassword(tx *gorm.DB, actor Actor, u *User, hash, keepSes
 	if err := endSessions(tx, u.ID, keepSession); err != nil {
 		return err
 	}
-	if err := forgetFailures(tx, accountKey(u.Name)); err != nil {
+	if err := clearFailures(tx, accountKey(u.Name)); err != nil {
 		return err
 	}
-	return s.record(tx, actor, u.auditLine(action, ""))
+	return s.audit(tx, actor, u.auditLine(action, ""))
 }
 
 // changeUser runs fn on a user of the actor's project in one transaction. When
@@ -286,7 +286,7 @@ func (s *Store) changeUser(ctx context.Context, actor Actor, id string, weakens 
 			}
 		}
 		var u User
-		if err := first(s.forUpdate(tx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
+		if err := takeOne(s.forUpdate(tx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
 			return err
 		}
 		return fn(tx, &u)

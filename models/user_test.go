@@ -238,7 +238,7 @@ func TestPasswordChangeEndsOtherSessions(t *testing.T) {
 func TestSetPasswordByName(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		token, _ := p.signIn(t, models.FirstUser)
-		for range models.AccountTries {
+		for range models.AccountAttempts {
 			_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong"})
 			wantCode(t, err, models.CodeUnauthorized)
 		}

@@ -24,7 +24,7 @@ type Volume struct {
 	ImageID         string
 	VolumeType      string
 	Zone            string
-	Consistency     Consistency // of the snapshot it was made from
+	Consistency     Consistency // idOf the snapshot it was made from
 	SnapshotCount   int
 	AttachmentCount int
 	HoldUS          int64  `gorm:"column:hold_us"` // how long a snapshot would hold the writes of its servers now; 0: not at all, or not known
@@ -40,7 +40,7 @@ type Volume struct {
 	Version         int64
 
 	Attachments []Attachment `gorm:"foreignKey:VolumeID;references:ID"`
-	Connections []Connection `gorm:"-"` // of one volume, and in lists of those being detached
+	Connections []Connection `gorm:"-"` // idOf one volume, and in lists of those being detached
 }
 
 // Attachment is one server that a volume is attached to.
@@ -53,31 +53,31 @@ type Attachment struct {
 	UsedAt     int64 // when a client of the server last connected, or was last there; 0: never, or not known
 }
 
-// Use is what is known of how an attached volume is used.
-type Use string
+// ConnectionUse is what is known of how an attached volume is used.
+type ConnectionUse string
 
 // The uses. A backend that does not serve volumes itself does not know.
 const (
-	UseUnknown Use = ""
-	NeverUsed  Use = "never"     // attached, and no client has ever connected
-	NotUsedNow Use = "idle"      // no client is connected at present
-	InUseNow   Use = "connected" // clients are connected
+	UseUnknown ConnectionUse = ""
+	NeverUsed  ConnectionUse = "never"     // attached, and no client has ever connected
+	UsedBefore ConnectionUse = "idle"      // no client is connected at present
+	Connected  ConnectionUse = "connected" // clients are connected
 )
 
-// Use says how the volume is used by the server; of all servers when it is empty.
+// ConnectionUse says how the volume is used by the server; of all servers when it is empty.
 // The volume's connections must be loaded.
-func (v *Volume) Use(server string) Use {
+func (v *Volume) Use(server string) ConnectionUse {
 	if v.Export.None() {
 		return UseUnknown
 	}
 	for _, c := range v.Connections {
 		if server == "" || c.ServerID == server {
-			return InUseNow
+			return Connected
 		}
 	}
 	for _, a := range v.Attachments {
 		if (server == "" || a.ServerID == server) && a.UsedAt > 0 {
-			return NotUsedNow
+			return UsedBefore
 		}
 	}
 	return NeverUsed

@@ -28,25 +28,25 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 	if d := CanRole(ActCreateVolume, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
-	return s.ask(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
-		if !s.homeKnown() {
+	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
+		if !s.ownProjectKnown() {
 			return nil, Refused(deny("deny.not_ready"))
 		}
 		fields := invalidFields{}
 		fields.add("name", ValidateName(in.Name))
 		fields.add("description", ValidateDescription(in.Description))
-		s.checkPlace(in, fields)
-		source, least, err := s.source(tx, actor, in, fields)
+		s.checkPlacement(in, fields)
+		source, least, err := s.checkSource(tx, actor, in, fields)
 		if err != nil {
 			return nil, err
 		}
-		size := s.sizeOf(in, least, fields)
+		size := s.checkSize(in, least, fields)
 		if in.ServerID != "" {
-			if err := s.checkServer(tx, s.newIn(actor), in.ServerID, fields); err != nil {
+			if err := s.checkServer(tx, s.projectFor(actor), in.ServerID, fields); err != nil {
 				return nil, err
 			}
 		}
-		checkQuota(s.Facts().NeedsOfVolume(size), in.Type, true, fields)
+		checkQuota(s.Capabilities().QuotaForVolume(size), in.Type, true, fields)
 		if err := fields.err(); err != nil {
 			return nil, err
 		}
@@ -54,25 +54,25 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 	})
 }
 
-func (s *Store) checkPlace(in VolumeInput, fields invalidFields) {
-	facts := s.Facts()
+func (s *Store) checkPlacement(in VolumeInput, fields invalidFields) {
+	facts := s.Capabilities()
 	if in.Type != "" && !slices.Contains(facts.Types, in.Type) {
-		fields["volume_type"] = Say("choice.unknown")
+		fields["volume_type"] = NewText("choice.unknown")
 	}
 	if in.Zone != "" && !slices.Contains(facts.Zones, in.Zone) {
-		fields["availability_zone"] = Say("choice.unknown")
+		fields["availability_zone"] = NewText("choice.unknown")
 	}
 	if in.SnapshotID != "" && in.ImageID != "" {
-		fields["image"] = Say("source.only_one")
+		fields["image"] = NewText("source.only_one")
 	}
 }
 
-// source finds what the volume is made of, and the least size it needs in GiB.
-func (s *Store) source(tx *gorm.DB, actor Actor, in VolumeInput, fields invalidFields) (*Snapshot, int, error) {
+// checkSource finds what the volume is made of, and the least size it needs in GiB.
+func (s *Store) checkSource(tx *gorm.DB, actor Actor, in VolumeInput, fields invalidFields) (*Snapshot, int, error) {
 	if in.SnapshotID != "" {
 		snapshot, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.SnapshotID)
 		if errors.Is(err, ErrNotFound) {
-			fields["snapshot_id"] = Say("source.not_found")
+			fields["snapshot_id"] = NewText("source.not_found")
 			return nil, 1, nil
 		}
 		if err != nil {
@@ -87,27 +87,27 @@ func (s *Store) source(tx *gorm.DB, actor Actor, in VolumeInput, fields invalidF
 		return nil, 1, nil
 	}
 	var image Image
-	err := first(tx.Where("id = ?", lookup(in.ImageID)), &image)
+	err := takeOne(tx.Where("id = ?", searchable(in.ImageID)), &image)
 	if errors.Is(err, ErrNotFound) {
-		fields["image"] = Say("image.not_found")
+		fields["image"] = NewText("image.not_found")
 		return nil, 1, nil
 	}
-	return nil, image.LeastGiB(), err
+	return nil, image.MinGiB(), err
 }
 
-func (s *Store) sizeOf(in VolumeInput, least int, fields invalidFields) int {
+func (s *Store) checkSize(in VolumeInput, least int, fields invalidFields) int {
 	if in.Size == "" && in.SnapshotID != "" {
 		return least
 	}
 	size, wrong := ParseSize(in.Size)
-	limit := s.Facts().MaxSizeGiB
+	limit := s.Capabilities().MaxSizeGiB
 	switch {
 	case wrong != nil:
 		fields["size_gib"] = *wrong
 	case size < least:
-		fields["size_gib"] = Say("size.too_small", strconv.Itoa(least))
+		fields["size_gib"] = NewText("size.too_small", strconv.Itoa(least))
 	case limit > 0 && size > limit:
-		fields["size_gib"] = Say("size.too_large", strconv.Itoa(limit))
+		fields["size_gib"] = NewText("size.too_large", strconv.Itoa(limit))
 	}
 	return size
 }
@@ -115,18 +115,18 @@ func (s *Store) sizeOf(in VolumeInput, least int, fields invalidFields) int {
 // checkServer says whether a volume of the project can be attached to the server: a
 // cloud lets no server use what is another project's.
 func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidFields) error {
-	if !s.Facts().Attach {
-		fields["server_id"] = Say("deny.unsupported")
+	if !s.Capabilities().Attach {
+		fields["server_id"] = NewText("deny.unsupported")
 		return nil
 	}
 	var server Server
 	q := tx
-	if s.Facts().OwnServers { // nobody removes it meanwhile
+	if s.Capabilities().OwnServers { // nobody removes it meanwhile
 		q = s.forUpdate(tx)
 	}
-	err := first(within(q, project).Where("id = ? AND origin = ?", lookup(id), s.serverOrigin()), &server)
+	err := takeOne(inProject(q, project).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &server)
 	if errors.Is(err, ErrNotFound) {
-		fields["server_id"] = Say("server.not_found")
+		fields["server_id"] = NewText("server.not_found")
 		return nil
 	}
 	return err
@@ -135,7 +135,7 @@ func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidField
 func (s *Store) insertVolume(tx *gorm.DB, actor Actor, in VolumeInput, source *Snapshot, size int) (*Operation, error) {
 	now := Micros(s.Now())
 	row := Volume{
-		ID: NewID(), ProjectID: s.newIn(actor), Name: in.Name, Description: in.Description,
+		ID: NewID(), ProjectID: s.projectFor(actor), Name: in.Name, Description: in.Description,
 		Status: Creating, StatusSince: now, Percent: -1, SizeGiB: size, ImageID: in.ImageID,
 		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: ByHand, CreatedAt: now, Version: 1,
 	}
@@ -151,54 +151,54 @@ func (s *Store) insertVolume(tx *gorm.DB, actor Actor, in VolumeInput, source *S
 // EditVolume renames a volume: the row changes at once, the backend follows.
 // CodeStale: somebody else changed it since Version.
 func (s *Store) EditVolume(ctx context.Context, actor Actor, in EditInput) (*Operation, error) {
-	return s.askVolume(ctx, actor, ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
+	return s.enqueueVolume(ctx, actor, ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		if err := in.validate(row.Name); err != nil {
 			return nil, err
 		}
-		in := in.kept(row.Name)
+		in := in.keepingName(row.Name)
 		if in.Version > 0 && in.Version != row.Version {
-			return nil, &Error{Code: CodeStale, Text: Say("conflict.version")}
+			return nil, &Error{Code: CodeStale, Text: NewText("conflict.version")}
 		}
 		return &Operation{
 			Kind: VolumeEdit, SubjectName: in.Name,
 			Params: Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
-		}, changeRow(tx, &Volume{}, row.ID, row.Status, s.edited(actor, in))
+		}, changeRow(tx, &Volume{}, row.ID, row.Status, s.editColumns(actor, in))
 	})
 }
 
 // ExtendVolume asks for a larger size, in GiB as typed. Invalid field: size_gib.
 func (s *Store) ExtendVolume(ctx context.Context, actor Actor, id, typed, formKey string) (*Operation, error) {
-	return s.askVolume(ctx, actor, ActExtend, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
+	return s.enqueueVolume(ctx, actor, ActExtend, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		fields := invalidFields{}
-		size := s.sizeOf(VolumeInput{Size: typed}, row.SizeGiB+1, fields)
-		if row.ProjectID == s.Home() { // another project's limits are not known
-			checkQuota(s.Facts().NeedsOfExtension(size-row.SizeGiB), row.VolumeType, true, fields)
+		size := s.checkSize(VolumeInput{Size: typed}, row.SizeGiB+1, fields)
+		if row.ProjectID == s.OwnProjectID() { // another project's limits are not known
+			checkQuota(s.Capabilities().QuotaForExtension(size-row.SizeGiB), row.VolumeType, true, fields)
 		}
 		if err := fields.err(); err != nil {
 			return nil, err
 		}
-		return &Operation{Kind: VolumeExtend, Params: Params{SizeGiB: size, Was: row.Status}},
-			changeRow(tx, &Volume{}, row.ID, row.Status, s.status(Extending))
+		return &Operation{Kind: VolumeExtend, Params: Params{SizeGiB: size, PriorStatus: row.Status}},
+			changeRow(tx, &Volume{}, row.ID, row.Status, s.statusColumns(Extending))
 	})
 }
 
 // AttachVolume asks that the server sees the volume. Invalid field: server_id.
 func (s *Store) AttachVolume(ctx context.Context, actor Actor, id, server, formKey string) (*Operation, error) {
-	return s.askVolume(ctx, actor, ActAttach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
+	return s.enqueueVolume(ctx, actor, ActAttach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		fields := invalidFields{}
 		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
 			return nil, err
 		}
 		for _, a := range row.Attachments {
 			if a.ServerID == server {
-				fields["server_id"] = Say("server.already_attached")
+				fields["server_id"] = NewText("server.already_attached")
 			}
 		}
 		if err := fields.err(); err != nil {
 			return nil, err
 		}
-		return &Operation{Kind: VolumeAttach, Params: Params{ServerID: server, Was: row.Status}},
-			changeRow(tx, &Volume{}, row.ID, row.Status, s.status(Attaching))
+		return &Operation{Kind: VolumeAttach, Params: Params{ServerID: server, PriorStatus: row.Status}},
+			changeRow(tx, &Volume{}, row.ID, row.Status, s.statusColumns(Attaching))
 	})
 }
 
@@ -206,7 +206,7 @@ func (s *Store) AttachVolume(ctx context.Context, actor Actor, id, server, formK
 // means the only one. force cuts it off although it uses the volume, also when a
 // detaching already waits for it. Invalid fields: server_id, force (needed there).
 func (s *Store) DetachVolume(ctx context.Context, actor Actor, id, server string, force bool, formKey string) (*Operation, error) {
-	return s.askVolume(ctx, actor, ActDetach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
+	return s.enqueueVolume(ctx, actor, ActDetach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		if server == "" && len(row.Attachments) == 1 {
 			server = row.Attachments[0].ServerID
 		}
@@ -215,38 +215,38 @@ func (s *Store) DetachVolume(ctx context.Context, actor Actor, id, server string
 			known = known || a.ServerID == server
 		}
 		if !known {
-			return nil, Invalid("server_id", Say("server.not_attached"))
+			return nil, Invalid("server_id", NewText("server.not_attached"))
 		}
-		op := &Operation{Kind: VolumeDetach, Params: Params{ServerID: server, Force: force, Was: row.Status}}
+		op := &Operation{Kind: VolumeDetach, Params: Params{ServerID: server, Force: force, PriorStatus: row.Status}}
 		if row.Status == Detaching {
 			if !force {
-				return nil, Invalid("force", Say("detach.waits"))
+				return nil, Invalid("force", NewText("detach.waits"))
 			}
-			op.Lane, op.Params.Was = row.ID+"/cut", InUse // it overtakes the one that waits
+			op.Lane, op.Params.PriorStatus = row.ID+"/cut", InUse // it overtakes the one that waits
 			return op, nil
 		}
-		return op, changeRow(tx, &Volume{}, row.ID, row.Status, s.status(Detaching))
+		return op, changeRow(tx, &Volume{}, row.ID, row.Status, s.statusColumns(Detaching))
 	})
 }
 
 // DeleteVolume asks for the deletion of a volume that is detached and has no
 // snapshots.
 func (s *Store) DeleteVolume(ctx context.Context, actor Actor, id, formKey string) (*Operation, error) {
-	return s.askVolume(ctx, actor, ActDelete, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
-		return &Operation{Kind: VolumeDelete, Params: Params{Was: row.Status, BackendID: row.BackendID}},
-			changeRow(tx.Where("attachment_count = 0 AND snapshot_count = 0"), &Volume{}, row.ID, row.Status, s.status(Deleting))
+	return s.enqueueVolume(ctx, actor, ActDelete, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
+		return &Operation{Kind: VolumeDelete, Params: Params{PriorStatus: row.Status, BackendID: row.BackendID}},
+			changeRow(tx.Where("attachment_count = 0 AND snapshot_count = 0"), &Volume{}, row.ID, row.Status, s.statusColumns(Deleting))
 	})
 }
 
 // RepairVolume puts a volume that is stuck into a status from which one can go
 // on. What was under way for it ends as failed.
 func (s *Store) RepairVolume(ctx context.Context, actor Actor, in RepairInput) (*Operation, error) {
-	return s.askVolume(ctx, actor, ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
+	return s.enqueueVolume(ctx, actor, ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		if err := in.validate(); err != nil {
 			return nil, err
 		}
-		return &Operation{Kind: VolumeRepair, Lane: repairLane(row.ID), Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, Was: row.Status}},
-			s.abandon(tx, row.ID)
+		return &Operation{Kind: VolumeRepair, Lane: repairLane(row.ID), Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status}},
+			s.cancelQueued(tx, row.ID)
 	})
 }
 
@@ -256,28 +256,28 @@ func (s *Store) RevertVolume(ctx context.Context, actor Actor, snapshotID, formK
 	if err != nil {
 		return nil, err
 	}
-	return s.askVolume(ctx, actor, ActRevert, snapshot.VolumeID, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
+	return s.enqueueVolume(ctx, actor, ActRevert, snapshot.VolumeID, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
 		source, err := s.snapshotForUpdate(tx, s.scope(actor.Project), snapshot.ID)
 		if err != nil {
 			return nil, err
 		}
-		if d, err := s.canRevert(tx, source, row); d != nil || err != nil {
-			return nil, refusedOr(d, err)
+		if d, err := s.revertDenial(tx, source, row); d != nil || err != nil {
+			return nil, denialError(d, err)
 		}
-		return &Operation{Kind: VolumeRevert, Params: Params{SnapshotID: source.ID, Was: row.Status}},
-			changeRow(tx, &Volume{}, row.ID, row.Status, s.status(Restoring))
+		return &Operation{Kind: VolumeRevert, Params: Params{SnapshotID: source.ID, PriorStatus: row.Status}},
+			changeRow(tx, &Volume{}, row.ID, row.Status, s.statusColumns(Restoring))
 	})
 }
 
-func refusedOr(d *Denial, err error) error {
+func denialError(d *Denial, err error) error {
 	if err != nil {
 		return err
 	}
 	return Refused(d)
 }
 
-// canRevert: both AVAILABLE, the latest snapshot, of equal size.
-func (s *Store) canRevert(tx *gorm.DB, snapshot *Snapshot, v *Volume) (*Denial, error) {
+// revertDenial: both AVAILABLE, the latest snapshot, of equal size.
+func (s *Store) revertDenial(tx *gorm.DB, snapshot *Snapshot, v *Volume) (*Denial, error) {
 	if d := s.Rules().Snapshot(ActRevert, snapshot); d != nil {
 		return d, nil
 	}
@@ -285,23 +285,23 @@ func (s *Store) canRevert(tx *gorm.DB, snapshot *Snapshot, v *Volume) (*Denial, 
 		return deny("deny.size_differs"), nil
 	}
 	var newest Snapshot
-	err := first(tx.Where("volume_id = ?", v.ID).Order("created_at DESC, id DESC"), &newest)
+	err := takeOne(tx.Where("volume_id = ?", v.ID).Order("created_at DESC, id DESC"), &newest)
 	if err == nil && newest.ID != snapshot.ID {
-		return &Denial{Text: Say("deny.not_latest"), Snaps: []Link{newest.Link()}}, nil
+		return &Denial{Text: NewText("deny.not_latest"), Snaps: []Link{newest.Link()}}, nil
 	}
 	return nil, ignoreNotFound(err)
 }
 
-// askVolume is ask for an action on one volume: role and rules first, then fn,
+// enqueueVolume is ask for an action on one volume: role and rules first, then fn,
 // which checks the form and changes the row.
-func (s *Store) askVolume(ctx context.Context, actor Actor, action Action, id, formKey string,
+func (s *Store) enqueueVolume(ctx context.Context, actor Actor, action Action, id, formKey string,
 	fn func(tx *gorm.DB, row *Volume) (*Operation, error)) (*Operation, error) {
 	if d := CanRole(action, actor.Role); d != nil {
 		return nil, Refused(d)
 	}
-	return s.ask(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
+	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*Operation, error) {
 		if action == ActRepair {
-			if err := s.lockWork(tx, s.scope(actor.Project), SubjectVolume, id); err != nil {
+			if err := s.lockSubject(tx, s.scope(actor.Project), SubjectVolume, id); err != nil {
 				return nil, err
 			}
 		}
@@ -311,7 +311,7 @@ func (s *Store) askVolume(ctx context.Context, actor Actor, action Action, id, f
 		}
 		if d := s.Rules().Volume(action, row); d != nil {
 			if action == ActDelete && row.SnapshotCount > 0 {
-				d.Snaps, err = s.someSnapshots(tx, row.ID)
+				d.Snaps, err = s.snapshotLinks(tx, row.ID)
 			}
 			if err != nil {
 				return nil, err
@@ -328,8 +328,8 @@ func (s *Store) askVolume(ctx context.Context, actor Actor, action Action, id, f
 	})
 }
 
-// someSnapshots names the first snapshots that keep a volume from being deleted.
-func (s *Store) someSnapshots(tx *gorm.DB, volume string) ([]Link, error) {
+// snapshotLinks names the first snapshots that keep a volume from being deleted.
+func (s *Store) snapshotLinks(tx *gorm.DB, volume string) ([]Link, error) {
 	var links []Link
 	return links, tx.Model(&Snapshot{}).Select("id", "name").Where("volume_id = ?", volume).
 		Order("created_at DESC, id DESC").Limit(20).Find(&links).Error

@@ -138,7 +138,7 @@ func (b *board) errorDeleting(v *models.Volume, name string) *models.Snapshot {
 func (b *board) found(v backend.Volume) *models.Volume {
 	b.t.Helper()
 	id := b.fake.PutVolume(v).ID
-	if err := b.worker.Sweep(b.t.Context()); err != nil {
+	if err := b.worker.Resync(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 	return b.volumeNow(id)

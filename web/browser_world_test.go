@@ -203,7 +203,7 @@ func (w *world) startWorker(t *testing.T, log *slog.Logger) (stop func()) {
 		w.fake.AddServer("server-1", "web-1")
 		w.fake.AddServer("server-2", "db-1")
 	}
-	w.worker = worker.New(w.store, storage, worker.Options{Log: log, SweepEvery: time.Hour})
+	w.worker = worker.New(w.store, storage, worker.Options{Log: log, ResyncInterval: time.Hour})
 	if err := w.worker.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -225,8 +225,8 @@ func (w *world) server(config Config, log *slog.Logger) *Server {
 		Config: config, Store: w.store, Log: log, Registry: prometheus.NewRegistry(), Handlers: NewHandlers(w.store),
 		Site: handlers.Site{
 			Running: running.Count,
-			Attach:  func() bool { return w.store.Facts().Attach },
-			Revert:  func() bool { return w.store.Facts().Revert },
+			Attach:  func() bool { return w.store.Capabilities().Attach },
+			Revert:  func() bool { return w.store.Capabilities().Revert },
 		},
 	})
 	s.Echo.Pre(func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -249,7 +249,7 @@ func (w *world) server(config Config, log *slog.Logger) *Server {
 // sweep lets the console see at once what changed in the backend.
 func (w *world) sweep(t *testing.T) {
 	t.Helper()
-	if err := w.worker.Sweep(t.Context()); err != nil {
+	if err := w.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

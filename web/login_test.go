@@ -111,7 +111,7 @@ func TestWrongSignInsLookAlike(t *testing.T) {
 
 func TestThrottledSignIn(t *testing.T) {
 	c := newConsole(t)
-	for range models.AccountTries {
+	for range models.AccountAttempts {
 		wantStatus(t, c.browser().post("/login", loginForm("viewer", "wrong")), http.StatusUnauthorized)
 	}
 	for _, headers := range [][]string{nil, {"Accept", "application/json"}} {

@@ -20,9 +20,9 @@ const (
 
 // limited gives the project of the board limits, as a cloud tells them.
 func (b *board) limited(quotas ...models.Quota) {
-	facts := b.store.Facts()
+	facts := b.store.Capabilities()
 	facts.Types, facts.Quotas = []string{"ssd", "__DEFAULT__", "hdd"}, quotas
-	b.store.SetFacts(facts)
+	b.store.SetCapabilities(facts)
 }
 
 func someQuotas() []models.Quota {
@@ -118,7 +118,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 	wantText(t, empty, ".empty-title", "아직 읽지 못했습니다")
 	wantNone(t, empty, "[data-degraded]")
 	v := b.volume("data", "1")
-	if err := b.worker.Sweep(t.Context()); err != nil {
+	if err := b.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, b.get(views.SnapshotsPath), ".empty-title", "Block Snapshot이 없습니다")
@@ -128,9 +128,9 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 		for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
 			failure := models.Failure{}
 			if key != "" {
-				failure.Text = models.Say(key)
+				failure.Text = models.NewText(key)
 			}
-			if err := b.store.NoteMirror(t.Context(), kind, b.clock.Now(), failure); err != nil {
+			if err := b.store.RecordSync(t.Context(), kind, b.clock.Now(), failure); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -166,19 +166,19 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 // TestOpenListsHearThatTheBackendFails: they are read again, with the banner.
 func TestOpenListsHearThatTheBackendFails(t *testing.T) {
 	b := liveBoard(t)
-	if err := b.worker.Sweep(t.Context()); err != nil {
+	if err := b.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
 	note := func(failure models.Failure) {
 		t.Helper()
-		if err := b.store.NoteMirror(t.Context(), models.SubjectVolume, b.clock.Now(), failure); err != nil {
+		if err := b.store.RecordSync(t.Context(), models.SubjectVolume, b.clock.Now(), failure); err != nil {
 			t.Fatal(err)
 		}
 	}
 	note(models.Failure{})
 	s.until("fresh") // that all is well is known
-	note(models.Failure{Text: models.Say("failure.unavailable")})
+	note(models.Failure{Text: models.NewText("failure.unavailable")})
 	s.until("list")
 	note(models.Failure{})
 	s.until("list")
@@ -259,10 +259,10 @@ func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 	if err != nil || op == nil {
 		b.t.Fatal(op, err)
 	}
-	failure := models.Failure{Text: models.Say("failure.reported.015"),
+	failure := models.Failure{Text: models.NewText("failure.reported.015"),
 		Dependents: []models.Dependent{{Type: models.SubjectVolume, ID: v.ID, Name: v.Name}}}
-	err = b.store.SaveProgress(ctx, op, models.Progress{State: models.Failed, Again: b.clock.Now(), Trouble: failure, Request: "req-77",
-		Subject: &models.Observed{Status: models.Available, Percent: -1, Failure: failure, RequestID: "req-77"}})
+	err = b.store.SaveProgress(ctx, op, models.Progress{State: models.Failed, RunAt: b.clock.Now(), Failure: failure, RequestID: "req-77",
+		Subject: &models.ObservedState{Status: models.Available, Percent: -1, Failure: failure, RequestID: "req-77"}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 // TestRevertSaysWhyNot: the popup is offered, and where it cannot work it says why.
 func TestRevertSaysWhyNot(t *testing.T) {
 	b := newBoard(t)
-	b.web.site.Revert = func() bool { return b.store.Facts().Revert }
+	b.web.site.Revert = func() bool { return b.store.Capabilities().Revert }
 	v := b.volume("data", "1")
 	older := b.snapshot(v, "older")
 	b.clock.Add(time.Minute)
@@ -289,17 +289,17 @@ func TestRevertSaysWhyNot(t *testing.T) {
 	wantText(t, a, ".blockers a", "newer")
 	b.attached(v)
 	wantText(t, b.get(snapshotPath(newer, "revert")), ".callout-title", "IN-USE 상태에서는")
-	facts := b.store.Facts()
+	facts := b.store.Capabilities()
 	facts.Revert = false
-	b.store.SetFacts(facts)
+	b.store.SetCapabilities(facts)
 	wantText(t, b.get(snapshotPath(newer, "revert")), ".callout-title", "지원하지 않는")
 
 	// A cloud may keep snapshots whose volume is gone.
 	facts.Revert = true
-	b.store.SetFacts(facts)
-	orphan := models.Mirrored{BackendID: "orphan", Project: models.DefaultProject, Name: "orphan", SizeGiB: 1, Source: "gone", CreatedAt: b.clock.Now(),
-		Observed: models.Observed{Status: models.Available, Percent: -1}}
-	if _, err := b.store.MirrorSnapshots(t.Context(), []models.Mirrored{orphan}, b.clock.Now()); err != nil {
+	b.store.SetCapabilities(facts)
+	orphan := models.ObservedObject{BackendID: "orphan", Project: models.DefaultProject, Name: "orphan", SizeGiB: 1, Source: "gone", CreatedAt: b.clock.Now(),
+		ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}
+	if _, err := b.store.UpsertSnapshots(t.Context(), []models.ObservedObject{orphan}, b.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	a = b.get(views.SnapshotsPath + "/orphan/revert")
@@ -335,17 +335,17 @@ func TestAuditIsReadable(t *testing.T) {
 func TestAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
 	b := c.as(models.Operator)
-	c.store.SetFacts(models.Facts{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
+	c.store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
 		Projects: []models.Project{{ID: ownProject, Name: "lab"}, {ID: otherProject, Name: "<b>other</b>"}}})
 	now := c.clock.Now()
 	for _, project := range []string{ownProject, otherProject} {
-		m := models.Mirrored{BackendID: "v-" + project, Project: project, Name: "data-" + project[:4], SizeGiB: 2, CreatedAt: now,
-			Observed: models.Observed{Status: models.Available, Percent: -1}}
-		if _, err := c.store.MirrorVolumes(t.Context(), []models.Mirrored{m}, now); err != nil {
+		m := models.ObservedObject{BackendID: "v-" + project, Project: project, Name: "data-" + project[:4], SizeGiB: 2, CreatedAt: now,
+			ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}
+		if _, err := c.store.UpsertVolumes(t.Context(), []models.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 		m.Source, m.BackendID = m.BackendID, "s-"+project
-		if _, err := c.store.MirrorSnapshots(t.Context(), []models.Mirrored{m}, now); err != nil {
+		if _, err := c.store.UpsertSnapshots(t.Context(), []models.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -32,7 +32,7 @@ func NewHandlers(store *models.Store) func(site *handlers.Site) Handlers {
 func newHandlers(store *models.Store, site *handlers.Site) Handlers {
 	rows := &handlers.RowCache{}
 	if site.Project == nil {
-		site.Project = func() (string, bool) { return store.HomeName(), store.AllProjects() }
+		site.Project = func() (string, bool) { return store.OwnProjectName(), store.AllProjects() }
 	}
 	return Handlers{
 		Sessions:  handlers.Sessions{Store: store},
@@ -176,7 +176,7 @@ func (s *Server) allow(role models.Role) echo.MiddlewareFunc {
 				return models.ErrSignedOut
 			}
 			if !in.Role.Allows(role) {
-				return &models.Error{Code: models.CodeForbidden, Text: models.Say("error.role", string(role))}
+				return &models.Error{Code: models.CodeForbidden, Text: models.NewText("error.role", string(role))}
 			}
 			return next(c)
 		}

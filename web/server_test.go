@@ -74,8 +74,8 @@ var errSecret = errors.New("secret: /root/.ssh and SELECT * FROM users")
 // addTestRoutes adds routes that fail in every way.
 func addTestRoutes(s *Server) {
 	for path, err := range map[string]error{
-		"/test/internal": errSecret, "/test/conflict": models.Refused(&models.Denial{Text: models.Say("deny.error_deleting")}),
-		"/test/invalid": models.Invalid("name", models.Say("name.invalid")), "/test/notfound": models.ErrNotFound,
+		"/test/internal": errSecret, "/test/conflict": models.Refused(&models.Denial{Text: models.NewText("deny.error_deleting")}),
+		"/test/invalid": models.Invalid("name", models.NewText("name.invalid")), "/test/notfound": models.ErrNotFound,
 		"/test/echo": echo.NewHTTPError(http.StatusTeapot, "secret"),
 	} {
 		s.get(models.Viewer, path, func(echo.Context) error { return err })

@@ -75,7 +75,7 @@ func (b *board) connect(v *models.Volume, s *models.Server, address string) stri
 
 func (b *board) lookWho() {
 	b.t.Helper()
-	if err := b.worker.MirrorConnections(b.t.Context()); err != nil {
+	if err := b.worker.SyncConnections(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -353,15 +353,15 @@ func TestDetachingNamesWhoHoldsIt(t *testing.T) {
 // its own project.
 func TestServersOfAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
-	c.store.SetFacts(models.Facts{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
+	c.store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
 		Project: models.Project{ID: ownProject, Name: "lab"}, Projects: []models.Project{{ID: ownProject, Name: "lab"}}})
 	now := c.clock.Now()
 	servers := []models.Server{{ID: "s-web", Name: "web", ProjectID: ownProject, Version: 1}, {ID: "s-db", Name: "db", ProjectID: otherProject, Version: 1}}
-	if err := c.store.MirrorServers(t.Context(), servers); err != nil {
+	if err := c.store.SyncServers(t.Context(), servers); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.store.MirrorVolumes(t.Context(), []models.Mirrored{{BackendID: "v-theirs", Project: otherProject, Name: "data", SizeGiB: 2, CreatedAt: now,
-		Observed: models.Observed{Status: models.Available, Percent: -1}}}, now); err != nil {
+	if _, err := c.store.UpsertVolumes(t.Context(), []models.ObservedObject{{BackendID: "v-theirs", Project: otherProject, Name: "data", SizeGiB: 2, CreatedAt: now,
+		ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}}, now); err != nil {
 		t.Fatal(err)
 	}
 	list := c.as(models.Administrator).get(views.ServersPath)

@@ -260,7 +260,7 @@ func TestStartErrorsAreOneSentence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := store.BelongTo(t.Context(), models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000"}); err != nil {
+		if err := store.CheckIdentity(t.Context(), models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := store.Close(); err != nil {

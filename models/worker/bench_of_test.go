@@ -86,7 +86,7 @@ func (b *bench) work() {
 	b.Fatal("the queue never becomes empty")
 }
 
-// look lets the worker look n times, at whatever is due next.
+// reconcile lets the worker look n times, at whatever is due next.
 func (b *bench) look(n int) {
 	b.Helper()
 	for range n {
@@ -100,12 +100,12 @@ func (b *bench) look(n int) {
 func (b *bench) sweep() {
 	b.Helper()
 	b.clock.Add(time.Second)
-	if err := b.worker.Sweep(b.Context()); err != nil {
+	if err := b.worker.Resync(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 }
 
-// asked is an operation that was accepted.
+// failRefused is an operation that was accepted.
 func (b *bench) asked(op *models.Operation, err error) *models.Operation {
 	b.Helper()
 	if err != nil {

@@ -87,7 +87,7 @@ func TestTheBackendsServersAreNotMirrored(t *testing.T) {
 	if n := e.fake.Calls("Servers"); n > 0 {
 		t.Errorf("asked %d times for servers that it does not know", n)
 	}
-	if !e.store.Facts().OwnServers {
+	if !e.store.Capabilities().OwnServers {
 		t.Error("the facts do not say whose servers they are")
 	}
 }
@@ -102,14 +102,14 @@ func TestExportAndConnectionsReachTheRow(t *testing.T) {
 	c := e.fake.Connect(id, e.server, "10.0.0.5:43210")
 	e.fake.Transfer(c, 4096, 512)
 	e.fake.SetHold(id, 123_400*time.Microsecond)
-	e.must(e.worker.MirrorConnections(t.Context()))
+	e.must(e.worker.SyncConnections(t.Context()))
 	v = e.volume(id)
-	if v.Use(e.server) != models.InUseNow || v.Connections[0].BytesRead != 4096 || v.Connections[0].BytesWritten != 512 || v.HoldUS != 120_000 {
+	if v.Use(e.server) != models.Connected || v.Connections[0].BytesRead != 4096 || v.Connections[0].BytesWritten != 512 || v.HoldUS != 120_000 {
 		t.Errorf("connections %+v, hold %d", v.Connections, v.HoldUS)
 	}
 	last, err := e.store.LastChange(t.Context())
 	e.must(err)
-	e.must(e.worker.MirrorConnections(t.Context()))
+	e.must(e.worker.SyncConnections(t.Context()))
 	if now, _ := e.store.LastChange(t.Context()); now != last {
 		t.Error("nothing new was written")
 	}
@@ -123,7 +123,7 @@ func TestExportAndConnectionsReachTheRow(t *testing.T) {
 	// Another process begins with nobody connected.
 	e.fake.Disconnect(c)
 	e.must(worker.New(e.store, e.fake, worker.Options{}).Start(t.Context()))
-	if v = e.volume(id); len(v.Connections) != 0 || v.Use("") != models.NotUsedNow {
+	if v = e.volume(id); len(v.Connections) != 0 || v.Use("") != models.UsedBefore {
 		t.Errorf("%d connections, %q", len(v.Connections), v.Use(""))
 	}
 }
@@ -140,7 +140,7 @@ func TestADiskErrorIsSaidWhileTheVolumeStaysInUse(t *testing.T) {
 		{&backend.NoSpaceError{Need: 1, Free: 0}, models.FailureDiskFull}, {nil, ""},
 	} {
 		e.fake.SetFault(id, step.err)
-		e.must(e.worker.MirrorConnections(t.Context()))
+		e.must(e.worker.SyncConnections(t.Context()))
 		if v := e.volume(id); v.Status != models.InUse || v.Failure.Key != step.want {
 			t.Errorf("%v: %s %q", step.err, v.Status, v.Failure.Key)
 		}
@@ -151,7 +151,7 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	e := newExporting(t)
 	id := e.attached("data-1")
 	e.fake.Connect(id, e.server, "10.0.0.5:43210")
-	e.must(e.worker.MirrorConnections(t.Context()))
+	e.must(e.worker.SyncConnections(t.Context()))
 	waiting, err := e.store.DetachVolume(t.Context(), modelstest.Operator(), id, e.server, false, "")
 	e.must(err)
 	e.work(5)
@@ -166,7 +166,7 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	cut, err := e.store.DetachVolume(t.Context(), modelstest.Operator(), id, e.server, true, "")
 	e.must(err)
 	e.work(6)
-	e.must(e.worker.MirrorConnections(t.Context()))
+	e.must(e.worker.SyncConnections(t.Context()))
 	if v = e.volume(id); v.Status != models.Available || len(v.Attachments)+len(v.Connections) != 0 || !v.Export.None() {
 		t.Errorf("it is %s, attached %v, connected %v, export %v", v.Status, v.Attachments, v.Connections, v.Export)
 	}

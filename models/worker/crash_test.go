@@ -48,7 +48,7 @@ func TestACrashAtEveryStep(t *testing.T) {
 			id := k.prepare(b)
 			op := b.asked(k.ask(b, id))
 			for range looks {
-				if b.pass(); b.operation(op.ID).Over() {
+				if b.pass(); b.operation(op.ID).Finished() {
 					break
 				}
 				b.die()
@@ -169,7 +169,7 @@ func TestALostAnswerIsWaitedFor(t *testing.T) {
 }
 
 // TestTheSlowerOfTwoWorkersSavesNothing: its lease ran out while the backend was
-// silent.
+// unansweredSince.
 func TestTheSlowerOfTwoWorkersSavesNothing(t *testing.T) {
 	clock := modelstest.NewClock()
 	store := modelstest.Open(t, clock.Now)

@@ -73,7 +73,7 @@ func TestAttachedWhileQueued(t *testing.T) {
 		want                    models.Consistency
 	}{
 		"crash-consistent":           {true, true, models.CrashConsistent},
-		"a smear":                    {false, true, models.Smeared},
+		"a smear":                    {false, true, models.Inconsistent},
 		"nobody accepted the danger": {true, false, models.Clean},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -277,16 +277,16 @@ func TestTheBackendIsDownAtTheStart(t *testing.T) {
 	}
 	b.worker = late
 	b.look(2)
-	if err := b.worker.Sweep(b.Context()); err == nil {
+	if err := b.worker.Resync(b.Context()); err == nil {
 		b.Error("a sweep of nothing")
 	}
-	if m, err := b.store.Mirror(b.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
+	if m, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
 		b.Errorf("%+v, %v", m, err)
 	}
 	b.fake.SetDown(nil)
 	b.done(op, nil)
-	if late.Capabilities().Name != "fake" || !b.store.Facts().Attach {
-		b.Errorf("%+v", b.store.Facts())
+	if late.Capabilities().Name != "fake" || !b.store.Capabilities().Attach {
+		b.Errorf("%+v", b.store.Capabilities())
 	}
 	b.same()
 }

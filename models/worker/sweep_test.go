@@ -167,7 +167,7 @@ func TestNothingFlickersUnderOperation(t *testing.T) {
 		for range 3 {
 			b.sweep()
 			note()
-			if b.pass(); !b.operation(op.ID).Over() {
+			if b.pass(); !b.operation(op.ID).Finished() {
 				b.look(1)
 			}
 			note()
@@ -214,7 +214,7 @@ func TestAStalePageChangesNothing(t *testing.T) {
 		b.done(b.store.DeleteSnapshot(ctx, me, deleted, ""))
 		b.newSnapshot(volume, "snap-3")
 	}})
-	if err := slow.Sweep(ctx); err != nil {
+	if err := slow.Resync(ctx); err != nil {
 		b.Fatal(err)
 	}
 	if row := b.snapshot(snap); row.Name != "renamed" {
@@ -247,32 +247,32 @@ func TestAnErrorRemovesNothing(t *testing.T) {
 	if total() != 1005 {
 		b.Fatalf("%d volumes", total())
 	}
-	good, err := b.store.Mirror(b.Context(), models.SubjectVolume)
+	good, err := b.store.SyncState(b.Context(), models.SubjectVolume)
 	if err != nil || good.SeenAt == 0 || good.FailedSince != 0 {
 		b.Fatalf("%+v, %v", good, err)
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 2, backendtest.Fault{})
-	if err := b.worker.Sweep(b.Context()); err == nil {
+	if err := b.worker.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
-	first, err := b.store.Mirror(b.Context(), models.SubjectVolume)
+	first, err := b.store.SyncState(b.Context(), models.SubjectVolume)
 	if err != nil || first.SeenAt != good.SeenAt || first.FailedSince == 0 || first.Failure.Key != "failure.unavailable" || total() != 1005 {
 		b.Errorf("%+v, %d volumes, %v", first, total(), err)
 	}
-	if other, err := b.store.Mirror(b.Context(), models.SubjectSnapshot); err != nil || other.SeenAt <= good.SeenAt || other.FailedSince != 0 {
+	if other, err := b.store.SyncState(b.Context(), models.SubjectSnapshot); err != nil || other.SeenAt <= good.SeenAt || other.FailedSince != 0 {
 		b.Errorf("the snapshots were read: %+v, %v", other, err)
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 1, backendtest.Fault{Err: errStrange})
-	if err := b.worker.Sweep(b.Context()); err == nil {
+	if err := b.worker.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
-	if second, err := b.store.Mirror(b.Context(), models.SubjectVolume); err != nil || second.FailedSince != first.FailedSince || second.Failure.Key != "failure.internal" {
+	if second, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || second.FailedSince != first.FailedSince || second.Failure.Key != "failure.internal" {
 		b.Errorf("%+v, %v", second, err)
 	}
 	b.sweep()
-	if now, err := b.store.Mirror(b.Context(), models.SubjectVolume); err != nil || now.FailedSince != 0 || !now.Failure.None() || now.SeenAt <= good.SeenAt {
+	if now, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || now.FailedSince != 0 || !now.Failure.None() || now.SeenAt <= good.SeenAt {
 		b.Errorf("%+v, %v", now, err)
 	}
 }
@@ -339,7 +339,7 @@ func TestTwoConsolesSweepTogether(t *testing.T) {
 		for range 2 {
 			errs := make(chan error, 2)
 			for _, w := range []*bench{b, other} {
-				go func() { errs <- w.worker.Sweep(t.Context()) }()
+				go func() { errs <- w.worker.Resync(t.Context()) }()
 			}
 			if err := errors.Join(<-errs, <-errs); err != nil {
 				t.Fatal(err)
@@ -378,10 +378,10 @@ func TestSmallThingsAreCopied(t *testing.T) {
 	if got := servers(); got != "db-1 web-2" {
 		b.Errorf("%q", got)
 	}
-	if images, err := b.store.Images(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].LeastGiB() != 1 {
+	if images, err := b.store.Images(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
 		b.Errorf("%+v, %v", images, err)
 	}
-	if f := b.store.Facts(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
+	if f := b.store.Capabilities(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
 		b.Errorf("%+v", f)
 	}
 }
@@ -406,7 +406,7 @@ func TestWhatWasDeletedDoesNotComeBack(t *testing.T) {
 		}
 		old.duringVolumes = func() { b.done(store.DeleteVolume(t.Context(), me, v.ID, "")) }
 		old.duringSnapshots = func() { b.done(store.DeleteSnapshot(t.Context(), me, s.ID, "")) }
-		if err := staleWorker(b, old).Sweep(t.Context()); err != nil {
+		if err := staleWorker(b, old).Resync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if row := b.onlyVolume(); row.BackendID != kept.ID {

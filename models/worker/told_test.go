@@ -182,11 +182,11 @@ func TestWhyNothingCanBeRead(t *testing.T) {
 	b := newCloudBench(t)
 	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {
 		b.faulty.Inject("Volumes", 1, backendFault(&backend.UnavailableError{Cause: cause}))
-		if err := b.worker.Sweep(t.Context()); err == nil {
+		if err := b.worker.Resync(t.Context()); err == nil {
 			t.Error("no error")
 		}
 		want := "failure." + cmp.Or(string(cause), "unavailable")
-		if m, err := b.store.Mirror(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != want {
+		if m, err := b.store.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != want {
 			t.Errorf("%q: %+v, %v", cause, m.Failure, err)
 		}
 	}
@@ -205,10 +205,10 @@ func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
 		t.Errorf("%+v", now)
 	}
 	b.faulty.Inject("Volumes", 1, backendFault(refused))
-	if err := b.worker.Sweep(t.Context()); err == nil {
+	if err := b.worker.Resync(t.Context()); err == nil {
 		t.Error("no error")
 	}
-	if m, err := b.store.Mirror(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != "failure.credentials" || m.FailedSince == 0 {
+	if m, err := b.store.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != "failure.credentials" || m.FailedSince == 0 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	b.done(op, nil)

@@ -15,7 +15,9 @@ import (
 // failureOf puts an error of the backend into the words of the catalog. What is
 // not an error of the port is internal: its text stays in the log.
 func failureOf(err error) models.Failure {
-	say := func(key string, args ...string) models.Failure { return models.Failure{Text: models.Say(key, args...)} }
+	say := func(key string, args ...string) models.Failure {
+		return models.Failure{Text: models.NewText(key, args...)}
+	}
 	var (
 		noSpace     *backend.NoSpaceError
 		quota       *backend.QuotaError
@@ -65,13 +67,13 @@ var knownDetails = []string{"002", "003", "006", "007", "009", "010", "011", "01
 func failureReported(r *backend.ReportedError) models.Failure {
 	detail := r.Code[strings.LastIndexByte(r.Code, '_')+1:]
 	if slices.Contains(knownDetails, detail) {
-		return models.Failure{Text: models.Say("failure.reported."+detail, r.Text, r.Code)}
+		return models.Failure{Text: models.NewText("failure.reported."+detail, r.Text, r.Code)}
 	}
-	return models.Failure{Text: models.Say("failure.reported", r.Text, r.Code)}
+	return models.Failure{Text: models.NewText("failure.reported", r.Text, r.Code)}
 }
 
-// why is failureOf with the dependents of an object of this kind named.
-func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) models.Failure {
+// failureWithDependents is failureOf with the dependents of an object of this kind named.
+func (w *Worker) failureWithDependents(ctx context.Context, kind models.SubjectType, err error) models.Failure {
 	failure := failureOf(err)
 	var busy *backend.BusyError
 	if !errors.As(err, &busy) || failure.Key != failureBusy || len(busy.Dependents) == 0 {
@@ -83,7 +85,7 @@ func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) mo
 	}
 	var ids []string
 	for _, key := range busy.Dependents {
-		ids = append(ids, anyID(key))
+		ids = append(ids, eitherID(key))
 	}
 	named, nameErr := w.store.Dependents(ctx, dependents, ids)
 	if nameErr != nil {
@@ -96,8 +98,8 @@ func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) mo
 
 const failureBusy = "failure.busy"
 
-// final says that asking again cannot help: the backend understood, and refused.
-func final(err error) bool {
+// permanent says that asking again cannot help: the backend understood, and refused.
+func permanent(err error) bool {
 	var (
 		noSpace   *backend.NoSpaceError
 		quota     *backend.QuotaError
@@ -112,9 +114,9 @@ func final(err error) bool {
 		errors.As(err, &forbidden) || errors.As(err, &invalid) || errors.As(err, &reported)
 }
 
-// observed is what the backend's state says about a row.
-func observed(key backend.Key, state backend.State) models.Observed {
-	o := models.Observed{
+// observedState is what the backend's state says about a row.
+func observedState(key backend.Key, state backend.State) models.ObservedState {
+	o := models.ObservedState{
 		BackendID: key.ID, Status: models.Status(state.Status), Percent: state.Percent, RequestID: state.RequestID,
 	}
 	if !o.Status.InTransition() {
@@ -123,17 +125,17 @@ func observed(key backend.Key, state backend.State) models.Observed {
 	if o.Status == models.ErrorStatus || o.Status == models.ErrorDeleting {
 		o.Failure = failureOf(state.Failure)
 		if o.Failure.None() {
-			o.Failure = models.Failure{Text: models.Say(models.FailureUntold)}
+			o.Failure = models.Failure{Text: models.NewText(models.FailureUnknown)}
 		}
 	}
 	if o.Status == models.InUse || o.Status == models.Detaching {
-		o.Failure = faultOf(state.Failure)
+		o.Failure = diskFailure(state.Failure)
 	}
 	return o
 }
 
-// faultOf says what is wrong with a volume that stays in use.
-func faultOf(err error) models.Failure {
+// diskFailure says what is wrong with a volume that stays in use.
+func diskFailure(err error) models.Failure {
 	var (
 		noSpace *backend.NoSpaceError
 		fault   *backend.FaultError
@@ -142,15 +144,15 @@ func faultOf(err error) models.Failure {
 	case err == nil:
 		return models.Failure{}
 	case errors.As(err, &noSpace):
-		return models.Failure{Text: models.Say(models.FailureDiskFull)}
+		return models.Failure{Text: models.NewText(models.FailureDiskFull)}
 	case errors.As(err, &fault) && fault.Op == "flush":
-		return models.Failure{Text: models.Say(models.FailureDiskFlush)}
+		return models.Failure{Text: models.NewText(models.FailureDiskFlush)}
 	}
-	return models.Failure{Text: models.Say(models.FailureDisk)}
+	return models.Failure{Text: models.NewText(models.FailureDisk)}
 }
 
-func observedVolume(v backend.Volume) models.Observed {
-	o := observed(v.Key, v.State)
+func observedVolume(v backend.Volume) models.ObservedState {
+	o := observedState(v.Key, v.State)
 	o.SizeGiB = v.SizeGiB
 	attachments := make([]models.Attachment, 0, len(v.Attachments))
 	for _, a := range v.Attachments {
@@ -163,8 +165,8 @@ func observedVolume(v backend.Volume) models.Observed {
 	return o
 }
 
-func observedSnapshot(s backend.Snapshot) models.Observed {
-	o := observed(s.Key, s.State)
+func observedSnapshot(s backend.Snapshot) models.ObservedState {
+	o := observedState(s.Key, s.State)
 	o.SizeGiB = s.SizeGiB
 	if held := s.Held.Microseconds(); held > 0 {
 		o.Hold = &held
@@ -172,9 +174,9 @@ func observedSnapshot(s backend.Snapshot) models.Observed {
 	return o
 }
 
-// with returns o with another status and reason: what the row says when the
+// withStatus returns o with another status and reason: what the row says when the
 // backend's word is not the whole story.
-func with(o models.Observed, status models.Status, why models.Failure) *models.Observed {
+func withStatus(o models.ObservedState, status models.Status, why models.Failure) *models.ObservedState {
 	o.Status, o.Failure, o.Percent = status, why, backend.PercentUnknown
 	return &o
 }
