@@ -64,7 +64,7 @@ const maxAddressBytes = 64
 
 func parseAddress(word string) (string, *Text) {
 	if len(word) > maxAddressBytes {
-		word = sanitize(word)
+		word = Sanitize(word)
 		return "", &Text{Key: "server.address_invalid", Args: []string{string([]rune(word)[:min(maxAddressBytes, len([]rune(word)))]) + "…"}}
 	}
 	if ip, err := netip.ParseAddr(word); err == nil && ip.Zone() == "" {
@@ -76,7 +76,7 @@ func parseAddress(word string) (string, *Text) {
 	}
 	network, err := netip.ParsePrefix(word)
 	if err != nil {
-		return "", &Text{Key: "server.address_invalid", Args: []string{sanitize(word)}}
+		return "", &Text{Key: "server.address_invalid", Args: []string{Sanitize(word)}}
 	}
 	if network.Addr().Is4In6() && network.Bits() >= 96 {
 		network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)

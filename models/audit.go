@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"slices"
 
 	"gorm.io/gorm"
 )
@@ -71,7 +72,7 @@ func (s *Store) Audit(ctx context.Context, actor Actor, before, after int64, lim
 		page.Entries = page.Entries[:limit]
 	}
 	if after > 0 {
-		reverse(page.Entries)
+		slices.Reverse(page.Entries)
 	}
 	if len(page.Entries) == 0 {
 		return page, nil
@@ -83,10 +84,4 @@ func (s *Store) Audit(ctx context.Context, actor Actor, before, after int64, lim
 		page.Newer = page.Entries[0].Num
 	}
 	return page, nil
-}
-
-func reverse(entries []AuditEntry) {
-	for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
-		entries[i], entries[j] = entries[j], entries[i]
-	}
 }

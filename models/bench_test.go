@@ -71,11 +71,11 @@ func cursorAt(sort string, i int) string {
 func compare(b *testing.B, few, many *models.Store, query func(random *rand.Rand, rows int) models.ListQuery) {
 	random := rand.New(rand.NewPCG(7, 8))
 	var took [2][]time.Duration
-	read := func(store *models.Store, rows int) time.Duration {
+	read := func(db *models.Store, rows int) time.Duration {
 		q := query(random, rows)
-		store.ForgetPages()
+		db.ForgetPages()
 		began := time.Now()
-		page, err := store.Snapshots(b.Context(), modelstest.Operator(), q)
+		page, err := db.Snapshots(b.Context(), modelstest.Operator(), q)
 		if err != nil || len(page.Rows) == 0 {
 			b.Fatalf("%+v: %d rows, %v", q, len(page.Rows), err)
 		}

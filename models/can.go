@@ -63,7 +63,7 @@ func (d *Denial) Code() Code {
 	return CodeConflict
 }
 
-func deny(key string, args ...string) *Denial { return &Denial{Text: NewText(key, args...)} }
+func NewDenial(key string, args ...string) *Denial { return &Denial{Text: NewText(key, args...)} }
 
 // Rules answers «may this be done, and if not, why» for everybody: it renders the
 // buttons, guards the handlers, and its statuses are checked again in the WHERE
@@ -125,10 +125,10 @@ func SnapshotStatusesFor(action Action) []Status {
 // Volume says why the volume does not take the action now; nil: it does.
 func (r Rules) Volume(action Action, v *Volume) *Denial {
 	if (action == ActAttach || action == ActDetach) && !r.Abilities.Attach {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if action == ActRevert && !r.Abilities.Revert {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
 		return r.repair(v.Status, v.StatusSince)
@@ -152,7 +152,7 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 	case v.SnapshotCount > 0:
 		return &Denial{Text: NewText("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: NewText("guide.delete_snapshots")}
 	case v.LockedUntil > Micros(r.Now):
-		return deny("deny.locked", v.LockReason)
+		return NewDenial("deny.locked", v.LockReason)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 // dependents are volumes that stand in the way of deleting it.
 func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial {
 	if action == ActRevert && !r.Abilities.Revert {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
 		return r.repair(s.Status, s.StatusSince)
@@ -172,7 +172,7 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 	if action == ActDelete {
 		switch {
 		case s.LockedUntil > Micros(r.Now):
-			return deny("deny.locked", s.LockReason)
+			return NewDenial("deny.locked", s.LockReason)
 		case len(dependents) > 0:
 			return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
 		}
@@ -185,25 +185,25 @@ func statusDenial(action Action, is Status, allowed []Status) *Denial {
 		if is != Deleting {
 			return nil
 		}
-		return deny("deny.deleting")
+		return NewDenial("deny.deleting")
 	}
 	if slices.Contains(allowed, is) {
 		return nil
 	}
 	if action == ActDelete && is == ErrorDeleting {
-		return deny("deny.error_deleting")
+		return NewDenial("deny.error_deleting")
 	}
 	var words []string
 	for _, s := range allowed {
 		words = append(words, string(s))
 	}
-	return deny("deny.status", string(is), strings.Join(words, ", "))
+	return NewDenial("deny.status", string(is), strings.Join(words, ", "))
 }
 
 // repair: ERROR_DELETING, or stuck in transition for longer than StuckAfter.
 func (r Rules) repair(is Status, since int64) *Denial {
 	if !r.Abilities.Repair {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if is == ErrorDeleting {
 		return nil
@@ -212,5 +212,5 @@ func (r Rules) repair(is Status, since int64) *Denial {
 	if stuck && since > 0 && Micros(r.Now)-since > StuckAfter.Microseconds() {
 		return nil
 	}
-	return deny("deny.not_stuck", string(is))
+	return NewDenial("deny.not_stuck", string(is))
 }

@@ -41,13 +41,13 @@ func (s *Store) SyncConnections(ctx context.Context, now []Connection) error {
 	}
 	var named []Connection
 	for _, c := range now {
-		c.VolumeID = firstNonEmpty(known.ids[c.VolumeID], known.ids[c.BackendID])
+		c.VolumeID = cmp.Or(known.ids[c.VolumeID], known.ids[c.BackendID])
 		if c.VolumeID == "" {
 			continue
 		}
 		c.BackendID = ""
 		for _, text := range []*string{&c.ID, &c.ServerID, &c.Address, &c.Identity} {
-			*text = sanitize(*text)
+			*text = Sanitize(*text)
 		}
 		named = append(named, c)
 	}

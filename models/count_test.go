@@ -11,7 +11,7 @@ import (
 )
 
 // checkCounts compares every maintained count with what is counted.
-func checkCounts(t *testing.T, store *models.Store, when string) {
+func checkCounts(t *testing.T, db *models.Store, when string) {
 	t.Helper()
 	for what, query := range map[string]string{
 		"total of volumes":   `SELECT count(*) FROM counters c WHERE kind = 'volume' AND n <> (SELECT count(*) FROM volumes v WHERE v.project_id = c.project_id)`,
@@ -21,7 +21,7 @@ func checkCounts(t *testing.T, store *models.Store, when string) {
 		"orphan attachments": `SELECT count(*) FROM attachments WHERE volume_id NOT IN (SELECT id FROM volumes)`,
 	} {
 		var wrong int64
-		if err := store.DB().Raw(query).Scan(&wrong).Error; err != nil {
+		if err := db.DB().Raw(query).Scan(&wrong).Error; err != nil {
 			t.Fatal(err)
 		}
 		if wrong > 0 {
@@ -31,11 +31,11 @@ func checkCounts(t *testing.T, store *models.Store, when string) {
 }
 
 func TestCountsAreRightAfterAnything(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, random := t.Context(), rand.New(rand.NewPCG(5, 6))
-		store.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
-		volumes, snapshots := fill(t, store, random, 60)
-		checkCounts(t, store, "after many inserts")
+		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
+		volumes, snapshots := fill(t, db, random, 60)
+		checkCounts(t, db, "after many inserts")
 		for round := range 10 {
 			there := func(rows []listed, kind models.SubjectType) {
 				seen := map[string]struct{}{}
@@ -44,7 +44,7 @@ func TestCountsAreRightAfterAnything(t *testing.T) {
 						seen[r.id] = struct{}{}
 					}
 				}
-				if _, err := store.SyncMissing(ctx, kind, seen, clock.Now()); err != nil {
+				if _, err := db.SyncMissing(ctx, kind, seen, clock.Now()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -53,72 +53,72 @@ func TestCountsAreRightAfterAnything(t *testing.T) {
 			} else {
 				there(snapshots, models.SubjectSnapshot)
 			}
-			more, moreSnapshots := fill(t, store, random, 10)
+			more, moreSnapshots := fill(t, db, random, 10)
 			volumes, snapshots = append(volumes, more...), append(snapshots, moreSnapshots...)
-			attach(t, store, more[1].id, "server-9")
-			attach(t, store, more[0].id, "server-9") // it was attached to another one
-			checkCounts(t, store, "after a round")
+			attach(t, db, more[1].id, "server-9")
+			attach(t, db, more[0].id, "server-9") // it was attached to another one
+			checkCounts(t, db, "after a round")
 		}
-		if n, err := store.Total(ctx, modelstest.Operator(), models.SubjectSnapshot); err != nil || n == 0 {
+		if n, err := db.Total(ctx, modelstest.Operator(), models.SubjectSnapshot); err != nil || n == 0 {
 			t.Errorf("total %d, %v", n, err)
 		}
 	})
 }
 
 func TestSeededRowsAreLikeOthers(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		modelstest.SeedSnapshots(t, store, 250)
-		checkCounts(t, store, "after seeding")
-		page, err := store.Snapshots(ctx, me, models.ListQuery{Search: "0000250"})
+		modelstest.SeedSnapshots(t, db, 250)
+		checkCounts(t, db, "after seeding")
+		page, err := db.Snapshots(ctx, me, models.ListQuery{Search: "0000250"})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].VolumeName != "volume-0000003" || page.Rows[0].VolumeGone {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		op, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].VolumeID, Name: "one-more"})
+		op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].VolumeID, Name: "one-more"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkCounts(t, store, "after one more")
-		if n, err := store.Total(ctx, me, models.SubjectSnapshot); err != nil || n != 251 {
+		checkCounts(t, db, "after one more")
+		if n, err := db.Total(ctx, me, models.SubjectSnapshot); err != nil || n != 251 {
 			t.Errorf("total %d, %v", n, err)
 		}
 		var triggers []string
-		if !store.IsPostgres() {
-			err := store.DB().Raw("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'snapshots'").Scan(&triggers).Error
+		if !db.IsPostgres() {
+			err := db.DB().Raw("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'snapshots'").Scan(&triggers).Error
 			if err != nil || len(triggers) < 9 {
 				t.Errorf("%d triggers are left, %v", len(triggers), err)
 			}
 		}
-		if page, err := store.Snapshots(ctx, me, models.ListQuery{Search: "e-mo"}); err != nil || len(page.Rows) != 1 || page.Rows[0].ID != op.SubjectID {
+		if page, err := db.Snapshots(ctx, me, models.ListQuery{Search: "e-mo"}); err != nil || len(page.Rows) != 1 || page.Rows[0].ID != op.SubjectID {
 			t.Errorf("%+v, %v", page.Rows, err)
 		}
 	})
 }
 
 func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
-		modelstest.SeedSnapshots(t, store, 3)
-		page, err := store.Snapshots(ctx, me, models.ListQuery{})
+		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
+		modelstest.SeedSnapshots(t, db, 3)
+		page, err := db.Snapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		id, volume := page.Rows[0].ID, page.Rows[0].VolumeID
-		if _, err := store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed"}); err != nil {
+		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed"}); err != nil {
 			t.Fatal(err)
 		}
 		check := func(want string, gone bool) {
 			t.Helper()
-			one, err := store.Snapshot(ctx, me, id)
+			one, err := db.Snapshot(ctx, me, id)
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, err := store.Snapshots(ctx, me, models.ListQuery{VolumeID: volume})
+			page, err := db.Snapshots(ctx, me, models.ListQuery{VolumeID: volume})
 			if err != nil || len(page.Rows) != 3 {
 				t.Fatalf("%d rows, %v", len(page.Rows), err)
 			}
-			some, err := store.SnapshotsByID(ctx, []string{id})
+			some, err := db.SnapshotsByID(ctx, []string{id})
 			if err != nil || len(some) != 1 {
 				t.Fatalf("%d rows, %v", len(some), err)
 			}
@@ -129,8 +129,8 @@ func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 			}
 		}
 		check("renamed", false)
-		workThrough(t, store, clock)
-		if n, err := store.SyncMissing(ctx, models.SubjectVolume, map[string]struct{}{}, clock.Now()); err != nil || n != 1 {
+		workThrough(t, db, clock)
+		if n, err := db.SyncMissing(ctx, models.SubjectVolume, map[string]struct{}{}, clock.Now()); err != nil || n != 1 {
 			t.Fatalf("%d missing, %v", n, err)
 		}
 		check("", true)
@@ -138,11 +138,11 @@ func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 }
 
 func TestChangesTellWhatHappened(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		woken, end := store.Subscribe()
+		woken, end := db.Subscribe()
 		defer end()
-		op, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1"})
+		op, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,24 +151,24 @@ func TestChangesTellWhatHappened(t *testing.T) {
 		default:
 			t.Error("nobody was woken")
 		}
-		last, err := store.LastChange(ctx)
+		last, err := db.LastChange(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes, err := store.ChangesAfter(ctx, 0, 100)
+		changes, err := db.ChangesAfter(ctx, 0, 100)
 		if err != nil || len(changes) != 2 || !changes[0].Inserted && !changes[1].Inserted || changes[1].Seq != last {
 			t.Fatalf("%+v, %v", changes, err)
 		}
-		if _, err := store.CancelOperation(ctx, me, op.ID); err != nil {
+		if _, err := db.CancelOperation(ctx, me, op.ID); err != nil {
 			t.Fatal(err)
 		}
-		changes, err = store.ChangesAfter(ctx, last, 100)
+		changes, err = db.ChangesAfter(ctx, last, 100)
 		deleted := slices.ContainsFunc(changes, func(c models.Change) bool { return c.Deleted && c.Kind == models.SubjectVolume && c.ID == op.SubjectID })
 		if err != nil || !deleted {
 			t.Errorf("%+v, %v", changes, err)
 		}
 		<-woken
-		if claimed, err := store.Claim(ctx, "w", 1); claimed != nil || err != nil {
+		if claimed, err := db.Claim(ctx, "w", 1); claimed != nil || err != nil {
 			t.Errorf("%+v, %v", claimed, err)
 		}
 		select {
@@ -182,25 +182,25 @@ func TestChangesTellWhatHappened(t *testing.T) {
 // TestStatusIsAskedAgainInTheWhere lets the row change between the rules and the
 // statement.
 func TestStatusIsAskedAgainInTheWhere(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		modelstest.SeedSnapshots(t, store, 1)
-		page, err := store.Snapshots(ctx, me, models.ListQuery{})
+		modelstest.SeedSnapshots(t, db, 1)
+		page, err := db.Snapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.DeleteSnapshot(ctx, me, page.Rows[0].ID, ""); err != nil {
+		if _, err := db.DeleteSnapshot(ctx, me, page.Rows[0].ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		_, again := store.DeleteSnapshot(ctx, me, page.Rows[0].ID, "")
-		_, edit := store.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
-		_, restore := store.CreateVolume(ctx, me, models.VolumeInput{Name: "copy", SnapshotID: page.Rows[0].ID})
+		_, again := db.DeleteSnapshot(ctx, me, page.Rows[0].ID, "")
+		_, edit := db.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
+		_, restore := db.CreateVolume(ctx, me, models.VolumeInput{Name: "copy", SnapshotID: page.Rows[0].ID})
 		for _, err := range []error{again, edit, restore} {
 			if e := models.AsError(err); e == nil || e.Code != models.CodeConflict {
 				t.Errorf("%v", err)
 			}
 		}
-		if _, err := store.Snapshot(ctx, me, "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"); !errors.Is(err, models.ErrNotFound) {
+		if _, err := db.Snapshot(ctx, me, "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"); !errors.Is(err, models.ErrNotFound) {
 			t.Error(err)
 		}
 	})

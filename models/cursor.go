@@ -41,7 +41,7 @@ func ParseSort(sort string) (string, bool) {
 	if sort == "" {
 		return DefaultSort, true
 	}
-	if _, known := sortKeys[strings.TrimPrefix(sort, "-")]; !known {
+	if !slices.Contains(Sorts, strings.TrimPrefix(sort, "-")) {
 		return DefaultSort, false
 	}
 	return sort, true

@@ -54,16 +54,16 @@ func Invalid(field string, text Text) *Error {
 // Refused is the error of a denied action.
 func Refused(d *Denial) *Error { return &Error{Code: d.Code(), Text: d.Text, Denial: d} }
 
-// invalidFields collects the errors of several fields; nil when there are none.
-type invalidFields map[string]Text
+// FieldErrors collects the errors of several fields; nil when there are none.
+type FieldErrors map[string]Text
 
-func (f invalidFields) add(field string, text *Text) {
+func (f FieldErrors) Add(field string, text *Text) {
 	if text != nil {
 		f[field] = *text
 	}
 }
 
-func (f invalidFields) err() error {
+func (f FieldErrors) Err() error {
 	if len(f) == 0 {
 		return nil
 	}

@@ -30,9 +30,9 @@ var wholeTables = []string{
 // TestEveryStatementHasItsIndex runs everything the store can ask and lets the
 // database explain how it answers: no table is read from one end to the other.
 func TestEveryStatementHasItsIndex(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
-		modelstest.SeedSnapshots(t, store, 1200)
-		explainAll(t, store, clock)
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
+		modelstest.SeedSnapshots(t, db, 1200)
+		explainAll(t, db, clock)
 	})
 }
 
@@ -40,22 +40,22 @@ func TestEveryStatementHasItsIndex(t *testing.T) {
 // project.
 func TestAllProjectsHaveTheirIndexes(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, one *models.Store, clock *modelstest.Clock) {
-		store := modelstest.AllProjects(t, one, clock.Now)
-		modelstest.SeedSnapshots(t, store, 1200)
-		none(t, store.DB().Exec("UPDATE snapshots SET project_id = 'another' WHERE num % 2 = 0").Error)
-		explainAll(t, store, clock)
+		db := modelstest.AllProjects(t, one, clock.Now)
+		modelstest.SeedSnapshots(t, db, 1200)
+		none(t, db.DB().Exec("UPDATE snapshots SET project_id = 'another' WHERE num % 2 = 0").Error)
+		explainAll(t, db, clock)
 	})
 }
 
-func explainAll(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+func explainAll(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 	t.Helper()
 	{
-		store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
-		end := store.Capture()
-		askAllLists(t, store)
-		askEverything(t, store, clock)
-		askPeople(t, store, clock)
-		askServers(t, store)
+		db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
+		end := db.Capture()
+		askAllLists(t, db)
+		askEverything(t, db, clock)
+		askPeople(t, db, clock)
+		askServers(t, db)
 		asked, statements := map[string]bool{}, 0
 		for _, s := range end() {
 			if verb, _, _ := strings.Cut(s.SQL, " "); asked[s.SQL] || !strings.Contains("SELECT UPDATE DELETE", verb) || strings.Contains(s.SQL, "pg_advisory") {
@@ -63,7 +63,7 @@ func explainAll(t *testing.T, store *models.Store, clock *modelstest.Clock) {
 			}
 			asked[s.SQL] = true
 			statements++
-			for _, bad := range scans(t, store, s) {
+			for _, bad := range scans(t, db, s) {
 				t.Errorf("%s\n\t%s", bad, s.SQL)
 			}
 		}
@@ -82,7 +82,7 @@ var (
 	filteredList = regexp.MustCompile(`t\.num IN|t\.volume_id = \?|server_id = \?`)
 )
 
-func scans(t *testing.T, store *models.Store, s models.Statement) []string {
+func scans(t *testing.T, db *models.Store, s models.Statement) []string {
 	t.Helper()
 	for _, whole := range wholeTables {
 		if strings.HasPrefix(s.SQL, whole) {
@@ -90,9 +90,9 @@ func scans(t *testing.T, store *models.Store, s models.Statement) []string {
 		}
 	}
 	var bad []string
-	if !store.IsPostgres() {
+	if !db.IsPostgres() {
 		var plan []struct{ Detail string }
-		if err := store.DB().Raw("EXPLAIN QUERY PLAN "+s.SQL, s.Vars...).Scan(&plan).Error; err != nil {
+		if err := db.DB().Raw("EXPLAIN QUERY PLAN "+s.SQL, s.Vars...).Scan(&plan).Error; err != nil {
 			t.Fatalf("%s: %v", s.SQL, err)
 		}
 		walk := strings.Contains(s.SQL, "ORDER BY") && (strings.Contains(s.SQL, "WHERE t.project_id = ?") ||
@@ -111,7 +111,7 @@ func scans(t *testing.T, store *models.Store, s models.Statement) []string {
 		}
 		return bad
 	}
-	err := store.DB().Transaction(func(tx *gorm.DB) error {
+	err := db.DB().Transaction(func(tx *gorm.DB) error {
 		if err := tx.Exec("SET LOCAL enable_seqscan = off").Error; err != nil {
 			return err
 		}
@@ -142,15 +142,15 @@ func scans(t *testing.T, store *models.Store, s models.Statement) []string {
 
 // askAllLists asks for every combination of order, direction, filter and search,
 // from the beginning and from cursors.
-func askAllLists(t *testing.T, store *models.Store) {
+func askAllLists(t *testing.T, db *models.Store) {
 	t.Helper()
 	ctx, me := t.Context(), modelstest.Operator()
-	page, err := store.Snapshots(ctx, me, models.ListQuery{})
+	page, err := db.Snapshots(ctx, me, models.ListQuery{})
 	if err != nil || len(page.Rows) == 0 {
 		t.Fatal(err)
 	}
 	volume := page.Rows[0].VolumeID
-	attach(t, store, volume, "server-1")
+	attach(t, db, volume, "server-1")
 	searches := []string{"", "s", "sn", "snap", "0000777", "zzz", page.Rows[0].ID}
 	for _, sort := range some(sorts) {
 		for _, status := range []models.Status{"", models.Available} {
@@ -166,12 +166,12 @@ func askAllLists(t *testing.T, store *models.Store) {
 					}
 					for _, cursor := range [][2]string{{"", ""}, {at, ""}, {"", at}} {
 						q.After, q.Before = cursor[0], cursor[1]
-						_, err1 := store.Snapshots(ctx, me, q)
-						_, err2 := store.Volumes(ctx, me, q)
+						_, err1 := db.Snapshots(ctx, me, q)
+						_, err2 := db.Volumes(ctx, me, q)
 						none(t, err1, err2)
 					}
-					_, err1 := store.CountMatching(ctx, me, models.SubjectSnapshot, q)
-					_, err2 := store.CountMatching(ctx, me, models.SubjectVolume, q)
+					_, err1 := db.CountMatching(ctx, me, models.SubjectSnapshot, q)
+					_, err2 := db.CountMatching(ctx, me, models.SubjectVolume, q)
 					none(t, err1, err2)
 				}
 			}
@@ -190,146 +190,146 @@ func none(t *testing.T, errs ...error) {
 }
 
 // attach makes the row say that the volume is attached.
-func attach(t *testing.T, store *models.Store, volume, server string) {
+func attach(t *testing.T, db *models.Store, volume, server string) {
 	t.Helper()
-	row, err := store.VolumeRow(t.Context(), volume)
+	row, err := db.VolumeRow(t.Context(), volume)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = store.UpsertVolumes(t.Context(), []models.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
-		ObservedState: models.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]models.Attachment{{ServerID: server, ServerName: server}}}}}, store.Now())
+	_, err = db.UpsertVolumes(t.Context(), []models.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
+		ObservedState: models.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]models.Attachment{{ServerID: server, ServerName: server}}}}}, db.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
 // askEverything uses the operations, the mirror and the small questions.
-func askEverything(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+func askEverything(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 	t.Helper()
 	ctx, me, admin := t.Context(), modelstest.Operator(), modelstest.Administrator()
-	none(t, store.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
-		store.SyncImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), store.SyncServers(ctx, nil),
-		store.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
-	page, err := store.Snapshots(ctx, me, models.ListQuery{Size: 200})
+	none(t, db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
+		db.SyncImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), db.SyncServers(ctx, nil),
+		db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
+	page, err := db.Snapshots(ctx, me, models.ListQuery{Size: 200})
 	none(t, err)
 	snap := page.Rows[1]
-	made, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "from-snap", SnapshotID: snap.ID, ServerID: "server-1", FormKey: "k"})
+	made, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "from-snap", SnapshotID: snap.ID, ServerID: "server-1", FormKey: "k"})
 	none(t, err)
 	ask := func(_ *models.Operation, err error) {
 		t.Helper()
 		none(t, err)
 	}
-	ask(store.CreateVolume(ctx, me, models.VolumeInput{Name: "from-image", ImageID: "image-1", Size: "1"}))
-	ask(store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: snap.VolumeID, Name: "another"}))
-	ask(store.EditSnapshot(ctx, me, models.EditInput{ID: snap.ID, Name: "renamed"}))
-	ask(store.EditVolume(ctx, me, models.EditInput{ID: snap.VolumeID, Name: "renamed"}))
-	ask(store.DeleteSnapshot(ctx, me, page.Rows[2].ID, ""))
-	ask(store.DeleteSnapshot(ctx, me, snap.ID, ""))
-	ask(store.DeleteVolume(ctx, me, snap.VolumeID, ""))
-	ask(store.RevertVolume(ctx, me, page.Rows[0].ID, ""))
-	ask(store.ExtendVolume(ctx, me, page.Rows[150].VolumeID, "20", ""))
-	ask(store.AttachVolume(ctx, me, page.Rows[150].VolumeID, "server-1", ""))
-	ask(store.DetachVolume(ctx, me, page.Rows[0].VolumeID, "server-1", false, ""))
-	ask(store.RepairSnapshot(ctx, admin, models.RepairInput{ID: page.Rows[3].ID, Reason: "stuck", ResetTo: models.ErrorStatus}))
-	ask(store.CancelOperation(ctx, me, made.ID))
-	workThrough(t, store, clock)
-	ops, err := store.Operations(ctx, me, models.OperationQuery{Limit: 100})
+	ask(db.CreateVolume(ctx, me, models.VolumeInput{Name: "from-image", ImageID: "image-1", Size: "1"}))
+	ask(db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: snap.VolumeID, Name: "another"}))
+	ask(db.EditSnapshot(ctx, me, models.EditInput{ID: snap.ID, Name: "renamed"}))
+	ask(db.EditVolume(ctx, me, models.EditInput{ID: snap.VolumeID, Name: "renamed"}))
+	ask(db.DeleteSnapshot(ctx, me, page.Rows[2].ID, ""))
+	ask(db.DeleteSnapshot(ctx, me, snap.ID, ""))
+	ask(db.DeleteVolume(ctx, me, snap.VolumeID, ""))
+	ask(db.RevertVolume(ctx, me, page.Rows[0].ID, ""))
+	ask(db.ExtendVolume(ctx, me, page.Rows[150].VolumeID, "20", ""))
+	ask(db.AttachVolume(ctx, me, page.Rows[150].VolumeID, "server-1", ""))
+	ask(db.DetachVolume(ctx, me, page.Rows[0].VolumeID, "server-1", false, ""))
+	ask(db.RepairSnapshot(ctx, admin, models.RepairInput{ID: page.Rows[3].ID, Reason: "stuck", ResetTo: models.ErrorStatus}))
+	ask(db.CancelOperation(ctx, me, made.ID))
+	workThrough(t, db, clock)
+	ops, err := db.Operations(ctx, me, models.OperationQuery{Limit: 100})
 	none(t, err)
 	for _, op := range ops {
-		ask(store.RetryOperation(ctx, me, op.ID))
+		ask(db.RetryOperation(ctx, me, op.ID))
 	}
 	for _, q := range []models.OperationQuery{{Before: 3}, {State: models.Failed}, {State: models.Failed, Before: 9}, {Subject: snap.ID}, {Subject: snap.ID, State: models.Failed, Before: 9}} {
 		q.Limit = 20
-		_, err := store.Operations(ctx, me, q)
+		_, err := db.Operations(ctx, me, q)
 		none(t, err)
 	}
-	askSmall(t, store, ops, snap)
+	askSmall(t, db, ops, snap)
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		none(t, store.RecordSync(ctx, kind, clock.Now(), models.Failure{}), store.RecordSync(ctx, kind, clock.Now(), models.Failure{}))
-		_, err := store.SyncMissing(ctx, kind, map[string]struct{}{}, clock.Now())
+		none(t, db.RecordSync(ctx, kind, clock.Now(), models.Failure{}), db.RecordSync(ctx, kind, clock.Now(), models.Failure{}))
+		_, err := db.SyncMissing(ctx, kind, map[string]struct{}{}, clock.Now())
 		none(t, err)
 	}
-	_, err = store.UpsertSnapshots(ctx, []models.ObservedObject{{BackendID: "new", Source: "nowhere", Project: models.DefaultProject}, {BackendID: snap.BackendID, Name: "x"}}, clock.Now())
+	_, err = db.UpsertSnapshots(ctx, []models.ObservedObject{{BackendID: "new", Source: "nowhere", Project: models.DefaultProject}, {BackendID: snap.BackendID, Name: "x"}}, clock.Now())
 	none(t, err)
-	_, err = store.UpsertVolumes(ctx, []models.ObservedObject{{BackendID: "nowhere", Source: snap.ID, Project: models.DefaultProject}}, clock.Now())
+	_, err = db.UpsertVolumes(ctx, []models.ObservedObject{{BackendID: "nowhere", Source: snap.ID, Project: models.DefaultProject}}, clock.Now())
 	none(t, err)
 }
 
 // workThrough claims everything and lets it fail.
-func workThrough(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+func workThrough(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 	t.Helper()
 	ctx := t.Context()
 	for {
-		_, err := store.NextDue(ctx)
+		_, err := db.NextDue(ctx)
 		none(t, err)
-		op, err := store.Claim(ctx, "w", time.Minute)
+		op, err := db.Claim(ctx, "w", time.Minute)
 		none(t, err)
 		if op == nil {
 			return
 		}
-		none(t, store.Heartbeat(ctx, op, time.Minute), store.RecordCall(ctx, op), store.ForgetCall(ctx, op, 0),
-			store.SaveProgress(ctx, op, models.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
+		none(t, db.Heartbeat(ctx, op, time.Minute), db.RecordCall(ctx, op), db.ForgetCall(ctx, op, 0),
+			db.SaveProgress(ctx, op, models.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
 				Subject: &models.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText("failure.internal")}}}))
 	}
 }
 
-func askSmall(t *testing.T, store *models.Store, ops []models.Operation, snap models.Snapshot) {
+func askSmall(t *testing.T, db *models.Store, ops []models.Operation, snap models.Snapshot) {
 	t.Helper()
 	ctx, me := t.Context(), modelstest.Operator()
 	var errs []error
 	note := func(_ any, err error) { errs = append(errs, err) }
-	note(store.Volume(ctx, me, snap.VolumeID))
-	row, err := store.Snapshot(ctx, me, snap.BackendID)
+	note(db.Volume(ctx, me, snap.VolumeID))
+	row, err := db.Snapshot(ctx, me, snap.BackendID)
 	none(t, err)
-	note(store.SnapshotBlockers(ctx, row))
-	note(store.VolumeBlockers(ctx, &models.Volume{ID: snap.VolumeID, SnapshotCount: 1}))
-	note(store.RevertDenial(ctx, row, &models.Volume{ID: snap.VolumeID, Status: models.Available, SizeGiB: row.SizeGiB}))
-	note(store.VolumesFrom(ctx, me, snap.ID, 20))
-	note(store.NameTaken(ctx, me, models.SubjectSnapshot, snap.Name, ""))
-	note(store.NameTaken(ctx, me, models.SubjectVolume, snap.Name, ""))
-	note(store.Total(ctx, me, models.SubjectSnapshot))
-	note(store.ListSummary(ctx, me, models.SubjectSnapshot))
-	note(store.SubjectsThatExist(ctx, me, ops))
-	note(store.SyncState(ctx, models.SubjectSnapshot))
-	note(store.LastChange(ctx))
-	note(store.FirstChange(ctx))
-	note(store.ChangesAfter(ctx, 5, 100))
-	note(store.SnapshotsByID(ctx, []string{snap.ID}))
-	note(store.VolumesByID(ctx, []string{snap.VolumeID}))
-	note(store.Running(ctx, me.Project))
-	note(store.ProjectsWith(ctx, me, models.SubjectSnapshot))
-	note(store.FailedOperations(ctx, []string{ops[0].ID}))
-	note(store.Operation(ctx, me, ops[0].ID))
-	note(store.SnapshotRow(ctx, snap.ID))
-	note(store.VolumeRow(ctx, snap.VolumeID))
-	note(store.Servers(ctx, me, 10))
-	note(store.ServersOf(ctx, me, "", 10))
-	note(store.Server(ctx, me, "server-1"))
-	note(store.Images(ctx))
-	none(t, append(errs, store.Prune(ctx), store.ReleaseLeases(ctx))...)
+	note(db.SnapshotBlockers(ctx, row))
+	note(db.VolumeBlockers(ctx, &models.Volume{ID: snap.VolumeID, SnapshotCount: 1}))
+	note(db.RevertDenial(ctx, row, &models.Volume{ID: snap.VolumeID, Status: models.Available, SizeGiB: row.SizeGiB}))
+	note(db.VolumesFrom(ctx, me, snap.ID, 20))
+	note(db.NameTaken(ctx, me, models.SubjectSnapshot, snap.Name, ""))
+	note(db.NameTaken(ctx, me, models.SubjectVolume, snap.Name, ""))
+	note(db.Total(ctx, me, models.SubjectSnapshot))
+	note(db.ListSummary(ctx, me, models.SubjectSnapshot))
+	note(db.SubjectsThatExist(ctx, me, ops))
+	note(db.SyncState(ctx, models.SubjectSnapshot))
+	note(db.LastChange(ctx))
+	note(db.FirstChange(ctx))
+	note(db.ChangesAfter(ctx, 5, 100))
+	note(db.SnapshotsByID(ctx, []string{snap.ID}))
+	note(db.VolumesByID(ctx, []string{snap.VolumeID}))
+	note(db.Running(ctx, me.Project))
+	note(db.ProjectsWith(ctx, me, models.SubjectSnapshot))
+	note(db.FailedOperations(ctx, []string{ops[0].ID}))
+	note(db.Operation(ctx, me, ops[0].ID))
+	note(db.SnapshotRow(ctx, snap.ID))
+	note(db.VolumeRow(ctx, snap.VolumeID))
+	note(db.Servers(ctx, me, 10))
+	note(db.ServersOf(ctx, me, "", 10))
+	note(db.Server(ctx, me, "server-1"))
+	note(db.Images(ctx))
+	none(t, append(errs, db.Prune(ctx), db.ReleaseLeases(ctx))...)
 }
 
-func askPeople(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+func askPeople(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 	t.Helper()
 	ctx := t.Context()
-	_, err := store.EnsureFirstUser(ctx, adminPassword)
+	_, err := db.EnsureFirstUser(ctx, adminPassword)
 	none(t, err)
-	token, in, err := store.SignIn(ctx, models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
+	token, in, err := db.SignIn(ctx, models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
 	none(t, err)
 	clock.Add(2 * time.Minute)
-	_, err = store.Session(ctx, token)
+	_, err = db.Session(ctx, token)
 	none(t, err)
 	admin := in.Actor("192.0.2.1", "test")
-	_, err = store.Sessions(ctx, admin)
+	_, err = db.Sessions(ctx, admin)
 	none(t, err)
-	_, err = store.Users(ctx, admin)
+	_, err = db.Users(ctx, admin)
 	none(t, err)
-	other, err := store.AddUser(ctx, admin, "kim", models.Viewer, "another password")
+	other, err := db.AddUser(ctx, admin, "kim", models.Viewer, "another password")
 	none(t, err)
-	none(t, store.SetRole(ctx, admin, other.ID, models.Operator), store.SetDisabled(ctx, admin, other.ID, true), store.DeleteUser(ctx, admin, other.ID),
-		store.EndOtherSessions(ctx, admin, in.ID), store.EndSession(ctx, admin, in.ID))
+	none(t, db.SetRole(ctx, admin, other.ID, models.Operator), db.SetDisabled(ctx, admin, other.ID, true), db.DeleteUser(ctx, admin, other.ID),
+		db.EndOtherSessions(ctx, admin, in.ID), db.EndSession(ctx, admin, in.ID))
 	for _, at := range [][2]int64{{0, 0}, {5, 0}, {0, 5}} {
-		_, err := store.Audit(ctx, admin, at[0], at[1], 20)
+		_, err := db.Audit(ctx, admin, at[0], at[1], 20)
 		none(t, err)
 	}
 }

@@ -32,8 +32,8 @@ type Dependent struct {
 // None says that nothing went wrong.
 func (f Failure) None() bool { return f.Key == "" }
 
-// same says that two failures read alike.
-func (f Failure) same(g Failure) bool {
+// Equal says that two failures read alike.
+func (f Failure) Equal(g Failure) bool {
 	return f.Key == g.Key && slices.Equal(f.Args, g.Args) && slices.Equal(f.Dependents, g.Dependents)
 }
 
@@ -66,11 +66,11 @@ func (f *Failure) Scan(src any) error {
 	return json.Unmarshal([]byte(text), f)
 }
 
-// sanitized makes what a backend said fit for both databases.
-func (f Failure) sanitized() Failure {
+// Sanitized makes what a backend said fit for both databases.
+func (f Failure) Sanitized() Failure {
 	args := make([]string, 0, len(f.Args))
 	for _, arg := range f.Args {
-		args = append(args, sanitize(arg))
+		args = append(args, Sanitize(arg))
 	}
 	if len(args) > 0 {
 		f.Args = args
@@ -82,7 +82,7 @@ func (f Failure) sanitized() Failure {
 }
 
 // Dependents finds objects by their ids, the console's or the backend's, in the
-// same order. What the console does not know keeps its id, and is taken for the
+// Equal order. What the console does not know keeps its id, and is taken for the
 // likely kind.
 func (s *Store) Dependents(ctx context.Context, likely SubjectType, ids []string) ([]Dependent, error) {
 	if len(ids) > MaxDependents {
@@ -104,7 +104,7 @@ func (s *Store) Dependents(ctx context.Context, likely SubjectType, ids []string
 	for _, id := range ids {
 		d, ok := known[id]
 		if !ok {
-			d = Dependent{Type: likely, ID: sanitize(id)}
+			d = Dependent{Type: likely, ID: Sanitize(id)}
 		}
 		found = append(found, d)
 	}

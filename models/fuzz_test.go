@@ -78,12 +78,12 @@ func FuzzCursor(f *testing.F) {
 // FuzzListQuery sends whatever a query string may hold to the database: the answer
 // is rows or ErrCursor.
 func FuzzListQuery(f *testing.F) {
-	store := modelstest.Open(f, nil)
-	modelstest.SeedSnapshots(f, store, 30)
-	fuzzListQuery(f, store)
+	db := modelstest.Open(f, nil)
+	modelstest.SeedSnapshots(f, db, 30)
+	fuzzListQuery(f, db)
 }
 
-func fuzzListQuery(f *testing.F, store *models.Store) {
+func fuzzListQuery(f *testing.F, db *models.Store) {
 	for _, c := range hostileTexts {
 		f.Add(c, c, c, c, "name", models.EncodeCursor("name", c, c), "")
 		f.Add(c, "AVAILABLE", "", "", c, "", c)
@@ -91,20 +91,20 @@ func fuzzListQuery(f *testing.F, store *models.Store) {
 	f.Add("snap", "", "", "", "-size", models.EncodeCursor("-size", "99999999999", "x"), "")
 	f.Add("snap", "", "", "", "-size", "", models.EncodeCursor("-size", "3", "x"))
 	f.Fuzz(func(t *testing.T, search, status, volume, server, sort, after, before string) {
-		anyQuery(t, store, models.ListQuery{Search: search, Status: models.Status(status), VolumeID: volume, ServerID: server, Sort: sort, After: after, Before: before})
+		anyQuery(t, db, models.ListQuery{Search: search, Status: models.Status(status), VolumeID: volume, ServerID: server, Sort: sort, After: after, Before: before})
 	})
 }
 
 // TestListQueriesOnPostgres is the seeds of FuzzListQuery on the other database.
 func TestListQueriesOnPostgres(t *testing.T) {
-	store := modelstest.OpenPostgres(t, nil)
-	modelstest.SeedSnapshots(t, store, 30)
+	db := modelstest.OpenPostgres(t, nil)
+	modelstest.SeedSnapshots(t, db, 30)
 	for _, c := range some(hostileTexts) {
 		for _, sort := range []string{"name", "-size"} {
 			normal, _ := models.ParseSort(sort)
-			anyQuery(t, store, models.ListQuery{Search: c, Status: models.Status(c), VolumeID: c, ServerID: c, Sort: sort, After: models.EncodeCursor(normal, c, c)})
-			anyQuery(t, store, models.ListQuery{Search: c, Sort: sort, Before: models.EncodeCursor(normal, "99999999999", c)})
-			anyQuery(t, store, models.ListQuery{Sort: sort, After: c})
+			anyQuery(t, db, models.ListQuery{Search: c, Status: models.Status(c), VolumeID: c, ServerID: c, Sort: sort, After: models.EncodeCursor(normal, c, c)})
+			anyQuery(t, db, models.ListQuery{Search: c, Sort: sort, Before: models.EncodeCursor(normal, "99999999999", c)})
+			anyQuery(t, db, models.ListQuery{Sort: sort, After: c})
 		}
 	}
 }
@@ -115,37 +115,37 @@ var hostileTexts = []string{
 	"\u00e9\u0301", "\ud7a3\u1160", "    ", "\t\n", "12345678901234567890",
 }
 
-func anyQuery(t *testing.T, store *models.Store, q models.ListQuery) {
+func anyQuery(t *testing.T, db *models.Store, q models.ListQuery) {
 	t.Helper()
 	ctx, me := t.Context(), modelstest.Operator()
-	_, err := store.Snapshots(ctx, me, q)
+	_, err := db.Snapshots(ctx, me, q)
 	if err != nil && !errors.Is(err, models.ErrCursor) {
 		t.Errorf("snapshots %+v: %v", q, err)
 	}
-	if _, err := store.Volumes(ctx, me, q); err != nil && !errors.Is(err, models.ErrCursor) {
+	if _, err := db.Volumes(ctx, me, q); err != nil && !errors.Is(err, models.ErrCursor) {
 		t.Errorf("volumes %+v: %v", q, err)
 	}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		if _, err := store.CountMatching(ctx, me, kind, q); err != nil {
+		if _, err := db.CountMatching(ctx, me, kind, q); err != nil {
 			t.Errorf("found %+v: %v", q, err)
 		}
-		if _, err := store.NameTaken(ctx, me, kind, q.Search, q.VolumeID); err != nil {
+		if _, err := db.NameTaken(ctx, me, kind, q.Search, q.VolumeID); err != nil {
 			t.Errorf("name taken %+v: %v", q, err)
 		}
 	}
-	anyID(t, store, q.Search)
-	anyID(t, store, q.VolumeID)
+	anyID(t, db, q.Search)
+	anyID(t, db, q.VolumeID)
 }
 
 // anyID asks for an object by whatever stands in a URL.
-func anyID(t *testing.T, store *models.Store, id string) {
+func anyID(t *testing.T, db *models.Store, id string) {
 	t.Helper()
 	ctx, me := t.Context(), modelstest.Operator()
-	_, errVolume := store.Volume(ctx, me, id)
-	_, errSnapshot := store.Snapshot(ctx, me, id)
-	_, errOperation := store.Operation(ctx, me, id)
-	_, errServer := store.Server(ctx, me, id)
-	_, errEdit := store.EditSnapshot(ctx, me, models.EditInput{ID: id, Name: "renamed", FormKey: id})
+	_, errVolume := db.Volume(ctx, me, id)
+	_, errSnapshot := db.Snapshot(ctx, me, id)
+	_, errOperation := db.Operation(ctx, me, id)
+	_, errServer := db.Server(ctx, me, id)
+	_, errEdit := db.EditSnapshot(ctx, me, models.EditInput{ID: id, Name: "renamed", FormKey: id})
 	for what, err := range map[string]error{"volume": errVolume, "snapshot": errSnapshot, "operation": errOperation, "server": errServer, "edit": errEdit} {
 		if err != nil && !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("%s %+q: %v", what, id, err)

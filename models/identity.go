@@ -133,10 +133,10 @@ func (i Identity) String() string {
 // to, and refuses another one later with an *IdentityError: nothing must be
 // listed or asked then. An empty project says nothing.
 func (s *Store) CheckProject(ctx context.Context, now Project) error {
-	if now.ID = sanitize(now.ID); now.ID == "" {
+	if now.ID = Sanitize(now.ID); now.ID == "" {
 		return nil
 	}
-	now.Name = sanitize(now.Name)
+	now.Name = Sanitize(now.Name)
 	if p := s.ownProject.Load(); p != nil && *p == now {
 		return nil
 	}

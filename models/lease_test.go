@@ -12,27 +12,27 @@ import (
 // TestReleaseLeases: after a crash the next console goes on at once, and whatever
 // the dead one might still do, it saves nothing.
 func TestReleaseLeases(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx := t.Context()
-		asked, err := store.CreateVolume(ctx, modelstest.Operator(), models.VolumeInput{Name: "vol-1", Size: "1"})
+		asked, err := db.CreateVolume(ctx, modelstest.Operator(), models.VolumeInput{Name: "vol-1", Size: "1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		dead, err := store.Claim(ctx, "dead", time.Hour)
+		dead, err := db.Claim(ctx, "dead", time.Hour)
 		if err != nil || dead == nil {
 			t.Fatalf("claimed %v, %v", dead, err)
 		}
-		if other, err := store.Claim(ctx, "alive", time.Hour); err != nil || other != nil {
+		if other, err := db.Claim(ctx, "alive", time.Hour); err != nil || other != nil {
 			t.Fatalf("a leased operation was claimed: %v, %v", other, err)
 		}
-		if err := store.ReleaseLeases(ctx); err != nil {
+		if err := db.ReleaseLeases(ctx); err != nil {
 			t.Fatal(err)
 		}
-		alive, err := store.Claim(ctx, "alive", time.Hour)
+		alive, err := db.Claim(ctx, "alive", time.Hour)
 		if err != nil || alive == nil || alive.ID != asked.ID || alive.First {
 			t.Fatalf("claimed %+v, %v", alive, err)
 		}
-		if err := store.Heartbeat(ctx, dead, time.Hour); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Heartbeat(ctx, dead, time.Hour); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead console's lease: %v", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -122,7 +123,7 @@ func (s *Store) attachmentsOf(q *gorm.DB, rows []Volume) error {
 // whether there is a next page.
 func list[T any](ctx context.Context, s *Store, t table, scope string, q ListQuery, cursorOf func(*T, string) string) (Page[T], error) {
 	var page Page[T]
-	q = q.normalized(t)
+	q = normalized(q, t)
 	where, args, err := s.filter(ctx, t, scope, q)
 	if err != nil {
 		return page, err
@@ -132,7 +133,7 @@ func list[T any](ctx context.Context, s *Store, t table, scope string, q ListQue
 		rows := make([]T, 0, q.Size+1)
 		return rows, s.read(ctx).Raw(sql, values...).Scan(&rows).Error
 	}
-	at, err := q.position()
+	at, err := startOf(q)
 	if err != nil {
 		return page, err
 	}
@@ -180,25 +181,25 @@ type position struct {
 	end  bool // the last page
 }
 
-func (q ListQuery) position() (position, error) {
+func startOf(q ListQuery) (position, error) {
 	if q.Before == "" && q.After == "" {
 		return position{}, nil
 	}
-	c, err := decodeCursor(firstNonEmpty(q.Before, q.After), q.Sort)
-	if err == nil && q.sortsByFilteredStatus() && c.key != string(q.Status) {
+	c, err := decodeCursor(cmp.Or(q.Before, q.After), q.Sort)
+	if err == nil && sortsByFilteredStatus(q) && c.key != string(q.Status) {
 		err = ErrCursor // idOf the list of another status
 	}
 	return position{key: c.key, id: c.id, back: q.Before != ""}, err
 }
 
 // sortsByFilteredStatus says that the list is sorted by what all its rows have in common.
-func (q ListQuery) sortsByFilteredStatus() bool {
+func sortsByFilteredStatus(q ListQuery) bool {
 	return q.Status != "" && strings.TrimPrefix(q.Sort, "-") == "status"
 }
 
 // normalized makes the query one that the database understands, whatever its URL
 // held.
-func (q ListQuery) normalized(t table) ListQuery {
+func normalized(q ListQuery, t table) ListQuery {
 	q.Sort, _ = ParseSort(q.Sort)
 	if q.Size < 1 {
 		q.Size = DefaultPageSize
@@ -224,7 +225,7 @@ func pageSQL(t table, where string, args []any, q ListQuery, p position) (string
 		direction, beyond = "DESC", "<"
 	}
 	args = slices.Clone(args)
-	if q.sortsByFilteredStatus() { // then the id alone is the place: SQLite finds no row by a pair whose first is given
+	if sortsByFilteredStatus(q) { // then the id alone is the place: SQLite finds no row by a pair whose first is given
 		if p.key != nil {
 			where += " AND t.id " + beyond + " ?"
 			args = append(args, p.id)
@@ -257,7 +258,7 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q ListQuery) 
 	add := func(condition string, values ...any) {
 		where, args = append(where, condition), append(args, values...)
 	}
-	for _, project := range q.projects(scope) {
+	for _, project := range projectsIn(q, scope) {
 		if narrow {
 			// The filter finds few rows; SQLite would rather walk the whole project in the order of the list.
 			add(s.unindexed("t.project_id")+" = ?", project)
@@ -283,8 +284,8 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q ListQuery) 
 	return strings.Join(where, " AND "), args, nil
 }
 
-// projects are those that a row must belong to, all at once; none: to any.
-func (q ListQuery) projects(scope string) []string {
+// projectsIn are the projects that a row must belong to, all at once; none: to any.
+func projectsIn(q ListQuery, scope string) []string {
 	switch {
 	case scope == everyProject && q.Project == "":
 		return nil
@@ -311,7 +312,7 @@ func (s *Store) CountMatching(ctx context.Context, actor Actor, kind SubjectType
 	if kind == SubjectSnapshot {
 		t = snapshotTable
 	}
-	where, args, err := s.filter(ctx, t, s.scope(actor.Project), q.normalized(t))
+	where, args, err := s.filter(ctx, t, s.scope(actor.Project), normalized(q, t))
 	if err != nil {
 		return 0, err
 	}

@@ -11,14 +11,14 @@ import (
 // A page that was read before is only shown again while nothing has changed:
 // neither a row, nor what the row shows of another one.
 func TestCachedPagesAreNeverStale(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		if _, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "3"}); err != nil {
+		if _, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "3"}); err != nil {
 			t.Fatal(err)
 		}
 		list := func() models.Volume {
 			t.Helper()
-			page, err := store.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			page, err := db.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
 			if err != nil || len(page.Rows) != 1 {
 				t.Fatalf("list: %+v %v", page, err)
 			}
@@ -27,11 +27,11 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		list()
 		attach := func(server string) {
 			t.Helper()
-			op, err := store.Claim(ctx, "w", time.Minute)
+			op, err := db.Claim(ctx, "w", time.Minute)
 			if err != nil || op == nil {
 				t.Fatalf("claim: %v %v", op, err)
 			}
-			err = store.SaveProgress(ctx, op, models.Progress{State: models.Running, Subject: &models.ObservedState{Status: models.InUse, Percent: -1,
+			err = db.SaveProgress(ctx, op, models.Progress{State: models.Running, Subject: &models.ObservedState{Status: models.InUse, Percent: -1,
 				Attachments: &[]models.Attachment{{ServerID: "s1", ServerName: server, AttachedAt: 1}}}})
 			if err != nil {
 				t.Fatal(err)
@@ -45,7 +45,7 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		if v := list(); v.Attachments[0].ServerName != "web-renamed" {
 			t.Fatalf("after the server's renaming: %+v", v.Attachments)
 		}
-		op, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: list().ID, Name: "snap-1", Acknowledge: true})
+		op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: list().ID, Name: "snap-1", Acknowledge: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,14 +54,14 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		}
 		snapshots := func() models.Snapshot {
 			t.Helper()
-			page, err := store.Snapshots(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			page, err := db.Snapshots(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
 			if err != nil || len(page.Rows) != 1 {
 				t.Fatalf("list: %+v %v", page, err)
 			}
 			return page.Rows[0]
 		}
 		snapshots()
-		if _, err := store.EditVolume(ctx, me, models.EditInput{ID: list().ID, Name: "renamed"}); err != nil {
+		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: list().ID, Name: "renamed"}); err != nil {
 			t.Fatal(err)
 		}
 		if s := snapshots(); s.ID != op.SubjectID || s.VolumeName != "renamed" {
@@ -73,14 +73,14 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 // Who knows the newest change needs not ask again, and never sees a page from
 // before it; a page read since is not replaced by one of an older moment.
 func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
 		created := func(name string) (asOf int64) {
 			t.Helper()
-			if _, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: name, Size: "1"}); err != nil {
+			if _, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: name, Size: "1"}); err != nil {
 				t.Fatal(err)
 			}
-			facts, err := store.ListSummary(ctx, me, models.SubjectVolume)
+			facts, err := db.ListSummary(ctx, me, models.SubjectVolume)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +88,7 @@ func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
 		}
 		rows := func(asOf int64) int {
 			t.Helper()
-			page, err := store.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, AsOf: asOf})
+			page, err := db.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, AsOf: asOf})
 			if err != nil {
 				t.Fatal(err)
 			}

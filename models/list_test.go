@@ -44,7 +44,7 @@ func some[T any](all []T) []T {
 
 // fill writes n random rows of each kind, many with equal keys, and returns what
 // was written.
-func fill(t *testing.T, store *models.Store, random *rand.Rand, n int) (volumes, snapshots []listed) {
+func fill(t *testing.T, db *models.Store, random *rand.Rand, n int) (volumes, snapshots []listed) {
 	t.Helper()
 	statuses := []models.Status{models.Available, models.Available, models.ErrorStatus, models.Creating, "AWAITING-TRANSFER"}
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -78,8 +78,8 @@ func fill(t *testing.T, store *models.Store, random *rand.Rand, n int) (volumes,
 		snapshots, pages[1] = append(snapshots, l), append(pages[1], m)
 	}
 	for i, save := range []func() ([]string, error){
-		func() ([]string, error) { return store.UpsertVolumes(t.Context(), pages[0], store.Now()) },
-		func() ([]string, error) { return store.UpsertSnapshots(t.Context(), pages[1], store.Now()) },
+		func() ([]string, error) { return db.UpsertVolumes(t.Context(), pages[0], db.Now()) },
+		func() ([]string, error) { return db.UpsertSnapshots(t.Context(), pages[1], db.Now()) },
 	} {
 		if seen, err := save(); err != nil || len(seen) != n {
 			t.Fatalf("page %d: %d seen, %v", i, len(seen), err)
@@ -136,15 +136,15 @@ func pagerOf[T any](read func(q models.ListQuery) (models.Page[T], error), id fu
 	}
 }
 
-func snapshotPager(t *testing.T, store *models.Store) pager {
+func snapshotPager(t *testing.T, db *models.Store) pager {
 	return pagerOf(func(q models.ListQuery) (models.Page[models.Snapshot], error) {
-		return store.Snapshots(t.Context(), modelstest.Operator(), q)
+		return db.Snapshots(t.Context(), modelstest.Operator(), q)
 	}, func(r models.Snapshot) string { return r.ID })
 }
 
-func volumePager(t *testing.T, store *models.Store) pager {
+func volumePager(t *testing.T, db *models.Store) pager {
 	return pagerOf(func(q models.ListQuery) (models.Page[models.Volume], error) {
-		return store.Volumes(t.Context(), modelstest.Operator(), q)
+		return db.Volumes(t.Context(), modelstest.Operator(), q)
 	}, func(r models.Volume) string { return r.ID })
 }
 
@@ -185,8 +185,8 @@ func walk(t *testing.T, read pager, q models.ListQuery, want []string) {
 }
 
 func TestListsAreWhatANaiveSortGives(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
-		volumes, snapshots := fill(t, store, rand.New(rand.NewPCG(1, 2)), 120)
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
+		volumes, snapshots := fill(t, db, rand.New(rand.NewPCG(1, 2)), 120)
 		ctx, me := t.Context(), modelstest.Operator()
 		for _, filter := range []models.ListQuery{
 			{}, {Status: models.Available}, {Status: models.ErrorStatus}, {Status: "NONE"}, {Search: "da"}, {Search: "ata", Status: models.Available},
@@ -198,11 +198,11 @@ func TestListsAreWhatANaiveSortGives(t *testing.T) {
 			for _, sort := range some(sorts) {
 				for _, size := range some([]int{40, 7, 200}) {
 					filter.Sort, filter.Size, ofVolumes.Sort, ofSnapshots.Sort = sort, size, sort, sort
-					walk(t, volumePager(t, store), filter, naive(volumes, ofVolumes))
-					walk(t, snapshotPager(t, store), filter, naive(snapshots, ofSnapshots))
+					walk(t, volumePager(t, db), filter, naive(volumes, ofVolumes))
+					walk(t, snapshotPager(t, db), filter, naive(snapshots, ofSnapshots))
 				}
 			}
-			n, err := store.CountMatching(ctx, me, models.SubjectSnapshot, filter)
+			n, err := db.CountMatching(ctx, me, models.SubjectSnapshot, filter)
 			if want := len(naive(snapshots, ofSnapshots)); err != nil || int(n) != want {
 				t.Errorf("%+v: found %d, want %d, %v", filter, n, want, err)
 			}
@@ -217,25 +217,25 @@ var searches = append([]string{
 }, hostileTexts...)
 
 func TestSearchIsNaiveSubstring(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
-		volumes, snapshots := fill(t, store, rand.New(rand.NewPCG(3, 4)), 120)
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
+		volumes, snapshots := fill(t, db, rand.New(rand.NewPCG(3, 4)), 120)
 		for _, text := range append(some(searches), snapshots[5].id, strings.ToUpper(snapshots[6].id), snapshots[7].backendID, volumes[8].id) {
 			clean := strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
 			q := models.ListQuery{Search: text, Sort: "name", Size: 200}
-			walk(t, snapshotPager(t, store), q, naive(snapshots, models.ListQuery{Search: clean, Sort: "name"}))
-			walk(t, volumePager(t, store), q, naive(volumes, models.ListQuery{Search: clean, Sort: "name"}))
+			walk(t, snapshotPager(t, db), q, naive(snapshots, models.ListQuery{Search: clean, Sort: "name"}))
+			walk(t, volumePager(t, db), q, naive(volumes, models.ListQuery{Search: clean, Sort: "name"}))
 		}
 	})
 }
 
 // TestCommonWords searches for what is in more names than the lists sort.
 func TestCommonWords(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		const n = 1200
-		modelstest.SeedSnapshots(t, store, n)
+		modelstest.SeedSnapshots(t, db, n)
 		var rows []listed
 		for last := (models.ListQuery{Sort: "created_at", Size: 200}); ; {
-			page, err := store.Snapshots(t.Context(), modelstest.Operator(), last)
+			page, err := db.Snapshots(t.Context(), modelstest.Operator(), last)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -255,10 +255,10 @@ func TestCommonWords(t *testing.T) {
 		} {
 			for _, sort := range some(sorts) {
 				q.Sort, q.Size = sort, 200
-				walk(t, snapshotPager(t, store), q, naive(rows, q))
+				walk(t, snapshotPager(t, db), q, naive(rows, q))
 			}
 			want := min(len(naive(rows, q)), models.CountLimit+1)
-			if found, err := store.CountMatching(t.Context(), modelstest.Operator(), models.SubjectSnapshot, q); err != nil || int(found) != want {
+			if found, err := db.CountMatching(t.Context(), modelstest.Operator(), models.SubjectSnapshot, q); err != nil || int(found) != want {
 				t.Errorf("%+v: found %d, want %d, %v", q, found, want, err)
 			}
 		}
@@ -266,68 +266,68 @@ func TestCommonWords(t *testing.T) {
 }
 
 func TestOtherProjectsAreNotSeen(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx := t.Context()
 		elsewhere := modelstest.Operator()
 		elsewhere.Project = "elsewhere"
-		op, err := store.CreateVolume(ctx, elsewhere, models.VolumeInput{Name: "theirs", Size: "1"})
+		op, err := db.CreateVolume(ctx, elsewhere, models.VolumeInput{Name: "theirs", Size: "1"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		me := modelstest.Operator()
-		anyQuery(t, store, models.ListQuery{Search: "theirs"})
+		anyQuery(t, db, models.ListQuery{Search: "theirs"})
 		for _, search := range []string{"", "t", "theirs", op.SubjectID} {
-			page, err := store.Volumes(ctx, me, models.ListQuery{Search: search})
-			n, err2 := store.CountMatching(ctx, me, models.SubjectVolume, models.ListQuery{Search: search})
+			page, err := db.Volumes(ctx, me, models.ListQuery{Search: search})
+			n, err2 := db.CountMatching(ctx, me, models.SubjectVolume, models.ListQuery{Search: search})
 			if err != nil || err2 != nil || len(page.Rows) != 0 || n != 0 {
 				t.Errorf("search %q: %d rows, found %d, %v, %v", search, len(page.Rows), n, err, err2)
 			}
 		}
-		_, errRow := store.Volume(ctx, me, op.SubjectID)
-		_, errOp := store.Operation(ctx, me, op.ID)
-		_, errDelete := store.DeleteVolume(ctx, me, op.SubjectID, "")
-		_, errCancel := store.CancelOperation(ctx, me, op.ID)
+		_, errRow := db.Volume(ctx, me, op.SubjectID)
+		_, errOp := db.Operation(ctx, me, op.ID)
+		_, errDelete := db.DeleteVolume(ctx, me, op.SubjectID, "")
+		_, errCancel := db.CancelOperation(ctx, me, op.ID)
 		for _, err := range []error{errRow, errOp, errDelete, errCancel} {
 			if models.AsError(err) == nil || models.AsError(err).Code != models.CodeNotFound {
 				t.Errorf("%v", err)
 			}
 		}
-		if n, err := store.Total(ctx, me, models.SubjectVolume); n != 0 || err != nil {
+		if n, err := db.Total(ctx, me, models.SubjectVolume); n != 0 || err != nil {
 			t.Errorf("total %d, %v", n, err)
 		}
 	})
 }
 
 func TestTheLastPageWhenItsRowsAreGone(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		modelstest.SeedSnapshots(t, store, 45)
-		second, err := store.Snapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20})
+		modelstest.SeedSnapshots(t, db, 45)
+		second, err := db.Snapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20})
 		if err != nil {
 			t.Fatal(err)
 		}
-		third, err := store.Snapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, After: second.Next})
+		third, err := db.Snapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, After: second.Next})
 		if err != nil {
 			t.Fatal(err)
 		}
 		last := models.ListQuery{Sort: "name", Size: 20, After: third.Next}
-		page, err := store.Snapshots(ctx, me, last)
+		page, err := db.Snapshots(ctx, me, last)
 		if err != nil || len(page.Rows) != 5 {
 			t.Fatalf("%d rows, %v", len(page.Rows), err)
 		}
 		for _, row := range page.Rows {
-			if err := store.DB().Delete(&row).Error; err != nil {
+			if err := db.DB().Delete(&row).Error; err != nil {
 				t.Fatal(err)
 			}
 		}
-		page, err = store.Snapshots(ctx, me, last)
+		page, err = db.Snapshots(ctx, me, last)
 		if err != nil || len(page.Rows) != 20 || page.Rows[0].Name != "snap-0000021" || page.Next != "" || page.Previous == "" {
 			t.Errorf("%d rows, next %q, previous %q, %v", len(page.Rows), page.Next, page.Previous, err)
 		}
 		if page.Previous == "" {
 			return
 		}
-		first, err := store.Snapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, Before: page.Previous})
+		first, err := db.Snapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, Before: page.Previous})
 		if err != nil || len(first.Rows) != 20 || first.Rows[0].Name != "snap-0000001" || first.Previous != "" || first.Next == "" {
 			t.Errorf("the page before: %d rows, previous %q, %v", len(first.Rows), first.Previous, err)
 		}

@@ -14,12 +14,12 @@ import (
 // many thousand characters.
 func TestLongStatementsAreCutInTheLog(t *testing.T) {
 	var log bytes.Buffer
-	store, err := models.Open(filepath.Join(t.TempDir(), "x.db"), models.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	db, err := models.Open(filepath.Join(t.TempDir(), "x.db"), models.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
-	if err := store.DB().Exec("INSERT INTO nowhere VALUES " + strings.Repeat("(?,?),", 3000)).Error; err == nil {
+	defer db.Close()
+	if err := db.DB().Exec("INSERT INTO nowhere VALUES " + strings.Repeat("(?,?),", 3000)).Error; err == nil {
 		t.Fatal("no error")
 	}
 	if text := log.String(); !strings.Contains(text, "INSERT INTO nowhere") || len(text) > 3000 {

@@ -23,10 +23,10 @@ import (
 
 var silent = models.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 
-func closed(t *testing.T, store *models.Store, err error) {
+func closed(t *testing.T, db *models.Store, err error) {
 	t.Helper()
 	if err == nil {
-		err = store.Close()
+		err = db.Close()
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -42,38 +42,38 @@ func eachDSN(t *testing.T, test func(t *testing.T, dsn string)) {
 
 func TestOpenTwice(t *testing.T) {
 	eachDSN(t, func(t *testing.T, dsn string) {
-		store, err := models.Open(dsn, silent)
+		db, err := models.Open(dsn, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.CreateVolume(t.Context(), modelstest.Operator(), models.VolumeInput{Name: "kept", Size: "1"}); err != nil {
+		if _, err := db.CreateVolume(t.Context(), modelstest.Operator(), models.VolumeInput{Name: "kept", Size: "1"}); err != nil {
 			t.Fatal(err)
 		}
-		before := schemaOf(t, store)
-		closed(t, store, nil)
-		store, err = models.Open(dsn, silent)
+		before := schemaOf(t, db)
+		closed(t, db, nil)
+		db, err = models.Open(dsn, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer closed(t, store, nil)
-		if after := schemaOf(t, store); after != before || before == "" {
+		defer closed(t, db, nil)
+		if after := schemaOf(t, db); after != before || before == "" {
 			t.Errorf("the second start changed the schema from\n%s\nto\n%s", before, after)
 		}
-		if page, err := store.Volumes(t.Context(), modelstest.Operator(), models.ListQuery{Search: "kept"}); err != nil || len(page.Rows) != 1 {
+		if page, err := db.Volumes(t.Context(), modelstest.Operator(), models.ListQuery{Search: "kept"}); err != nil || len(page.Rows) != 1 {
 			t.Errorf("%+v, %v", page, err)
 		}
 	})
 }
 
-func schemaOf(t *testing.T, store *models.Store) string {
+func schemaOf(t *testing.T, db *models.Store) string {
 	t.Helper()
 	query := "SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_master ORDER BY type, name"
-	if store.IsPostgres() {
+	if db.IsPostgres() {
 		query = `SELECT table_name || '.' || column_name || ' ' || data_type FROM information_schema.columns WHERE table_schema = 'public'
 			UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1`
 	}
 	var lines []string
-	if err := store.DB().Raw(query).Scan(&lines).Error; err != nil {
+	if err := db.DB().Raw(query).Scan(&lines).Error; err != nil {
 		t.Fatal(err)
 	}
 	return strings.Join(lines, "\n")
@@ -81,11 +81,11 @@ func schemaOf(t *testing.T, store *models.Store) string {
 
 func TestModelsMatchTheSchema(t *testing.T) {
 	withoutModel := map[string][]string{"counters": {"kind", "n", "project_id"}, "identity": {"name", "value"}, "leases": {"name", "owner", "until"}, "migrations": {"id"}}
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		want := maps.Clone(withoutModel)
 		for _, model := range []any{models.Volume{}, models.Attachment{}, models.Snapshot{}, models.Connection{}, models.Server{}, models.Image{}, models.Operation{}, models.Change{},
 			models.SyncState{}, models.User{}, models.Session{}, models.LoginFailure{}, models.AuditEntry{}} {
-			parsed, err := schema.Parse(model, &sync.Map{}, store.DB().NamingStrategy)
+			parsed, err := schema.Parse(model, &sync.Map{}, db.DB().NamingStrategy)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,11 +99,11 @@ func TestModelsMatchTheSchema(t *testing.T) {
 			want[parsed.Table] = columns
 		}
 		query := "SELECT m.name AS t, c.name AS c FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '%_fts%' AND m.name NOT LIKE '%_grams%'"
-		if store.IsPostgres() {
+		if db.IsPostgres() {
 			query = "SELECT table_name AS t, column_name AS c FROM information_schema.columns WHERE table_schema = 'public'"
 		}
 		var rows []struct{ T, C string }
-		if err := store.DB().Raw(query).Scan(&rows).Error; err != nil {
+		if err := db.DB().Raw(query).Scan(&rows).Error; err != nil {
 			t.Fatal(err)
 		}
 		got := map[string][]string{}
@@ -121,14 +121,14 @@ func TestModelsMatchTheSchema(t *testing.T) {
 
 func TestANewerDatabaseIsRefused(t *testing.T) {
 	eachDSN(t, func(t *testing.T, dsn string) {
-		store, err := models.Open(dsn, silent)
+		db, err := models.Open(dsn, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := store.DB().Exec("INSERT INTO migrations (id) VALUES ('9999_future')").Error; err != nil {
+		if err := db.DB().Exec("INSERT INTO migrations (id) VALUES ('9999_future')").Error; err != nil {
 			t.Fatal(err)
 		}
-		closed(t, store, nil)
+		closed(t, db, nil)
 		startError(t, dsn, "newer blockconsole", "9999_future", "backup")
 	})
 }
@@ -137,9 +137,9 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 // names what matters.
 func startError(t *testing.T, dsn string, words ...string) {
 	t.Helper()
-	store, err := models.Open(dsn, silent)
+	db, err := models.Open(dsn, silent)
 	if err == nil {
-		closed(t, store, nil)
+		closed(t, db, nil)
 		t.Fatalf("%s was opened", dsn)
 	}
 	var start *models.StartError
@@ -159,8 +159,8 @@ func startError(t *testing.T, dsn string, words ...string) {
 func TestWhatIsNoDatabase(t *testing.T) {
 	folder := t.TempDir()
 	good := filepath.Join(folder, "good.db")
-	store, err := models.Open(good, silent)
-	closed(t, store, err)
+	db, err := models.Open(good, silent)
+	closed(t, db, err)
 	content, err := os.ReadFile(good)
 	if err != nil {
 		t.Fatal(err)
@@ -195,15 +195,15 @@ func TestWhatIsNoDatabase(t *testing.T) {
 func TestOpenAtOnce(t *testing.T) {
 	eachDSN(t, func(t *testing.T, dsn string) {
 		stores, errs := atOnce(3, func(int) (*models.Store, error) { return models.Open(dsn, silent) })
-		for i, store := range stores {
+		for i, db := range stores {
 			if errs[i] != nil {
 				t.Errorf("%d: %v", i, errs[i])
 				continue
 			}
-			if n, err := store.Total(t.Context(), modelstest.Operator(), models.SubjectVolume); n != 0 || err != nil {
+			if n, err := db.Total(t.Context(), modelstest.Operator(), models.SubjectVolume); n != 0 || err != nil {
 				t.Errorf("%d: %d, %v", i, n, err)
 			}
-			closed(t, store, nil)
+			closed(t, db, nil)
 		}
 	})
 }
@@ -233,9 +233,9 @@ func TestLibcIsTheOneSQLiteWasTestedWith(t *testing.T) {
 // TestFoldingIsTheSameOnBothDatabases compares every letter that Unicode had when
 // either of them learned it.
 func TestFoldingIsTheSameOnBothDatabases(t *testing.T) {
-	store := modelstest.OpenPostgres(t, nil)
+	db := modelstest.OpenPostgres(t, nil)
 	var rows []struct{ Letter, Folded string }
-	err := store.DB().Raw("SELECT chr(i) AS letter, fold_name(chr(i)) AS folded FROM generate_series(1, 66000) AS i WHERE i NOT BETWEEN 55296 AND 57343").Scan(&rows).Error
+	err := db.DB().Raw("SELECT chr(i) AS letter, fold_name(chr(i)) AS folded FROM generate_series(1, 66000) AS i WHERE i NOT BETWEEN 55296 AND 57343").Scan(&rows).Error
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -65,7 +66,7 @@ func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked tim
 	}
 	var ids []string
 	for _, m := range page {
-		ids = append(ids, firstNonEmpty(known.idOf(m), m.ID))
+		ids = append(ids, cmp.Or(known.idOf(m), m.ID))
 	}
 	busy, err := busySubjects(s.read(ctx), ids, asked)
 	if err != nil {
@@ -108,7 +109,7 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, ask
 		}
 		var ids []string
 		for _, m := range changed {
-			ids = append(ids, firstNonEmpty(known.idOf(m), m.ID))
+			ids = append(ids, cmp.Or(known.idOf(m), m.ID))
 		}
 		busy, err := busySubjects(tx, ids, asked)
 		if err != nil {
@@ -165,19 +166,19 @@ func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, asked time.Time) ([]O
 	return slices.DeleteFunc(unknown, func(m ObservedObject) bool { return gone[m.BackendID] }), err
 }
 
-// sanitized makes texts that came from elsewhere fit for both databases: valid,
+// Sanitized makes texts that came from elsewhere fit for both databases: valid,
 // without NUL, and no longer than the port promises.
 func (m ObservedObject) sanitized() ObservedObject {
 	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID} {
-		*text = sanitize(*text)
+		*text = Sanitize(*text)
 	}
-	m.Status, m.Failure = Status(sanitize(string(m.Status))), m.Failure.sanitized()
+	m.Status, m.Failure = Status(Sanitize(string(m.Status))), m.Failure.Sanitized()
 	return m
 }
 
 const maxTextRunes = 255
 
-func sanitize(text string) string {
+func Sanitize(text string) string {
 	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "\ufffd")
 	if utf8.RuneCountInString(text) > maxTextRunes {
 		text = string([]rune(text)[:maxTextRunes])
@@ -280,7 +281,7 @@ func (s *Store) knownVolumes(q *gorm.DB, page []ObservedObject) (*knownRows, err
 	}
 	known.same = func(id string, m ObservedObject) bool {
 		v, o := at[id], m.state()
-		return len(s.changedColumns(o, v.displayed(), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
+		return len(s.changedColumns(o, displayedVolume(v), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
 	}
 	return known, nil
 }
@@ -297,7 +298,7 @@ func (s *Store) knownSnapshots(q *gorm.DB, page []ObservedObject) (*knownRows, e
 		at[r.ID] = &rows[i]
 	}
 	known.same = func(id string, m ObservedObject) bool {
-		return len(s.changedColumns(m.state(), at[id].displayed(), at[id].Consistency)) == 0
+		return len(s.changedColumns(m.state(), displayedSnapshot(at[id]), at[id].Consistency)) == 0
 	}
 	return known, nil
 }

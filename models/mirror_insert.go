@@ -1,6 +1,8 @@
 package models
 
 import (
+	"cmp"
+
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 )
@@ -20,7 +22,7 @@ func (s *Store) insertVolumes(tx *gorm.DB, found []ObservedObject) error {
 	rows := make([]Volume, 0, len(found))
 	for _, m := range found {
 		row := Volume{
-			ID: firstNonEmpty(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, Name: m.Name, Description: m.Description,
+			ID: cmp.Or(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, Name: m.Name, Description: m.Description,
 			Status: m.Status, StatusSince: Micros(s.Now()), Percent: m.Percent, Failure: m.Failure, RequestID: m.RequestID,
 			SizeGiB: m.SizeGiB, ImageID: m.ImageID, VolumeType: m.Type, Zone: m.Zone, Origin: Elsewhere,
 			CreatedAt: Micros(m.CreatedAt), Version: 1,
@@ -89,7 +91,7 @@ func (s *Store) insertSnapshots(tx *gorm.DB, found []ObservedObject) error {
 	rows := make([]Snapshot, 0, len(found))
 	for _, m := range found {
 		row := Snapshot{
-			ID: firstNonEmpty(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, VolumeID: m.Source,
+			ID: cmp.Or(m.ID, NewID()), BackendID: m.BackendID, ProjectID: m.Project, VolumeID: m.Source,
 			Name: m.Name, Description: m.Description, Status: m.Status, StatusSince: Micros(s.Now()), Percent: m.Percent,
 			Failure: m.Failure, RequestID: m.RequestID, SizeGiB: m.SizeGiB, Consistency: m.Consistency, Origin: Elsewhere,
 			CreatedAt: Micros(m.CreatedAt), Version: 1,

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -46,14 +47,14 @@ type Progress struct {
 // operation, nothing was written.
 func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) error {
 	set := map[string]any{
-		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.sanitized(),
+		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.Sanitized(),
 		"lease_owner": "", "lease_until": 0, "run_at": Micros(p.RunAt),
 	}
 	if p.CountAttempt {
 		set["attempts"] = gorm.Expr("attempts + 1")
 	}
 	if p.RequestID != "" {
-		set["request_id"] = sanitize(p.RequestID)
+		set["request_id"] = Sanitize(p.RequestID)
 	}
 	if p.State != Running {
 		set["state"] = p.State
@@ -74,10 +75,10 @@ func (s *Store) SaveProgress(ctx context.Context, op *Operation, p Progress) err
 	})
 }
 
-// sanitized makes the backend's words fit for both databases.
+// Sanitized makes the backend's words fit for both databases.
 func (o ObservedState) sanitized() ObservedState {
-	o.BackendID, o.Status, o.RequestID = sanitize(o.BackendID), Status(sanitize(string(o.Status))), sanitize(o.RequestID)
-	o.Failure = o.Failure.sanitized()
+	o.BackendID, o.Status, o.RequestID = Sanitize(o.BackendID), Status(Sanitize(string(o.Status))), Sanitize(o.RequestID)
+	o.Failure = o.Failure.Sanitized()
 	return o
 }
 
@@ -95,7 +96,7 @@ func (s *Store) applyVolume(tx *gorm.DB, id string, o ObservedState) error {
 			return err
 		}
 	}
-	return updateColumns(tx, &Volume{}, id, s.changedColumns(o, v.displayed(), v.Consistency))
+	return updateColumns(tx, &Volume{}, id, s.changedColumns(o, displayedVolume(&v), v.Consistency))
 }
 
 func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
@@ -107,7 +108,7 @@ func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
 	if err := takeOne(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
 		return ignoreNotFound(err)
 	}
-	return updateColumns(tx, &Snapshot{}, id, s.changedColumns(o, v.displayed(), v.Consistency))
+	return updateColumns(tx, &Snapshot{}, id, s.changedColumns(o, displayedSnapshot(&v), v.Consistency))
 }
 
 // displayed is what a row says of its object at present.
@@ -124,11 +125,11 @@ type displayed struct {
 	kind, zone        string
 }
 
-func (v *Volume) displayed() displayed {
+func displayedVolume(v *Volume) displayed {
 	return displayed{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
 }
 
-func (s *Snapshot) displayed() displayed {
+func displayedSnapshot(s *Snapshot) displayed {
 	return displayed{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, Export{}, "", ""}
 }
 
@@ -143,7 +144,7 @@ func (s *Store) changedColumns(o ObservedState, row displayed, consistency Consi
 	if o.Status != "" && o.Percent != row.percent {
 		set["percent"] = o.Percent
 	}
-	if o.Status != "" && !o.Failure.same(row.failure) && !o.lacksDetail(row) {
+	if o.Status != "" && !o.Failure.Equal(row.failure) && !o.lacksDetail(row) {
 		set["failure"] = o.Failure
 		set["request_id"] = o.RequestID
 	}
@@ -166,7 +167,7 @@ func (s *Store) changedColumns(o ObservedState, row displayed, consistency Consi
 		set[row.holdColumn] = *o.Hold
 	}
 	if moved := o.Type != "" && o.Type != row.kind || o.Zone != "" && o.Zone != row.zone; moved {
-		set["volume_type"], set["zone"] = firstNonEmpty(o.Type, row.kind), firstNonEmpty(o.Zone, row.zone)
+		set["volume_type"], set["zone"] = cmp.Or(o.Type, row.kind), cmp.Or(o.Zone, row.zone)
 		set["version"] = gorm.Expr("version + 1")
 	}
 	if o.Export != nil && *o.Export != row.export {
@@ -183,7 +184,7 @@ const (
 	FailureDiskFlush = "failure.disk_flush" // what its servers wrote may be lost
 )
 
-func (f Failure) isDisk() bool {
+func (f Failure) IsDisk() bool {
 	return f.Key == FailureDisk || f.Key == FailureDiskFull || f.Key == FailureDiskFlush
 }
 
@@ -195,7 +196,7 @@ const FailureUnknown = "failure.unknown"
 // while the row has one: of a backend that does not tell, or of a request that it
 // refused.
 func (o ObservedState) lacksDetail(row displayed) bool {
-	if row.failure.isDisk() {
+	if row.failure.IsDisk() {
 		return false // the backend tells these, and when they are over
 	}
 	return o.listed && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == FailureUnknown)
@@ -217,9 +218,9 @@ func sameAttachments(before, now []Attachment) bool {
 		known[a.ServerID] = a
 	}
 	for _, a := range now {
-		old, there := known[sanitize(a.ServerID)]
-		name := firstNonEmpty(sanitize(a.ServerName), old.ServerName)
-		if !there || old.ServerName != name || old.Device != sanitize(a.Device) || a.UsedAt > old.UsedAt {
+		old, there := known[Sanitize(a.ServerID)]
+		name := cmp.Or(Sanitize(a.ServerName), old.ServerName)
+		if !there || old.ServerName != name || old.Device != Sanitize(a.Device) || a.UsedAt > old.UsedAt {
 			return false
 		}
 	}
@@ -236,10 +237,10 @@ func replaceAttachments(tx *gorm.DB, volume string, now []Attachment) error {
 		known[a.ServerID] = a
 	}
 	for _, a := range now {
-		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, sanitize(a.ServerID), sanitize(a.ServerName), sanitize(a.Device)
+		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, Sanitize(a.ServerID), Sanitize(a.ServerName), Sanitize(a.Device)
 		old, there := known[a.ServerID]
 		delete(known, a.ServerID)
-		a.ServerName = firstNonEmpty(a.ServerName, old.ServerName)
+		a.ServerName = cmp.Or(a.ServerName, old.ServerName)
 		a.UsedAt = max(a.UsedAt, old.UsedAt)
 		if there && old.ServerName == a.ServerName && old.Device == a.Device && a.UsedAt == old.UsedAt {
 			continue

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql/driver"
@@ -189,7 +190,7 @@ func (s *Store) enqueue(ctx context.Context, actor Actor, formKey string, fn fun
 		}
 		return s.audit(tx, actor, AuditEntry{
 			Action: string(op.Kind), SubjectType: string(op.SubjectType), SubjectID: op.SubjectID,
-			SubjectName: op.SubjectName, Detail: op.Params.summary(), Outcome: "accepted",
+			SubjectName: op.SubjectName, Detail: op.Params.Summary(), Outcome: "accepted",
 		})
 	})
 	if formKey != "" && err != nil {
@@ -203,7 +204,7 @@ func (s *Store) enqueue(ctx context.Context, actor Actor, formKey string, fn fun
 
 func (s *Store) prepare(op *Operation, actor Actor, formKey string) {
 	op.ID = NewID()
-	op.ProjectID = firstNonEmpty(op.ProjectID, s.projectFor(actor))
+	op.ProjectID = cmp.Or(op.ProjectID, s.projectFor(actor))
 	op.FormKey = formKey
 	op.State = Pending
 	op.Steps = len(op.StepNames())
@@ -226,7 +227,7 @@ func (s *Store) operationByFormKey(q *gorm.DB, formKey string) (*Operation, erro
 	return &op, err
 }
 
-func (p Params) summary() string {
+func (p Params) Summary() string {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return ""

@@ -29,7 +29,7 @@ func (o *Operation) Retryable() bool {
 func (s *Store) CancelOperation(ctx context.Context, actor Actor, id string) (*Operation, error) {
 	return s.changeOperation(ctx, actor, id, "operation.cancel", func(tx *gorm.DB, op *Operation) error {
 		if !op.Cancellable() {
-			return Refused(deny("deny.not_cancellable", string(op.State)))
+			return Refused(NewDenial("deny.not_cancellable", string(op.State)))
 		}
 		if err := s.undoRequest(tx, op); err != nil {
 			return err
@@ -70,7 +70,7 @@ func (s *Store) restoreName(tx *gorm.DB, op *Operation) error {
 func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Operation, error) {
 	return s.changeOperation(ctx, actor, id, "operation.retry", func(tx *gorm.DB, op *Operation) error {
 		if !op.Retryable() {
-			return Refused(deny("deny.not_retryable", string(op.State)))
+			return Refused(NewDenial("deny.not_retryable", string(op.State)))
 		}
 		if s.postgres {
 			// It keeps its place in the lane, before what may just be claimed there.
@@ -84,7 +84,7 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 			return err
 		}
 		if later > 0 {
-			return Refused(deny("deny.superseded"))
+			return Refused(NewDenial("deny.superseded"))
 		}
 		if err := s.redoRequest(tx, s.scope(actor.Project), op); err != nil {
 			return err
@@ -103,7 +103,7 @@ func (s *Store) RetryOperation(ctx context.Context, actor Actor, id string) (*Op
 }
 
 // stepMade is the Step of a creation whose volume is there and only has to be
-// attached.
+// IsAttached.
 const stepMade = 2
 
 // redoRequest puts the subject's row back into the status of the operation, as long as

@@ -28,9 +28,9 @@ func atOnce[T any](n int, fn func(i int) (T, error)) ([]T, []error) {
 	return results, errs
 }
 
-func newVolume(t *testing.T, store *models.Store, name string) *models.Operation {
+func newVolume(t *testing.T, db *models.Store, name string) *models.Operation {
 	t.Helper()
-	op, err := store.CreateVolume(t.Context(), modelstest.Operator(), models.VolumeInput{Name: name, Size: "1"})
+	op, err := db.CreateVolume(t.Context(), modelstest.Operator(), models.VolumeInput{Name: name, Size: "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,49 +38,49 @@ func newVolume(t *testing.T, store *models.Store, name string) *models.Operation
 }
 
 // madeVolume is a volume that is AVAILABLE.
-func madeVolume(t *testing.T, store *models.Store, name string) string {
+func madeVolume(t *testing.T, db *models.Store, name string) string {
 	t.Helper()
-	id := newVolume(t, store, name).SubjectID
-	op := claim(t, store)
+	id := newVolume(t, db, name).SubjectID
+	op := claim(t, db)
 	if op.SubjectID != id {
 		t.Fatalf("claimed %s of %s", op.Kind, op.SubjectID)
 	}
-	finish(t, store, op, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1, BackendID: "b-" + id})
+	finish(t, db, op, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1, BackendID: "b-" + id})
 	return id
 }
 
-func claim(t *testing.T, store *models.Store) *models.Operation {
+func claim(t *testing.T, db *models.Store) *models.Operation {
 	t.Helper()
-	op, err := store.Claim(t.Context(), "w-"+models.NewID(), time.Minute)
+	op, err := db.Claim(t.Context(), "w-"+models.NewID(), time.Minute)
 	if err != nil || op == nil {
 		t.Fatalf("nothing claimed: %v", err)
 	}
 	return op
 }
 
-func noClaim(t *testing.T, store *models.Store, when string) {
+func noClaim(t *testing.T, db *models.Store, when string) {
 	t.Helper()
-	if op, err := store.Claim(t.Context(), "w", time.Minute); op != nil || err != nil {
+	if op, err := db.Claim(t.Context(), "w", time.Minute); op != nil || err != nil {
 		t.Fatalf("%s: claimed %+v, %v", when, op, err)
 	}
 }
 
-func finish(t *testing.T, store *models.Store, op *models.Operation, state models.OperationState, o models.ObservedState) {
+func finish(t *testing.T, db *models.Store, op *models.Operation, state models.OperationState, o models.ObservedState) {
 	t.Helper()
-	if err := store.SaveProgress(t.Context(), op, models.Progress{State: state, Step: op.Steps, Percent: -1, Subject: &o}); err != nil {
+	if err := db.SaveProgress(t.Context(), op, models.Progress{State: state, Step: op.Steps, Percent: -1, Subject: &o}); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestOneWinnerPerClaim(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
-		second := modelstest.Second(t, store, clock.Now)
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
+		second := modelstest.Second(t, db, clock.Now)
 		asked := map[string]bool{}
 		for i := range 12 {
-			asked[newVolume(t, store, fmt.Sprintf("volume-%02d", i)).ID] = true
+			asked[newVolume(t, db, fmt.Sprintf("volume-%02d", i)).ID] = true
 		}
 		won, errs := atOnce(20, func(i int) (*models.Operation, error) {
-			from := store
+			from := db
 			if i%2 == 1 {
 				from = second
 			}
@@ -100,34 +100,34 @@ func TestOneWinnerPerClaim(t *testing.T) {
 			claimed[op.ID] = true
 		}
 		for len(claimed) < len(asked) { // on PostgreSQL a race may leave some behind, but none to two
-			op := claim(t, store)
+			op := claim(t, db)
 			if claimed[op.ID] {
 				t.Fatalf("claimed twice: %+v", op)
 			}
 			claimed[op.ID] = true
 		}
-		noClaim(t, store, "after all")
+		noClaim(t, db, "after all")
 	})
 }
 
 func TestALaneRunsInOrder(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		volume, other := madeVolume(t, store, "lane-1"), madeVolume(t, store, "lane-2")
+		volume, other := madeVolume(t, db, "lane-1"), madeVolume(t, db, "lane-2")
 		var want []string
 		for i := range 5 {
-			op, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: fmt.Sprintf("snap-%d", i)})
+			op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: fmt.Sprintf("snap-%d", i)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			want = append(want, op.ID)
 		}
-		if _, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: other, Name: "elsewhere"}); err != nil {
+		if _, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: other, Name: "elsewhere"}); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		for range 5 {
-			won, errs := atOnce(8, func(i int) (*models.Operation, error) { return store.Claim(ctx, fmt.Sprint("w", i), time.Minute) })
+			won, errs := atOnce(8, func(i int) (*models.Operation, error) { return db.Claim(ctx, fmt.Sprint("w", i), time.Minute) })
 			var mine *models.Operation
 			for i, op := range won {
 				if errs[i] != nil {
@@ -142,22 +142,22 @@ func TestALaneRunsInOrder(t *testing.T) {
 				mine = op
 			}
 			if mine == nil {
-				mine = claim(t, store)
+				mine = claim(t, db)
 			}
 			// It is looked at several times; nobody else gets a turn in between.
 			for range 2 {
-				if err := store.SaveProgress(ctx, mine, models.Progress{State: models.Running, RunAt: clock.Now().Add(time.Second)}); err != nil {
+				if err := db.SaveProgress(ctx, mine, models.Progress{State: models.Running, RunAt: clock.Now().Add(time.Second)}); err != nil {
 					t.Fatal(err)
 				}
-				if next, err := store.NextDue(ctx); err != nil || next.Before(clock.Now()) {
+				if next, err := db.NextDue(ctx); err != nil || next.Before(clock.Now()) {
 					t.Errorf("next at %v, %v", next, err)
 				}
-				noClaim(t, store, "while the lane waits")
+				noClaim(t, db, "while the lane waits")
 				clock.Add(2 * time.Second)
-				mine = claim(t, store)
+				mine = claim(t, db)
 			}
 			got = append(got, mine.ID)
-			finish(t, store, mine, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
+			finish(t, db, mine, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("order %q, want %q", got, want)
@@ -167,93 +167,93 @@ func TestALaneRunsInOrder(t *testing.T) {
 
 // TestARetriedOperationWaitsForItsLane: it is older than what runs there now.
 func TestARetriedOperationWaitsForItsLane(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		volume := madeVolume(t, store, "lane-1")
+		volume := madeVolume(t, db, "lane-1")
 		snap := func(name string) *models.Operation {
-			op, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: name})
+			op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: name})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return op
 		}
 		first, second, third := snap("first"), snap("second"), snap("third")
-		finish(t, store, claim(t, store), models.Failed, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
-		running := claim(t, store)
+		finish(t, db, claim(t, db), models.Failed, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
+		running := claim(t, db)
 		if running.ID != second.ID {
 			t.Fatal(running.ID)
 		}
-		retried, err := store.RetryOperation(ctx, me, first.ID)
+		retried, err := db.RetryOperation(ctx, me, first.ID)
 		if err != nil || retried.State != models.Pending || retried.Step != 0 || !retried.Params.Retried {
 			t.Fatalf("%+v, %v", retried, err)
 		}
-		noClaim(t, store, "while the second runs")
-		finish(t, store, running, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
+		noClaim(t, db, "while the second runs")
+		finish(t, db, running, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
 		for _, want := range []string{first.ID, third.ID} {
-			op := claim(t, store)
+			op := claim(t, db)
 			if op.ID != want || !op.First {
 				t.Fatalf("claimed %+v, want %s", op, want)
 			}
-			noClaim(t, store, "while one runs")
-			finish(t, store, op, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
+			noClaim(t, db, "while one runs")
+			finish(t, db, op, models.Succeeded, models.ObservedState{Status: models.Available, Percent: -1})
 		}
 	})
 }
 
 func TestLeasesRunOut(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx := t.Context()
-		op := newVolume(t, store, "leased")
-		dead := claim(t, store)
+		op := newVolume(t, db, "leased")
+		dead := claim(t, db)
 		clock.Add(50 * time.Second)
-		if err := store.Heartbeat(ctx, dead, time.Minute); err != nil {
+		if err := db.Heartbeat(ctx, dead, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		clock.Add(50 * time.Second)
-		noClaim(t, store, "within the prolonged lease")
-		if next, err := store.NextDue(ctx); err != nil || !next.After(clock.Now()) || next.After(clock.Now().Add(time.Minute)) {
+		noClaim(t, db, "within the prolonged lease")
+		if next, err := db.NextDue(ctx); err != nil || !next.After(clock.Now()) || next.After(clock.Now().Add(time.Minute)) {
 			t.Errorf("next at %v, %v", next, err)
 		}
 		clock.Add(11 * time.Second)
-		alive := claim(t, store)
+		alive := claim(t, db)
 		if alive.ID != op.ID || alive.First || alive.StartedAt != dead.StartedAt {
 			t.Fatalf("%+v", alive)
 		}
 		gone := models.Progress{State: models.Succeeded, Subject: &models.ObservedState{Status: models.Available, Percent: -1}}
-		if err := store.SaveProgress(ctx, dead, gone); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.SaveProgress(ctx, dead, gone); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one saved: %v", err)
 		}
-		if err := store.Heartbeat(ctx, dead, time.Minute); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Heartbeat(ctx, dead, time.Minute); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one beats: %v", err)
 		}
-		if err := store.RecordCall(ctx, dead); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.RecordCall(ctx, dead); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one calls: %v", err)
 		}
-		if err := store.ForgetCall(ctx, dead, 0); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.ForgetCall(ctx, dead, 0); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one takes its call back: %v", err)
 		}
-		if row, err := store.VolumeRow(ctx, op.SubjectID); err != nil || row.Status != models.Creating {
+		if row, err := db.VolumeRow(ctx, op.SubjectID); err != nil || row.Status != models.Creating {
 			t.Errorf("%+v, %v", row, err)
 		}
-		if err := store.SaveProgress(ctx, alive, gone); err != nil {
+		if err := db.SaveProgress(ctx, alive, gone); err != nil {
 			t.Fatal(err)
 		}
-		if err := store.SaveProgress(ctx, alive, gone); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.SaveProgress(ctx, alive, gone); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("saved after the end: %v", err)
 		}
-		if next, err := store.NextDue(ctx); err != nil || !next.IsZero() {
+		if next, err := db.NextDue(ctx); err != nil || !next.IsZero() {
 			t.Errorf("next at %v, %v", next, err)
 		}
 	})
 }
 
 func TestTheSameFormMakesOneObject(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		second := modelstest.Second(t, store, clock.Now)
+		second := modelstest.Second(t, db, clock.Now)
 		for _, key := range []string{"a-key", "\x00\xff", string(make([]byte, 5000))} {
 			ops, errs := atOnce(20, func(i int) (*models.Operation, error) {
-				from := store
+				from := db
 				if i%2 == 1 {
 					from = second
 				}
@@ -276,12 +276,12 @@ func TestTheSameFormMakesOneObject(t *testing.T) {
 			}
 			other := me
 			other.UserID = "somebody else"
-			op, err := store.CreateVolume(ctx, other, models.VolumeInput{Name: "another", Size: "1", FormKey: key})
+			op, err := db.CreateVolume(ctx, other, models.VolumeInput{Name: "another", Size: "1", FormKey: key})
 			if err != nil || op.Replayed || op.ID == ops[0].ID {
 				t.Errorf("another user's same key: %+v, %v", op, err)
 			}
 		}
-		if n, err := store.Total(ctx, me, models.SubjectVolume); n != 6 || err != nil {
+		if n, err := db.Total(ctx, me, models.SubjectVolume); n != 6 || err != nil {
 			t.Errorf("%d volumes, %v", n, err)
 		}
 	})
@@ -290,10 +290,10 @@ func TestTheSameFormMakesOneObject(t *testing.T) {
 // TestAFormAgainstAChangedRow: the second of two equal clicks finds the row changed
 // by the first, and is answered with what that one did.
 func TestAFormAgainstAChangedRow(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
-		volume := madeVolume(t, store, "deleted")
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
+		volume := madeVolume(t, db, "deleted")
 		ops, errs := atOnce(10, func(int) (*models.Operation, error) {
-			return store.DeleteVolume(t.Context(), modelstest.Operator(), volume, "the form")
+			return db.DeleteVolume(t.Context(), modelstest.Operator(), volume, "the form")
 		})
 		for i, op := range ops {
 			if errs[i] != nil || op.ID != ops[0].ID {
@@ -304,18 +304,18 @@ func TestAFormAgainstAChangedRow(t *testing.T) {
 }
 
 func TestTwoWritersAtOnce(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		second := modelstest.Second(t, store, clock.Now)
+		second := modelstest.Second(t, db, clock.Now)
 		for range 5 {
-			volume := madeVolume(t, store, "raced")
+			volume := madeVolume(t, db, "raced")
 			_, errs := atOnce(2, func(i int) (*models.Operation, error) {
 				if i == 0 {
-					return store.DeleteVolume(ctx, me, volume, "")
+					return db.DeleteVolume(ctx, me, volume, "")
 				}
 				return second.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "raced"})
 			})
-			row, err := store.VolumeRow(ctx, volume)
+			row, err := db.VolumeRow(ctx, volume)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -329,17 +329,17 @@ func TestTwoWritersAtOnce(t *testing.T) {
 			if e := models.AsError(lost); e == nil || e.Code != models.CodeConflict {
 				t.Errorf("the slower one got %v", lost)
 			}
-			finish(t, store, claim(t, store), models.Failed, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
+			finish(t, db, claim(t, db), models.Failed, models.ObservedState{Status: models.ErrorStatus, Percent: -1})
 		}
 	})
 }
 
 func TestRestoreAgainstDelete(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		second := modelstest.Second(t, store, clock.Now)
-		modelstest.SeedSnapshots(t, store, 5)
-		page, err := store.Snapshots(ctx, me, models.ListQuery{})
+		second := modelstest.Second(t, db, clock.Now)
+		modelstest.SeedSnapshots(t, db, 5)
+		page, err := db.Snapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -349,7 +349,7 @@ func TestRestoreAgainstDelete(t *testing.T) {
 			}
 			_, errs := atOnce(2, func(i int) (*models.Operation, error) {
 				if i == 0 {
-					return store.DeleteSnapshot(ctx, me, snap.ID, "")
+					return db.DeleteSnapshot(ctx, me, snap.ID, "")
 				}
 				return second.CreateVolume(ctx, me, models.VolumeInput{Name: "restored", SnapshotID: snap.ID})
 			})
@@ -361,15 +361,15 @@ func TestRestoreAgainstDelete(t *testing.T) {
 }
 
 func TestTheLaterEditorIsTold(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		volume := madeVolume(t, store, "edited")
-		row, err := store.Volume(ctx, me, volume)
+		volume := madeVolume(t, db, "edited")
+		row, err := db.Volume(ctx, me, volume)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, errs := atOnce(5, func(i int) (*models.Operation, error) {
-			return store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: fmt.Sprintf("editor-%d", i), Version: row.Version})
+			return db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: fmt.Sprintf("editor-%d", i), Version: row.Version})
 		})
 		won := -1
 		for i, err := range errs {
@@ -382,11 +382,11 @@ func TestTheLaterEditorIsTold(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
-		now, err := store.Volume(ctx, me, volume)
+		now, err := db.Volume(ctx, me, volume)
 		if err != nil || now.Name != fmt.Sprintf("editor-%d", won) || now.Version != row.Version+1 || now.EditedBy != me.Name {
 			t.Errorf("%+v, %v", now, err)
 		}
-		if _, err := store.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "without-version"}); err != nil {
+		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "without-version"}); err != nil {
 			t.Errorf("without a version: %v", err)
 		}
 	})

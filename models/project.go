@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -21,7 +22,7 @@ func (s *Store) OwnProjectID() string {
 	if p := s.ownProject.Load(); p != nil {
 		return p.ID
 	}
-	return firstNonEmpty(s.Capabilities().Project.ID, DefaultProject)
+	return cmp.Or(s.Capabilities().Project.ID, DefaultProject)
 }
 
 // ownProjectKnown says that what is made now belongs to a project. A cloud must have

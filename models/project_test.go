@@ -16,56 +16,56 @@ const (
 
 // cloudRows are two volumes with a snapshot each, of two projects, as a cloud
 // lists them.
-func cloudRows(t *testing.T, store *models.Store) {
+func cloudRows(t *testing.T, db *models.Store) {
 	t.Helper()
-	now := store.Now()
+	now := db.Now()
 	for _, p := range []string{tenant, another} {
 		v := models.ObservedObject{BackendID: "v-" + p, Project: p, Name: "data-" + p[:4], SizeGiB: 2, CreatedAt: now,
 			ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}
-		_, err := store.UpsertVolumes(t.Context(), []models.ObservedObject{v}, now)
+		_, err := db.UpsertVolumes(t.Context(), []models.ObservedObject{v}, now)
 		none(t, err)
 		s := v
 		s.BackendID, s.Source, s.Name = "s-"+p, v.BackendID, "shot-"+p[:4]
-		_, err = store.UpsertSnapshots(t.Context(), []models.ObservedObject{s}, now)
+		_, err = db.UpsertSnapshots(t.Context(), []models.ObservedObject{s}, now)
 		none(t, err)
 	}
 }
 
 func TestOneProjectIsTheCloudsOwn(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
-		none(t, store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		cloudRows(t, store)
-		page, err := store.Volumes(ctx, me, models.ListQuery{})
+		db.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		cloudRows(t, db)
+		page, err := db.Volumes(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != tenant {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		facts, err := store.ListSummary(ctx, me, models.SubjectSnapshot)
-		if total, _ := store.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 1 || total != 1 {
+		facts, err := db.ListSummary(ctx, me, models.SubjectSnapshot)
+		if total, _ := db.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 1 || total != 1 {
 			t.Errorf("%d volumes, %+v, %v", total, facts, err)
 		}
-		if _, err := store.Volume(ctx, me, "v-"+another); !errors.Is(err, models.ErrNotFound) {
+		if _, err := db.Volume(ctx, me, "v-"+another); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("another project's volume: %v", err)
 		}
-		if page, err := store.Volumes(ctx, me, models.ListQuery{Project: another}); err != nil || len(page.Rows) != 0 {
+		if page, err := db.Volumes(ctx, me, models.ListQuery{Project: another}); err != nil || len(page.Rows) != 0 {
 			t.Errorf("another project by the filter: %+v, %v", page.Rows, err)
 		}
-		op, err := store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].ID, Name: "mine"})
+		op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].ID, Name: "mine"})
 		if err != nil || op.ProjectID != tenant {
 			t.Fatalf("%+v, %v", op, err)
 		}
-		made, err := store.Snapshot(ctx, me, op.SubjectID)
-		if n, _ := store.Running(ctx, me.Project); err != nil || made.ProjectID != tenant || n != 1 {
+		made, err := db.Snapshot(ctx, me, op.SubjectID)
+		if n, _ := db.Running(ctx, me.Project); err != nil || made.ProjectID != tenant || n != 1 {
 			t.Errorf("%+v, %d running, %v", made, n, err)
 		}
-		if users, err := store.Users(ctx, modelstest.Administrator()); err != nil || len(users) != 0 {
+		if users, err := db.Users(ctx, modelstest.Administrator()); err != nil || len(users) != 0 {
 			t.Errorf("%d users, %v", len(users), err) // they stay the installation's
 		}
-		if !store.InScope(me.Project, tenant) || store.InScope(me.Project, another) || store.OwnProjectName() != "lab" {
-			t.Errorf("the scope is not %s: %s", tenant, store.OwnProjectName())
+		if !db.InScope(me.Project, tenant) || db.InScope(me.Project, another) || db.OwnProjectName() != "lab" {
+			t.Errorf("the scope is not %s: %s", tenant, db.OwnProjectName())
 		}
-		if again := modelstest.Second(t, store, clock.Now); again.OwnProjectID() != tenant || again.OwnProjectName() != "lab" {
+		if again := modelstest.Second(t, db, clock.Now); again.OwnProjectID() != tenant || again.OwnProjectName() != "lab" {
 			t.Errorf("before the cloud has answered, pages show %q (%s)", again.OwnProjectID(), again.OwnProjectName())
 		}
 	})
@@ -74,44 +74,44 @@ func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 func TestAllProjectsAreShown(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, one *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store := modelstest.AllProjects(t, one, clock.Now)
-		store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
+		db := modelstest.AllProjects(t, one, clock.Now)
+		db.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
 			Projects: []models.Project{{ID: another, Name: "other"}}})
-		none(t, store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		cloudRows(t, store)
-		page, err := store.Snapshots(ctx, me, models.ListQuery{})
+		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		cloudRows(t, db)
+		page, err := db.Snapshots(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 2 {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		facts, err := store.ListSummary(ctx, me, models.SubjectSnapshot)
-		if total, _ := store.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 2 || total != 2 {
+		facts, err := db.ListSummary(ctx, me, models.SubjectSnapshot)
+		if total, _ := db.Total(ctx, me, models.SubjectVolume); err != nil || facts.Total != 2 || total != 2 {
 			t.Errorf("%d volumes, %+v, %v", total, facts, err)
 		}
 		theirs := models.ListQuery{Project: another}
-		page, err = store.Snapshots(ctx, me, theirs)
+		page, err = db.Snapshots(ctx, me, theirs)
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != another || !theirs.Filtered() {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		if n, err := store.CountMatching(ctx, me, models.SubjectSnapshot, theirs); err != nil || n != 1 {
+		if n, err := db.CountMatching(ctx, me, models.SubjectSnapshot, theirs); err != nil || n != 1 {
 			t.Errorf("%d found, %v", n, err)
 		}
 		// What is done to their object is theirs; what is made is ours.
-		op, err := store.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
+		op, err := db.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
 		if err != nil || op.ProjectID != another {
 			t.Fatalf("%+v, %v", op, err)
 		}
-		op, err = store.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].VolumeID, Name: "ours"})
+		op, err = db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].VolumeID, Name: "ours"})
 		if err != nil || op.ProjectID != tenant {
 			t.Fatalf("%+v, %v", op, err)
 		}
-		ops, err := store.Operations(ctx, me, models.OperationQuery{Limit: 10})
-		if there, _ := store.SubjectsThatExist(ctx, me, ops); err != nil || len(ops) != 2 || len(there) != 2 {
+		ops, err := db.Operations(ctx, me, models.OperationQuery{Limit: 10})
+		if there, _ := db.SubjectsThatExist(ctx, me, ops); err != nil || len(ops) != 2 || len(there) != 2 {
 			t.Errorf("%d operations, %v", len(ops), err)
 		}
-		if n, err := store.Running(ctx, me.Project); err != nil || n != 2 {
+		if n, err := db.Running(ctx, me.Project); err != nil || n != 2 {
 			t.Errorf("%d running, %v", n, err)
 		}
-		if names := store.Capabilities().ProjectNames(); names[another] != "other" || names[tenant] != "lab" {
+		if names := db.Capabilities().ProjectNames(); names[another] != "other" || names[tenant] != "lab" {
 			t.Errorf("names %v", names)
 		}
 	})
@@ -122,32 +122,32 @@ func TestAllProjectsAreShown(t *testing.T) {
 func TestServersOfAnotherProject(t *testing.T) {
 	modelstest.Each(t, func(t *testing.T, one *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		store := modelstest.AllProjects(t, one, clock.Now)
-		store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
-		none(t, store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		none(t, store.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
-		cloudRows(t, store)
+		db := modelstest.AllProjects(t, one, clock.Now)
+		db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		none(t, db.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
+		cloudRows(t, db)
 		for project, want := range map[string]string{"": "s-ours", tenant: "s-ours", another: "s-theirs"} {
-			if rows, err := store.ServersOf(ctx, me, project, 10); err != nil || len(rows) != 1 || rows[0].ID != want {
+			if rows, err := db.ServersOf(ctx, me, project, 10); err != nil || len(rows) != 1 || rows[0].ID != want {
 				t.Errorf("%q: %+v, %v", project, rows, err)
 			}
 		}
-		page, err := store.Volumes(ctx, me, models.ListQuery{Project: another})
+		page, err := db.Volumes(ctx, me, models.ListQuery{Project: another})
 		if err != nil || len(page.Rows) != 1 {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
 		theirs := page.Rows[0].ID
-		if _, err := store.AttachVolume(ctx, me, theirs, "s-ours", ""); wrongFields(err)["server_id"] != "server.not_found" {
+		if _, err := db.AttachVolume(ctx, me, theirs, "s-ours", ""); wrongFields(err)["server_id"] != "server.not_found" {
 			t.Errorf("a server of another project: %v", err)
 		}
-		if _, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1", ServerID: "s-theirs"}); wrongFields(err)["server_id"] != "server.not_found" {
+		if _, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1", ServerID: "s-theirs"}); wrongFields(err)["server_id"] != "server.not_found" {
 			t.Errorf("a new volume and a server of another project: %v", err)
 		}
-		if op, err := store.AttachVolume(ctx, me, theirs, "s-theirs", ""); err != nil || op.ProjectID != another {
+		if op, err := db.AttachVolume(ctx, me, theirs, "s-theirs", ""); err != nil || op.ProjectID != another {
 			t.Errorf("%+v, %v", op, err)
 		}
 		narrow := modelstest.Second(t, one, clock.Now)
-		narrow.SetCapabilities(store.Capabilities())
+		narrow.SetCapabilities(db.Capabilities())
 		if rows, err := narrow.ServersOf(ctx, me, another, 10); err != nil || len(rows) != 0 {
 			t.Errorf("who sees one project: %+v, %v", rows, err)
 		}
@@ -155,16 +155,16 @@ func TestServersOfAnotherProject(t *testing.T) {
 }
 
 func TestADatabaseBelongsToOneBackend(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx := t.Context()
 		cloud := models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000", Region: "east"}
-		none(t, store.CheckIdentity(ctx, cloud), store.CheckIdentity(ctx, cloud), store.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		none(t, db.CheckIdentity(ctx, cloud), db.CheckIdentity(ctx, cloud), db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		elsewhere := cloud
 		elsewhere.Cloud, elsewhere.Region = "moved.example.com", ""
-		none(t, store.CheckIdentity(ctx, elsewhere)) // the same cloud at another address: its project tells
+		none(t, db.CheckIdentity(ctx, elsewhere)) // the same cloud at another address: its project tells
 		west := cloud
 		west.Region = "west"
-		again := modelstest.Second(t, store, clock.Now)
+		again := modelstest.Second(t, db, clock.Now)
 		for want, err := range map[string]error{
 			"BLOCKCONSOLE_BACKEND": again.CheckIdentity(ctx, models.Identity{Backend: "local"}),
 			"OS_REGION_NAME":       again.CheckIdentity(ctx, west),
@@ -187,29 +187,29 @@ func TestADatabaseBelongsToOneBackend(t *testing.T) {
 }
 
 func TestAnOlderDatabaseIsLocal(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx := t.Context()
-		_, err := store.CreateVolume(ctx, modelstest.Operator(), models.VolumeInput{Name: "from-before", Size: "1"})
+		_, err := db.CreateVolume(ctx, modelstest.Operator(), models.VolumeInput{Name: "from-before", Size: "1"})
 		none(t, err)
 		var refused *models.IdentityError
-		if err := store.CheckIdentity(ctx, models.Identity{Backend: "openstack"}); !errors.As(err, &refused) {
+		if err := db.CheckIdentity(ctx, models.Identity{Backend: "openstack"}); !errors.As(err, &refused) {
 			t.Errorf("a database with local volumes became a cloud's: %v", err)
 		}
-		none(t, modelstest.Second(t, store, clock.Now).CheckIdentity(ctx, models.Identity{Backend: "local"}))
+		none(t, modelstest.Second(t, db, clock.Now).CheckIdentity(ctx, models.Identity{Backend: "local"}))
 	})
 }
 
 // TestNothingIsMadeBeforeTheCloudIsKnown: it would belong to no project.
 func TestNothingIsMadeBeforeTheCloudIsKnown(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, _ *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, _ *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		none(t, store.CheckIdentity(ctx, models.Identity{Backend: "openstack"}))
+		none(t, db.CheckIdentity(ctx, models.Identity{Backend: "openstack"}))
 		in := models.VolumeInput{Name: "too-early", Size: "1"}
-		if _, err := store.CreateVolume(ctx, me, in); !errors.Is(err, &models.Error{Code: models.CodeConflict, Text: models.NewText("deny.not_ready")}) {
+		if _, err := db.CreateVolume(ctx, me, in); !errors.Is(err, &models.Error{Code: models.CodeConflict, Text: models.NewText("deny.not_ready")}) {
 			t.Errorf("%v", err)
 		}
-		none(t, store.CheckProject(ctx, models.Project{ID: tenant}))
-		op, err := store.CreateVolume(ctx, me, in)
+		none(t, db.CheckProject(ctx, models.Project{ID: tenant}))
+		op, err := db.CreateVolume(ctx, me, in)
 		if err != nil || op.ProjectID != tenant {
 			t.Errorf("%+v, %v", op, err)
 		}

@@ -11,36 +11,36 @@ import (
 // TestWhatIsOldGoes: operations that ended long ago and old audit lines, however many
 // there are, and nothing that may still be of use.
 func TestWhatIsOldGoes(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
 		count := func(where string) (n int64) {
 			t.Helper()
-			none(t, store.DB().Raw("SELECT count(*) FROM "+where).Scan(&n).Error)
+			none(t, db.DB().Raw("SELECT count(*) FROM "+where).Scan(&n).Error)
 			return n
 		}
 		// The oldest of all has never ended.
-		waiting, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "waits", Size: "1"})
+		waiting, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "waits", Size: "1"})
 		none(t, err)
 		start := models.Micros(clock.Now())
-		none(t, store.DB().Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+		none(t, db.DB().Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
 			INSERT INTO operations (id, project_id, kind, subject_type, subject_id, lane, state, run_at, asked_at, finished_at)
 			SELECT 'old-' || i, ?, 'volume.edit', 'volume', 'v', 'v', CASE i % 3 WHEN 0 THEN 'FAILED' WHEN 1 THEN 'CANCELLED' ELSE 'SUCCEEDED' END, ?, ?, ? FROM n`,
 			models.DefaultProject, start, start, start).Error)
-		none(t, store.DB().Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+		none(t, db.DB().Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
 			INSERT INTO audit (at, project_id, user_name, action) SELECT ?, ?, 'kim', 'login' FROM n`, start, models.DefaultProject).Error)
 		lines := count("audit")
 
 		clock.Add(models.OperationsKept - time.Minute)
-		none(t, store.Prune(ctx))
+		none(t, db.Prune(ctx))
 		if n := count("operations"); n != 1201 {
 			t.Fatalf("%d operations on the last day", n)
 		}
-		later, err := store.CreateVolume(ctx, me, models.VolumeInput{Name: "later", Size: "1"})
+		later, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "later", Size: "1"})
 		none(t, err)
 		clock.Add(2 * time.Minute)
-		none(t, store.Prune(ctx))
+		none(t, db.Prune(ctx))
 		for _, op := range []*models.Operation{waiting, later} {
-			if now, err := store.Operation(ctx, me, op.ID); err != nil || now.Finished() {
+			if now, err := db.Operation(ctx, me, op.ID); err != nil || now.Finished() {
 				t.Errorf("%s: %+v, %v", op.SubjectName, now, err)
 			}
 		}
@@ -52,7 +52,7 @@ func TestWhatIsOldGoes(t *testing.T) {
 		}
 
 		clock.Add(models.AuditKept - models.OperationsKept)
-		none(t, store.Prune(ctx))
+		none(t, db.Prune(ctx))
 		if n := count("audit"); n != 1 {
 			t.Errorf("%d audit lines are left, want the one of the later click", n)
 		}
@@ -64,14 +64,14 @@ func TestWhatIsOldGoes(t *testing.T) {
 
 // TestPruningHasAnEnd: a huge heap goes in pieces, each call its own.
 func TestPruningHasAnEnd(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
-		none(t, store.DB().Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001)
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
+		none(t, db.DB().Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001)
 			INSERT INTO audit (at, project_id, user_name, action) SELECT ?, 'p', 'kim', 'login' FROM n`, models.Micros(clock.Now())).Error)
 		clock.Add(models.AuditKept + time.Second)
 		for _, want := range []int64{1, 0} {
-			none(t, store.Prune(t.Context()))
+			none(t, db.Prune(t.Context()))
 			var n int64
-			none(t, store.DB().Raw("SELECT count(*) FROM audit").Scan(&n).Error)
+			none(t, db.DB().Raw("SELECT count(*) FROM audit").Scan(&n).Error)
 			if n != want {
 				t.Errorf("%d lines are left, want %d", n, want)
 			}

@@ -75,10 +75,10 @@ func (f Capabilities) hasType(name string) bool {
 	return slices.Contains(f.Types, name)
 }
 
-// checkQuota says which limit would be exceeded, beside the size where it decides
+// CheckQuota says which limit would be exceeded, beside the size where it decides
 // and there is a field for it. Limits of other types than the one chosen do not
 // count; without a choice the backend chooses, and knows better.
-func checkQuota(needs []QuotaUse, volumeType string, sizeField bool, fields invalidFields) {
+func CheckQuota(needs []QuotaUse, volumeType string, sizeField bool, fields FieldErrors) {
 	for _, n := range needs {
 		if !n.Over() || (n.Type != "" && n.Type != volumeType) {
 			continue

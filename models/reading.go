@@ -62,7 +62,7 @@ func (s *Store) Explain(ctx context.Context, kind SubjectType, object Unexplaine
 	return s.write(ctx, func(tx *gorm.DB) error {
 		return tx.Table(string(kind)+"s").
 			Where("id = ? AND status_since = ? AND failure = ?", object.ID, object.StatusSince, untold).
-			Updates(map[string]any{"failure": why.sanitized(), "request_id": sanitize(requestID)}).Error
+			Updates(map[string]any{"failure": why.Sanitized(), "request_id": Sanitize(requestID)}).Error
 	})
 }
 

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -53,7 +54,7 @@ func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, 
 // name, at most limit. An empty project is the one that what the actor makes
 // belongs to.
 func (s *Store) ServersOf(ctx context.Context, actor Actor, project string, limit int) ([]Server, error) {
-	project = firstNonEmpty(project, s.projectFor(actor))
+	project = cmp.Or(project, s.projectFor(actor))
 	if !s.InScope(actor.Project, project) {
 		return nil, nil
 	}
@@ -86,7 +87,7 @@ func (s *Store) SyncServers(ctx context.Context, now []Server) error {
 	for i := range now {
 		now[i].Origin = Elsewhere
 		for _, text := range []*string{&now[i].Name, &now[i].Status, &now[i].ProjectID} {
-			*text = sanitize(*text)
+			*text = Sanitize(*text)
 		}
 	}
 	return s.syncSet(ctx, diff(before, now, func(r Server) string { return r.ID }, func(a, b Server) bool {

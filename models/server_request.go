@@ -19,13 +19,13 @@ type ServerInput struct {
 	FormKey           string
 }
 
-// check returns the addresses as they are stored. Invalid fields: name, address.
-func (in ServerInput) check() (address string, err error) {
-	fields := invalidFields{}
-	fields.add("name", ValidateServerName(in.Name))
+// Validate returns the addresses as they are stored. Invalid fields: name, address.
+func (in ServerInput) Validate() (address string, err error) {
+	fields := FieldErrors{}
+	fields.Add("name", ValidateServerName(in.Name))
 	address, wrong := ParseAddresses(in.Address)
-	fields.add("address", wrong)
-	return address, fields.err()
+	fields.Add("address", wrong)
+	return address, fields.Err()
 }
 
 // checkOwnServers refuses to change servers that the backend itself knows.
@@ -43,7 +43,7 @@ func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Se
 	if err := s.checkOwnServers(); err != nil {
 		return nil, err
 	}
-	address, err := in.check()
+	address, err := in.Validate()
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (s *Store) AddServer(ctx context.Context, actor Actor, in ServerInput) (*Se
 		if err := tx.Create(&row).Error; err != nil {
 			return err
 		}
-		return s.audit(tx, actor, row.auditLine("server.create", row.Address))
+		return s.audit(tx, actor, row.AuditEntry("server.create", row.Address))
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) { // somebody was a moment faster
 		return nil, errServerNameTaken
@@ -89,7 +89,7 @@ func checkNameFree(tx *gorm.DB, project, name, except string) error {
 	return err
 }
 
-func (s *Server) auditLine(action, detail string) AuditEntry {
+func (s *Server) AuditEntry(action, detail string) AuditEntry {
 	return AuditEntry{Action: action, SubjectType: AuditSubjectServer, SubjectID: s.ID, SubjectName: s.Name, Detail: detail, Outcome: AuditDone}
 }
 
@@ -98,7 +98,7 @@ func (s *Server) auditLine(action, detail string) AuditEntry {
 func (s *Store) EditServer(ctx context.Context, actor Actor, in ServerInput) (*Server, error) {
 	var row *Server
 	err := s.changeServer(ctx, actor, in.ID, func(tx *gorm.DB, before *Server) error {
-		address, err := in.check()
+		address, err := in.Validate()
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *Store) EditServer(ctx context.Context, actor Actor, in ServerInput) (*S
 				return err
 			}
 		}
-		return s.audit(tx, actor, row.auditLine("server.edit", row.Address))
+		return s.audit(tx, actor, row.AuditEntry("server.edit", row.Address))
 	})
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
 		return nil, errServerNameTaken
@@ -139,7 +139,7 @@ func (s *Store) RemoveServer(ctx context.Context, actor Actor, id string) error 
 		if err := tx.Where("id = ?", row.ID).Delete(&Server{}).Error; err != nil {
 			return err
 		}
-		return s.audit(tx, actor, row.auditLine("server.delete", row.Address))
+		return s.audit(tx, actor, row.AuditEntry("server.delete", row.Address))
 	})
 }
 

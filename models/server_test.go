@@ -14,13 +14,13 @@ import (
 )
 
 // checkOwnServers makes the store that of a backend whose servers are registered here.
-func ownServers(store *models.Store) {
-	store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, MultiAttach: true, OwnServers: true}, FreeBytes: -1})
+func ownServers(db *models.Store) {
+	db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, MultiAttach: true, OwnServers: true}, FreeBytes: -1})
 }
 
-func register(t *testing.T, store *models.Store, name, address string) *models.Server {
+func register(t *testing.T, db *models.Store, name, address string) *models.Server {
 	t.Helper()
-	row, err := store.AddServer(t.Context(), modelstest.Administrator(), models.ServerInput{Name: name, Address: address})
+	row, err := db.AddServer(t.Context(), modelstest.Administrator(), models.ServerInput{Name: name, Address: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,49 +104,49 @@ func TestOverlaps(t *testing.T) {
 }
 
 func TestServersAreRegistered(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, admin := t.Context(), modelstest.Administrator()
-		_, err := store.AddServer(ctx, admin, models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
+		_, err := db.AddServer(ctx, admin, models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
 		if !errors.Is(err, &models.Error{Code: models.CodeUnsupported}) {
 			t.Fatalf("where the backend knows the servers: %v", err)
 		}
-		ownServers(store)
-		_, err = store.AddServer(ctx, admin, models.ServerInput{Name: "web 1", Address: "nowhere"})
+		ownServers(db)
+		_, err = db.AddServer(ctx, admin, models.ServerInput{Name: "web 1", Address: "nowhere"})
 		if fields := wrongFields(err); fields["name"] != "server.name_invalid" || fields["address"] != "server.address_invalid" {
 			t.Fatalf("bad input: %v", err)
 		}
 		in := models.ServerInput{Name: "web-1", Address: "10.0.0.5,10.1.0.0/24", FormKey: "key"}
-		row, err := store.AddServer(ctx, admin, in)
+		row, err := db.AddServer(ctx, admin, in)
 		if err != nil || row.Address != "10.0.0.5, 10.1.0.0/24" || len(row.Addresses()) != 2 {
 			t.Fatalf("%+v %v", row, err)
 		}
-		if again, err := store.AddServer(ctx, admin, in); err != nil || again.ID != row.ID {
+		if again, err := db.AddServer(ctx, admin, in); err != nil || again.ID != row.ID {
 			t.Errorf("the same form again: %+v %v", again, err)
 		}
-		_, err = store.AddServer(ctx, admin, models.ServerInput{Name: "WEB-1", Address: "10.0.0.6"})
+		_, err = db.AddServer(ctx, admin, models.ServerInput{Name: "WEB-1", Address: "10.0.0.6"})
 		if wrongFields(err)["name"] != "server.name_taken" {
 			t.Errorf("the name in capitals: %v", err)
 		}
 		other := admin
 		other.Project = "other"
-		if _, err := store.AddServer(ctx, other, models.ServerInput{Name: "web-1", Address: "10.0.0.5"}); err != nil {
+		if _, err := db.AddServer(ctx, other, models.ServerInput{Name: "web-1", Address: "10.0.0.5"}); err != nil {
 			t.Errorf("the name in another project: %v", err)
 		}
-		if err := store.SyncServers(ctx, nil); err != nil {
+		if err := db.SyncServers(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
-		mine, err := store.Servers(ctx, modelstest.Operator(), 10)
+		mine, err := db.Servers(ctx, modelstest.Operator(), 10)
 		if err != nil || len(mine) != 1 || mine[0].ID != row.ID || mine[0].Origin != models.ByHand {
 			t.Errorf("listed: %+v %v", mine, err)
 		}
-		all, err := store.RegisteredServers(ctx)
+		all, err := db.RegisteredServers(ctx)
 		if err != nil || len(all) != 2 {
 			t.Errorf("of all projects: %+v %v", all, err)
 		}
-		if _, err := store.EditServer(ctx, other, models.ServerInput{ID: row.ID, Name: "mine", Address: "10.0.0.9"}); !errors.Is(err, models.ErrNotFound) {
+		if _, err := db.EditServer(ctx, other, models.ServerInput{ID: row.ID, Name: "mine", Address: "10.0.0.9"}); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("another project's server: %v", err)
 		}
-		page, err := store.Audit(ctx, admin, 0, 0, 1)
+		page, err := db.Audit(ctx, admin, 0, 0, 1)
 		if err != nil || len(page.Entries) != 1 || page.Entries[0].Action != "server.create" || page.Entries[0].Detail != row.Address {
 			t.Errorf("audit: %+v %v", page.Entries, err)
 		}
@@ -154,55 +154,55 @@ func TestServersAreRegistered(t *testing.T) {
 }
 
 func TestServersAreChangedAndRemoved(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, admin := t.Context(), modelstest.Administrator()
-		ownServers(store)
-		row := register(t, store, "web-1", "10.0.0.5")
-		second := register(t, store, "db-1", "10.0.0.6")
-		v := availableVolume(t, store, "data-1")
-		attach(t, store, v, row.ID)
-		edited, err := store.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.7", Version: row.Version})
+		ownServers(db)
+		row := register(t, db, "web-1", "10.0.0.5")
+		second := register(t, db, "db-1", "10.0.0.6")
+		v := availableVolume(t, db, "data-1")
+		attach(t, db, v, row.ID)
+		edited, err := db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.7", Version: row.Version})
 		if err != nil || edited.Version != row.Version+1 || edited.Address != "10.0.0.7" {
 			t.Fatalf("%+v %v", edited, err)
 		}
-		if now, err := store.Volume(ctx, admin, v); err != nil || now.Attachments[0].ServerName != "web-2" {
+		if now, err := db.Volume(ctx, admin, v); err != nil || now.Attachments[0].ServerName != "web-2" {
 			t.Errorf("the attachment says %+v %v", now.Attachments, err)
 		}
-		_, err = store.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-3", Address: "10.0.0.7", Version: row.Version})
+		_, err = db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-3", Address: "10.0.0.7", Version: row.Version})
 		if !errors.Is(err, &models.Error{Code: models.CodeStale}) {
 			t.Errorf("an old form: %v", err)
 		}
-		_, err = store.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "Db-1", Address: "10.0.0.7"})
+		_, err = db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "Db-1", Address: "10.0.0.7"})
 		if wrongFields(err)["name"] != "server.name_taken" {
 			t.Errorf("a name that is taken: %v", err)
 		}
-		err = store.RemoveServer(ctx, admin, row.ID)
+		err = db.RemoveServer(ctx, admin, row.ID)
 		if e := models.AsError(err); e == nil || e.Code != models.CodeConflict || len(e.Denial.Volumes) != 1 || e.Denial.Volumes[0].ID != v {
 			t.Errorf("removed while attached: %v", err)
 		}
-		if use, err := store.ServerUse(ctx, []string{row.ID, second.ID}); err != nil || use[row.ID] != 1 || use[second.ID] != 0 {
+		if use, err := db.ServerUse(ctx, []string{row.ID, second.ID}); err != nil || use[row.ID] != 1 || use[second.ID] != 0 {
 			t.Errorf("use: %v %v", use, err)
 		}
-		w := availableVolume(t, store, "data-2")
-		if _, err := store.AttachVolume(ctx, modelstest.Operator(), w, second.ID, ""); err != nil {
+		w := availableVolume(t, db, "data-2")
+		if _, err := db.AttachVolume(ctx, modelstest.Operator(), w, second.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		err = store.RemoveServer(ctx, admin, second.ID)
+		err = db.RemoveServer(ctx, admin, second.ID)
 		if e := models.AsError(err); e == nil || e.Text.Key != "deny.server_awaited" || e.Denial.Volumes[0].ID != w {
 			t.Errorf("removed while a volume is on its way: %v", err)
 		}
-		third := register(t, store, "third", "10.0.0.8")
-		if err := store.RemoveServer(ctx, admin, third.ID); err != nil {
+		third := register(t, db, "third", "10.0.0.8")
+		if err := db.RemoveServer(ctx, admin, third.ID); err != nil {
 			t.Fatal(err)
 		}
-		if err := store.RemoveServer(ctx, admin, third.ID); !errors.Is(err, models.ErrNotFound) {
+		if err := db.RemoveServer(ctx, admin, third.ID); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("removed twice: %v", err)
 		}
-		_, err = store.AttachVolume(ctx, modelstest.Operator(), availableVolume(t, store, "data-3"), third.ID, "")
+		_, err = db.AttachVolume(ctx, modelstest.Operator(), availableVolume(t, db, "data-3"), third.ID, "")
 		if wrongFields(err)["server_id"] != "server.not_found" {
 			t.Errorf("attached to a server that is gone: %v", err)
 		}
-		page, err := store.Audit(ctx, admin, 0, 0, 50)
+		page, err := db.Audit(ctx, admin, 0, 0, 50)
 		var actions []string
 		for _, e := range page.Entries {
 			if e.SubjectType == models.AuditSubjectServer {
@@ -217,10 +217,10 @@ func TestServersAreChangedAndRemoved(t *testing.T) {
 }
 
 // availableVolume makes a volume that can be used, and returns its id.
-func availableVolume(t *testing.T, store *models.Store, name string) string {
+func availableVolume(t *testing.T, db *models.Store, name string) string {
 	t.Helper()
-	ids, err := store.UpsertVolumes(t.Context(), []models.ObservedObject{{ID: models.NewID(), BackendID: "b-" + name, Project: models.DefaultProject, Name: name, SizeGiB: 1,
-		CreatedAt: store.Now(), ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}}, store.Now())
+	ids, err := db.UpsertVolumes(t.Context(), []models.ObservedObject{{ID: models.NewID(), BackendID: "b-" + name, Project: models.DefaultProject, Name: name, SizeGiB: 1,
+		CreatedAt: db.Now(), ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}}, db.Now())
 	if err != nil || len(ids) != 1 {
 		t.Fatalf("%v %v", ids, err)
 	}
@@ -228,71 +228,71 @@ func availableVolume(t *testing.T, store *models.Store, name string) string {
 }
 
 // askServers asks the store everything about servers and connections.
-func askServers(t *testing.T, store *models.Store) {
+func askServers(t *testing.T, db *models.Store) {
 	t.Helper()
 	ctx, admin := t.Context(), modelstest.Administrator()
-	ownServers(store)
-	row := register(t, store, "web-1", "10.0.0.5")
-	v := availableVolume(t, store, "asked")
-	attach(t, store, v, row.ID)
-	_, err1 := store.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.6"})
-	_, err2 := store.RegisteredServers(ctx)
-	_, err3 := store.ServerUse(ctx, []string{row.ID})
-	_, err4 := store.ServerDenial(ctx, row)
-	_, err5 := store.ServerDenial(ctx, &models.Server{ID: "free", ProjectID: models.DefaultProject})
-	c := connection(store, "c1", v, row.ID)
-	none(t, err1, err2, err3, err4, err5, store.SyncConnections(ctx, []models.Connection{c}))
-	_, err1 = store.Volume(ctx, admin, v)
-	none(t, err1, store.SyncConnections(ctx, nil), store.RemoveServer(ctx, admin, row.ID))
+	ownServers(db)
+	row := register(t, db, "web-1", "10.0.0.5")
+	v := availableVolume(t, db, "asked")
+	attach(t, db, v, row.ID)
+	_, err1 := db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.6"})
+	_, err2 := db.RegisteredServers(ctx)
+	_, err3 := db.ServerUse(ctx, []string{row.ID})
+	_, err4 := db.ServerDenial(ctx, row)
+	_, err5 := db.ServerDenial(ctx, &models.Server{ID: "free", ProjectID: models.DefaultProject})
+	c := connection(db, "c1", v, row.ID)
+	none(t, err1, err2, err3, err4, err5, db.SyncConnections(ctx, []models.Connection{c}))
+	_, err1 = db.Volume(ctx, admin, v)
+	none(t, err1, db.SyncConnections(ctx, nil), db.RemoveServer(ctx, admin, row.ID))
 }
 
-func connection(store *models.Store, id, volume, server string) models.Connection {
-	now := models.Micros(store.Now())
+func connection(db *models.Store, id, volume, server string) models.Connection {
+	now := models.Micros(db.Now())
 	return models.Connection{ID: id, VolumeID: volume, ServerID: server, Address: "10.0.0.5:43210", Since: now, ActiveAt: now}
 }
 
 func TestConnectionsAreMirrored(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	modelstest.Each(t, func(t *testing.T, db *models.Store, clock *modelstest.Clock) {
 		ctx, me := t.Context(), modelstest.Operator()
-		ownServers(store)
-		row := register(t, store, "web-1", "10.0.0.5")
-		v := availableVolume(t, store, "data-1")
-		attach(t, store, v, row.ID)
-		none(t, exportVolume(store, v))
+		ownServers(db)
+		row := register(t, db, "web-1", "10.0.0.5")
+		v := availableVolume(t, db, "data-1")
+		attach(t, db, v, row.ID)
+		none(t, exportVolume(db, v))
 		use := func() models.ConnectionUse {
 			t.Helper()
-			now, err := store.Volume(ctx, me, v)
+			now, err := db.Volume(ctx, me, v)
 			none(t, err)
 			return now.Use(row.ID)
 		}
 		if use() != models.NeverUsed {
 			t.Errorf("attached: %q", use())
 		}
-		c := connection(store, "c1", "", row.ID)
+		c := connection(db, "c1", "", row.ID)
 		c.BackendID = "b-data-1" // as a backend that knows no other name of it
-		if kinds := changedBy(t, store, func() error {
-			return store.SyncConnections(ctx, []models.Connection{c, connection(store, "c2", "unknown", row.ID)})
+		if kinds := changedBy(t, db, func() error {
+			return db.SyncConnections(ctx, []models.Connection{c, connection(db, "c2", "unknown", row.ID)})
 		}); !slices.Contains(kinds, models.SubjectVolume) || use() != models.Connected {
 			t.Errorf("connected: %v, %q", kinds, use())
 		}
-		if kinds := changedBy(t, store, func() error { return store.SyncConnections(ctx, []models.Connection{c}) }); len(kinds) > 0 {
+		if kinds := changedBy(t, db, func() error { return db.SyncConnections(ctx, []models.Connection{c}) }); len(kinds) > 0 {
 			t.Errorf("nothing new wrote %v", kinds)
 		}
 		c.BytesRead, c.BytesWritten, c.ActiveAt = 1<<40, 7, models.Micros(clock.Now())
-		if kinds := changedBy(t, store, func() error { return store.SyncConnections(ctx, []models.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
+		if kinds := changedBy(t, db, func() error { return db.SyncConnections(ctx, []models.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
 			t.Errorf("figures wrote %v", kinds)
 		}
-		now, err := store.Volume(ctx, me, v)
+		now, err := db.Volume(ctx, me, v)
 		if err != nil || len(now.Connections) != 1 || now.Connections[0].BytesRead != 1<<40 || now.Clients()[0] != c.Address {
 			t.Errorf("%+v %v", now.Connections, err)
 		}
 		clock.Add(time.Minute)
-		if kinds := changedBy(t, store, func() error { return store.SyncConnections(ctx, nil) }); !slices.Contains(kinds, models.SubjectVolume) || use() != models.UsedBefore {
+		if kinds := changedBy(t, db, func() error { return db.SyncConnections(ctx, nil) }); !slices.Contains(kinds, models.SubjectVolume) || use() != models.UsedBefore {
 			t.Errorf("gone: %v, %q", kinds, use())
 		}
 		// A new attachment to the same server has not been used.
-		none(t, observe(store, v, models.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]models.Attachment{}}))
-		attach(t, store, v, row.ID)
+		none(t, observe(db, v, models.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]models.Attachment{}}))
+		attach(t, db, v, row.ID)
 		if use() != models.NeverUsed {
 			t.Errorf("attached again: %q", use())
 		}
@@ -300,11 +300,11 @@ func TestConnectionsAreMirrored(t *testing.T) {
 }
 
 // changedBy is the kinds of the changes that fn writes.
-func changedBy(t *testing.T, store *models.Store, fn func() error) []models.SubjectType {
+func changedBy(t *testing.T, db *models.Store, fn func() error) []models.SubjectType {
 	t.Helper()
-	last, err := store.LastChange(t.Context())
+	last, err := db.LastChange(t.Context())
 	none(t, err, fn())
-	changes, err := store.ChangesAfter(t.Context(), last, 100)
+	changes, err := db.ChangesAfter(t.Context(), last, 100)
 	none(t, err)
 	var kinds []models.SubjectType
 	for _, c := range changes {
@@ -314,15 +314,15 @@ func changedBy(t *testing.T, store *models.Store, fn func() error) []models.Subj
 }
 
 // apply makes the row of a volume what a listing says.
-func observe(store *models.Store, id string, o models.ObservedState) error {
-	row, err := store.VolumeRow(context.Background(), id)
+func observe(db *models.Store, id string, o models.ObservedState) error {
+	row, err := db.VolumeRow(context.Background(), id)
 	if err != nil {
 		return err
 	}
-	_, err = store.UpsertVolumes(context.Background(), []models.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB, ObservedState: o}}, store.Now())
+	_, err = db.UpsertVolumes(context.Background(), []models.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB, ObservedState: o}}, db.Now())
 	return err
 }
 
-func exportVolume(store *models.Store, id string) error {
-	return observe(store, id, models.ObservedState{Export: &models.Export{Protocol: "nbd", Address: "127.0.0.1:10809", Name: id}})
+func exportVolume(db *models.Store, id string) error {
+	return observe(db, id, models.ObservedState{Export: &models.Export{Protocol: "nbd", Address: "127.0.0.1:10809", Name: id}})
 }

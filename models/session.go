@@ -65,10 +65,10 @@ type Login struct {
 // ErrSignedOut says that a token opens no session.
 var ErrSignedOut = &Error{Code: CodeUnauthorized, Text: NewText("error.401")}
 
-// unknownUserHash is verified when no user has the typed name, so that the answer
+// DummyHash is verified when no user has the typed name, so that the answer
 // takes as long as for one who exists. No password has it: finding one would mean
 // inverting argon2.
-var unknownUserHash = formatHash(make([]byte, argonSaltBytes), make([]byte, argonKeyBytes))
+var DummyHash = formatHash(make([]byte, argonSaltBytes), make([]byte, argonKeyBytes))
 
 // SignIn checks name and password and opens a session. The token is for the
 // cookie and is kept nowhere. Errors: CodeUnauthorized, the same for every reason;
@@ -83,7 +83,7 @@ func (s *Store) SignIn(ctx context.Context, login Login) (token string, in *Sign
 	}
 	hash := u.PasswordHash
 	if u.ID == "" {
-		hash = unknownUserHash
+		hash = DummyHash
 	}
 	actor := Actor{Name: u.Name, Project: u.ProjectID, Address: login.Address, RequestID: login.RequestID}
 	err = s.checkPassword(ctx, actor, login.Name, login.Password, hash)
@@ -97,12 +97,12 @@ func (s *Store) SignIn(ctx context.Context, login Login) (token string, in *Sign
 }
 
 // auditRefusal writes failed sign-ins of existing users to the audit, and returns
-// err. Other names stay unwritten: people type passwords there.
+// Err. Other names stay unwritten: people type passwords there.
 func (s *Store) auditRefusal(ctx context.Context, actor Actor, u *User, err error) error {
 	if e := AsError(err); e == nil || e.Code != CodeUnauthorized || u.ID == "" {
 		return err
 	}
-	line := u.auditLine("login.failed", "")
+	line := u.AuditEntry("login.failed", "")
 	line.Outcome = AuditDenied
 	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.audit(tx, actor, line) }); auditErr != nil {
 		return auditErr
@@ -131,7 +131,7 @@ func (s *Store) openSession(ctx context.Context, actor Actor, u *User, login Log
 		if err := tx.Model(u).Update("seen_at", Micros(now)).Error; err != nil {
 			return err
 		}
-		return s.audit(tx, actor, u.auditLine("login", ""))
+		return s.audit(tx, actor, u.AuditEntry("login", ""))
 	})
 	if err != nil {
 		return "", nil, err

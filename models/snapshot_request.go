@@ -24,9 +24,9 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 		return nil, Refused(d)
 	}
 	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
-		fields := invalidFields{}
-		fields.add("name", ValidateName(in.Name))
-		fields.add("description", ValidateDescription(in.Description))
+		fields := FieldErrors{}
+		fields.Add("name", ValidateName(in.Name))
+		fields.Add("description", ValidateDescription(in.Description))
 		v, err := s.volumeForUpdate(tx, s.scope(actor.Project), in.VolumeID)
 		switch {
 		case in.VolumeID == "":
@@ -39,12 +39,12 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor Actor, in SnapshotInpu
 			if d := s.Rules().Volume(ActCreateSnapshot, v); d != nil {
 				return nil, Refused(d)
 			}
-			if v.attached() && !in.Acknowledge {
+			if v.IsAttached() && !in.Acknowledge {
 				fields["acknowledge"] = NewText("ack.required")
 			}
-			checkQuota(s.Capabilities().QuotaForSnapshot(v.SizeGiB), v.VolumeType, false, fields)
+			CheckQuota(s.Capabilities().QuotaForSnapshot(v.SizeGiB), v.VolumeType, false, fields)
 		}
-		if err := fields.err(); err != nil {
+		if err := fields.Err(); err != nil {
 			return nil, err
 		}
 		return s.insertSnapshot(tx, actor, in, v)
@@ -64,13 +64,13 @@ func (s *Store) insertSnapshot(tx *gorm.DB, actor Actor, in SnapshotInput, v *Vo
 	return &Operation{
 		Kind: SnapshotCreate, SubjectType: SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: v.ID,
 		Params: Params{VolumeID: v.ID, Name: in.Name, Description: in.Description, SizeGiB: v.SizeGiB,
-			Attached: v.attached(), Acknowledged: in.Acknowledge},
+			Attached: v.IsAttached(), Acknowledged: in.Acknowledge},
 	}, nil
 }
 
 func (s *Store) consistencyOf(v *Volume) Consistency {
 	switch {
-	case !v.attached():
+	case !v.IsAttached():
 		return Clean
 	case s.Capabilities().CrashSafe:
 		return CrashConsistent
@@ -78,7 +78,7 @@ func (s *Store) consistencyOf(v *Volume) Consistency {
 	return Inconsistent
 }
 
-func (v *Volume) attached() bool {
+func (v *Volume) IsAttached() bool {
 	return v.Status == InUse || v.AttachmentCount > 0 || len(v.Attachments) > 0
 }
 
@@ -90,13 +90,13 @@ type EditInput struct {
 	FormKey               string
 }
 
-func (in EditInput) validate(oldName string) error {
-	fields := invalidFields{}
+func (in EditInput) Validate(oldName string) error {
+	fields := FieldErrors{}
 	if in.Name != withoutLineBreaks(oldName) { // a name that came from a cloud may stay as it is
-		fields.add("name", ValidateName(in.Name))
+		fields.Add("name", ValidateName(in.Name))
 	}
-	fields.add("description", ValidateDescription(in.Description))
-	return fields.err()
+	fields.Add("description", ValidateDescription(in.Description))
+	return fields.Err()
 }
 
 // withoutLineBreaks is a name as a browser sends it back: its fields have one line.
@@ -104,8 +104,8 @@ func withoutLineBreaks(name string) string {
 	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
 }
 
-// keepingName is the name to save: the old one where it was not changed.
-func (in EditInput) keepingName(oldName string) EditInput {
+// KeepingName is the name to save: the old one where it was not changed.
+func (in EditInput) KeepingName(oldName string) EditInput {
 	if in.Name == withoutLineBreaks(oldName) {
 		in.Name = oldName
 	}
@@ -126,10 +126,10 @@ func (s *Store) EditSnapshot(ctx context.Context, actor Actor, in EditInput) (*O
 		if d := s.Rules().Snapshot(ActEdit, row); d != nil {
 			return nil, Refused(d)
 		}
-		if err := in.validate(row.Name); err != nil {
+		if err := in.Validate(row.Name); err != nil {
 			return nil, err
 		}
-		in := in.keepingName(row.Name)
+		in := in.KeepingName(row.Name)
 		if in.Version > 0 && in.Version != row.Version {
 			return nil, &Error{Code: CodeStale, Text: NewText("conflict.version")}
 		}
@@ -195,16 +195,16 @@ type RepairInput struct {
 	FormKey    string
 }
 
-func (in RepairInput) validate() error {
-	fields := invalidFields{}
+func (in RepairInput) Validate() error {
+	fields := FieldErrors{}
 	if strings.TrimSpace(in.Reason) == "" {
 		fields["reason"] = NewText("reason.required")
 	}
-	fields.add("reason", ValidateDescription(in.Reason))
+	fields.Add("reason", ValidateDescription(in.Reason))
 	if in.ResetTo != ErrorStatus && in.ResetTo != Available {
 		fields["reset_to"] = NewText("repair.reset_to_invalid")
 	}
-	return fields.err()
+	return fields.Err()
 }
 
 // RepairSnapshot puts a snapshot that is stuck into a status from which one can go
@@ -224,7 +224,7 @@ func (s *Store) RepairSnapshot(ctx context.Context, actor Actor, in RepairInput)
 		if d := s.Rules().Snapshot(ActRepair, row); d != nil {
 			return nil, Refused(d)
 		}
-		if err := in.validate(); err != nil {
+		if err := in.Validate(); err != nil {
 			return nil, err
 		}
 		if err := s.cancelQueued(tx, row.ID); err != nil {

@@ -107,11 +107,11 @@ func (s *Store) EnsureFirstUser(ctx context.Context, password string) (made bool
 // AddUser makes a user in the actor's project. Errors: CodeInvalid with the
 // fields name, password, role.
 func (s *Store) AddUser(ctx context.Context, actor Actor, name string, role Role, password string) (*User, error) {
-	bad := invalidFields{}
-	bad.add("name", ValidateUserName(name))
-	bad.add("password", ValidatePassword(password, name))
-	bad.add("role", validateRole(role))
-	if err := bad.err(); err != nil {
+	bad := FieldErrors{}
+	bad.Add("name", ValidateUserName(name))
+	bad.Add("password", ValidatePassword(password, name))
+	bad.Add("role", ValidateRole(role))
+	if err := bad.Err(); err != nil {
 		return nil, err
 	}
 	hash, err := HashPassword(ctx, password)
@@ -122,7 +122,7 @@ func (s *Store) AddUser(ctx context.Context, actor Actor, name string, role Role
 	return u, s.insertUser(ctx, actor, u)
 }
 
-func validateRole(role Role) *Text {
+func ValidateRole(role Role) *Text {
 	if role.rank() == 0 {
 		return &Text{Key: "user.role.invalid"}
 	}
@@ -140,25 +140,25 @@ func (s *Store) insertUser(ctx context.Context, actor Actor, u *User) error {
 		if err != nil {
 			return err
 		}
-		return s.audit(tx, actor, u.auditLine("user.create", string(u.Role)))
+		return s.audit(tx, actor, u.AuditEntry("user.create", string(u.Role)))
 	})
 }
 
-func (u *User) auditLine(action, detail string) AuditEntry {
+func (u *User) AuditEntry(action, detail string) AuditEntry {
 	return AuditEntry{Action: action, SubjectType: AuditSubjectUser, SubjectID: u.ID, SubjectName: u.Name, Detail: detail, Outcome: AuditDone}
 }
 
 // SetRole changes a user's role, from its next request on. Errors: ErrNotFound,
 // CodeInvalid, ErrLastAdministrator.
 func (s *Store) SetRole(ctx context.Context, actor Actor, id string, role Role) error {
-	if text := validateRole(role); text != nil {
+	if text := ValidateRole(role); text != nil {
 		return Invalid("role", *text)
 	}
 	return s.changeUser(ctx, actor, id, role != Administrator, func(tx *gorm.DB, u *User) error {
 		if err := tx.Model(u).Update("role", role).Error; err != nil {
 			return err
 		}
-		return s.audit(tx, actor, u.auditLine("user.edit", string(role)))
+		return s.audit(tx, actor, u.AuditEntry("user.edit", string(role)))
 	})
 }
 
@@ -176,7 +176,7 @@ func (s *Store) SetDisabled(ctx context.Context, actor Actor, id string, disable
 		if err := tx.Model(u).Update("disabled", value).Error; err != nil {
 			return err
 		}
-		return s.audit(tx, actor, u.auditLine(action, ""))
+		return s.audit(tx, actor, u.AuditEntry(action, ""))
 	})
 }
 
@@ -187,13 +187,13 @@ func (s *Store) DeleteUser(ctx context.Context, actor Actor, id string) error {
 		if err := tx.Delete(u).Error; err != nil {
 			return err
 		}
-		return s.audit(tx, actor, u.auditLine("user.delete", ""))
+		return s.audit(tx, actor, u.AuditEntry("user.delete", ""))
 	})
 }
 
 // ResetPassword gives a user of the actor's project a generated password, ends
 // its sessions and forgets its failed sign-ins. It returns the password, which is
-// keepingName nowhere else. Errors: ErrNotFound.
+// KeepingName nowhere else. Errors: ErrNotFound.
 func (s *Store) ResetPassword(ctx context.Context, actor Actor, id string) (password string, err error) {
 	password = GeneratePassword()
 	hash, err := HashPassword(ctx, password)
@@ -263,7 +263,7 @@ func (s *Store) replacePassword(tx *gorm.DB, actor Actor, u *User, hash, keepSes
 	if err := clearFailures(tx, accountKey(u.Name)); err != nil {
 		return err
 	}
-	return s.audit(tx, actor, u.auditLine(action, ""))
+	return s.audit(tx, actor, u.AuditEntry(action, ""))
 }
 
 // changeUser runs fn on a user of the actor's project in one transaction. When

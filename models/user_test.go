@@ -43,13 +43,13 @@ func eachPeople(t *testing.T, test func(t *testing.T, p *people)) {
 func newPeople(t *testing.T, open func(testing.TB, func() time.Time) *models.Store) *people {
 	t.Helper()
 	p := &people{at: time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)}
-	store := open(t, p.now)
-	p.Store = store
-	made, err := store.EnsureFirstUser(t.Context(), adminPassword)
+	db := open(t, p.now)
+	p.Store = db
+	made, err := db.EnsureFirstUser(t.Context(), adminPassword)
 	if err != nil || !made {
 		t.Fatalf("first user: made %v, error %v", made, err)
 	}
-	_, in, err := store.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
+	_, in, err := db.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
 	if err != nil {
 		t.Fatal(err)
 	}

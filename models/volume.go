@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
@@ -59,7 +60,7 @@ type ConnectionUse string
 // The uses. A backend that does not serve volumes itself does not know.
 const (
 	UseUnknown ConnectionUse = ""
-	NeverUsed  ConnectionUse = "never"     // attached, and no client has ever connected
+	NeverUsed  ConnectionUse = "never"     // IsAttached, and no client has ever connected
 	UsedBefore ConnectionUse = "idle"      // no client is connected at present
 	Connected  ConnectionUse = "connected" // clients are connected
 )
@@ -142,17 +143,10 @@ const (
 func (v *Volume) ServerNames() []string {
 	var names []string
 	for _, a := range v.Attachments {
-		names = append(names, firstNonEmpty(a.ServerName, a.ServerID))
+		names = append(names, cmp.Or(a.ServerName, a.ServerID))
 	}
 	return names
 }
 
 // Link names the volume.
 func (v *Volume) Link() Link { return Link{ID: v.ID, Name: v.Name} }
-
-func firstNonEmpty(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}

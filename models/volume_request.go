@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -30,11 +31,11 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 	}
 	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*Operation, error) {
 		if !s.ownProjectKnown() {
-			return nil, Refused(deny("deny.not_ready"))
+			return nil, Refused(NewDenial("deny.not_ready"))
 		}
-		fields := invalidFields{}
-		fields.add("name", ValidateName(in.Name))
-		fields.add("description", ValidateDescription(in.Description))
+		fields := FieldErrors{}
+		fields.Add("name", ValidateName(in.Name))
+		fields.Add("description", ValidateDescription(in.Description))
 		s.checkPlacement(in, fields)
 		source, least, err := s.checkSource(tx, actor, in, fields)
 		if err != nil {
@@ -46,15 +47,15 @@ func (s *Store) CreateVolume(ctx context.Context, actor Actor, in VolumeInput) (
 				return nil, err
 			}
 		}
-		checkQuota(s.Capabilities().QuotaForVolume(size), in.Type, true, fields)
-		if err := fields.err(); err != nil {
+		CheckQuota(s.Capabilities().QuotaForVolume(size), in.Type, true, fields)
+		if err := fields.Err(); err != nil {
 			return nil, err
 		}
 		return s.insertVolume(tx, actor, in, source, size)
 	})
 }
 
-func (s *Store) checkPlacement(in VolumeInput, fields invalidFields) {
+func (s *Store) checkPlacement(in VolumeInput, fields FieldErrors) {
 	facts := s.Capabilities()
 	if in.Type != "" && !slices.Contains(facts.Types, in.Type) {
 		fields["volume_type"] = NewText("choice.unknown")
@@ -68,7 +69,7 @@ func (s *Store) checkPlacement(in VolumeInput, fields invalidFields) {
 }
 
 // checkSource finds what the volume is made of, and the least size it needs in GiB.
-func (s *Store) checkSource(tx *gorm.DB, actor Actor, in VolumeInput, fields invalidFields) (*Snapshot, int, error) {
+func (s *Store) checkSource(tx *gorm.DB, actor Actor, in VolumeInput, fields FieldErrors) (*Snapshot, int, error) {
 	if in.SnapshotID != "" {
 		snapshot, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.SnapshotID)
 		if errors.Is(err, ErrNotFound) {
@@ -95,7 +96,7 @@ func (s *Store) checkSource(tx *gorm.DB, actor Actor, in VolumeInput, fields inv
 	return nil, image.MinGiB(), err
 }
 
-func (s *Store) checkSize(in VolumeInput, least int, fields invalidFields) int {
+func (s *Store) checkSize(in VolumeInput, least int, fields FieldErrors) int {
 	if in.Size == "" && in.SnapshotID != "" {
 		return least
 	}
@@ -114,7 +115,7 @@ func (s *Store) checkSize(in VolumeInput, least int, fields invalidFields) int {
 
 // checkServer says whether a volume of the project can be attached to the server: a
 // cloud lets no server use what is another project's.
-func (s *Store) checkServer(tx *gorm.DB, project, id string, fields invalidFields) error {
+func (s *Store) checkServer(tx *gorm.DB, project, id string, fields FieldErrors) error {
 	if !s.Capabilities().Attach {
 		fields["server_id"] = NewText("deny.unsupported")
 		return nil
@@ -152,10 +153,10 @@ func (s *Store) insertVolume(tx *gorm.DB, actor Actor, in VolumeInput, source *S
 // CodeStale: somebody else changed it since Version.
 func (s *Store) EditVolume(ctx context.Context, actor Actor, in EditInput) (*Operation, error) {
 	return s.enqueueVolume(ctx, actor, ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
-		if err := in.validate(row.Name); err != nil {
+		if err := in.Validate(row.Name); err != nil {
 			return nil, err
 		}
-		in := in.keepingName(row.Name)
+		in := in.KeepingName(row.Name)
 		if in.Version > 0 && in.Version != row.Version {
 			return nil, &Error{Code: CodeStale, Text: NewText("conflict.version")}
 		}
@@ -169,12 +170,12 @@ func (s *Store) EditVolume(ctx context.Context, actor Actor, in EditInput) (*Ope
 // ExtendVolume asks for a larger size, in GiB as typed. Invalid field: size_gib.
 func (s *Store) ExtendVolume(ctx context.Context, actor Actor, id, typed, formKey string) (*Operation, error) {
 	return s.enqueueVolume(ctx, actor, ActExtend, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
-		fields := invalidFields{}
+		fields := FieldErrors{}
 		size := s.checkSize(VolumeInput{Size: typed}, row.SizeGiB+1, fields)
 		if row.ProjectID == s.OwnProjectID() { // another project's limits are not known
-			checkQuota(s.Capabilities().QuotaForExtension(size-row.SizeGiB), row.VolumeType, true, fields)
+			CheckQuota(s.Capabilities().QuotaForExtension(size-row.SizeGiB), row.VolumeType, true, fields)
 		}
-		if err := fields.err(); err != nil {
+		if err := fields.Err(); err != nil {
 			return nil, err
 		}
 		return &Operation{Kind: VolumeExtend, Params: Params{SizeGiB: size, PriorStatus: row.Status}},
@@ -185,7 +186,7 @@ func (s *Store) ExtendVolume(ctx context.Context, actor Actor, id, typed, formKe
 // AttachVolume asks that the server sees the volume. Invalid field: server_id.
 func (s *Store) AttachVolume(ctx context.Context, actor Actor, id, server, formKey string) (*Operation, error) {
 	return s.enqueueVolume(ctx, actor, ActAttach, id, formKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
-		fields := invalidFields{}
+		fields := FieldErrors{}
 		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
 			return nil, err
 		}
@@ -194,7 +195,7 @@ func (s *Store) AttachVolume(ctx context.Context, actor Actor, id, server, formK
 				fields["server_id"] = NewText("server.already_attached")
 			}
 		}
-		if err := fields.err(); err != nil {
+		if err := fields.Err(); err != nil {
 			return nil, err
 		}
 		return &Operation{Kind: VolumeAttach, Params: Params{ServerID: server, PriorStatus: row.Status}},
@@ -242,7 +243,7 @@ func (s *Store) DeleteVolume(ctx context.Context, actor Actor, id, formKey strin
 // on. What was under way for it ends as failed.
 func (s *Store) RepairVolume(ctx context.Context, actor Actor, in RepairInput) (*Operation, error) {
 	return s.enqueueVolume(ctx, actor, ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *Volume) (*Operation, error) {
-		if err := in.validate(); err != nil {
+		if err := in.Validate(); err != nil {
 			return nil, err
 		}
 		return &Operation{Kind: VolumeRepair, Lane: repairLane(row.ID), Params: Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status}},
@@ -282,7 +283,7 @@ func (s *Store) revertDenial(tx *gorm.DB, snapshot *Snapshot, v *Volume) (*Denia
 		return d, nil
 	}
 	if snapshot.SizeGiB != v.SizeGiB {
-		return deny("deny.size_differs"), nil
+		return NewDenial("deny.size_differs"), nil
 	}
 	var newest Snapshot
 	err := takeOne(tx.Where("volume_id = ?", v.ID).Order("created_at DESC, id DESC"), &newest)
@@ -323,7 +324,7 @@ func (s *Store) enqueueVolume(ctx context.Context, actor Actor, action Action, i
 			return nil, err
 		}
 		op.SubjectType, op.SubjectID, op.ProjectID = SubjectVolume, row.ID, row.ProjectID
-		op.SubjectName = firstNonEmpty(op.SubjectName, row.Name)
+		op.SubjectName = cmp.Or(op.SubjectName, row.Name)
 		return op, nil
 	})
 }

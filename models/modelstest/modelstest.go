@@ -102,25 +102,25 @@ func open(t testing.TB, dsn string, now func() time.Time) *models.Store {
 func openWith(t testing.TB, dsn string, options models.Options) *models.Store {
 	t.Helper()
 	options.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
-	store, err := models.Open(dsn, options)
+	db, err := models.Open(dsn, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dsns.Store(store, dsn)
+	dsns.Store(db, dsn)
 	t.Cleanup(func() {
-		dsns.Delete(store)
-		if err := store.Close(); err != nil {
+		dsns.Delete(db)
+		if err := db.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return store
+	return db
 }
 
 var dsns sync.Map // of *models.Store, to the string it was opened with
 
-func dsnOf(t testing.TB, store *models.Store) string {
+func dsnOf(t testing.TB, db *models.Store) string {
 	t.Helper()
-	dsn, ok := dsns.Load(store)
+	dsn, ok := dsns.Load(db)
 	if !ok {
 		t.Fatal("the store was not opened by modelstest")
 	}
@@ -128,20 +128,20 @@ func dsnOf(t testing.TB, store *models.Store) string {
 }
 
 // Second opens the database of store once more, as another process on it would.
-func Second(t testing.TB, store *models.Store, now func() time.Time) *models.Store {
+func Second(t testing.TB, db *models.Store, now func() time.Time) *models.Store {
 	t.Helper()
-	return open(t, dsnOf(t, store), now)
+	return open(t, dsnOf(t, db), now)
 }
 
 // AllProjects opens the database of store once more, for a console that shows
 // every project.
-func AllProjects(t testing.TB, store *models.Store, now func() time.Time) *models.Store {
+func AllProjects(t testing.TB, db *models.Store, now func() time.Time) *models.Store {
 	t.Helper()
-	return openWith(t, dsnOf(t, store), models.Options{Now: now, AllProjects: true})
+	return openWith(t, dsnOf(t, db), models.Options{Now: now, AllProjects: true})
 }
 
 // Each runs the test on SQLite, and on PostgreSQL where a server is named.
-func Each(t *testing.T, test func(t *testing.T, store *models.Store, clock *Clock)) {
+func Each(t *testing.T, test func(t *testing.T, db *models.Store, clock *Clock)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		clock := NewClock()

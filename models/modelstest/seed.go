@@ -19,12 +19,12 @@ const snapshotsPerVolume = 100
 // made after the rows, and hold what they would hold otherwise. The names are
 // snap-0000001 and so on, every hundredth row is in ERROR, sizes are 1 to 10 GiB,
 // and one was created each second, the first first.
-func SeedSnapshots(t testing.TB, store *models.Store, n int) {
+func SeedSnapshots(t testing.TB, db *models.Store, n int) {
 	t.Helper()
-	s := seed{t: t, postgres: store.IsPostgres()}
-	driver, dsn := "sqlite", "file:"+dsnOf(t, store)+"?_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)&_pragma=cache_size(-262144)"
+	s := seed{t: t, postgres: db.IsPostgres()}
+	driver, dsn := "sqlite", "file:"+dsnOf(t, db)+"?_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)&_pragma=cache_size(-262144)"
 	if s.postgres {
-		driver, dsn = "pgx", dsnOf(t, store)
+		driver, dsn = "pgx", dsnOf(t, db)
 	}
 	var err error
 	if s.db, err = sql.Open(driver, dsn); err != nil {
