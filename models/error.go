@@ -1,6 +1,8 @@
 package models
 
-import "errors"
+import (
+	"errors"
+)
 
 // Code is the kind of an [Error]; web/errors.go maps it to a status.
 type Code string

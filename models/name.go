@@ -35,7 +35,7 @@ func ValidateName(name string) *Text {
 }
 
 // ValidateDescription refuses what a backend would: more than 255 characters and
-// changeOperation characters (Cinder's snapshots take printable characters only).
+// control characters (Cinder's snapshots take printable characters only).
 func ValidateDescription(text string) *Text {
 	if !utf8.ValidString(text) || utf8.RuneCountInString(text) > DescriptionMaxRunes ||
 		strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {

@@ -32,7 +32,7 @@ const (
 )
 
 // QuotaForVolume are the limits that a new volume of gib GiB counts against, those
-// idOf every type among them.
+// of every type among them.
 func (f Capabilities) QuotaForVolume(gib int) []QuotaUse { return f.quotaUses(quotaVolumes, gib) }
 
 // QuotaForSnapshot are those of a snapshot of a volume of gib GiB: it counts with

@@ -25,7 +25,7 @@ type Volume struct {
 	ImageID         string
 	VolumeType      string
 	Zone            string
-	Consistency     Consistency // idOf the snapshot it was made from
+	Consistency     Consistency // of the snapshot it was made from
 	SnapshotCount   int
 	AttachmentCount int
 	HoldUS          int64  `gorm:"column:hold_us"` // how long a snapshot would hold the writes of its servers now; 0: not at all, or not known
@@ -41,7 +41,7 @@ type Volume struct {
 	Version         int64
 
 	Attachments []Attachment `gorm:"foreignKey:VolumeID;references:ID"`
-	Connections []Connection `gorm:"-"` // idOf one volume, and in lists of those being detached
+	Connections []Connection `gorm:"-"` // of one volume, and in lists of those being detached
 }
 
 // Attachment is one server that a volume is attached to.
@@ -60,7 +60,7 @@ type ConnectionUse string
 // The uses. A backend that does not serve volumes itself does not know.
 const (
 	UseUnknown ConnectionUse = ""
-	NeverUsed  ConnectionUse = "never"     // IsAttached, and no client has ever connected
+	NeverUsed  ConnectionUse = "never"     // attached, and no client has ever connected
 	UsedBefore ConnectionUse = "idle"      // no client is connected at present
 	Connected  ConnectionUse = "connected" // clients are connected
 )
@@ -150,3 +150,7 @@ func (v *Volume) ServerNames() []string {
 
 // Link names the volume.
 func (v *Volume) Link() Link { return Link{ID: v.ID, Name: v.Name} }
+
+func (v *Volume) IsAttached() bool {
+	return v.Status == InUse || v.AttachmentCount > 0 || len(v.Attachments) > 0
+}

@@ -22,7 +22,8 @@ import (
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/models/backend/local"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 	"blockconsole/views"
 	"blockconsole/views/viewtest"
@@ -36,7 +37,7 @@ type world struct {
 	browser context.Context
 	url     string
 	folder  string
-	store   *models.Store
+	store   *store.Store
 	worker  *worker.Worker
 	fake    *backendtest.Fake // nil: the local backend
 	token   string            // of a session of the administrator
@@ -144,7 +145,7 @@ func newWorld(t *testing.T, browser context.Context, fake *backendtest.Fake) *wo
 		t.Fatal(err)
 	}
 	w.url = config.URL(listener.Addr())
-	if w.store, err = models.Open(config.DSN(), models.Options{Log: log}); err != nil {
+	if w.store, err = store.Open(config.DSN(), store.Options{Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.store.Close() })
@@ -169,7 +170,7 @@ func (w *world) users(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, role := range []models.Role{models.Operator, models.Viewer} {
-		if _, err := w.store.AddUser(t.Context(), modelstest.Administrator(), string(role), role, testPassword); err != nil {
+		if _, err := w.store.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
@@ -227,10 +228,10 @@ func TestFailuresAreExplained(t *testing.T) {
 		t.Errorf("a program is told %+v", told)
 	}
 	// Nobody else is bothered: the next thing they hear of is the row of what comes next.
-	if _, err := b.store.EditVolume(t.Context(), modelstest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
+	if _, err := b.store.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.store.CreateSnapshot(t.Context(), modelstest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "last"}); err != nil {
+	if _, err := b.store.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "last"}); err != nil {
 		t.Fatal(err)
 	}
 	_, before := theirs.until("list")
@@ -252,7 +253,7 @@ type operationJSONBody struct {
 func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 	b.t.Helper()
 	ctx := b.t.Context()
-	if _, err := b.store.DeleteSnapshot(ctx, modelstest.Operator(), s.ID, ""); err != nil {
+	if _, err := b.store.DeleteSnapshot(ctx, storetest.Operator(), s.ID, ""); err != nil {
 		b.t.Fatal(err)
 	}
 	op, err := b.store.Claim(ctx, "test", time.Minute)
@@ -261,8 +262,8 @@ func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 	}
 	failure := models.Failure{Text: models.NewText("failure.reported.015"),
 		Dependents: []models.Dependent{{Type: models.SubjectVolume, ID: v.ID, Name: v.Name}}}
-	err = b.store.SaveProgress(ctx, op, models.Progress{State: models.Failed, RunAt: b.clock.Now(), Failure: failure, RequestID: "req-77",
-		Subject: &models.ObservedState{Status: models.Available, Percent: -1, Failure: failure, RequestID: "req-77"}})
+	err = b.store.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: b.clock.Now(), Failure: failure, RequestID: "req-77",
+		Subject: &store.ObservedState{Status: models.Available, Percent: -1, Failure: failure, RequestID: "req-77"}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -297,9 +298,9 @@ func TestRevertSaysWhyNot(t *testing.T) {
 	// A cloud may keep snapshots whose volume is gone.
 	facts.Revert = true
 	b.store.SetCapabilities(facts)
-	orphan := models.ObservedObject{BackendID: "orphan", Project: models.DefaultProject, Name: "orphan", SizeGiB: 1, Source: "gone", CreatedAt: b.clock.Now(),
-		ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}
-	if _, err := b.store.UpsertSnapshots(t.Context(), []models.ObservedObject{orphan}, b.clock.Now()); err != nil {
+	orphan := store.ObservedObject{BackendID: "orphan", Project: models.DefaultProject, Name: "orphan", SizeGiB: 1, Source: "gone", CreatedAt: b.clock.Now(),
+		ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}
+	if _, err := b.store.UpsertSnapshots(t.Context(), []store.ObservedObject{orphan}, b.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	a = b.get(views.SnapshotsPath + "/orphan/revert")
@@ -312,7 +313,7 @@ func TestAuditIsReadable(t *testing.T) {
 	b := newBoard(t)
 	admin := b.as(models.Administrator)
 	v := b.volume("data", "3")
-	if _, err := b.store.EditVolume(t.Context(), modelstest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
+	if _, err := b.store.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
 	a := admin.get("/admin/audit")
@@ -339,13 +340,13 @@ func TestAllProjects(t *testing.T) {
 		Projects: []models.Project{{ID: ownProject, Name: "lab"}, {ID: otherProject, Name: "<b>other</b>"}}})
 	now := c.clock.Now()
 	for _, project := range []string{ownProject, otherProject} {
-		m := models.ObservedObject{BackendID: "v-" + project, Project: project, Name: "data-" + project[:4], SizeGiB: 2, CreatedAt: now,
-			ObservedState: models.ObservedState{Status: models.Available, Percent: -1}}
-		if _, err := c.store.UpsertVolumes(t.Context(), []models.ObservedObject{m}, now); err != nil {
+		m := store.ObservedObject{BackendID: "v-" + project, Project: project, Name: "data-" + project[:4], SizeGiB: 2, CreatedAt: now,
+			ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}
+		if _, err := c.store.UpsertVolumes(t.Context(), []store.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 		m.Source, m.BackendID = m.BackendID, "s-"+project
-		if _, err := c.store.UpsertSnapshots(t.Context(), []models.ObservedObject{m}, now); err != nil {
+		if _, err := c.store.UpsertSnapshots(t.Context(), []store.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
@@ -142,7 +142,7 @@ func (b *board) eventsOf(who *browser, list string) string {
 
 func (b *board) rename(s *models.Snapshot, name string) {
 	b.t.Helper()
-	if _, err := b.store.EditSnapshot(b.t.Context(), modelstest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
+	if _, err := b.store.EditSnapshot(b.t.Context(), storetest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -288,7 +288,7 @@ func TestLiveEnds(t *testing.T) {
 	staying := b.open(b.browser, events)
 	wantStatus(t, gone.post("/logout", nil), http.StatusSeeOther)
 	ending.ends()
-	elsewhere := modelstest.Operator()
+	elsewhere := storetest.Operator()
 	elsewhere.Project = "elsewhere"
 	if _, err := b.store.CreateVolume(t.Context(), elsewhere, models.VolumeInput{Name: "secret", Size: "1"}); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models"
+	"blockconsole/models/store"
 	"blockconsole/views"
 )
 
@@ -25,11 +26,11 @@ type Handlers struct {
 
 // NewHandlers makes the handlers of a store. site is the server's: the live pages
 // render their rows as the pages do.
-func NewHandlers(store *models.Store) func(site *handlers.Site) Handlers {
+func NewHandlers(store *store.Store) func(site *handlers.Site) Handlers {
 	return func(site *handlers.Site) Handlers { return newHandlers(store, site) }
 }
 
-func newHandlers(store *models.Store, site *handlers.Site) Handlers {
+func newHandlers(store *store.Store, site *handlers.Site) Handlers {
 	rows := &handlers.RowCache{}
 	if site.Project == nil {
 		site.Project = func() (string, bool) { return store.OwnProjectName(), store.AllProjects() }

@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // connectionsInterval is how often it is asked who uses attached volumes.
@@ -65,7 +66,7 @@ func (w *Worker) SyncConnections(ctx context.Context) error {
 
 func (w *Worker) syncConnectedVolumes(ctx context.Context, used map[backend.Key]bool) error {
 	asked := w.store.Now()
-	var rows []models.ObservedObject
+	var rows []store.ObservedObject
 	for key := range used {
 		v, err := w.backend.Volume(ctx, key)
 		if errors.Is(err, backend.ErrNotFound) {
@@ -84,7 +85,7 @@ func (w *Worker) syncConnectedVolumes(ctx context.Context, used map[backend.Key]
 }
 
 // observe is what the backend says about a volume, with where its servers find it.
-func (w *Worker) observe(ctx context.Context, v backend.Volume) models.ObservedState {
+func (w *Worker) observe(ctx context.Context, v backend.Volume) store.ObservedState {
 	o := observedVolume(v)
 	w.fillServerNames(*o.Attachments)
 	if w.exporter == nil {

@@ -9,7 +9,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 )
 
@@ -169,10 +169,10 @@ func TestALostAnswerIsWaitedFor(t *testing.T) {
 }
 
 // TestTheSlowerOfTwoWorkersSavesNothing: its lease ran out while the backend was
-// unansweredSince.
+// silent.
 func TestTheSlowerOfTwoWorkersSavesNothing(t *testing.T) {
-	clock := modelstest.NewClock()
-	store := modelstest.Open(t, clock.Now)
+	clock := storetest.NewClock()
+	store := storetest.Open(t, clock.Now)
 	b := benchOf(t, store, clock)
 	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "raced-1", Size: "1"}))
 	entered := make(chan struct{})

@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // Steps of a creation. A volume that is to be attached has two more: asked for,
@@ -32,7 +33,7 @@ var errVanished = errors.New("the object vanished while it was made")
 // findOrCreate gives the object of a creation, asking for it where it certainly is
 // not there yet. wait is not nil when there is nothing to say about it before that
 // time.
-func findOrCreate[T any](ctx context.Context, w *Worker, op *models.Operation, c createCalls[T]) (object T, wait *models.Progress, err error) {
+func findOrCreate[T any](ctx context.Context, w *Worker, op *models.Operation, c createCalls[T]) (object T, wait *store.Progress, err error) {
 	if !op.First || op.Params.Retried {
 		object, err = c.find(ctx)
 		switch {
@@ -73,15 +74,15 @@ func (w *Worker) forgetUnsentCall(ctx context.Context, op *models.Operation, bef
 
 // awaitSettle waits as long as an earlier call, whose answer was lost, may still
 // become visible.
-func (w *Worker) awaitSettle(op *models.Operation) *models.Progress {
+func (w *Worker) awaitSettle(op *models.Operation) *store.Progress {
 	settled := time.UnixMicro(op.CalledAt).Add(w.capabilities().Settle)
 	if op.CalledAt == 0 || !w.store.Now().Before(settled) {
 		return nil
 	}
-	return &models.Progress{State: models.Running, RunAt: settled, Step: op.Step, Percent: backend.PercentUnknown, Failure: op.LastError}
+	return &store.Progress{State: models.Running, RunAt: settled, Step: op.Step, Percent: backend.PercentUnknown, Failure: op.LastError}
 }
 
-func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *models.Volume, key backend.Key) (models.Progress, error) {
+func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *models.Volume, key backend.Key) (store.Progress, error) {
 	now, wait, err := findOrCreate(ctx, w, op, createCalls[backend.Volume]{
 		find:   func(ctx context.Context) (backend.Volume, error) { return w.backend.Volume(ctx, key) },
 		status: func(v backend.Volume) backend.Status { return v.Status },
@@ -126,7 +127,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 	return spec, nil
 }
 
-func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (models.Progress, error) {
+func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (store.Progress, error) {
 	volume, err := w.store.VolumeRow(ctx, row.VolumeID)
 	if err != nil {
 		return w.failCreate(ctx, op, err)
@@ -166,7 +167,7 @@ func (w *Worker) consistencyAttached() models.Consistency {
 }
 
 // followCreate follows an object that the backend has accepted.
-func (w *Worker) followCreate(ctx context.Context, op *models.Operation, key backend.Key, o *models.ObservedState) models.Progress {
+func (w *Worker) followCreate(ctx context.Context, op *models.Operation, key backend.Key, o *store.ObservedState) store.Progress {
 	switch o.Status {
 	case models.Available, models.InUse:
 		return w.succeeded(op, o)
@@ -182,7 +183,7 @@ func (w *Worker) followCreate(ctx context.Context, op *models.Operation, key bac
 }
 
 // failCreate ends a creation that the backend refuses, with the row in ERROR.
-func (w *Worker) failCreate(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
+func (w *Worker) failCreate(ctx context.Context, op *models.Operation, err error) (store.Progress, error) {
 	if errors.Is(err, models.ErrNotFound) {
 		err = backend.ErrNotFound
 	}
@@ -193,7 +194,7 @@ func (w *Worker) failCreate(ctx context.Context, op *models.Operation, err error
 	case errors.Is(err, backend.ErrNotFound):
 		why = models.Failure{Text: models.NewText("source.not_found")}
 	case !permanent(err):
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
-	return w.failed(op, why, &models.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
+	return w.failed(op, why, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/store"
 )
 
 // Look claims one operation that is due, looks at it once and saves what it found;
@@ -32,7 +33,7 @@ func (w *Worker) LookAndDie(ctx context.Context) (*models.Operation, error) {
 func (w *Worker) Refresh(ctx context.Context) error { return w.syncInventory(ctx) }
 
 // ReadDue reads what is due to be read, as Run would, and says when something is
-// requeue.
+// again.
 func (w *Worker) ReadDue(ctx context.Context) time.Time {
 	return w.runDueTasks(ctx, w.resync, w.inventory, w.quotas, w.delta, w.poll, w.prune)
 }
@@ -49,7 +50,7 @@ func (w *Worker) Follow(ctx context.Context, kind models.SubjectType, id string)
 	if err != nil {
 		return err
 	}
-	_, err = w.apply(ctx, kind, []models.ObservedObject{row}, w.store.Now(), true)
+	_, err = w.apply(ctx, kind, []store.ObservedObject{row}, w.store.Now(), true)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // What somebody else changes is looked at again and again until it has settled:
@@ -94,7 +95,7 @@ func (m *mirrorState) deltaSynced(asked time.Time) {
 	m.deltaFrom = asked
 }
 
-func (m *mirrorState) wasExplained(object models.Unexplained) bool {
+func (m *mirrorState) wasExplained(object store.Unexplained) bool {
 	m.Lock()
 	defer m.Unlock()
 	since, done := m.explained[object.ID]
@@ -112,7 +113,7 @@ func (m *mirrorState) allowExplain(now time.Time) bool {
 	return m.explainCalls <= maxExplainsPerMinute
 }
 
-func (m *mirrorState) markExplained(object models.Unexplained) {
+func (m *mirrorState) markExplained(object store.Unexplained) {
 	m.Lock()
 	defer m.Unlock()
 	m.explained[object.ID] = object.StatusSince
@@ -120,7 +121,7 @@ func (m *mirrorState) markExplained(object models.Unexplained) {
 
 // track notes which rows will change by themselves, and which have settled. The
 // caller holds the lock.
-func (w *Worker) track(kind models.SubjectType, rows []models.ObservedObject) {
+func (w *Worker) track(kind models.SubjectType, rows []store.ObservedObject) {
 	now := w.store.Now()
 	for _, row := range rows {
 		f, there := w.mirrored.polled[row.BackendID]
@@ -231,18 +232,18 @@ func (w *Worker) pollOne(ctx context.Context, id string) error {
 	case err != nil:
 		return err
 	}
-	_, err = w.apply(ctx, f.kind, []models.ObservedObject{row}, asked, true)
+	_, err = w.apply(ctx, f.kind, []store.ObservedObject{row}, asked, true)
 	return err
 }
 
-func (w *Worker) fetch(ctx context.Context, kind models.SubjectType, id string) (models.ObservedObject, error) {
+func (w *Worker) fetch(ctx context.Context, kind models.SubjectType, id string) (store.ObservedObject, error) {
 	if kind == models.SubjectSnapshot {
 		s, err := w.backend.Snapshot(ctx, backend.Key{ID: id})
 		return w.snapshotObject(s), err
 	}
 	v, err := w.backend.Volume(ctx, backend.Key{ID: id})
 	if err != nil {
-		return models.ObservedObject{}, err
+		return store.ObservedObject{}, err
 	}
 	return w.volumeObject(ctx, v), nil
 }

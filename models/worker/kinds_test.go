@@ -5,7 +5,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 )
 
 // kind is a click of one kind: prepare makes what it needs, ask clicks, and after
@@ -18,7 +18,7 @@ type kind struct {
 	after   func(b *bench, id string, op *models.Operation) bool
 }
 
-var me, admin = modelstest.Operator(), modelstest.Administrator()
+var me, admin = storetest.Operator(), storetest.Administrator()
 
 func aVolume(b *bench) string { return b.newVolume("volume-1") }
 
@@ -188,8 +188,8 @@ func TestEveryKindSucceeds(t *testing.T) {
 }
 
 func TestEveryKindOnPostgres(t *testing.T) {
-	clock := modelstest.NewClock()
-	store := modelstest.OpenPostgres(t, clock.Now)
+	clock := storetest.NewClock()
+	store := storetest.OpenPostgres(t, clock.Now)
 	b := benchOf(t, store, clock)
 	for _, k := range kinds {
 		id := k.prepare(b)

@@ -9,6 +9,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // How often the backend is read where it has no pace of its own, and how often
@@ -192,7 +193,7 @@ func (w *Worker) refreshQuotas(ctx context.Context) (time.Duration, error) {
 }
 
 // refreshQuotasAfter lets the quotas be read again soon after an operation that changes them.
-func (w *Worker) refreshQuotasAfter(op *models.Operation, p models.Progress) {
+func (w *Worker) refreshQuotasAfter(op *models.Operation, p store.Progress) {
 	if len(w.capabilities().Quotas) == 0 || p.State == models.Running && p.Step == op.Step {
 		return
 	}
@@ -245,7 +246,7 @@ func (w *Worker) syncDelta(ctx context.Context) (time.Duration, error) {
 		w.resync.runBy(asked.Add(every)) // it says what is wrong, and when that is over
 		return every, errors.Join(err, w.recordUnreachable(ctx, err))
 	}
-	rows := make([]models.ObservedObject, 0, len(volumes))
+	rows := make([]store.ObservedObject, 0, len(volumes))
 	for _, v := range volumes {
 		rows = append(rows, w.volumeObject(ctx, v))
 	}

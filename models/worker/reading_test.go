@@ -10,7 +10,8 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 )
 
 // readFor lets time pass, reading what is due, as Run does.
@@ -196,10 +197,10 @@ func TestAPageKnowsLessThanALook(t *testing.T) {
 // TestOneConsoleReadsForAll that share a database; another one goes on when it
 // ends, and soon when it dies.
 func TestOneConsoleReadsForAll(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		cloud := newCloudBench(t)
 		one := &bench{T: t, store: store, clock: clock, fake: cloud.fake, faulty: backendtest.NewFaulty(cloud.fake)}
-		two := &bench{T: t, store: modelstest.Second(t, store, clock.Now), clock: clock, fake: cloud.fake, faulty: backendtest.NewFaulty(cloud.fake)}
+		two := &bench{T: t, store: storetest.Second(t, store, clock.Now), clock: clock, fake: cloud.fake, faulty: backendtest.NewFaulty(cloud.fake)}
 		one.restart()
 		two.restart()
 		both := func(d time.Duration) (first, second int) {

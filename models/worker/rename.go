@@ -6,13 +6,14 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
-func (w *Worker) renameVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) renameVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	return w.finishRename(ctx, op, w.backend.RenameVolume(ctx, key, op.Params.Name, op.Params.Description))
 }
 
-func (w *Worker) renameSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (models.Progress, error) {
+func (w *Worker) renameSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (store.Progress, error) {
 	err := w.backend.RenameSnapshot(ctx, key, op.Params.Name, op.Params.Description)
 	if errors.Is(err, backend.ErrNotFound) && row.Status == models.Creating {
 		return w.requeue(op, 0, backend.PercentUnknown, nil), nil // it waits in the queue of its volume
@@ -21,19 +22,19 @@ func (w *Worker) renameSnapshot(ctx context.Context, op *models.Operation, row *
 }
 
 // finishRename ends a rename. One that the backend refuses takes the row's name back.
-func (w *Worker) finishRename(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
+func (w *Worker) finishRename(ctx context.Context, op *models.Operation, err error) (store.Progress, error) {
 	switch {
 	case err == nil:
 		return w.succeeded(op, nil), nil
 	case !permanent(err):
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	return w.failed(op, w.failureWithDependents(ctx, op.SubjectType, err), w.restoredName(ctx, op)), nil
 }
 
 // restoredName gives a row the name that its object has, unless somebody has changed
 // it again. Where the backend does not tell, that is the one before the edit.
-func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *models.ObservedState {
+func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *store.ObservedState {
 	var rowName, rowText string
 	var name, text string
 	if op.SubjectType == models.SubjectSnapshot {
@@ -60,5 +61,5 @@ func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *models
 	if rowName != op.Params.Name || rowText != op.Params.Description {
 		return nil
 	}
-	return &models.ObservedState{Name: &name, Description: &text}
+	return &store.ObservedState{Name: &name, Description: &text}
 }

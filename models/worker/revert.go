@@ -8,6 +8,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // timestampResolution is how exactly clouds write times: what changed so recently may change
@@ -16,11 +17,11 @@ const timestampResolution = 2 * time.Second
 
 // revertVolume puts the bytes of a snapshot back. It is asked for once: a second
 // time might destroy what was written after the first.
-func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	if op.Step == 0 {
 		progress, err := w.requestRevert(ctx, op, key)
 		if err != nil {
-			return models.Progress{}, err
+			return store.Progress{}, err
 		}
 		if progress != nil {
 			return *progress, nil
@@ -34,7 +35,7 @@ func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key bac
 }
 
 // followRevert follows a revert that the backend accepted.
-func (w *Worker) followRevert(ctx context.Context, op *models.Operation, key backend.Key, o models.ObservedState) models.Progress {
+func (w *Worker) followRevert(ctx context.Context, op *models.Operation, key backend.Key, o store.ObservedState) store.Progress {
 	switch o.Status {
 	case models.Available:
 		return w.succeeded(op, &o)
@@ -47,7 +48,7 @@ func (w *Worker) followRevert(ctx context.Context, op *models.Operation, key bac
 
 // requestRevert asks for the revert, unless it may have been asked for already. Nil
 // and no error: the backend has accepted it.
-func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key backend.Key) (*models.Progress, error) {
+func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key backend.Key) (*store.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
 		return progressOf(w.failRefused(ctx, op, err, backend.Volume{}))
@@ -75,13 +76,13 @@ func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key ba
 	return nil, nil
 }
 
-func progressOf(p models.Progress, err error) (*models.Progress, error) { return &p, err }
+func progressOf(p store.Progress, err error) (*store.Progress, error) { return &p, err }
 
 // prepareRevert says what to do instead of asking for the revert; nil: it may be
-// failRefused for. After an answer was lost, what changed since tells whether it arrived:
+// asked for. After an answer was lost, what changed since tells whether it arrived:
 // a revert changes the volume and its snapshot, whoever writes changes the volume
-// stalled.
-func (w *Worker) prepareRevert(ctx context.Context, op *models.Operation, key backend.Key, volume backend.Volume, snapshot backend.Snapshot) (*models.Progress, error) {
+// alone.
+func (w *Worker) prepareRevert(ctx context.Context, op *models.Operation, key backend.Key, volume backend.Volume, snapshot backend.Snapshot) (*store.Progress, error) {
 	o := w.observe(ctx, volume)
 	if op.CalledAt > 0 {
 		volumeIs, snapshotIs := models.Micros(volume.Changed), models.Micros(snapshot.Changed)

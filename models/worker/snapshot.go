@@ -6,18 +6,19 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // reconcileSnapshot takes the next step of an operation on a snapshot. An error that it
 // returns is not final: the operation is tried again.
-func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (models.Progress, error) {
+func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (store.Progress, error) {
 	row, err := w.store.SnapshotRow(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
 		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil
 	}
 	if err != nil {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	key := backend.Key{Ref: row.ID, ID: row.BackendID}
 	switch op.Kind {
@@ -33,7 +34,7 @@ func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (m
 	return w.failed(op, models.Failure{Text: models.NewText("failure.unsupported")}, nil), nil
 }
 
-func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	var refused error
 	if op.Step == 0 {
 		refused = w.backend.DeleteSnapshot(ctx, key)
@@ -46,22 +47,22 @@ func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key b
 }
 
 // failDelete puts the row back as it was when the backend will not delete it.
-func (w *Worker) failDelete(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
+func (w *Worker) failDelete(ctx context.Context, op *models.Operation, err error) (store.Progress, error) {
 	if !permanent(err) {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	why := w.failureWithDependents(ctx, op.SubjectType, err)
-	return w.failed(op, why, &models.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
+	return w.failed(op, why, &store.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 }
 
 // followDelete follows a deletion that the backend accepted: it is over when the
 // object is not found. One that is AVAILABLE again was refused after all.
-func (w *Worker) followDelete(ctx context.Context, op *models.Operation, key backend.Key, o models.ObservedState, err error) (models.Progress, error) {
+func (w *Worker) followDelete(ctx context.Context, op *models.Operation, key backend.Key, o store.ObservedState, err error) (store.Progress, error) {
 	if errors.Is(err, backend.ErrNotFound) {
-		return w.succeeded(op, &models.ObservedState{Gone: true}), nil
+		return w.succeeded(op, &store.ObservedState{Gone: true}), nil
 	}
 	if err != nil {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	switch o.Status {
 	case models.Deleting:
@@ -72,7 +73,7 @@ func (w *Worker) followDelete(ctx context.Context, op *models.Operation, key bac
 	return w.failAccepted(ctx, op, 1, key, o, models.Failure{Text: models.NewText("failure.delete_refused")}), nil
 }
 
-func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	if err := w.backend.RepairSnapshot(ctx, key, backend.Status(op.Params.ResetTo)); err != nil {
 		return w.failRepair(op, err)
 	}
@@ -86,14 +87,14 @@ func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key b
 
 // failRepair: what the backend no longer has is ERROR and can be deleted; what
 // it refuses stays as it was, and says why.
-func (w *Worker) failRepair(op *models.Operation, err error) (models.Progress, error) {
+func (w *Worker) failRepair(op *models.Operation, err error) (store.Progress, error) {
 	if !permanent(err) {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	why := failureOf(err)
 	if errors.Is(err, backend.ErrNotFound) {
 		gone := models.Failure{Text: models.NewText("failure.vanished")}
-		return w.succeeded(op, &models.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: gone}), nil
+		return w.succeeded(op, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: gone}), nil
 	}
-	return w.failed(op, why, &models.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
+	return w.failed(op, why, &store.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 const (
@@ -182,7 +183,7 @@ func (w *Worker) resyncKind(ctx context.Context, kind models.SubjectType) error 
 
 // listedPage is one page of a listing.
 type listedPage struct {
-	rows  []models.ObservedObject
+	rows  []store.ObservedObject
 	asked time.Time
 	err   error
 }
@@ -245,7 +246,7 @@ func (w *Worker) resyncPages(ctx context.Context, kind models.SubjectType, began
 // apply copies rows that were asked for at that time, and looks again soon at
 // those that will change by themselves. Of rows that were looked at alone since,
 // a page of a listing knows less.
-func (w *Worker) apply(ctx context.Context, kind models.SubjectType, rows []models.ObservedObject, asked time.Time, polled bool) ([]string, error) {
+func (w *Worker) apply(ctx context.Context, kind models.SubjectType, rows []store.ObservedObject, asked time.Time, polled bool) ([]string, error) {
 	ids, err := w.applyLocked(ctx, kind, rows, asked, polled)
 	if err != nil {
 		return ids, err
@@ -253,7 +254,7 @@ func (w *Worker) apply(ctx context.Context, kind models.SubjectType, rows []mode
 	return ids, w.explainErrors(ctx, kind, rows)
 }
 
-func (w *Worker) applyLocked(ctx context.Context, kind models.SubjectType, rows []models.ObservedObject, asked time.Time, polled bool) ([]string, error) {
+func (w *Worker) applyLocked(ctx context.Context, kind models.SubjectType, rows []store.ObservedObject, asked time.Time, polled bool) ([]string, error) {
 	w.mirrored.Lock()
 	defer w.mirrored.Unlock()
 	for i := range rows {
@@ -274,9 +275,9 @@ func (w *Worker) applyLocked(ctx context.Context, kind models.SubjectType, rows 
 	return ids, err
 }
 
-func (w *Worker) volumePage(ctx context.Context, marker string) ([]models.ObservedObject, string, error) {
+func (w *Worker) volumePage(ctx context.Context, marker string) ([]store.ObservedObject, string, error) {
 	page, err := w.backend.Volumes(ctx, marker, pageSize)
-	var rows []models.ObservedObject
+	var rows []store.ObservedObject
 	for _, v := range page.Items {
 		rows = append(rows, w.volumeObject(ctx, v))
 	}
@@ -284,8 +285,8 @@ func (w *Worker) volumePage(ctx context.Context, marker string) ([]models.Observ
 }
 
 // volumeObject is a volume as its row should have it.
-func (w *Worker) volumeObject(ctx context.Context, v backend.Volume) models.ObservedObject {
-	m := models.ObservedObject{
+func (w *Worker) volumeObject(ctx context.Context, v backend.Volume) store.ObservedObject {
+	m := store.ObservedObject{
 		ID: w.ownID(v.Key), BackendID: v.ID, Project: w.project(v.Project), Name: v.Name, Description: v.Description, SizeGiB: v.SizeGiB,
 		ImageID: v.Image, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt, ObservedState: w.observe(ctx, v),
 	}
@@ -295,17 +296,17 @@ func (w *Worker) volumeObject(ctx context.Context, v backend.Volume) models.Obse
 	return m
 }
 
-func (w *Worker) snapshotPage(ctx context.Context, marker string) ([]models.ObservedObject, string, error) {
+func (w *Worker) snapshotPage(ctx context.Context, marker string) ([]store.ObservedObject, string, error) {
 	page, err := w.backend.Snapshots(ctx, marker, pageSize)
-	var rows []models.ObservedObject
+	var rows []store.ObservedObject
 	for _, s := range page.Items {
 		rows = append(rows, w.snapshotObject(s))
 	}
 	return rows, page.Next, err
 }
 
-func (w *Worker) snapshotObject(s backend.Snapshot) models.ObservedObject {
-	return models.ObservedObject{
+func (w *Worker) snapshotObject(s backend.Snapshot) store.ObservedObject {
+	return store.ObservedObject{
 		ID: w.ownID(s.Key), BackendID: s.ID, Project: w.project(s.Project), Name: s.Name, Description: s.Description, SizeGiB: s.SizeGiB,
 		Source: eitherID(s.Volume), CreatedAt: s.CreatedAt, ObservedState: observedSnapshot(s),
 	}

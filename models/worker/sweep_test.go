@@ -10,7 +10,8 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 )
 
 func (b *bench) shared(shared bool) {
@@ -30,7 +31,7 @@ func (b *bench) onlyVolume() *models.Volume {
 }
 
 func TestObjectsMadeElsewhereAreImported(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		long := strings.Repeat("\uac00", 255)
 		created := clock.Now().Add(-time.Hour).Truncate(time.Second)
@@ -69,7 +70,7 @@ func TestObjectsMadeElsewhereAreImported(t *testing.T) {
 
 // TestASnapshotListedBeforeItsVolume: the volume was made between the two listings.
 func TestASnapshotListedBeforeItsVolume(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		v := b.fake.PutVolume(backend.Volume{Name: "late"})
 		s := b.fake.PutSnapshot(backend.Snapshot{Name: "early", Volume: v.Key})
@@ -327,10 +328,10 @@ func TestATwinIsNotListedTwice(t *testing.T) {
 // TestTwoConsolesSweepTogether on one database: objects are imported once, and what
 // one has just imported is not missed by the other.
 func TestTwoConsolesSweepTogether(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		b.shared(true)
-		other := &bench{T: t, store: modelstest.Second(t, store, clock.Now), clock: clock, fake: b.fake, faulty: b.faulty}
+		other := &bench{T: t, store: storetest.Second(t, store, clock.Now), clock: clock, fake: b.fake, faulty: b.faulty}
 		other.restart()
 		for i := range 150 {
 			v := b.fake.PutVolume(backend.Volume{Name: fmt.Sprintf("volume-%04d", i)})
@@ -390,7 +391,7 @@ func TestSmallThingsAreCopied(t *testing.T) {
 // arrives after it. The object was made elsewhere, so nothing but the cloud's id tells
 // that it is the same.
 func TestWhatWasDeletedDoesNotComeBack(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		b.shared(true)
 		v := b.fake.PutVolume(backend.Volume{Name: "elsewhere"})

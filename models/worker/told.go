@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // maxExplainAttempts is how often a backend that does not answer is asked why an operation
@@ -15,8 +16,8 @@ const maxExplainAttempts = 3
 
 // failAccepted ends an operation that the backend had accepted, with step steps
 // done, and then did not carry out: the object is as o says. Where o does not say
-// failureWithDependents, the backend is asked whether it has told.
-func (w *Worker) failAccepted(ctx context.Context, op *models.Operation, step int, key backend.Key, o models.ObservedState, why models.Failure) models.Progress {
+// why, the backend is asked whether it has told.
+func (w *Worker) failAccepted(ctx context.Context, op *models.Operation, step int, key backend.Key, o store.ObservedState, why models.Failure) store.Progress {
 	if !o.Failure.None() && o.Failure.Key != models.FailureUnknown {
 		return w.failed(op, why, withStatus(o, o.Status, why))
 	}
@@ -61,7 +62,7 @@ func (w *Worker) lastFailure(ctx context.Context, kind models.SubjectType, key b
 const maxExplainsPerMinute = 10
 
 // explainErrors asks, once each, why objects that came into error elsewhere did.
-func (w *Worker) explainErrors(ctx context.Context, kind models.SubjectType, rows []models.ObservedObject) error {
+func (w *Worker) explainErrors(ctx context.Context, kind models.SubjectType, rows []store.ObservedObject) error {
 	var ids []string
 	for _, row := range rows {
 		if row.Failure.Key == models.FailureUnknown && !row.Outdated {

@@ -10,6 +10,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // failureOf puts an error of the backend into the words of the catalog. What is
@@ -115,8 +116,8 @@ func permanent(err error) bool {
 }
 
 // observedState is what the backend's state says about a row.
-func observedState(key backend.Key, state backend.State) models.ObservedState {
-	o := models.ObservedState{
+func observedState(key backend.Key, state backend.State) store.ObservedState {
+	o := store.ObservedState{
 		BackendID: key.ID, Status: models.Status(state.Status), Percent: state.Percent, RequestID: state.RequestID,
 	}
 	if !o.Status.InTransition() {
@@ -151,7 +152,7 @@ func diskFailure(err error) models.Failure {
 	return models.Failure{Text: models.NewText(models.FailureDisk)}
 }
 
-func observedVolume(v backend.Volume) models.ObservedState {
+func observedVolume(v backend.Volume) store.ObservedState {
 	o := observedState(v.Key, v.State)
 	o.SizeGiB = v.SizeGiB
 	attachments := make([]models.Attachment, 0, len(v.Attachments))
@@ -165,7 +166,7 @@ func observedVolume(v backend.Volume) models.ObservedState {
 	return o
 }
 
-func observedSnapshot(s backend.Snapshot) models.ObservedState {
+func observedSnapshot(s backend.Snapshot) store.ObservedState {
 	o := observedState(s.Key, s.State)
 	o.SizeGiB = s.SizeGiB
 	if held := s.Held.Microseconds(); held > 0 {
@@ -176,7 +177,7 @@ func observedSnapshot(s backend.Snapshot) models.ObservedState {
 
 // withStatus returns o with another status and reason: what the row says when the
 // backend's word is not the whole story.
-func withStatus(o models.ObservedState, status models.Status, why models.Failure) *models.ObservedState {
+func withStatus(o store.ObservedState, status models.Status, why models.Failure) *store.ObservedState {
 	o.Status, o.Failure, o.Percent = status, why, backend.PercentUnknown
 	return &o
 }

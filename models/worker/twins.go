@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // duplicateSince collects, of one whole listing, the objects that carry one Ref: a lost
@@ -27,7 +28,7 @@ func newDuplicateSet() *duplicateSet {
 	return &duplicateSet{map[string]duplicate{}, map[string][]duplicate{}}
 }
 
-func (t *duplicateSet) add(rows []models.ObservedObject) {
+func (t *duplicateSet) add(rows []store.ObservedObject) {
 	for _, row := range rows {
 		if row.ID == "" {
 			continue
@@ -37,7 +38,7 @@ func (t *duplicateSet) add(rows []models.ObservedObject) {
 		switch {
 		case !there:
 			t.first[row.ID] = this
-		case first.id == this.id: // listedPage twice
+		case first.id == this.id: // listed twice
 		case len(t.more[row.ID]) == 0:
 			t.more[row.ID] = []duplicate{first, this}
 		default:
@@ -116,7 +117,7 @@ func (w *Worker) settledDuplicate(id string) bool {
 	return now.Sub(seen) >= max(w.capabilities().Settle, minSettle)
 }
 
-func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, row *models.DuplicateRow, group []duplicate, extra duplicate) error {
+func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, group []duplicate, extra duplicate) error {
 	var kept *duplicate
 	for i := range group {
 		if group[i].id == row.BackendID {
@@ -162,7 +163,7 @@ func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, r
 
 // unusedDuplicate looks at both once more: the one in the list must be there, and the
 // other one at rest and attached to nothing. used says that somebody has attached it.
-func (w *Worker) unusedDuplicate(ctx context.Context, kind models.SubjectType, row *models.DuplicateRow, extra string) (unused, used bool, err error) {
+func (w *Worker) unusedDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, extra string) (unused, used bool, err error) {
 	get := func(id string) (backend.Status, string, int, error) {
 		if kind == models.SubjectSnapshot {
 			s, err := w.backend.Snapshot(ctx, backend.Key{ID: id})

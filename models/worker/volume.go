@@ -6,18 +6,19 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // reconcileVolume takes the next step of an operation on a volume. An error that it
 // returns is not final: the operation is tried again.
-func (w *Worker) reconcileVolume(ctx context.Context, op *models.Operation) (models.Progress, error) {
+func (w *Worker) reconcileVolume(ctx context.Context, op *models.Operation) (store.Progress, error) {
 	row, err := w.store.VolumeRow(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
 		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil
 	}
 	if err != nil {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	key := backend.Key{Ref: row.ID, ID: row.BackendID}
 	switch op.Kind {
@@ -46,7 +47,7 @@ func (w *Worker) reconcileVolume(ctx context.Context, op *models.Operation) (mod
 
 // attachVolume asks for the attachment, when step steps are done, and follows it.
 // When it fails the volume stays and says so.
-func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key backend.Key, step int) (models.Progress, error) {
+func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key backend.Key, step int) (store.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
 		return w.failRefused(ctx, op, err, backend.Volume{})
@@ -82,18 +83,18 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key bac
 
 // failRefused ends an operation whose request the backend refused: the row is as the
 // backend has it, and says why.
-func (w *Worker) failRefused(ctx context.Context, op *models.Operation, err error, now backend.Volume) (models.Progress, error) {
+func (w *Worker) failRefused(ctx context.Context, op *models.Operation, err error, now backend.Volume) (store.Progress, error) {
 	if !permanent(err) {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	why := w.failureWithDependents(ctx, op.SubjectType, err)
 	if now.Status == "" {
-		return w.failed(op, why, &models.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
+		return w.failed(op, why, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 	}
 	return w.failed(op, why, withStatus(w.observe(ctx, now), models.Status(now.Status), why)), nil
 }
 
-func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
 		return w.failRefused(ctx, op, err, backend.Volume{})
@@ -119,7 +120,7 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key bac
 	return w.requeue(op, 1, backend.PercentUnknown, &o), nil
 }
 
-func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
 		return w.failRefused(ctx, op, err, backend.Volume{})
@@ -129,7 +130,7 @@ func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key bac
 			return w.failRefused(ctx, op, err, now)
 		}
 		if now, err = w.backend.Volume(ctx, key); err != nil {
-			return models.Progress{}, err
+			return store.Progress{}, err
 		}
 	}
 	o := w.observe(ctx, now)
@@ -146,7 +147,7 @@ func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key bac
 	return w.failAccepted(ctx, op, 1, key, o, why), nil
 }
 
-func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	var refused error
 	if op.Step == 0 {
 		refused = w.backend.DeleteVolume(ctx, key)
@@ -158,7 +159,7 @@ func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key bac
 	return w.followDelete(ctx, op, key, w.observe(ctx, now), err)
 }
 
-func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	if err := w.backend.RepairVolume(ctx, key, backend.Status(op.Params.ResetTo)); err != nil {
 		return w.failRepair(op, err)
 	}
@@ -172,8 +173,8 @@ func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key bac
 
 // subjectAfterFailure is what the row says when an operation is given up although
 // nobody knows why it failed: a status from which the user can go on.
-func (w *Worker) subjectAfterFailure(ctx context.Context, op *models.Operation, why models.Failure) *models.ObservedState {
-	o := &models.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}
+func (w *Worker) subjectAfterFailure(ctx context.Context, op *models.Operation, why models.Failure) *store.ObservedState {
+	o := &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}
 	switch op.Kind {
 	case models.VolumeDelete, models.SnapshotDelete:
 		o.Status = models.ErrorDeleting

@@ -18,6 +18,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // Options of New. Zero values are sensible.
@@ -33,7 +34,7 @@ type Options struct {
 
 // Worker carries out operations. Several may share one database.
 type Worker struct {
-	store    *models.Store
+	store    *store.Store
 	backend  backend.Backend
 	exporter backend.Exporter // the same, where it serves volumes itself
 	options  Options
@@ -46,7 +47,7 @@ type Worker struct {
 	mu              sync.Mutex
 	caps            backend.Capabilities
 	servers         map[string]string    // names by id; nil: not read yet
-	unansweredSince map[string]time.Time // deltaSince when the backend answers others, but not this operation
+	unansweredSince map[string]time.Time // since when the backend answers others, but not this operation
 
 	inventory, quotas, delta, poll, prune, resync *task
 	wake, wakeResync                              chan struct{}
@@ -57,7 +58,7 @@ type Worker struct {
 }
 
 // New makes a worker; Run starts it.
-func New(store *models.Store, b backend.Backend, options Options) *Worker {
+func New(store *store.Store, b backend.Backend, options Options) *Worker {
 	if options.Log == nil {
 		options.Log = slog.Default()
 	}
@@ -228,11 +229,11 @@ func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (running c
 }
 
 // reconcile asks the backend what is and takes the next step.
-func (w *Worker) reconcile(ctx context.Context, op *models.Operation) models.Progress {
+func (w *Worker) reconcile(ctx context.Context, op *models.Operation) store.Progress {
 	if err := w.ensureCapabilities(ctx); err != nil {
 		return w.retryLater(ctx, op, err)
 	}
-	var progress models.Progress
+	var progress store.Progress
 	var err error
 	if op.SubjectType == models.SubjectSnapshot {
 		progress, err = w.reconcileSnapshot(ctx, op)
@@ -256,7 +257,7 @@ const (
 
 // retryLater turns an error that says nothing final into another try later. One that
 // no backend should give is given up after maxAttempts.
-func (w *Worker) retryLater(ctx context.Context, op *models.Operation, err error) models.Progress {
+func (w *Worker) retryLater(ctx context.Context, op *models.Operation, err error) store.Progress {
 	w.log.WarnContext(ctx, "operation met an error", "operation", op.ID, "kind", op.Kind, "subject", op.SubjectID,
 		"attempt", op.Attempts+1, "error", err)
 	failure := failureOf(err)
@@ -271,7 +272,7 @@ func (w *Worker) retryLater(ctx context.Context, op *models.Operation, err error
 	if unavailable != nil && unavailable.RetryAfter > wait {
 		wait = unavailable.RetryAfter
 	}
-	return models.Progress{State: models.Running, RunAt: w.store.Now().Add(wait), Step: op.Step, Percent: op.Percent,
+	return store.Progress{State: models.Running, RunAt: w.store.Now().Add(wait), Step: op.Step, Percent: op.Percent,
 		Failure: failure, CountAttempt: !unanswered || op.Attempts < countedUnanswered}
 }
 
@@ -283,19 +284,19 @@ func backoff(attempts int) time.Duration {
 }
 
 // requeue is a Progress that looks again when the backend may have news.
-func (w *Worker) requeue(op *models.Operation, step, percent int, o *models.ObservedState) models.Progress {
-	return progress(models.Progress{State: models.Running, RunAt: w.store.Now().Add(w.pollDelay(op)), Step: step, Percent: percent}, o)
+func (w *Worker) requeue(op *models.Operation, step, percent int, o *store.ObservedState) store.Progress {
+	return progress(store.Progress{State: models.Running, RunAt: w.store.Now().Add(w.pollDelay(op)), Step: step, Percent: percent}, o)
 }
 
-func (w *Worker) succeeded(op *models.Operation, o *models.ObservedState) models.Progress {
-	return progress(models.Progress{State: models.Succeeded, Step: op.Steps, Percent: backend.PercentUnknown}, o)
+func (w *Worker) succeeded(op *models.Operation, o *store.ObservedState) store.Progress {
+	return progress(store.Progress{State: models.Succeeded, Step: op.Steps, Percent: backend.PercentUnknown}, o)
 }
 
-func (w *Worker) failed(op *models.Operation, why models.Failure, o *models.ObservedState) models.Progress {
-	return progress(models.Progress{State: models.Failed, Step: op.Step, Percent: backend.PercentUnknown, Failure: why}, o)
+func (w *Worker) failed(op *models.Operation, why models.Failure, o *store.ObservedState) store.Progress {
+	return progress(store.Progress{State: models.Failed, Step: op.Step, Percent: backend.PercentUnknown, Failure: why}, o)
 }
 
-func progress(p models.Progress, o *models.ObservedState) models.Progress {
+func progress(p store.Progress, o *store.ObservedState) store.Progress {
 	if o != nil {
 		p.Subject, p.RequestID = o, o.RequestID
 	}
