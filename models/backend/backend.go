@@ -29,7 +29,7 @@ const (
 	Extending     Status = "EXTENDING"
 	Restoring     Status = "RESTORING"
 	Deleting      Status = "DELETING"
-	Error         Status = "ERROR"
+	ErrorStatus   Status = "ERROR"
 	ErrorDeleting Status = "ERROR_DELETING"
 )
 
@@ -105,7 +105,7 @@ type Exporter interface {
 	Backend
 	// Connections lists who uses which volume at this moment.
 	Connections(ctx context.Context) ([]Connection, error)
-	// Export tells how the volume is reached by its servers. *ConflictError: it is not attached.
+	// Export tells how the volume is reached by its servers. CodeConflict: it is not attached.
 	Export(ctx context.Context, key Key) (Export, error)
 }
 
@@ -223,11 +223,9 @@ type Pace struct {
 // Backend keeps volumes and snapshots.
 //
 // Every method is safe for concurrent use and may be repeated at any time with
-// the same arguments: it continues or confirms what an earlier call began. All
-// errors are of this package: ErrNotFound, *ConflictError, *BusyError,
-// *QuotaError, *InvalidError, *ForbiddenError, *NoSpaceError,
-// *FaultError, *ReportedError, *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
-// machine and is retried.
+// the same arguments: it continues or confirms what an earlier call began. Every
+// error is an [*Error]; anything else is a bug or a fault of the machine and is
+// retried.
 type Backend interface {
 	Capabilities(ctx context.Context) (Capabilities, error)
 
@@ -243,7 +241,7 @@ type Backend interface {
 	ChangedVolumes(ctx context.Context, since time.Time) ([]Volume, error)
 
 	// Told says why the newest request about an object failed after it had been accepted, where State.Failure
-	// cannot tell: *ReportedError or *BusyError. ErrNotFound: the backend has nothing to say that is newer than since.
+	// cannot tell: CodeReported or CodeBusy. ErrNotFound: the backend has nothing to say that is newer than since.
 	Told(ctx context.Context, subject Subject, key Key, since time.Time) error
 
 	// Volume finds by ID, else by Ref. ErrNotFound when there is none.
@@ -252,7 +250,7 @@ type Backend interface {
 	Snapshot(ctx context.Context, key Key) (Snapshot, error)
 
 	// CreateVolume starts, continues or returns the volume that has spec.Ref; it never waits for it.
-	// ErrNotFound: the source is gone. *InvalidError: the size does not fit the source. *NoSpaceError, *QuotaError.
+	// ErrNotFound: the source is gone. CodeInvalid: the size does not fit the source. CodeNoSpace, CodeQuota.
 	CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error)
 	// CreateSnapshot starts, continues or returns the snapshot that has spec.Ref; it never waits for it.
 	CreateSnapshot(ctx context.Context, spec SnapshotSpec) (Snapshot, error)
@@ -262,11 +260,11 @@ type Backend interface {
 	RenameSnapshot(ctx context.Context, key Key, name, description string) error
 
 	// ExtendVolume grows a volume to sizeGiB. A volume that already has that size is done;
-	// *InvalidError when it is larger.
+	// CodeInvalid when it is larger.
 	ExtendVolume(ctx context.Context, key Key, sizeGiB int) error
 
 	// DeleteVolume and DeleteSnapshot start the deletion; it is over when the object is not found.
-	// Deleting what is gone is success. *BusyError names what depends on it; *ConflictError when it is attached.
+	// Deleting what is gone is success. CodeBusy names what depends on it; CodeConflict when it is attached.
 	DeleteVolume(ctx context.Context, key Key) error
 	DeleteSnapshot(ctx context.Context, key Key) error
 
@@ -280,7 +278,7 @@ type Backend interface {
 	DetachVolume(ctx context.Context, key Key, serverID string, force bool) error
 
 	// RepairVolume and RepairSnapshot put a stuck object into status to (ERROR or AVAILABLE) without touching
-	// bytes. *ForbiddenError names the role that the backend wants.
+	// bytes. CodeForbidden names the role that the backend wants.
 	RepairVolume(ctx context.Context, key Key, to Status) error
 	RepairSnapshot(ctx context.Context, key Key, to Status) error
 }

@@ -14,7 +14,7 @@ import (
 type Guard struct {
 	Log *slog.Logger // nil: slog.Default()
 	// Called is told of every call once it is over, how long it took with its repetitions, and how it ended, in the
-	// words of [Kind]; for metrics. May be nil.
+	// words of [ErrorCode]; for metrics. May be nil.
 	Called func(name string, took time.Duration, kind string)
 	// Read, Write and List bound one try of a call; defaults 15 s, 45 s and 60 s. A write whose time is over may
 	// have taken effect.
@@ -55,7 +55,7 @@ func orElse(d, otherwise time.Duration) time.Duration {
 }
 
 // Around returns what [Wrap] wants. Beyond its time a call answers
-// *UnavailableError. Reads that answer *UnavailableError at once are tried up to
+// CodeUnavailable. Reads that answer it at once are tried up to
 // three times, unless the credentials are refused or the backend wants to be left
 // alone for longer.
 func (g Guard) Around() Around {
@@ -73,7 +73,7 @@ func (g Guard) Around() Around {
 		n, err := g.try(ctx, name, call)
 		took := g.Now().Sub(began)
 		if g.Called != nil {
-			g.Called(name, took, Kind(err))
+			g.Called(name, took, ErrorCode(err))
 		}
 		g.tell(ctx, name, took, n, err)
 		return err
@@ -86,8 +86,8 @@ func (g Guard) try(ctx context.Context, name string, call func(context.Context) 
 		n++
 		var slow bool
 		slow, err = bounded(ctx, c.limit, call)
-		var down *UnavailableError
-		if !c.reads || slow || n == tries || !errors.As(err, &down) || !down.passing() || down.RetryAfter > longestWait {
+		down := AsError(err, CodeUnavailable)
+		if !c.reads || slow || n == tries || down == nil || !down.passing() || down.RetryAfter > longestWait {
 			return n, err
 		}
 		if g.Wait(ctx, max(pause+rand.N(pause), down.RetryAfter)) != nil {
@@ -104,9 +104,8 @@ func bounded(ctx context.Context, limit time.Duration, call func(context.Context
 	if err == nil || ctx.Err() != nil || bound.Err() == nil {
 		return false, err
 	}
-	var down *UnavailableError
-	if !errors.As(err, &down) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
-		err = &UnavailableError{Err: err}
+	if AsError(err, CodeUnavailable) == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		err = &Error{Code: CodeUnavailable, Err: err}
 	}
 	return true, err
 }
@@ -128,8 +127,8 @@ const slowCall = 10 * time.Second
 
 func (g Guard) tell(ctx context.Context, name string, took time.Duration, n int, err error) {
 	level := slog.LevelDebug
-	kind := Kind(err)
-	if is[*UnavailableError](err) || kind == "other" || took > slowCall {
+	kind := ErrorCode(err)
+	if AsError(err, CodeUnavailable) != nil || kind == "other" || took > slowCall {
 		level = slog.LevelWarn
 	}
 	if ctx.Err() != nil { // nobody waits for it any more
@@ -146,46 +145,4 @@ func (g Guard) tell(ctx context.Context, name string, took time.Duration, n int,
 		fields = append(fields, "error", err)
 	}
 	g.Log.Log(ctx, level, "storage", fields...)
-}
-
-// Kind is the kind of an error of the port in one word, for metrics: empty for
-// none, other for what is not of the port.
-func Kind(err error) string {
-	var down *UnavailableError
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &down) && down.Cause != "":
-		return string(down.Cause)
-	case down != nil:
-		return "unavailable"
-	case errors.Is(err, ErrNotFound):
-		return "not_found"
-	case errors.Is(err, ErrUnsupported):
-		return "unsupported"
-	case is[*ConflictError](err):
-		return "conflict"
-	case is[*BusyError](err):
-		return "busy"
-	case is[*QuotaError](err):
-		return "quota"
-	case is[*InvalidError](err):
-		return "invalid"
-	case is[*ForbiddenError](err):
-		return "forbidden"
-	case is[*NoSpaceError](err):
-		return "no_space"
-	case is[*FaultError](err):
-		return "fault"
-	case is[*ReportedError](err):
-		return "reported"
-	case errors.Is(err, context.Canceled):
-		return "cancelled"
-	}
-	return "other"
-}
-
-func is[T error](err error) bool {
-	var target T
-	return errors.As(err, &target)
 }

@@ -49,12 +49,11 @@ func TestGuardRepeatsReadsOnly(t *testing.T) {
 		t.Errorf("%v, %d calls, waits %v", err, g.faulty.Calls("Volumes"), g.waits)
 	}
 	down(g.faulty, "Volumes", 3)
-	var unavailable *backend.UnavailableError
-	if _, err := g.Volumes(t.Context(), "", 10); !errors.As(err, &unavailable) || g.faulty.Calls("Volumes") != 6 {
+	if _, err := g.Volumes(t.Context(), "", 10); backend.AsError(err, backend.CodeUnavailable) == nil || g.faulty.Calls("Volumes") != 6 {
 		t.Errorf("%v, %d calls", err, g.faulty.Calls("Volumes"))
 	}
 	down(g.faulty, "DeleteVolume", 1)
-	if err := g.DeleteVolume(t.Context(), backend.Key{Ref: "missing"}); !errors.As(err, &unavailable) || g.faulty.Calls("DeleteVolume") != 1 {
+	if err := g.DeleteVolume(t.Context(), backend.Key{Ref: "missing"}); backend.AsError(err, backend.CodeUnavailable) == nil || g.faulty.Calls("DeleteVolume") != 1 {
 		t.Errorf("a write was repeated: %v, %d calls", err, g.faulty.Calls("DeleteVolume"))
 	}
 	if got := fmt.Sprint(g.calls); got != "[Volumes: Volumes:unavailable DeleteVolume:unavailable]" {
@@ -67,10 +66,10 @@ func TestGuardRepeatsReadsOnly(t *testing.T) {
 
 func TestGuardDoesNotInsist(t *testing.T) {
 	for name, fault := range map[string]error{
-		"asked to stay away":  &backend.UnavailableError{RetryAfter: time.Minute},
-		"refused credentials": &backend.UnavailableError{Cause: backend.Credentials},
-		"too many requests":   &backend.UnavailableError{Cause: backend.TooMany},
-		"a false certificate": &backend.UnavailableError{Cause: backend.Certificate},
+		"asked to stay away":  &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Minute},
+		"refused credentials": &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials},
+		"too many requests":   &backend.Error{Code: backend.CodeUnavailable, Cause: backend.TooMany},
+		"a false certificate": &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Certificate},
 		"not there":           backend.ErrNotFound,
 	} {
 		g := newGuarded(nil)
@@ -83,18 +82,17 @@ func TestGuardDoesNotInsist(t *testing.T) {
 
 func TestGuardEndsWhatHangs(t *testing.T) {
 	g := newGuarded(func(guard *backend.Guard) { guard.Read, guard.Write = time.Millisecond, time.Millisecond })
-	var unavailable *backend.UnavailableError
 	g.faulty.Inject("Volume", 1, backendtest.Fault{Hang: true})
-	if _, err := g.Volume(t.Context(), backend.Key{Ref: "x"}); !errors.As(err, &unavailable) || g.faulty.Calls("Volume") != 1 {
+	if _, err := g.Volume(t.Context(), backend.Key{Ref: "x"}); backend.AsError(err, backend.CodeUnavailable) == nil || g.faulty.Calls("Volume") != 1 {
 		t.Errorf("%v after %d calls", err, g.faulty.Calls("Volume"))
 	}
 	g.faulty.Inject("CreateVolume", 1, backendtest.Fault{Hang: true, After: true})
-	if _, err := g.CreateVolume(t.Context(), backend.VolumeSpec{Ref: "r", SizeGiB: 1}); !errors.As(err, &unavailable) {
+	if _, err := g.CreateVolume(t.Context(), backend.VolumeSpec{Ref: "r", SizeGiB: 1}); backend.AsError(err, backend.CodeUnavailable) == nil {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := g.Volume(ctx, backend.Key{Ref: "x"}); !errors.Is(err, context.Canceled) || errors.As(err, &unavailable) {
+	if _, err := g.Volume(ctx, backend.Key{Ref: "x"}); !errors.Is(err, context.Canceled) || backend.AsError(err, backend.CodeUnavailable) != nil {
 		t.Errorf("the caller gave up: %v", err)
 	}
 }
@@ -102,13 +100,13 @@ func TestGuardEndsWhatHangs(t *testing.T) {
 func TestKindOfEveryError(t *testing.T) {
 	for want, err := range map[string]error{
 		"": nil, "not_found": backend.ErrNotFound, "unsupported": fmt.Errorf("so: %w", backend.ErrUnsupported),
-		"conflict": &backend.ConflictError{}, "busy": &backend.BusyError{}, "quota": &backend.QuotaError{}, "invalid": &backend.InvalidError{},
-		"forbidden": &backend.ForbiddenError{}, "no_space": &backend.NoSpaceError{}, "fault": &backend.FaultError{}, "reported": &backend.ReportedError{},
-		"unavailable": &backend.UnavailableError{}, "credentials": &backend.UnavailableError{Cause: backend.Credentials},
-		"too_many": &backend.UnavailableError{Cause: backend.TooMany}, "clock": &backend.UnavailableError{Cause: backend.Clock},
+		"conflict": &backend.Error{Code: backend.CodeConflict}, "busy": &backend.Error{Code: backend.CodeBusy}, "quota": &backend.Error{Code: backend.CodeQuota}, "invalid": &backend.Error{Code: backend.CodeInvalid},
+		"forbidden": &backend.Error{Code: backend.CodeForbidden}, "no_space": &backend.Error{Code: backend.CodeNoSpace}, "fault": &backend.Error{Code: backend.CodeFault}, "reported": &backend.Error{Code: backend.CodeReported},
+		"unavailable": &backend.Error{Code: backend.CodeUnavailable}, "credentials": &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials},
+		"too_many": &backend.Error{Code: backend.CodeUnavailable, Cause: backend.TooMany}, "clock": &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Clock},
 		"cancelled": context.Canceled, "other": errors.New("strange"),
 	} {
-		if got := backend.Kind(err); got != want {
+		if got := backend.ErrorCode(err); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}

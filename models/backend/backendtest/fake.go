@@ -132,7 +132,7 @@ func (f *Fake) SetQuota(what string, limit int64) {
 	f.quota[what] = limit
 }
 
-// ForbidRepair lets repairs answer *backend.ForbiddenError with role; an empty
+// ForbidRepair lets repairs answer backend.CodeForbidden with role; an empty
 // role allows them again.
 func (f *Fake) ForbidRepair(role string) {
 	f.mu.Lock()
@@ -140,7 +140,7 @@ func (f *Fake) ForbidRepair(role string) {
 	f.role = role
 }
 
-// SetDown lets every call answer *backend.UnavailableError with err; nil ends it.
+// SetDown lets every call answer backend.CodeUnavailable with err; nil ends it.
 func (f *Fake) SetDown(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -23,8 +23,8 @@ type told struct {
 	err error
 }
 
-// SetTold is what Told says of the object from now on: *backend.ReportedError or
-// *backend.BusyError; nil: nothing. ref may be an id.
+// SetTold is what Told says of the object from now on: backend.CodeReported or
+// backend.CodeBusy; nil: nothing. ref may be an id.
 func (f *Fake) SetTold(ref string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

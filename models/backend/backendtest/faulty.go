@@ -10,7 +10,7 @@ import (
 
 // Fault says how a call goes wrong.
 type Fault struct {
-	Err     error           // the answer; nil with Hang false means *backend.UnavailableError
+	Err     error           // the answer; nil with Hang false means backend.CodeUnavailable
 	After   bool            // the call takes effect first, and its answer is lost
 	Hang    bool            // nothing is answered until the caller's context ends
 	Entered chan<- struct{} // closed when the fault strikes, for tests that must know
@@ -43,7 +43,7 @@ func (f *Faulty) Inject(method string, n int, fault Fault) {
 	f.faults[method][f.calls[method]+n] = fault
 }
 
-// Down lets every call answer *backend.UnavailableError with err, without
+// Down lets every call answer backend.CodeUnavailable with err, without
 // effect; nil ends it.
 func (f *Faulty) Down(err error) {
 	f.mu.Lock()
@@ -64,7 +64,7 @@ func (f *Faulty) take(method string) (Fault, bool) {
 	defer f.mu.Unlock()
 	f.calls[method]++
 	if f.down != nil {
-		return Fault{Err: &backend.UnavailableError{Err: f.down}}, true
+		return Fault{Err: &backend.Error{Code: backend.CodeUnavailable, Err: f.down}}, true
 	}
 	n := f.calls[method]
 	fault, ok := f.faults[method][n]
@@ -98,7 +98,7 @@ func through[T any](f *Faulty, ctx context.Context, method string, call func() (
 		}
 	}
 	if fault.Err == nil {
-		fault.Err = &backend.UnavailableError{Err: brokenError{method}}
+		fault.Err = &backend.Error{Code: backend.CodeUnavailable, Err: brokenError{method}}
 	}
 	return zero, fault.Err
 }
