@@ -127,7 +127,7 @@ type RegisteredServer struct {
 // Subject is a kind of object.
 type Subject string
 
-// The kinds of objects that a backend tells about in [Backend.Told].
+// The kinds of objects that a backend tells about in [Backend.LastFailure].
 const (
 	SubjectVolume   Subject = "volume"
 	SubjectSnapshot Subject = "snapshot"
@@ -240,9 +240,9 @@ type Backend interface {
 	// gone is not told. ErrUnsupported where the backend cannot tell.
 	ChangedVolumes(ctx context.Context, since time.Time) ([]Volume, error)
 
-	// Told says why the newest request about an object failed after it had been accepted, where State.Failure
+	// LastFailure says why the newest request about an object failed after it had been accepted, where State.Failure
 	// cannot tell: CodeReported or CodeBusy. ErrNotFound: the backend has nothing to say that is newer than since.
-	Told(ctx context.Context, subject Subject, key Key, since time.Time) error
+	LastFailure(ctx context.Context, subject Subject, key Key, since time.Time) error
 
 	// Volume finds by ID, else by Ref. ErrNotFound when there is none.
 	Volume(ctx context.Context, key Key) (Volume, error)

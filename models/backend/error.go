@@ -112,8 +112,8 @@ func (e *Error) Is(target error) bool {
 	return ok && (t == ErrNotFound || t == ErrUnsupported) && t.Code == e.Code
 }
 
-// passing says of unavailable that the same call may succeed a moment later.
-func (e *Error) passing() bool {
+// temporary says of unavailable that the same call may succeed a moment later.
+func (e *Error) temporary() bool {
 	return e.Cause == "" || e.Cause == TooMany && e.RetryAfter > 0
 }
 

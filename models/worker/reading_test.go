@@ -65,7 +65,7 @@ func TestASteadyRefreshIsCheap(t *testing.T) {
 	}
 	b.readFor(time.Minute)
 	before := map[string]int{}
-	methods := []string{"Capabilities", "Servers", "Images", "ChangedVolumes", "Volumes", "Snapshots", "Volume", "Snapshot", "Told"}
+	methods := []string{"Capabilities", "Servers", "Images", "ChangedVolumes", "Volumes", "Snapshots", "Volume", "Snapshot", "LastFailure"}
 	for _, m := range methods {
 		before[m] = b.faulty.Calls(m)
 	}

@@ -42,7 +42,7 @@ func (w *Worker) cameToNothing(ctx context.Context, op *models.Operation, step i
 // told is what the backend says about the newest request for an object that
 // failed after it was accepted; none when it says nothing newer than since.
 func (w *Worker) told(ctx context.Context, kind models.SubjectType, key backend.Key, since time.Time) (why models.Failure, request string, err error) {
-	err = w.backend.Told(ctx, backend.Subject(kind), key, since)
+	err = w.backend.LastFailure(ctx, backend.Subject(kind), key, since)
 	if e := backend.AsError(err, backend.CodeReported, backend.CodeBusy); e != nil {
 		return w.why(ctx, kind, err), e.RequestID, nil
 	}

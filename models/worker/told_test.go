@@ -20,7 +20,7 @@ func TestWhyAnAcceptedOperationFailed(t *testing.T) {
 		if k.name == "volume.edit" || k.name == "snapshot.edit" || k.name == "volume.repair" || k.name == "snapshot.repair" {
 			continue // done when they are accepted
 		}
-		for _, quiet := range []backendtest.Quiet{{Told: reported}, {Back: true, Told: known}} {
+		for _, quiet := range []backendtest.Quiet{{LastFailure: reported}, {Back: true, LastFailure: known}} {
 			t.Run(k.name, func(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
@@ -80,7 +80,7 @@ func TestDependentsAreNamed(t *testing.T) {
 	b.faulty.Inject("DeleteSnapshot", 1, backendFault(&backend.Error{Code: backend.CodeBusy, Dependents: keys}))
 	refused := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
-	b.fake.FailDelete(id, backendtest.Quiet{Back: true, Told: &backend.Error{Code: backend.CodeBusy, Dependents: keys, RequestID: "req-busy"}})
+	b.fake.FailDelete(id, backendtest.Quiet{Back: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: keys, RequestID: "req-busy"}})
 	later := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	for _, op := range []*models.Operation{refused, later} {
@@ -92,7 +92,7 @@ func TestDependentsAreNamed(t *testing.T) {
 	if row := b.snapshot(id); row.Status != models.Available || !slices.Equal(row.Failure.Dependents, want) || row.Failure.Args[0] != "2" {
 		t.Errorf("%+v", row)
 	}
-	b.fake.FailNext("DeleteVolume", backendtest.Quiet{Back: true, Told: &backend.Error{Code: backend.CodeBusy, Dependents: []backend.Key{{Ref: id}}}})
+	b.fake.FailNext("DeleteVolume", backendtest.Quiet{Back: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: []backend.Key{{Ref: id}}}})
 	volume := b.newVolume("volume-2")
 	op := b.asked(b.store.DeleteVolume(b.Context(), me, volume, ""))
 	b.work()
@@ -111,10 +111,10 @@ func TestNothingTold(t *testing.T) {
 		id := aSnapshot(b)
 		quiet := backendtest.Quiet{Back: true}
 		if silent > 0 {
-			quiet.Told = &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_016", Message: "no"}
+			quiet.LastFailure = &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_016", Message: "no"}
 		}
 		for n := range silent {
-			b.faulty.Inject("Told", n+1, backendtest.Fault{})
+			b.faulty.Inject("LastFailure", n+1, backendtest.Fault{})
 		}
 		b.fake.FailDelete(id, quiet)
 		op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
@@ -130,7 +130,7 @@ func TestNothingTold(t *testing.T) {
 func TestAnOldMessageIsNotTheReason(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
-	b.fake.SetTold(id, &backend.Error{Code: backend.CodeReported, Message: "long ago"})
+	b.fake.SetLastFailure(id, &backend.Error{Code: backend.CodeReported, Message: "long ago"})
 	b.clock.Add(time.Hour)
 	b.fake.FailDelete(id, backendtest.Quiet{Back: true})
 	op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
@@ -143,7 +143,7 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 	b := newCloudBench(t)
 	b.fake.SetLag(0)
 	v := b.fake.PutVolume(backend.Volume{Name: "of-others", State: backend.State{Status: backend.ErrorStatus, Percent: -1}})
-	b.fake.SetTold(v.ID, &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_001_003", Message: "schedule allocate volume:no", RequestID: "req-9"})
+	b.fake.SetLastFailure(v.ID, &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_001_003", Message: "schedule allocate volume:no", RequestID: "req-9"})
 	for range 15 {
 		b.fake.PutSnapshot(backend.Snapshot{Name: "broken", Volume: v.Key, State: backend.State{Status: backend.ErrorDeleting, Percent: -1}})
 	}
@@ -153,14 +153,14 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 		t.Fatalf("%+v, %v", row, err)
 	}
 	b.sweep()
-	if n := b.faulty.Calls("Told"); n != 10 {
+	if n := b.faulty.Calls("LastFailure"); n != 10 {
 		t.Errorf("%d questions at once", n)
 	}
 	for range 3 {
 		b.clock.Add(time.Minute)
 		b.sweep()
 	}
-	if n := b.faulty.Calls("Told"); n != 16 {
+	if n := b.faulty.Calls("LastFailure"); n != 16 {
 		t.Errorf("%d questions in all", n)
 	}
 	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.003" {
@@ -170,7 +170,7 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others"})
 	b.sweep()
 	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others", State: backend.State{Status: backend.ErrorStatus, Percent: -1}})
-	b.fake.SetTold(v.ID, &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_007_010", Message: "extend"})
+	b.fake.SetLastFailure(v.ID, &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_007_010", Message: "extend"})
 	b.sweep()
 	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.010" {
 		t.Errorf("%+v, %v", row, err)

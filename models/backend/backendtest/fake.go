@@ -19,26 +19,26 @@ import (
 // Volume or Snapshot call still shows CREATING, the second AVAILABLE. Hold puts
 // the test in charge of that. It is safe for concurrent use.
 type Fake struct {
-	mu        sync.Mutex
-	now       func() time.Time
-	caps      backend.Capabilities
-	volumes   map[string]*fakeVolume // by ID
-	snapshots map[string]*fakeSnapshot
-	servers   []backend.Server
-	images    map[string][]byte
-	quota     map[string]int64
-	role      string // wanted for a repair
-	down      error
-	lastID    int
-	hold      bool
-	failNext  map[string][]error // by method: how the operations it begins end
-	failRef   map[string]error   // by ref: how the next operation ends
-	failDel   map[string]error   // by ref: how the next deletion ends
-	calls     []Call
-	exports   exports
-	told      map[string]told // by ref or id
-	changes   bool
-	lag       time.Duration
+	mu           sync.Mutex
+	now          func() time.Time
+	caps         backend.Capabilities
+	volumes      map[string]*fakeVolume // by ID
+	snapshots    map[string]*fakeSnapshot
+	servers      []backend.Server
+	images       map[string][]byte
+	quota        map[string]int64
+	role         string // wanted for a repair
+	down         error
+	lastID       int
+	hold         bool
+	failNext     map[string][]error // by method: how the operations it begins end
+	failRef      map[string]error   // by ref: how the next operation ends
+	failDel      map[string]error   // by ref: how the next deletion ends
+	calls        []Call
+	exports      exports
+	lastFailures map[string]lastFailure // by ref or id
+	changes      bool
+	lag          time.Duration
 }
 
 // Call is one call of the port that a Fake has received.
@@ -87,7 +87,7 @@ func NewFake(now func() time.Time) *Fake {
 			CrashSafe: true, MaxSizeGiB: 16384, FreeBytes: 1 << 44, Poll: []time.Duration{10 * time.Millisecond},
 		},
 		volumes: map[string]*fakeVolume{}, snapshots: map[string]*fakeSnapshot{}, images: map[string][]byte{}, quota: map[string]int64{},
-		failNext: map[string][]error{}, failRef: map[string]error{}, failDel: map[string]error{}, told: map[string]told{},
+		failNext: map[string][]error{}, failRef: map[string]error{}, failDel: map[string]error{}, lastFailures: map[string]lastFailure{},
 	}
 }
 

@@ -168,7 +168,7 @@ func (f *Fake) failed(key backend.Key, before backend.State, failed backend.Stat
 	if !ok {
 		return f.state(failed, err)
 	}
-	f.setTold(cmp.Or(key.Ref, key.ID), quiet.Told)
+	f.setLastFailure(cmp.Or(key.Ref, key.ID), quiet.LastFailure)
 	if quiet.Back {
 		return f.state(before.Status, nil)
 	}

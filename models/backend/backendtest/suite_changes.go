@@ -103,7 +103,7 @@ func (s *suite) refusedLater(snapshot, dependent backend.Key) bool {
 		s.Fatalf("the deletion ended as %s (%v)", st.Status, st.Failure)
 	}
 	var busy *backend.Error
-	if err := s.Backend.Told(s.ctx, backend.SubjectSnapshot, snapshot, last.CreatedAt); !errors.As(err, &busy) || busy.Code != backend.CodeBusy {
+	if err := s.Backend.LastFailure(s.ctx, backend.SubjectSnapshot, snapshot, last.CreatedAt); !errors.As(err, &busy) || busy.Code != backend.CodeBusy {
 		s.Fatalf("a deletion was given up, and the backend says %v", err)
 	}
 	if !slices.ContainsFunc(busy.Dependents, func(k backend.Key) bool { return k.ID == dependent.ID }) {

@@ -240,8 +240,8 @@ func (b *Backend) ChangedVolumes(context.Context, time.Time) ([]backend.Volume, 
 	return nil, backend.ErrUnsupported
 }
 
-// Told answers [backend.ErrNotFound]: the objects carry their failures themselves.
-func (b *Backend) Told(context.Context, backend.Subject, backend.Key, time.Time) error {
+// LastFailure answers [backend.ErrNotFound]: the objects carry their failures themselves.
+func (b *Backend) LastFailure(context.Context, backend.Subject, backend.Key, time.Time) error {
 	return backend.ErrNotFound
 }
 

@@ -3,7 +3,7 @@
 //
 // Every object that the console makes carries its reference in its metadata
 // (blockconsole_ref), so a create whose answer was lost is found again. The package
-// repeats no call by itself, but for a token that has expired; the wrappers around
+// repeats no call by itself, but for a token that has expired; the interceptors of
 // the port do.
 package openstack
 

@@ -153,7 +153,7 @@ func TestTold(t *testing.T) {
 		sn := cloud.AddSnapshot(openstacktest.Snapshot{Project: cloud.Project, Volume: of})
 		child := cloud.AddVolume(openstacktest.Volume{Project: cloud.Project, Snapshot: sn, Metadata: map[string]string{refName: newRef(t)}})
 		key := backend.Key{ID: sn}
-		if err := b.Told(t.Context(), backend.SubjectSnapshot, key, now.Now()); !errors.Is(err, backend.ErrNotFound) {
+		if err := b.LastFailure(t.Context(), backend.SubjectSnapshot, key, now.Now()); !errors.Is(err, backend.ErrNotFound) {
 			t.Fatalf("nothing has happened, and it tells %v", err)
 		}
 		since := now.Now()
@@ -163,7 +163,7 @@ func TestTold(t *testing.T) {
 		}
 		cloud.Settle()
 		var busy *backend.Error
-		if err := b.Told(t.Context(), backend.SubjectSnapshot, key, since); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || len(busy.Dependents) != 1 || busy.Dependents[0].ID != child || busy.Dependents[0].Ref == "" {
+		if err := b.LastFailure(t.Context(), backend.SubjectSnapshot, key, since); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || len(busy.Dependents) != 1 || busy.Dependents[0].ID != child || busy.Dependents[0].Ref == "" {
 			t.Errorf("%v", err)
 		}
 		if got, err := b.Snapshot(t.Context(), key); err != nil || got.Status != backend.Available || got.RequestID == "" {
@@ -171,12 +171,12 @@ func TestTold(t *testing.T) {
 		}
 		request := cloud.AddMessage(of, "VOLUME_VOLUME_001_003", "schedule allocate volume:Could not find any available weighted backend.")
 		var reported *backend.Error
-		err := b.Told(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, since)
+		err := b.LastFailure(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, since)
 		if !errors.As(err, &reported) || reported.Code != backend.CodeReported || reported.RequestID != request || reported.EventID != "VOLUME_VOLUME_001_003" || !strings.Contains(reported.Message, "weighted backend") {
 			t.Errorf("%v", err)
 		}
 		now.move(time.Minute)
-		if err := b.Told(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, now.Now()); !errors.Is(err, backend.ErrNotFound) {
+		if err := b.LastFailure(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, now.Now()); !errors.Is(err, backend.ErrNotFound) {
 			t.Errorf("old news: %v", err)
 		}
 	}
@@ -366,14 +366,14 @@ func TestToldOfAVolumeWithClones(t *testing.T) {
 	cloud.Break(openstacktest.Rule{Method: "GET", Path: "/volumes/detail"}, openstacktest.Fault{
 		Status: 200, Body: fmt.Sprintf(`{"volumes": [{"id": "%s", "source_volid": "%s"}, {"id": "other", "source_volid": null}]}`, clone, key.ID),
 	})
-	if err := b.Told(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.Is(err, backend.ErrNotFound) {
+	if err := b.LastFailure(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.Is(err, backend.ErrNotFound) {
 		t.Errorf("nobody wanted to delete it: %v", err)
 	}
 	if err := b.DeleteVolume(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	var busy *backend.Error
-	if err := b.Told(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || len(busy.Dependents) != 1 || busy.Dependents[0].ID != clone {
+	if err := b.LastFailure(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || len(busy.Dependents) != 1 || busy.Dependents[0].ID != clone {
 		t.Errorf("%v", err)
 	}
 }

@@ -13,9 +13,9 @@ const busyDetail = "015"
 // resources are Cinder's names for kinds of objects in messages.
 var resources = map[backend.Subject]string{backend.SubjectVolume: "VOLUME", backend.SubjectSnapshot: "VOLUME_SNAPSHOT"}
 
-// Told asks for Cinder's newest message about an object. A volume that could not be
+// LastFailure asks for Cinder's newest message about an object. A volume that could not be
 // deleted because others were cloned from it leaves no message: those are looked for.
-func (b *Backend) Told(ctx context.Context, subject backend.Subject, key backend.Key, since time.Time) error {
+func (b *Backend) LastFailure(ctx context.Context, subject backend.Subject, key backend.Key, since time.Time) error {
 	const needs = 5
 	s, id, err := b.subjectID(ctx, subject, key)
 	if err != nil {
