@@ -103,7 +103,7 @@ func (e *Error) Error() string {
 	return string(e.Code) + ": " + e.Message
 }
 
-// Unwrap returns Err.
+// Unwrap returns Err. Errors: none of its own.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is makes errors.Is match ErrNotFound and ErrUnsupported by code.

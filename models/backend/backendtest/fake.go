@@ -1,7 +1,6 @@
-// Package backendtest holds what tests of the console need of a backend: a
-// conformance suite that every backend must pass ([Run]), a backend in memory
-// that does what the test says ([Fake]) and a wrapper that breaks any backend at
-// a chosen call ([Faulty]).
+// Package backendtest holds what tests need of a backend: a conformance suite that
+// every backend passes ([Run]), a backend in memory ([Fake]), one that fails at chosen
+// calls ([Faulty]), and a check of doc comments ([MissingDocs]).
 package backendtest
 
 import (
