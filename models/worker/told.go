@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"blockconsole/models"
@@ -44,15 +43,11 @@ func (w *Worker) failAccepted(ctx context.Context, op *models.Operation, step in
 // lastFailure is what the backend says about the newest request for an object that
 // failed after it was accepted; none when it says nothing newer than since.
 func (w *Worker) lastFailure(ctx context.Context, kind models.SubjectType, key backend.Key, since time.Time) (why models.Failure, request string, err error) {
-	err = w.backend.Told(ctx, backend.Subject(kind), key, since)
-	var reported *backend.ReportedError
-	var busy *backend.BusyError
-	switch {
-	case errors.As(err, &reported):
-		return w.failureWithDependents(ctx, kind, err), reported.RequestID, nil
-	case errors.As(err, &busy):
-		return w.failureWithDependents(ctx, kind, err), busy.RequestID, nil
-	case err == nil || permanent(err):
+	err = w.backend.LastFailure(ctx, backend.Subject(kind), key, since)
+	if e := backend.AsError(err, backend.CodeReported, backend.CodeBusy); e != nil {
+		return w.failureWithDependents(ctx, kind, err), e.RequestID, nil
+	}
+	if err == nil || permanent(err) {
 		return models.Failure{}, "", nil
 	}
 	return models.Failure{}, "", err

@@ -173,14 +173,14 @@ func (w *Worker) unusedDuplicate(ctx context.Context, kind models.SubjectType, r
 		return v.Status, v.Ref, len(v.Attachments), err
 	}
 	status, ref, _, err := get(row.BackendID)
-	if err != nil || ref != row.ID || status == backend.Deleting || status == backend.Error {
+	if err != nil || ref != row.ID || status == backend.Deleting || status == backend.ErrorStatus {
 		return false, false, ignoreNotFound(err)
 	}
 	status, ref, attachments, err := get(extra)
 	if err != nil || ref != row.ID {
 		return false, false, ignoreNotFound(err)
 	}
-	atRest := status == backend.Available || status == backend.Error
+	atRest := status == backend.Available || status == backend.ErrorStatus
 	return atRest && attachments == 0, attachments > 0, nil
 }
 

@@ -261,9 +261,9 @@ func (w *Worker) retryLater(ctx context.Context, op *models.Operation, err error
 	w.log.WarnContext(ctx, "operation met an error", "operation", op.ID, "kind", op.Kind, "subject", op.SubjectID,
 		"attempt", op.Attempts+1, "error", err)
 	failure := failureOf(err)
-	var unavailable *backend.UnavailableError
 	var other *models.IdentityError
-	unanswered := errors.As(err, &unavailable) || errors.As(err, &other)
+	unavailable := backend.AsError(err, backend.CodeUnavailable)
+	unanswered := unavailable != nil || errors.As(err, &other)
 	if !unanswered && op.Attempts+1 >= maxAttempts || unanswered && w.stalled(ctx, op) {
 		w.clearStalled(op)
 		return w.failed(op, failure, w.subjectAfterFailure(ctx, op, failure))
