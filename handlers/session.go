@@ -11,7 +11,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"blockconsole/models"
-	"blockconsole/models/store"
 	"blockconsole/views"
 )
 
@@ -62,7 +61,7 @@ func (s Sessions) Login(c echo.Context) error {
 	if err != nil {
 		return s.refused(c, name, err)
 	}
-	setCookie(c, SessionCookie(v.Site.Secure), token, int(store.SessionMax/time.Second))
+	setCookie(c, SessionCookie(v.Site.Secure), token, int(models.SessionMax/time.Second))
 	setCookie(c, LoginCookie(v.Site.Secure), "", -1)
 	if Wants(c) == JSON {
 		return c.JSON(http.StatusOK, struct {

@@ -16,6 +16,14 @@ func (e *ThrottledError) Unwrap() error {
 	return &Error{Code: CodeThrottled, Text: NewText("login.throttled", strconv.Itoa(minutes))}
 }
 
+// How long a session lasts: SessionIdle after the last request, SessionMax after
+// the sign-in. A request moves the first of them at most once in sessionTouch, so
+// an idle session may end that much earlier.
+const (
+	SessionIdle = 8 * time.Hour
+	SessionMax  = 7 * 24 * time.Hour
+)
+
 // Session is one signed-in browser. The cookie holds the id and a secret of which
 // only a hash is kept.
 type Session struct {

@@ -16,15 +16,15 @@ import (
 func TestSessionEndsWhenIdle(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		token, _ := p.signIn(t, models.FirstUser)
-		p.pass(store.SessionIdle - 2*time.Minute)
+		p.pass(models.SessionIdle - 2*time.Minute)
 		if _, err := p.Session(t.Context(), token); err != nil {
 			t.Fatalf("before the idle limit: %v", err)
 		}
-		p.pass(store.SessionIdle - 2*time.Minute)
+		p.pass(models.SessionIdle - 2*time.Minute)
 		if _, err := p.Session(t.Context(), token); err != nil {
 			t.Fatalf("a request did not move the idle limit: %v", err)
 		}
-		p.pass(store.SessionIdle)
+		p.pass(models.SessionIdle)
 		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("after the idle limit: %v", err)
 		}
@@ -35,7 +35,7 @@ func TestSessionEndsAfterItsWholeLife(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		token, in := p.signIn(t, models.FirstUser)
 		start := p.now()
-		for p.now().Sub(start) < store.SessionMax-time.Hour {
+		for p.now().Sub(start) < models.SessionMax-time.Hour {
 			if _, err := p.Session(t.Context(), token); err != nil {
 				t.Fatalf("after %v: %v", p.now().Sub(start), err)
 			}

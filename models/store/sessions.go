@@ -16,12 +16,8 @@ import (
 	"blockconsole/models"
 )
 
-// How long a session lasts: SessionIdle after the last request, SessionMax after
-// the sign-in. A request moves the first of them at most once in sessionTouch, so
-// an idle session may end that much earlier.
 const (
-	SessionIdle  = 8 * time.Hour
-	SessionMax   = 7 * 24 * time.Hour
+	// sessionTouch is how often a session in use is written.
 	sessionTouch = time.Minute
 
 	secretBytes     = 32
@@ -75,7 +71,7 @@ func (s *Store) openSession(ctx context.Context, actor models.Actor, u *models.U
 	session := models.Session{
 		ID: models.NewID(), SecretHash: hashSecret(secret), CSRF: rand.Text(), UserID: u.ID,
 		Address: login.Address, Browser: truncate(login.Browser, browserMaxBytes),
-		CreatedAt: models.Micros(now), SeenAt: models.Micros(now), ExpiresAt: models.Micros(now.Add(SessionIdle)),
+		CreatedAt: models.Micros(now), SeenAt: models.Micros(now), ExpiresAt: models.Micros(now.Add(models.SessionIdle)),
 	}
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		if old, _, ok := parseToken(login.Replaces); ok {
@@ -152,7 +148,7 @@ func (s *Store) Session(ctx context.Context, token string) (*models.SignedIn, er
 // touch moves the session's idle limit and notes when its user was last here.
 func (s *Store) touch(ctx context.Context, in *models.SignedIn, now time.Time) error {
 	in.SeenAt = models.Micros(now)
-	in.ExpiresAt = min(models.Micros(now.Add(SessionIdle)), in.CreatedAt+SessionMax.Microseconds())
+	in.ExpiresAt = min(models.Micros(now.Add(models.SessionIdle)), in.CreatedAt+models.SessionMax.Microseconds())
 	return s.write(ctx, func(tx *gorm.DB) error {
 		err := tx.Model(&models.Session{}).Where("id = ?", in.ID).
 			Updates(map[string]any{"seen_at": in.SeenAt, "expires_at": in.ExpiresAt}).Error
