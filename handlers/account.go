@@ -14,7 +14,7 @@ const accountPath = "/account"
 
 // AccountStore is what the user's own page needs.
 type AccountStore interface {
-	Sessions(ctx context.Context, actor models.Actor) ([]models.Session, error)
+	ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error)
 	EndSession(ctx context.Context, actor models.Actor, id string) error
 	EndOtherSessions(ctx context.Context, actor models.Actor, keep string) error
 	ChangePassword(ctx context.Context, actor models.Actor, current, password, keepSession string) error
@@ -27,7 +27,7 @@ type Account struct{ Store AccountStore }
 func (a Account) Show(c echo.Context) error { return a.render(c, http.StatusOK, views.Form{}) }
 
 func (a Account) render(c echo.Context, status int, form views.Form) error {
-	sessions, err := a.Store.Sessions(c.Request().Context(), Actor(c))
+	sessions, err := a.Store.ListSessions(c.Request().Context(), Actor(c))
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 type ServerStore interface {
 	Capabilities() models.Capabilities
 	AllProjects() bool
-	Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
+	ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
 	ServerUse(ctx context.Context, ids []string) (map[string]int, error)
 	ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error)
@@ -24,7 +24,7 @@ type ServerStore interface {
 	RemoveServer(ctx context.Context, actor models.Actor, id string) error
 }
 
-// Servers is the list of servers that volumes can be attached to. Where the
+// ListServers is the list of servers that volumes can be attached to. Where the
 // backend serves volumes itself the administrator registers them; elsewhere the
 // backend knows them, and the list is for reading.
 type Servers struct{ Store ServerStore }
@@ -35,7 +35,7 @@ const serversListed = 1000
 // List is the page of servers, or JSON.
 func (h Servers) List(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	rows, err := h.Store.Servers(ctx, actor, serversListed+1)
+	rows, err := h.Store.ListServers(ctx, actor, serversListed+1)
 	if err != nil {
 		return err
 	}

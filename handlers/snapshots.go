@@ -19,14 +19,14 @@ type SnapshotStore interface {
 	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
 	Capabilities() models.Capabilities
 	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
-	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
+	ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
 	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
 	SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
-	Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
+	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
 	VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error)
-	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
 	NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error)
 	RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error)
 	CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error)
@@ -36,7 +36,7 @@ type SnapshotStore interface {
 	RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error)
 }
 
-// Snapshots are the Block Snapshot pages and popups.
+// ListSnapshots are the Block Snapshot pages and popups.
 type Snapshots struct {
 	Store SnapshotStore
 	Rows  *RowCache
@@ -51,7 +51,7 @@ func (h Snapshots) List(c echo.Context) error {
 	var facts models.ListSummary
 	read := func(q models.ListQuery) (models.Page[models.Snapshot], error) {
 		q.AsOf = facts.LastChange
-		return h.Store.Snapshots(ctx, actor, q)
+		return h.Store.ListSnapshots(ctx, actor, q)
 	}
 	if wantsCSV(c) {
 		head, record := withOwners(ownersOf(h.Store), snapshotHead, snapshotRecord, func(s *models.Snapshot) string { return s.ProjectID })
@@ -179,7 +179,7 @@ func (h Snapshots) Show(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	operations, err := h.Store.Operations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ const choicesShown = 20
 
 // choices are volumes a snapshot can be made of.
 func (h Snapshots) choices(c echo.Context, search string) ([]views.VolumeBrief, error) {
-	page, err := h.Store.Volumes(c.Request().Context(), Actor(c), models.ListQuery{Search: search, Sort: models.DefaultSort, Size: choicesShown})
+	page, err := h.Store.ListVolumes(c.Request().Context(), Actor(c), models.ListQuery{Search: search, Sort: models.DefaultSort, Size: choicesShown})
 	var choices []views.VolumeBrief
 	rules := h.Store.Rules()
 	for i := range page.Rows {

@@ -59,7 +59,7 @@ func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID st
 			m.Denial = Denial(h.Store.Rules().Snapshot(models.ActRestore, snapshot))
 		}
 	} else if facts.Images {
-		images, err := h.Store.Images(ctx)
+		images, err := h.Store.ListImages(ctx)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (h Volumes) servers(c echo.Context, project string) ([]views.Link, error) {
 	if !h.Store.Capabilities().Attach {
 		return nil, nil
 	}
-	rows, err := h.Store.ServersOf(c.Request().Context(), Actor(c), project, serversShown)
+	rows, err := h.Store.ServersOfProject(c.Request().Context(), Actor(c), project, serversShown)
 	var all []views.Link
 	for _, s := range rows {
 		all = append(all, views.Link{ID: s.ID, Name: s.Name})

@@ -21,16 +21,16 @@ type VolumeStore interface {
 	OwnProjectID() string
 	Capabilities() models.Capabilities
 	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
-	Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
+	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
 	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
-	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
-	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
-	ServersOf(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error)
+	ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
+	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
-	Images(ctx context.Context) ([]models.Image, error)
+	ListImages(ctx context.Context) ([]models.Image, error)
 	CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error)
 	EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
 	ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error)
@@ -40,7 +40,7 @@ type VolumeStore interface {
 	RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
 }
 
-// Volumes are the Volume pages and popups.
+// ListVolumes are the Volume pages and popups.
 type Volumes struct {
 	Store VolumeStore
 	Rows  *RowCache
@@ -53,7 +53,7 @@ func (h Volumes) List(c echo.Context) error {
 	var facts models.ListSummary
 	read := func(q models.ListQuery) (models.Page[models.Volume], error) {
 		q.AsOf = facts.LastChange
-		return h.Store.Volumes(ctx, actor, q)
+		return h.Store.ListVolumes(ctx, actor, q)
 	}
 	if wantsCSV(c) {
 		head, record := withOwners(ownersOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
@@ -186,11 +186,11 @@ func (h Volumes) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toVolumeDetailJSON(c, row))
 	}
-	snapshots, err := h.Store.Snapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
+	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
 	if err != nil {
 		return err
 	}
-	operations, err := h.Store.Operations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
 	if err != nil {
 		return err
 	}

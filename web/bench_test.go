@@ -172,7 +172,7 @@ func (w *bench) halfway(sort string, rows int) string {
 	w.b.Helper()
 	q := models.ListQuery{Sort: sort, Size: 200}
 	for range rows / 2 / q.Size {
-		page, err := w.store.Snapshots(w.b.Context(), storetest.Administrator(), q)
+		page, err := w.store.ListSnapshots(w.b.Context(), storetest.Administrator(), q)
 		if err != nil {
 			w.b.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func (b *board) work() {
 	b.t.Helper()
 	for range 100 {
 		b.look()
-		n, err := b.store.Running(b.t.Context(), models.DefaultProject)
+		n, err := b.store.CountRunning(b.t.Context(), models.DefaultProject)
 		if err != nil {
 			b.t.Fatal(err)
 		}

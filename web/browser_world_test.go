@@ -345,7 +345,7 @@ func (w *world) snapshotIs(t *testing.T, id string, want models.Status) {
 // snapshotsNamed and volumesNamed are the objects whose name contains text.
 func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 	t.Helper()
-	found, err := w.store.Snapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.ListSnapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +354,7 @@ func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 
 func (w *world) volumesNamed(t *testing.T, text string) []models.Volume {
 	t.Helper()
-	found, err := w.store.Volumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.ListVolumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}

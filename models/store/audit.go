@@ -19,10 +19,10 @@ func (s *Store) audit(tx *gorm.DB, actor models.Actor, e models.AuditEntry) erro
 	return tx.Create(&e).Error
 }
 
-// Audit returns up to limit entries of the actor's project: those before the
+// ListAudit returns up to limit entries of the actor's project: those before the
 // entry number before, or those after the number after, or the newest when both
 // are zero.
-func (s *Store) Audit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error) {
+func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error) {
 	var page models.AuditPage
 	q := s.read(ctx).Where("project_id = ?", actor.Project).Limit(limit + 1)
 	switch {

@@ -71,7 +71,7 @@ func TestSeededRowsAreLikeOthers(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 250)
 		checkCounts(t, db, "after seeding")
-		page, err := db.Snapshots(ctx, me, models.ListQuery{Search: "0000250"})
+		page, err := db.ListSnapshots(ctx, me, models.ListQuery{Search: "0000250"})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].VolumeName != "volume-0000003" || page.Rows[0].VolumeGone {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
@@ -90,7 +90,7 @@ func TestSeededRowsAreLikeOthers(t *testing.T) {
 				t.Errorf("%d triggers are left, %v", len(triggers), err)
 			}
 		}
-		if page, err := db.Snapshots(ctx, me, models.ListQuery{Search: "e-mo"}); err != nil || len(page.Rows) != 1 || page.Rows[0].ID != op.SubjectID {
+		if page, err := db.ListSnapshots(ctx, me, models.ListQuery{Search: "e-mo"}); err != nil || len(page.Rows) != 1 || page.Rows[0].ID != op.SubjectID {
 			t.Errorf("%+v, %v", page.Rows, err)
 		}
 	})
@@ -101,7 +101,7 @@ func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
 		storetest.SeedSnapshots(t, db, 3)
-		page, err := db.Snapshots(ctx, me, models.ListQuery{})
+		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, err := db.Snapshots(ctx, me, models.ListQuery{VolumeID: volume})
+			page, err := db.ListSnapshots(ctx, me, models.ListQuery{VolumeID: volume})
 			if err != nil || len(page.Rows) != 3 {
 				t.Fatalf("%d rows, %v", len(page.Rows), err)
 			}
@@ -186,7 +186,7 @@ func TestStatusIsAskedAgainInTheWhere(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 1)
-		page, err := db.Snapshots(ctx, me, models.ListQuery{})
+		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}

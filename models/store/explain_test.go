@@ -146,7 +146,7 @@ func scans(t *testing.T, db *store.Store, s store.Statement) []string {
 func askAllLists(t *testing.T, db *store.Store) {
 	t.Helper()
 	ctx, me := t.Context(), storetest.Operator()
-	page, err := db.Snapshots(ctx, me, models.ListQuery{})
+	page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
 	if err != nil || len(page.Rows) == 0 {
 		t.Fatal(err)
 	}
@@ -167,8 +167,8 @@ func askAllLists(t *testing.T, db *store.Store) {
 					}
 					for _, cursor := range [][2]string{{"", ""}, {at, ""}, {"", at}} {
 						q.After, q.Before = cursor[0], cursor[1]
-						_, err1 := db.Snapshots(ctx, me, q)
-						_, err2 := db.Volumes(ctx, me, q)
+						_, err1 := db.ListSnapshots(ctx, me, q)
+						_, err2 := db.ListVolumes(ctx, me, q)
 						none(t, err1, err2)
 					}
 					_, err1 := db.CountMatching(ctx, me, models.SubjectSnapshot, q)
@@ -193,7 +193,7 @@ func none(t *testing.T, errs ...error) {
 // attach makes the row say that the volume is attached.
 func attach(t *testing.T, db *store.Store, volume, server string) {
 	t.Helper()
-	row, err := db.VolumeRow(t.Context(), volume)
+	row, err := db.VolumeByID(t.Context(), volume)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func askEverything(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	none(t, db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
 		db.SyncImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), db.SyncServers(ctx, nil),
 		db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
-	page, err := db.Snapshots(ctx, me, models.ListQuery{Size: 200})
+	page, err := db.ListSnapshots(ctx, me, models.ListQuery{Size: 200})
 	none(t, err)
 	snap := page.Rows[1]
 	made, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "from-snap", SnapshotID: snap.ID, ServerID: "server-1", FormKey: "k"})
@@ -234,14 +234,14 @@ func askEverything(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	ask(db.RepairSnapshot(ctx, admin, models.RepairInput{ID: page.Rows[3].ID, Reason: "stuck", ResetTo: models.ErrorStatus}))
 	ask(db.CancelOperation(ctx, me, made.ID))
 	workThrough(t, db, clock)
-	ops, err := db.Operations(ctx, me, models.OperationQuery{Limit: 100})
+	ops, err := db.ListOperations(ctx, me, models.OperationQuery{Limit: 100})
 	none(t, err)
 	for _, op := range ops {
 		ask(db.RetryOperation(ctx, me, op.ID))
 	}
 	for _, q := range []models.OperationQuery{{Before: 3}, {State: models.Failed}, {State: models.Failed, Before: 9}, {Subject: snap.ID}, {Subject: snap.ID, State: models.Failed, Before: 9}} {
 		q.Limit = 20
-		_, err := db.Operations(ctx, me, q)
+		_, err := db.ListOperations(ctx, me, q)
 		none(t, err)
 	}
 	askSmall(t, db, ops, snap)
@@ -297,16 +297,16 @@ func askSmall(t *testing.T, db *store.Store, ops []models.Operation, snap models
 	note(db.ChangesAfter(ctx, 5, 100))
 	note(db.SnapshotsByID(ctx, []string{snap.ID}))
 	note(db.VolumesByID(ctx, []string{snap.VolumeID}))
-	note(db.Running(ctx, me.Project))
+	note(db.CountRunning(ctx, me.Project))
 	note(db.ProjectsWith(ctx, me, models.SubjectSnapshot))
 	note(db.FailedOperations(ctx, []string{ops[0].ID}))
 	note(db.Operation(ctx, me, ops[0].ID))
-	note(db.SnapshotRow(ctx, snap.ID))
-	note(db.VolumeRow(ctx, snap.VolumeID))
-	note(db.Servers(ctx, me, 10))
-	note(db.ServersOf(ctx, me, "", 10))
+	note(db.SnapshotByID(ctx, snap.ID))
+	note(db.VolumeByID(ctx, snap.VolumeID))
+	note(db.ListServers(ctx, me, 10))
+	note(db.ServersOfProject(ctx, me, "", 10))
 	note(db.Server(ctx, me, "server-1"))
-	note(db.Images(ctx))
+	note(db.ListImages(ctx))
 	none(t, append(errs, db.Prune(ctx), db.ReleaseLeases(ctx))...)
 }
 
@@ -321,16 +321,16 @@ func askPeople(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	_, err = db.Session(ctx, token)
 	none(t, err)
 	admin := in.Actor("192.0.2.1", "test")
-	_, err = db.Sessions(ctx, admin)
+	_, err = db.ListSessions(ctx, admin)
 	none(t, err)
-	_, err = db.Users(ctx, admin)
+	_, err = db.ListUsers(ctx, admin)
 	none(t, err)
 	other, err := db.AddUser(ctx, admin, "kim", models.Viewer, "another password")
 	none(t, err)
 	none(t, db.SetRole(ctx, admin, other.ID, models.Operator), db.SetDisabled(ctx, admin, other.ID, true), db.DeleteUser(ctx, admin, other.ID),
 		db.EndOtherSessions(ctx, admin, in.ID), db.EndSession(ctx, admin, in.ID))
 	for _, at := range [][2]int64{{0, 0}, {5, 0}, {0, 5}} {
-		_, err := db.Audit(ctx, admin, at[0], at[1], 20)
+		_, err := db.ListAudit(ctx, admin, at[0], at[1], 20)
 		none(t, err)
 	}
 }

@@ -88,11 +88,11 @@ var hostileTexts = []string{
 func anyQuery(t *testing.T, db *store.Store, q models.ListQuery) {
 	t.Helper()
 	ctx, me := t.Context(), storetest.Operator()
-	_, err := db.Snapshots(ctx, me, q)
+	_, err := db.ListSnapshots(ctx, me, q)
 	if err != nil && !errors.Is(err, models.ErrCursor) {
 		t.Errorf("snapshots %+v: %v", q, err)
 	}
-	if _, err := db.Volumes(ctx, me, q); err != nil && !errors.Is(err, models.ErrCursor) {
+	if _, err := db.ListVolumes(ctx, me, q); err != nil && !errors.Is(err, models.ErrCursor) {
 		t.Errorf("volumes %+v: %v", q, err)
 	}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {

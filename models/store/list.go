@@ -25,9 +25,9 @@ var (
 		FROM snapshots t LEFT JOIN volumes v ON v.id = t.volume_id`}
 )
 
-// Snapshots returns a page of the project's snapshots. ErrCursor: the cursor is
+// ListSnapshots returns a page of the project's snapshots. ErrCursor: the cursor is
 // none of this list.
-func (s *Store) Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
+func (s *Store) ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
 	return cached(ctx, s, &s.snapshotPages, s.scope(actor.Project), q, func() (models.Page[models.Snapshot], error) {
 		return list(ctx, s, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
 			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
@@ -35,9 +35,9 @@ func (s *Store) Snapshots(ctx context.Context, actor models.Actor, q models.List
 	})
 }
 
-// Volumes returns a page of the project's volumes, with their attachments.
+// ListVolumes returns a page of the project's volumes, with their attachments.
 // ErrCursor: the cursor is none of this list.
-func (s *Store) Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error) {
+func (s *Store) ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error) {
 	return cached(ctx, s, &s.volumePages, s.scope(actor.Project), q, func() (models.Page[models.Volume], error) {
 		page, err := list(ctx, s, volumeTable, s.scope(actor.Project), q, func(r *models.Volume, sort string) string {
 			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
@@ -367,14 +367,14 @@ func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
 	return rows, q.Where("id IN ?", ids).Find(&rows).Error
 }
 
-// SnapshotRow and VolumeRow load a row for the worker, which serves all projects.
-func (s *Store) SnapshotRow(ctx context.Context, id string) (*models.Snapshot, error) {
+// SnapshotByID and VolumeByID load a row for the worker, which serves all projects.
+func (s *Store) SnapshotByID(ctx context.Context, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }
 
-// VolumeRow: see SnapshotRow.
-func (s *Store) VolumeRow(ctx context.Context, id string) (*models.Volume, error) {
+// VolumeByID: see SnapshotByID.
+func (s *Store) VolumeByID(ctx context.Context, id string) (*models.Volume, error) {
 	var row models.Volume
 	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }

@@ -19,7 +19,7 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		}
 		list := func() models.Volume {
 			t.Helper()
-			page, err := db.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			page, err := db.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
 			if err != nil || len(page.Rows) != 1 {
 				t.Fatalf("list: %+v %v", page, err)
 			}
@@ -55,7 +55,7 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		}
 		snapshots := func() models.Snapshot {
 			t.Helper()
-			page, err := db.Snapshots(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			page, err := db.ListSnapshots(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
 			if err != nil || len(page.Rows) != 1 {
 				t.Fatalf("list: %+v %v", page, err)
 			}
@@ -89,7 +89,7 @@ func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
 		}
 		rows := func(asOf int64) int {
 			t.Helper()
-			page, err := db.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, AsOf: asOf})
+			page, err := db.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, AsOf: asOf})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -162,7 +162,7 @@ func TestARetriedRestoreNeedsItsSnapshot(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 1)
-		page, err := db.Snapshots(ctx, me, models.ListQuery{})
+		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func TestARetriedRestoreNeedsItsSnapshot(t *testing.T) {
 		if _, err := db.RetryOperation(ctx, me, op.ID); models.AsError(err) == nil {
 			t.Errorf("while its snapshot is deleted: %v", err)
 		}
-		if row, err := db.VolumeRow(ctx, op.SubjectID); err != nil || row.Status != models.ErrorStatus || row.SnapshotID != snap.ID || row.Consistency != models.Clean {
+		if row, err := db.VolumeByID(ctx, op.SubjectID); err != nil || row.Status != models.ErrorStatus || row.SnapshotID != snap.ID || row.Consistency != models.Clean {
 			t.Errorf("%+v, %v", row, err)
 		}
 	})

@@ -233,7 +233,7 @@ func TestLeasesRunOut(t *testing.T) {
 		if err := db.ForgetCall(ctx, dead, 0); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one takes its call back: %v", err)
 		}
-		if row, err := db.VolumeRow(ctx, op.SubjectID); err != nil || row.Status != models.Creating {
+		if row, err := db.VolumeByID(ctx, op.SubjectID); err != nil || row.Status != models.Creating {
 			t.Errorf("%+v, %v", row, err)
 		}
 		if err := db.SaveProgress(ctx, alive, gone); err != nil {
@@ -316,7 +316,7 @@ func TestTwoWritersAtOnce(t *testing.T) {
 				}
 				return second.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "raced"})
 			})
-			row, err := db.VolumeRow(ctx, volume)
+			row, err := db.VolumeByID(ctx, volume)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -340,7 +340,7 @@ func TestRestoreAgainstDelete(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		second := storetest.Second(t, db, clock.Now)
 		storetest.SeedSnapshots(t, db, 5)
-		page, err := db.Snapshots(ctx, me, models.ListQuery{})
+		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 		db.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
 		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		cloudRows(t, db)
-		page, err := db.Volumes(ctx, me, models.ListQuery{})
+		page, err := db.ListVolumes(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != tenant {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
@@ -49,7 +49,7 @@ func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 		if _, err := db.Volume(ctx, me, "v-"+another); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("another project's volume: %v", err)
 		}
-		if page, err := db.Volumes(ctx, me, models.ListQuery{Project: another}); err != nil || len(page.Rows) != 0 {
+		if page, err := db.ListVolumes(ctx, me, models.ListQuery{Project: another}); err != nil || len(page.Rows) != 0 {
 			t.Errorf("another project by the filter: %+v, %v", page.Rows, err)
 		}
 		op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].ID, Name: "mine"})
@@ -57,10 +57,10 @@ func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 			t.Fatalf("%+v, %v", op, err)
 		}
 		made, err := db.Snapshot(ctx, me, op.SubjectID)
-		if n, _ := db.Running(ctx, me.Project); err != nil || made.ProjectID != tenant || n != 1 {
+		if n, _ := db.CountRunning(ctx, me.Project); err != nil || made.ProjectID != tenant || n != 1 {
 			t.Errorf("%+v, %d running, %v", made, n, err)
 		}
-		if users, err := db.Users(ctx, storetest.Administrator()); err != nil || len(users) != 0 {
+		if users, err := db.ListUsers(ctx, storetest.Administrator()); err != nil || len(users) != 0 {
 			t.Errorf("%d users, %v", len(users), err) // they stay the installation's
 		}
 		if !db.InScope(me.Project, tenant) || db.InScope(me.Project, another) || db.OwnProjectName() != "lab" {
@@ -80,7 +80,7 @@ func TestAllProjectsAreShown(t *testing.T) {
 			Projects: []models.Project{{ID: another, Name: "other"}}})
 		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		cloudRows(t, db)
-		page, err := db.Snapshots(ctx, me, models.ListQuery{})
+		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 2 {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
@@ -89,7 +89,7 @@ func TestAllProjectsAreShown(t *testing.T) {
 			t.Errorf("%d volumes, %+v, %v", total, facts, err)
 		}
 		theirs := models.ListQuery{Project: another}
-		page, err = db.Snapshots(ctx, me, theirs)
+		page, err = db.ListSnapshots(ctx, me, theirs)
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != another || !theirs.Filtered() {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
@@ -105,11 +105,11 @@ func TestAllProjectsAreShown(t *testing.T) {
 		if err != nil || op.ProjectID != tenant {
 			t.Fatalf("%+v, %v", op, err)
 		}
-		ops, err := db.Operations(ctx, me, models.OperationQuery{Limit: 10})
+		ops, err := db.ListOperations(ctx, me, models.OperationQuery{Limit: 10})
 		if there, _ := db.SubjectsThatExist(ctx, me, ops); err != nil || len(ops) != 2 || len(there) != 2 {
 			t.Errorf("%d operations, %v", len(ops), err)
 		}
-		if n, err := db.Running(ctx, me.Project); err != nil || n != 2 {
+		if n, err := db.CountRunning(ctx, me.Project); err != nil || n != 2 {
 			t.Errorf("%d running, %v", n, err)
 		}
 		if names := db.Capabilities().ProjectNames(); names[another] != "other" || names[tenant] != "lab" {
@@ -129,11 +129,11 @@ func TestServersOfAnotherProject(t *testing.T) {
 		none(t, db.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
 		cloudRows(t, db)
 		for project, want := range map[string]string{"": "s-ours", tenant: "s-ours", another: "s-theirs"} {
-			if rows, err := db.ServersOf(ctx, me, project, 10); err != nil || len(rows) != 1 || rows[0].ID != want {
+			if rows, err := db.ServersOfProject(ctx, me, project, 10); err != nil || len(rows) != 1 || rows[0].ID != want {
 				t.Errorf("%q: %+v, %v", project, rows, err)
 			}
 		}
-		page, err := db.Volumes(ctx, me, models.ListQuery{Project: another})
+		page, err := db.ListVolumes(ctx, me, models.ListQuery{Project: another})
 		if err != nil || len(page.Rows) != 1 {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
@@ -149,7 +149,7 @@ func TestServersOfAnotherProject(t *testing.T) {
 		}
 		narrow := storetest.Second(t, one, clock.Now)
 		narrow.SetCapabilities(db.Capabilities())
-		if rows, err := narrow.ServersOf(ctx, me, another, 10); err != nil || len(rows) != 0 {
+		if rows, err := narrow.ServersOfProject(ctx, me, another, 10); err != nil || len(rows) != 0 {
 			t.Errorf("who sees one project: %+v, %v", rows, err)
 		}
 	})

@@ -174,8 +174,8 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 	return time.UnixMicro(*at), nil
 }
 
-// Running is how many operations of the project are not over.
-func (s *Store) Running(ctx context.Context, project string) (int64, error) {
+// CountRunning is how many operations of the project are not over.
+func (s *Store) CountRunning(ctx context.Context, project string) (int64, error) {
 	var n int64
 	q := inProject(s.read(ctx).Model(&models.Operation{}), s.scope(project))
 	err := q.Where("state IN ?", []models.OperationState{models.Pending, models.Running}).Count(&n).Error
@@ -191,8 +191,8 @@ func (s *Store) Operation(ctx context.Context, actor models.Actor, id string) (*
 	return &op, nil
 }
 
-// Operations lists operations, newest first.
-func (s *Store) Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error) {
+// ListOperations lists operations, newest first.
+func (s *Store) ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error) {
 	q := s.read(ctx).Order("num DESC").Limit(query.Limit)
 	scope := s.scope(actor.Project)
 	switch {

@@ -136,7 +136,7 @@ func TestServersAreRegistered(t *testing.T) {
 		if err := db.SyncServers(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
-		mine, err := db.Servers(ctx, storetest.Operator(), 10)
+		mine, err := db.ListServers(ctx, storetest.Operator(), 10)
 		if err != nil || len(mine) != 1 || mine[0].ID != row.ID || mine[0].Origin != models.ByHand {
 			t.Errorf("listed: %+v %v", mine, err)
 		}
@@ -147,7 +147,7 @@ func TestServersAreRegistered(t *testing.T) {
 		if _, err := db.EditServer(ctx, other, models.ServerInput{ID: row.ID, Name: "mine", Address: "10.0.0.9"}); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("another project's server: %v", err)
 		}
-		page, err := db.Audit(ctx, admin, 0, 0, 1)
+		page, err := db.ListAudit(ctx, admin, 0, 0, 1)
 		if err != nil || len(page.Entries) != 1 || page.Entries[0].Action != "server.create" || page.Entries[0].Detail != row.Address {
 			t.Errorf("audit: %+v %v", page.Entries, err)
 		}
@@ -203,7 +203,7 @@ func TestServersAreChangedAndRemoved(t *testing.T) {
 		if wrongFields(err)["server_id"] != "server.not_found" {
 			t.Errorf("attached to a server that is gone: %v", err)
 		}
-		page, err := db.Audit(ctx, admin, 0, 0, 50)
+		page, err := db.ListAudit(ctx, admin, 0, 0, 50)
 		var actions []string
 		for _, e := range page.Entries {
 			if e.SubjectType == models.AuditSubjectServer {
@@ -316,7 +316,7 @@ func changedBy(t *testing.T, db *store.Store, fn func() error) []models.SubjectT
 
 // apply makes the row of a volume what a listing says.
 func observe(db *store.Store, id string, o store.ObservedState) error {
-	row, err := db.VolumeRow(context.Background(), id)
+	row, err := db.VolumeByID(context.Background(), id)
 	if err != nil {
 		return err
 	}

@@ -18,16 +18,16 @@ func (s *Store) serverOrigin() models.Origin {
 	return models.Elsewhere
 }
 
-// Servers lists the project's servers by name, at most limit.
-func (s *Store) Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error) {
+// ListServers lists the project's servers by name, at most limit.
+func (s *Store) ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error) {
 	var rows []models.Server
 	return rows, inProject(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
 }
 
-// ServersOf lists those servers that volumes of the project can be attached to, by
+// ServersOfProject lists those servers that volumes of the project can be attached to, by
 // name, at most limit. An empty project is the one that what the actor makes
 // belongs to.
-func (s *Store) ServersOf(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error) {
+func (s *Store) ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error) {
 	project = cmp.Or(project, s.projectFor(actor))
 	if !s.InScope(actor.Project, project) {
 		return nil, nil
@@ -45,8 +45,8 @@ func (s *Store) Server(ctx context.Context, actor models.Actor, id string) (*mod
 	return &row, nil
 }
 
-// Images lists the images by name.
-func (s *Store) Images(ctx context.Context) ([]models.Image, error) {
+// ListImages lists the images by name.
+func (s *Store) ListImages(ctx context.Context) ([]models.Image, error) {
 	var rows []models.Image
 	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
 }
@@ -71,7 +71,7 @@ func (s *Store) SyncServers(ctx context.Context, now []models.Server) error {
 
 // SyncImages makes the table say what the backend says.
 func (s *Store) SyncImages(ctx context.Context, now []models.Image) error {
-	before, err := s.Images(ctx)
+	before, err := s.ListImages(ctx)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func TestSessionEndsAfterItsWholeLife(t *testing.T) {
 		if err := p.Prune(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if left, err := p.Sessions(t.Context(), in.Actor("", "")); err != nil || len(left) != 0 {
+		if left, err := p.ListSessions(t.Context(), in.Actor("", "")); err != nil || len(left) != 0 {
 			t.Errorf("%d sessions left, error %v", len(left), err)
 		}
 	})

@@ -159,8 +159,8 @@ func (s *Store) touch(ctx context.Context, in *models.SignedIn, now time.Time) e
 	})
 }
 
-// Sessions returns the actor's own sessions, the last used first.
-func (s *Store) Sessions(ctx context.Context, actor models.Actor) ([]models.Session, error) {
+// ListSessions returns the actor's own sessions, the last used first.
+func (s *Store) ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error) {
 	var sessions []models.Session
 	return sessions, s.read(ctx).Where("user_id = ? AND expires_at > ?", actor.UserID, models.Micros(s.Now())).
 		Order("seen_at DESC, id DESC").Find(&sessions).Error

@@ -33,11 +33,11 @@ func TestAClickIsADurableOperation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		page, err := db.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, Search: "ATA"})
+		page, err := db.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, Search: "ATA"})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].Status != models.Available {
 			t.Fatalf("list: %+v %v", page, err)
 		}
-		page, err = db.Volumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, Search: "-1"})
+		page, err = db.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, Search: "-1"})
 		if err != nil || len(page.Rows) != 1 {
 			t.Fatalf("list: %+v %v", page, err)
 		}

@@ -132,7 +132,7 @@ func TestAddUserSaysWhatIsWrong(t *testing.T) {
 				}
 			})
 		}
-		users, err := p.Users(t.Context(), p.admin)
+		users, err := p.ListUsers(t.Context(), p.admin)
 		if err != nil || len(users) != 2 {
 			t.Errorf("%d users, error %v; want 2: nothing may change", len(users), err)
 		}
@@ -177,7 +177,7 @@ func TestAdministratorsWhoDemoteEachOther(t *testing.T) {
 			wg.Go(func() { results[i] = p.SetRole(t.Context(), p.admin, id, models.Viewer) })
 		}
 		wg.Wait()
-		users, err := p.Users(t.Context(), p.admin)
+		users, err := p.ListUsers(t.Context(), p.admin)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func TestPasswordsNeverReachTheAudit(t *testing.T) {
 		}
 		_, _, err = p.SignIn(t.Context(), models.Login{Name: "my secret as a name", Password: "x"})
 		wantCode(t, err, models.CodeUnauthorized)
-		page, err := p.Audit(t.Context(), p.admin, 0, 0, 100)
+		page, err := p.ListAudit(t.Context(), p.admin, 0, 0, 100)
 		if err != nil || len(page.Entries) < 4 {
 			t.Fatalf("%d entries, error %v", len(page.Entries), err)
 		}
@@ -295,7 +295,7 @@ func TestAuditPages(t *testing.T) {
 		page := models.AuditPage{}
 		for before := int64(0); ; before = page.Older {
 			var err error
-			if page, err = p.Audit(t.Context(), p.admin, before, 0, 3); err != nil {
+			if page, err = p.ListAudit(t.Context(), p.admin, before, 0, 3); err != nil {
 				t.Fatal(err)
 			}
 			for _, e := range page.Entries {
@@ -313,13 +313,13 @@ func TestAuditPages(t *testing.T) {
 		if len(seen) != 7 { // the first user, its sign-in, five users
 			t.Fatalf("%d entries seen, want 7", len(seen))
 		}
-		back, err := p.Audit(t.Context(), p.admin, 0, page.Newer, 3)
+		back, err := p.ListAudit(t.Context(), p.admin, 0, page.Newer, 3)
 		if err != nil || len(back.Entries) != 3 || back.Entries[2].Num != seen[3+2] && back.Entries[0].Num != seen[3] {
 			t.Errorf("page before the last one: %+v, error %v", back, err)
 		}
 		other := p.admin
 		other.Project = "other"
-		if page, err = p.Audit(t.Context(), other, 0, 0, 3); err != nil || len(page.Entries) != 0 {
+		if page, err = p.ListAudit(t.Context(), other, 0, 0, 3); err != nil || len(page.Entries) != 0 {
 			t.Errorf("another project sees %d entries, error %v", len(page.Entries), err)
 		}
 	})

@@ -10,8 +10,8 @@ import (
 	"blockconsole/models"
 )
 
-// Users returns the users of the actor's project by name.
-func (s *Store) Users(ctx context.Context, actor models.Actor) ([]models.User, error) {
+// ListUsers returns the users of the actor's project by name.
+func (s *Store) ListUsers(ctx context.Context, actor models.Actor) ([]models.User, error) {
 	var users []models.User
 	return users, s.read(ctx).Where("project_id = ?", actor.Project).Order("name").Find(&users).Error
 }

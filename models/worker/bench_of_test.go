@@ -178,7 +178,7 @@ func (b *bench) same() {
 	b.Helper()
 	b.sweep()
 	ctx, all := b.Context(), models.ListQuery{Size: 200}
-	volumes, err := b.store.Volumes(ctx, storetest.Operator(), all)
+	volumes, err := b.store.ListVolumes(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func (b *bench) same() {
 			b.Errorf("row %+v, backend %+v", row, v)
 		}
 	}
-	snapshots, err := b.store.Snapshots(ctx, storetest.Operator(), all)
+	snapshots, err := b.store.ListSnapshots(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -222,7 +222,7 @@ func TestATwinIsRemoved(t *testing.T) {
 			if got := b.faulty.Calls("DeleteVolume"); got != want {
 				t.Errorf("%d deletions, want %d", got, want)
 			}
-			audit, err := b.store.Audit(t.Context(), admin, 0, 0, 10)
+			audit, err := b.store.ListAudit(t.Context(), admin, 0, 0, 10)
 			if err != nil || slices.ContainsFunc(audit.Entries, func(e models.AuditEntry) bool { return e.Action == "twin.delete" && e.Detail == twin.ID }) == tt.stays {
 				t.Errorf("%v, %+v", err, audit.Entries)
 			}
@@ -281,7 +281,7 @@ func TestARestoredBackupIsListed(t *testing.T) {
 	}
 	b.fake.RemoveVolume(kept.ID)
 	b.sweep()
-	if _, err := b.store.VolumeRow(t.Context(), id); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.VolumeByID(t.Context(), id); !errors.Is(err, models.ErrNotFound) {
 		t.Errorf("the row of the volume that is gone: %v", err)
 	}
 	if again, err := b.store.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID {

@@ -118,7 +118,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 	if row.SnapshotID == "" {
 		return spec, nil
 	}
-	source, err := w.store.SnapshotRow(ctx, row.SnapshotID)
+	source, err := w.store.SnapshotByID(ctx, row.SnapshotID)
 	if err != nil {
 		return spec, err
 	}
@@ -127,7 +127,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 }
 
 func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (store.Progress, error) {
-	volume, err := w.store.VolumeRow(ctx, row.VolumeID)
+	volume, err := w.store.VolumeByID(ctx, row.VolumeID)
 	if err != nil {
 		return w.failCreate(ctx, op, err)
 	}

@@ -61,7 +61,7 @@ func TestTheRowLeavesWhenTheObjectIsGone(t *testing.T) {
 	}
 	b.fake.Release(id)
 	b.done(op, nil)
-	if _, err := b.store.SnapshotRow(b.Context(), id); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.SnapshotByID(b.Context(), id); !errors.Is(err, models.ErrNotFound) {
 		b.Error(err)
 	}
 	b.same()

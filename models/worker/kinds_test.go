@@ -90,7 +90,7 @@ var kinds = []kind{
 	{"volume.delete", "DeleteVolume", aVolume, func(b *bench, id string) (*models.Operation, error) {
 		return b.store.DeleteVolume(b.Context(), me, id, "")
 	}, func(b *bench, id string, _ *models.Operation) bool {
-		_, err := b.store.VolumeRow(b.Context(), id)
+		_, err := b.store.VolumeByID(b.Context(), id)
 		_, gone := b.fake.Volume(b.Context(), backend.Key{Ref: id})
 		return err == error(models.ErrNotFound) && gone == backend.ErrNotFound
 	}},
@@ -132,7 +132,7 @@ var kinds = []kind{
 	{"snapshot.delete", "DeleteSnapshot", aSnapshot, func(b *bench, id string) (*models.Operation, error) {
 		return b.store.DeleteSnapshot(b.Context(), me, id, "")
 	}, func(b *bench, id string, _ *models.Operation) bool {
-		_, err := b.store.SnapshotRow(b.Context(), id)
+		_, err := b.store.SnapshotByID(b.Context(), id)
 		_, gone := b.fake.Snapshot(b.Context(), backend.Key{Ref: id})
 		return err == error(models.ErrNotFound) && gone == backend.ErrNotFound
 	}},

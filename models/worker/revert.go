@@ -53,7 +53,7 @@ func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key ba
 	if err != nil {
 		return progressOf(w.failRefused(ctx, op, err, backend.Volume{}))
 	}
-	source, err := w.store.SnapshotRow(ctx, op.Params.SnapshotID)
+	source, err := w.store.SnapshotByID(ctx, op.Params.SnapshotID)
 	if errors.Is(err, models.ErrNotFound) {
 		return progressOf(w.failRefused(ctx, op, backend.ErrNotFound, now))
 	}

@@ -23,7 +23,7 @@ func (b *bench) shared(shared bool) {
 // only is the one row of a list.
 func (b *bench) onlyVolume() *models.Volume {
 	b.Helper()
-	page, err := b.store.Volumes(b.Context(), me, models.ListQuery{})
+	page, err := b.store.ListVolumes(b.Context(), me, models.ListQuery{})
 	if err != nil || len(page.Rows) != 1 {
 		b.Fatalf("%d volumes, %v", len(page.Rows), err)
 	}
@@ -99,8 +99,8 @@ func TestWhatVanishedElsewhere(t *testing.T) {
 			b.fake.RemoveSnapshot(id)
 			b.fake.RemoveVolume(volume)
 			b.sweep()
-			_, gone := b.store.SnapshotRow(b.Context(), id)
-			_, goneVolume := b.store.VolumeRow(b.Context(), volume)
+			_, gone := b.store.SnapshotByID(b.Context(), id)
+			_, goneVolume := b.store.VolumeByID(b.Context(), volume)
 			if shared {
 				if !errors.Is(gone, models.ErrNotFound) || !errors.Is(goneVolume, models.ErrNotFound) {
 					b.Errorf("%v, %v", gone, goneVolume)
@@ -149,11 +149,11 @@ func TestNothingFlickersUnderOperation(t *testing.T) {
 		op := b.asked(k.ask(b, id))
 		var states []string
 		note := func() {
-			row, err := b.store.VolumeRow(b.Context(), op.SubjectID)
+			row, err := b.store.VolumeByID(b.Context(), op.SubjectID)
 			state := "gone"
 			if op.SubjectType == models.SubjectSnapshot {
 				var snap *models.Snapshot
-				if snap, err = b.store.SnapshotRow(b.Context(), op.SubjectID); err == nil {
+				if snap, err = b.store.SnapshotByID(b.Context(), op.SubjectID); err == nil {
 					state = string(snap.Status) + " " + snap.Name
 				}
 			} else if err == nil {
@@ -221,7 +221,7 @@ func TestAStalePageChangesNothing(t *testing.T) {
 	if row := b.snapshot(snap); row.Name != "renamed" {
 		b.Errorf("%+v", row)
 	}
-	if _, err := b.store.SnapshotRow(ctx, deleted); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.SnapshotByID(ctx, deleted); !errors.Is(err, models.ErrNotFound) {
 		b.Error("a deleted snapshot came back")
 	}
 	if row := b.volume(volume); row.SizeGiB != 9 || row.SnapshotCount != 2 {
@@ -358,7 +358,7 @@ func TestTwoConsolesSweepTogether(t *testing.T) {
 func TestSmallThingsAreCopied(t *testing.T) {
 	b := newBench(t)
 	servers := func() string {
-		rows, err := b.store.Servers(b.Context(), me, 10)
+		rows, err := b.store.ListServers(b.Context(), me, 10)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -379,7 +379,7 @@ func TestSmallThingsAreCopied(t *testing.T) {
 	if got := servers(); got != "db-1 web-2" {
 		b.Errorf("%q", got)
 	}
-	if images, err := b.store.Images(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
+	if images, err := b.store.ListImages(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
 		b.Errorf("%+v, %v", images, err)
 	}
 	if f := b.store.Capabilities(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
