@@ -336,7 +336,7 @@ func TestAuditIsReadable(t *testing.T) {
 func TestAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
 	b := c.as(models.Operator)
-	c.store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
+	c.store.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
 		Projects: []models.Project{{ID: ownProject, Name: "lab"}, {ID: otherProject, Name: "<b>other</b>"}}})
 	now := c.clock.Now()
 	for _, project := range []string{ownProject, otherProject} {

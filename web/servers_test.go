@@ -354,7 +354,7 @@ func TestDetachingNamesWhoHoldsIt(t *testing.T) {
 // its own project.
 func TestServersOfAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
-	c.store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
+	c.store.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1,
 		Project: models.Project{ID: ownProject, Name: "lab"}, Projects: []models.Project{{ID: ownProject, Name: "lab"}}})
 	now := c.clock.Now()
 	servers := []models.Server{{ID: "s-web", Name: "web", ProjectID: ownProject, Version: 1}, {ID: "s-db", Name: "db", ProjectID: otherProject, Version: 1}}

@@ -11,25 +11,8 @@ package backend
 
 import (
 	"context"
+	"strings"
 	"time"
-)
-
-// Status is the state of a volume or snapshot, in upper case. A backend may report
-// others than the constants; they are shown unchanged.
-type Status string
-
-// The statuses that the console itself acts on.
-const (
-	Creating      Status = "CREATING"
-	Available     Status = "AVAILABLE"
-	InUse         Status = "IN-USE"
-	Attaching     Status = "ATTACHING"
-	Detaching     Status = "DETACHING"
-	Extending     Status = "EXTENDING"
-	Restoring     Status = "RESTORING"
-	Deleting      Status = "DELETING"
-	ErrorStatus   Status = "ERROR"
-	ErrorDeleting Status = "ERROR_DELETING"
 )
 
 // PercentUnknown is the State.Percent of work whose progress is not known.
@@ -127,15 +110,6 @@ type RegisteredServer struct {
 	Addresses []string
 }
 
-// Subject is a kind of object.
-type Subject string
-
-// The kinds of objects.
-const (
-	SubjectVolume   Subject = "volume"
-	SubjectSnapshot Subject = "snapshot"
-)
-
 // Quota is a limit of the console's own project. What is the backend's name of it:
 // volumes, snapshots, gigabytes, or one of those for a volume type, such as
 // gigabytes_ssd.
@@ -146,6 +120,10 @@ type Quota struct {
 
 // Project is an owner of objects.
 type Project struct{ ID, Name string }
+
+func (p Project) String() string {
+	return strings.TrimSpace("project "+p.Name) + " (" + p.ID + ")"
+}
 
 // Server is a machine that volumes can be attached to.
 type Server struct {
@@ -215,6 +193,18 @@ type Capabilities struct {
 	Pace           Pace
 }
 
+// ProjectNames are the names of the projects whose objects are shown, by id.
+func (c Capabilities) ProjectNames() map[string]string {
+	names := map[string]string{}
+	for _, p := range c.Projects {
+		names[p.ID] = p.Name
+	}
+	if c.Project.Name != "" {
+		names[c.Project.ID] = c.Project.Name
+	}
+	return names
+}
+
 // Pace is how often to read the backend when no work is under way. Zero intervals
 // are the caller's choice.
 type Pace struct {
@@ -249,7 +239,7 @@ type Backend interface {
 	// LastFailure is why the newest request about an object failed after it had been accepted, where State.Failure
 	// does not say; never nil. Errors: CodeReported, CodeBusy; CodeNotFound when nothing was reported since then
 	// (the console's clock).
-	LastFailure(ctx context.Context, subject Subject, key Key, since time.Time) error
+	LastFailure(ctx context.Context, subject SubjectType, key Key, since time.Time) error
 
 	// Volume finds by ID, else by Ref. Errors: CodeNotFound.
 	Volume(ctx context.Context, key Key) (Volume, error)

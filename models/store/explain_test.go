@@ -51,7 +51,7 @@ func TestAllProjectsHaveTheirIndexes(t *testing.T) {
 func explainAll(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	t.Helper()
 	{
-		db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
+		db.SetCapabilities(models.Capabilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true, FreeBytes: -1})
 		end := db.Capture()
 		askAllLists(t, db)
 		askEverything(t, db, clock)

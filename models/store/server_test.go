@@ -16,7 +16,7 @@ import (
 
 // checkOwnServers makes the store that of a backend whose servers are registered here.
 func ownServers(db *store.Store) {
-	db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, MultiAttach: true, OwnServers: true}, FreeBytes: -1})
+	db.SetCapabilities(models.Capabilities{Attach: true, MultiAttach: true, OwnServers: true, FreeBytes: -1})
 }
 
 func register(t *testing.T, db *store.Store, name, address string) *models.Server {

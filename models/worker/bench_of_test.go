@@ -191,7 +191,7 @@ func (b *bench) same() {
 	}
 	for _, v := range there.Items {
 		row := b.volume(v.Ref)
-		if row.BackendID != v.ID || row.Status != models.Status(v.Status) || row.Name != v.Name || row.Description != v.Description || row.SizeGiB != v.SizeGiB || len(row.Attachments) != len(v.Attachments) {
+		if row.BackendID != v.ID || row.Status != v.Status || row.Name != v.Name || row.Description != v.Description || row.SizeGiB != v.SizeGiB || len(row.Attachments) != len(v.Attachments) {
 			b.Errorf("row %+v, backend %+v", row, v)
 		}
 	}
@@ -208,7 +208,7 @@ func (b *bench) same() {
 	}
 	for _, s := range have.Items {
 		row := b.snapshot(s.Ref)
-		if row.BackendID != s.ID || row.Status != models.Status(s.Status) || row.Name != s.Name || row.VolumeID != s.Volume.Ref {
+		if row.BackendID != s.ID || row.Status != s.Status || row.Name != s.Name || row.VolumeID != s.Volume.Ref {
 			b.Errorf("row %+v, backend %+v", row, s)
 		}
 	}

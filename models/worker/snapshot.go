@@ -74,7 +74,7 @@ func (w *Worker) followDelete(ctx context.Context, op *models.Operation, key bac
 }
 
 func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
-	if err := w.backend.RepairSnapshot(ctx, key, backend.Status(op.Params.ResetTo)); err != nil {
+	if err := w.backend.RepairSnapshot(ctx, key, op.Params.ResetTo); err != nil {
 		return w.failRepair(op, err)
 	}
 	now, err := w.backend.Snapshot(ctx, key)

@@ -58,13 +58,13 @@ func (w *Worker) refreshCapabilities(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.store.CheckProject(ctx, models.Project(caps.Project)); err != nil {
+	if err := w.store.CheckProject(ctx, caps.Project); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	w.caps = caps
 	w.mu.Unlock()
-	w.store.SetCapabilities(facts(caps))
+	w.store.SetCapabilities(caps)
 	return nil
 }
 
@@ -78,24 +78,6 @@ func (w *Worker) syncImages(ctx context.Context) error {
 		rows = append(rows, models.Image{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes})
 	}
 	return w.store.Sync.SyncImages(ctx, rows)
-}
-
-func facts(c backend.Capabilities) models.Capabilities {
-	quotas := make([]models.Quota, 0, len(c.Quotas))
-	for _, q := range c.Quotas {
-		quotas = append(quotas, models.Quota(q))
-	}
-	projects := make([]models.Project, 0, len(c.Projects))
-	for _, p := range c.Projects {
-		projects = append(projects, models.Project(p))
-	}
-	return models.Capabilities{
-		Abilities: models.Abilities{Attach: c.Attach, MultiAttach: c.MultiAttach, Revert: c.Revert,
-			ExtendAttached: c.ExtendAttached, Repair: c.Repair, BusySnapshots: c.BusySnapshots, OwnServers: c.OwnServers},
-		Backend: c.Name, CrashSafe: c.CrashSafe, Images: c.Images, Shared: c.Shared,
-		MaxSizeGiB: c.MaxSizeGiB, FreeBytes: c.FreeBytes, Types: c.Types, Zones: c.Zones,
-		Quotas: quotas, Project: models.Project(c.Project), Projects: projects,
-	}
 }
 
 func (w *Worker) syncServers(ctx context.Context) error {

@@ -382,7 +382,7 @@ func TestSmallThingsAreCopied(t *testing.T) {
 	if images, err := b.store.Servers.ListImages(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
 		b.Errorf("%+v, %v", images, err)
 	}
-	if f := b.store.Capabilities(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
+	if f := b.store.Capabilities(); f.Name != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
 		b.Errorf("%+v", f)
 	}
 }

@@ -43,7 +43,7 @@ func (w *Worker) failAccepted(ctx context.Context, op *models.Operation, step in
 // lastFailure is what the backend says about the newest request for an object that
 // failed after it was accepted; none when it says nothing newer than since.
 func (w *Worker) lastFailure(ctx context.Context, kind models.SubjectType, key backend.Key, since time.Time) (why models.Failure, request string, err error) {
-	err = w.backend.LastFailure(ctx, backend.Subject(kind), key, since)
+	err = w.backend.LastFailure(ctx, kind, key, since)
 	if e := backend.AsError(err, backend.CodeReported, backend.CodeBusy); e != nil {
 		return w.failureWithDependents(ctx, kind, err), e.RequestID, nil
 	}

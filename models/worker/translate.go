@@ -98,7 +98,7 @@ func permanent(err error) bool {
 // observedState is what the backend's state says about a row.
 func observedState(key backend.Key, state backend.State) store.ObservedState {
 	o := store.ObservedState{
-		BackendID: key.ID, Status: models.Status(state.Status), Percent: state.Percent, RequestID: state.RequestID,
+		BackendID: key.ID, Status: state.Status, Percent: state.Percent, RequestID: state.RequestID,
 	}
 	if !o.Status.InTransition() {
 		o.Percent = backend.PercentUnknown

@@ -91,7 +91,7 @@ func (w *Worker) failRefused(ctx context.Context, op *models.Operation, err erro
 	if now.Status == "" {
 		return w.failed(op, why, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 	}
-	return w.failed(op, why, withStatus(w.observe(ctx, now), models.Status(now.Status), why)), nil
+	return w.failed(op, why, withStatus(w.observe(ctx, now), now.Status, why)), nil
 }
 
 func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
@@ -160,7 +160,7 @@ func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key bac
 }
 
 func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
-	if err := w.backend.RepairVolume(ctx, key, backend.Status(op.Params.ResetTo)); err != nil {
+	if err := w.backend.RepairVolume(ctx, key, op.Params.ResetTo); err != nil {
 		return w.failRepair(op, err)
 	}
 	now, err := w.backend.Volume(ctx, key)

@@ -230,7 +230,7 @@ func (s *suite) names() {
 }
 
 // renamed gives an object text as name and description, and looks what it has then.
-func (s *suite) renamed(subject backend.Subject, text string, rename func() error, look func() (name, description string, err error)) {
+func (s *suite) renamed(subject backend.SubjectType, text string, rename func() error, look func() (name, description string, err error)) {
 	s.Helper()
 	name, nameOK := s.keeps(subject, "name", text)
 	description, descriptionOK := s.keeps(subject, "description", text)
@@ -251,7 +251,7 @@ func (s *suite) renamed(subject backend.Subject, text string, rename func() erro
 	}
 }
 
-func (s *suite) keeps(subject backend.Subject, field, text string) (string, bool) {
+func (s *suite) keeps(subject backend.SubjectType, field, text string) (string, bool) {
 	if s.Keeps == nil {
 		return text, true
 	}

@@ -241,7 +241,7 @@ func (b *Backend) ChangedVolumes(context.Context, time.Time) ([]backend.Volume, 
 }
 
 // LastFailure answers [backend.ErrNotFound]: the objects carry their failures themselves.
-func (b *Backend) LastFailure(context.Context, backend.Subject, backend.Key, time.Time) error {
+func (b *Backend) LastFailure(context.Context, backend.SubjectType, backend.Key, time.Time) error {
 	return backend.ErrNotFound
 }
 

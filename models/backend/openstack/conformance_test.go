@@ -46,7 +46,7 @@ func newCloud(t *testing.T, o openstacktest.Options) (*openstacktest.Cloud, *Bac
 
 // kept is what Cinder makes of a text: it cuts spaces off its ends; the description
 // of a snapshot is one line of printable characters of the Basic Multilingual Plane.
-func kept(subject backend.Subject, field, text string) (string, bool) {
+func kept(subject backend.SubjectType, field, text string) (string, bool) {
 	if subject == backend.SubjectSnapshot && field == "description" {
 		text = folded(text)
 		if wide(text) || strings.ContainsAny(text, "\u200d\u202e") {

@@ -11,11 +11,11 @@ import (
 const busyDetail = "015"
 
 // resources are Cinder's names for kinds of objects in messages.
-var resources = map[backend.Subject]string{backend.SubjectVolume: "VOLUME", backend.SubjectSnapshot: "VOLUME_SNAPSHOT"}
+var resources = map[backend.SubjectType]string{backend.SubjectVolume: "VOLUME", backend.SubjectSnapshot: "VOLUME_SNAPSHOT"}
 
 // LastFailure asks for Cinder's newest message about an object. A volume that could not be
 // deleted because others were cloned from it leaves no message: those are looked for.
-func (b *Backend) LastFailure(ctx context.Context, subject backend.Subject, key backend.Key, since time.Time) error {
+func (b *Backend) LastFailure(ctx context.Context, subject backend.SubjectType, key backend.Key, since time.Time) error {
 	const needs = 5
 	s, id, err := b.subjectID(ctx, subject, key)
 	if err != nil {
@@ -42,7 +42,7 @@ func (b *Backend) LastFailure(ctx context.Context, subject backend.Subject, key 
 	return backend.ErrNotFound
 }
 
-func (b *Backend) subjectID(ctx context.Context, subject backend.Subject, key backend.Key) (*session, string, error) {
+func (b *Backend) subjectID(ctx context.Context, subject backend.SubjectType, key backend.Key) (*session, string, error) {
 	if subject == backend.SubjectVolume {
 		return b.volumeID(ctx, key)
 	}
