@@ -102,8 +102,10 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		Handler: s.Echo, TLSConfig: s.config.TLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
+	ctx, stopLive := context.WithCancel(ctx)
 	var live sync.WaitGroup
 	defer live.Wait()
+	defer stopLive()
 	live.Go(func() { s.Live.Run(ctx) })
 	served := make(chan error, 1)
 	go func() {
