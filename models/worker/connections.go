@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/store"
 )
@@ -49,16 +48,11 @@ func (w *Worker) SyncConnections(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows := make([]models.Connection, 0, len(now))
 	used := map[backend.Key]bool{}
 	for _, c := range now {
-		rows = append(rows, models.Connection{
-			ID: c.ID, VolumeID: c.Volume.Ref, BackendID: c.Volume.ID, ServerID: c.ServerID, Address: c.Address, Identity: c.Identity,
-			Since: models.Micros(c.Since), ActiveAt: models.Micros(c.LastActivity), BytesRead: c.BytesRead, BytesWritten: c.BytesWritten,
-		})
 		used[c.Volume] = true
 	}
-	if err := w.store.Sync.SyncConnections(ctx, rows); err != nil {
+	if err := w.store.Sync.SyncConnections(ctx, now); err != nil {
 		return err
 	}
 	return w.syncConnectedVolumes(ctx, used)
@@ -92,13 +86,13 @@ func (w *Worker) observe(ctx context.Context, v backend.Volume) store.ObservedSt
 		return o
 	}
 	hold := v.Hold.Round(holdResolution).Microseconds()
-	o.Hold, o.Export = &hold, &models.Export{}
+	o.Hold, o.Export = &hold, &backend.Export{}
 	if len(v.Attachments) == 0 {
 		return o
 	}
 	switch e, err := w.exporter.Export(ctx, v.Key); {
 	case err == nil:
-		o.Export = &models.Export{Protocol: e.Protocol, Address: e.Address, Name: e.Name}
+		o.Export = &e
 	case !permanent(err):
 		o.Export = nil // the row keeps what it has
 	}
@@ -106,7 +100,7 @@ func (w *Worker) observe(ctx context.Context, v backend.Volume) store.ObservedSt
 }
 
 // fillServerNames fills in the names of servers where the volume does not tell them.
-func (w *Worker) fillServerNames(attachments []models.Attachment) {
+func (w *Worker) fillServerNames(attachments []backend.Attachment) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, a := range attachments {

@@ -132,13 +132,7 @@ func diskFailure(err error) models.Failure {
 func observedVolume(v backend.Volume) store.ObservedState {
 	o := observedState(v.Key, v.State)
 	o.SizeGiB = v.SizeGiB
-	attachments := make([]models.Attachment, 0, len(v.Attachments))
-	for _, a := range v.Attachments {
-		attachments = append(attachments, models.Attachment{
-			ServerID: a.ServerID, ServerName: a.ServerName, Device: a.Device,
-			AttachedAt: models.Micros(a.AttachedAt), UsedAt: models.Micros(a.UsedAt),
-		})
-	}
+	attachments := append([]backend.Attachment{}, v.Attachments...) // names are filled in, and no attachment is said, too
 	o.Attachments = &attachments
 	return o
 }

@@ -78,7 +78,7 @@ func (b *Backend) volumeLocked(o *object) backend.Volume {
 		return v
 	}
 	for _, a := range m.Attachments {
-		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.servers.name(a.Server, a.Name), AttachedAt: a.Since, UsedAt: o.export.used})
+		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.servers.name(a.Server, a.Name), AttachedAt: backend.Micros(a.Since), UsedAt: backend.Micros(o.export.used)})
 	}
 	v.Hold = b.predictLocked(o)
 	return v

@@ -122,7 +122,7 @@ func (b *Backend) volumeOf(s *session, v volume) backend.Volume {
 		out.Image = id
 	}
 	for _, a := range v.Attachments {
-		at := backend.Attachment{ServerID: a.ServerID, Device: a.Device, AttachedAt: a.AttachedAt.Time}
+		at := backend.Attachment{ServerID: a.ServerID, Device: a.Device, AttachedAt: backend.Micros(a.AttachedAt.Time)}
 		if a.ServerID == "" { // a host of the cloud itself has it
 			at.ServerName = a.HostName
 		}
