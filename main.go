@@ -31,6 +31,7 @@ import (
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/local"
 	"blockconsole/models/backend/openstack"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 	"blockconsole/models/worker"
 	"blockconsole/web"
@@ -241,16 +242,18 @@ func firstUser(ctx context.Context, store *store.Store, config web.Config) (stri
 func startWorker(ctx context.Context, store *store.Store, storage backend.Backend, log *slog.Logger) (stop func(), err error) {
 	// Not ctx itself: requests that are still being answered write operations, and end first.
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	w := worker.New(store, storage, worker.Options{Log: log})
+	m := mirror.New(store, storage, mirror.Options{Log: log})
 	var foreign *models.IdentityError
-	switch err := w.Start(working); {
+	switch err := m.Start(working); {
 	case errors.As(err, &foreign):
 		cancel()
 		return nil, err
 	case err != nil:
 		log.Error("the storage does not answer", "error", err)
 	}
+	w := worker.New(m, worker.Options{Log: log})
 	var running sync.WaitGroup
+	running.Go(func() { m.Run(working) })
 	running.Go(func() { w.Run(working) })
 	return func() {
 		cancel()

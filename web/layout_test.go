@@ -20,17 +20,18 @@ const module = "blockconsole"
 
 // arrows are the imports of our own packages that the design allows.
 var arrows = map[string][]string{
-	"":                         {"web", "handlers", "models", "models/store", "models/backend", "models/backend/local", "models/backend/openstack", "models/worker", "views", "static"},
+	"":                         {"web", "handlers", "models", "models/store", "models/backend", "models/backend/local", "models/backend/openstack", "models/mirror", "models/worker", "views", "static"},
 	"web":                      {"handlers", "models", "models/store", "models/backend", "views", "views/i18n", "static"},
 	"handlers":                 {"views", "views/i18n", "models", "models/backend"},
 	"views":                    {"views/i18n", "static"},
 	"views/i18n":               {},
 	"static":                   {},
-	"models":                   {},
-	"models/store":             {"models"},
+	"models":                   {"models/backend"},
+	"models/store":             {"models", "models/backend"},
 	"models/store/storetest":   {"models", "models/store"},
 	"models/backend":           {},
-	"models/worker":            {"models", "models/store", "models/backend"},
+	"models/mirror":            {"models", "models/store", "models/backend"},
+	"models/worker":            {"models", "models/mirror", "models/store", "models/backend"},
 	"models/backend/local":     {"models/backend", "models/backend/local/nbd"},
 	"models/backend/local/nbd": {},
 	"models/backend/openstack": {"models/backend"},

@@ -38,7 +38,7 @@ func newExportBoard(t *testing.T, protocol string) *board {
 
 func (b *board) start() {
 	b.t.Helper()
-	if err := b.worker.Start(b.t.Context()); err != nil {
+	if err := b.mirror.Start(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -76,7 +76,7 @@ func (b *board) connect(v *models.Volume, s *models.Server, address string) stri
 
 func (b *board) lookWho() {
 	b.t.Helper()
-	if err := b.worker.SyncConnections(b.t.Context()); err != nil {
+	if err := b.mirror.SyncConnections(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -1,4 +1,4 @@
-package worker
+package mirror
 
 import (
 	"context"
@@ -17,8 +17,8 @@ const holdResolution = 10 * time.Millisecond
 
 // pollConnections copies who uses attached volumes, where the backend serves
 // them itself.
-func (w *Worker) pollConnections(ctx context.Context) {
-	if w.exporter == nil {
+func (m *Mirror) pollConnections(ctx context.Context) {
+	if m.exporter == nil {
 		return
 	}
 	ticker := time.NewTicker(connectionsInterval)
@@ -28,20 +28,20 @@ func (w *Worker) pollConnections(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			w.logFailure(ctx, "see who uses the volumes", w.SyncConnections)
+			m.logFailure(ctx, "see who uses the volumes", m.SyncConnections)
 		}
 	}
 }
 
 // SyncConnections copies who uses attached volumes now, and what those volumes
 // are: a failing disk shows while they are used.
-func (w *Worker) SyncConnections(ctx context.Context) error {
+func (m *Mirror) SyncConnections(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if w.exporter == nil {
-		return w.store.Sync.SyncConnections(ctx, nil) // of another backend, before
+	if m.exporter == nil {
+		return m.Store.Sync.SyncConnections(ctx, nil) // of another backend, before
 	}
-	now, err := w.exporter.Connections(ctx)
+	now, err := m.exporter.Connections(ctx)
 	if errors.Is(err, backend.ErrUnsupported) {
 		now, err = nil, nil
 	}
@@ -52,37 +52,37 @@ func (w *Worker) SyncConnections(ctx context.Context) error {
 	for _, c := range now {
 		used[c.Volume] = true
 	}
-	if err := w.store.Sync.SyncConnections(ctx, now); err != nil {
+	if err := m.Store.Sync.SyncConnections(ctx, now); err != nil {
 		return err
 	}
-	return w.syncConnectedVolumes(ctx, used)
+	return m.syncConnectedVolumes(ctx, used)
 }
 
-func (w *Worker) syncConnectedVolumes(ctx context.Context, used map[backend.Key]bool) error {
-	asked := w.store.Now()
+func (m *Mirror) syncConnectedVolumes(ctx context.Context, used map[backend.Key]bool) error {
+	asked := m.Store.Now()
 	var rows []store.ObservedObject
 	for key := range used {
-		v, err := w.backend.Volume(ctx, key)
+		v, err := m.Backend.Volume(ctx, key)
 		if errors.Is(err, backend.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		rows = append(rows, w.volumeObject(ctx, v))
+		rows = append(rows, m.volumeObject(ctx, v))
 	}
 	if len(rows) == 0 {
 		return nil
 	}
-	_, err := w.store.Sync.UpsertVolumes(ctx, rows, asked)
+	_, err := m.Store.Sync.UpsertVolumes(ctx, rows, asked)
 	return err
 }
 
-// observe is what the backend says about a volume, with where its servers find it.
-func (w *Worker) observe(ctx context.Context, v backend.Volume) store.ObservedState {
+// Observe is what the backend says about a volume, with where its servers find it.
+func (m *Mirror) Observe(ctx context.Context, v backend.Volume) store.ObservedState {
 	o := observedVolume(v)
-	w.fillServerNames(*o.Attachments)
-	if w.exporter == nil {
+	m.fillServerNames(*o.Attachments)
+	if m.exporter == nil {
 		return o
 	}
 	hold := v.Hold.Round(holdResolution).Microseconds()
@@ -90,27 +90,27 @@ func (w *Worker) observe(ctx context.Context, v backend.Volume) store.ObservedSt
 	if len(v.Attachments) == 0 {
 		return o
 	}
-	switch e, err := w.exporter.Export(ctx, v.Key); {
+	switch e, err := m.exporter.Export(ctx, v.Key); {
 	case err == nil:
 		o.Export = &e
-	case !permanent(err):
+	case !Permanent(err):
 		o.Export = nil // the row keeps what it has
 	}
 	return o
 }
 
 // fillServerNames fills in the names of servers where the volume does not tell them.
-func (w *Worker) fillServerNames(attachments []backend.Attachment) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (m *Mirror) fillServerNames(attachments []backend.Attachment) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for i, a := range attachments {
 		if a.ServerName != "" || a.ServerID == "" {
 			continue
 		}
-		name, known := w.servers[a.ServerID]
+		name, known := m.servers[a.ServerID]
 		attachments[i].ServerName = name
-		if !known && w.servers != nil { // a new one
-			w.inventory.runBy(w.store.Now().Add(soon))
+		if !known && m.servers != nil { // a new one
+			m.inventory.runBy(m.Store.Now().Add(soon))
 		}
 	}
 }

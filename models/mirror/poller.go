@@ -1,4 +1,4 @@
-package worker
+package mirror
 
 import (
 	"context"
@@ -22,8 +22,8 @@ const (
 	maxPollInterval = time.Minute
 )
 
-// mirrorState is what the worker knows of the tables beside their rows.
-type mirrorState struct {
+// tracker is what the worker knows of the tables beside their rows.
+type tracker struct {
 	*sync.Mutex
 	polledAt       map[string]time.Time     // when objects were looked at alone, by the backend's id
 	polled         map[string]*polledObject // what changes by itself, by the backend's id
@@ -37,8 +37,8 @@ type mirrorState struct {
 	explainCalls  int
 }
 
-func newMirrorState() mirrorState {
-	return mirrorState{Mutex: &sync.Mutex{}, polledAt: map[string]time.Time{}, polled: map[string]*polledObject{},
+func newTracker() tracker {
+	return tracker{Mutex: &sync.Mutex{}, polledAt: map[string]time.Time{}, polled: map[string]*polledObject{},
 		explained: map[string]int64{}, duplicateSince: map[string]time.Time{}, foreignRef: map[string]bool{}}
 }
 
@@ -51,7 +51,7 @@ type polledObject struct {
 }
 
 // dropStale drops what no listing can be older than.
-func (m mirrorState) dropStale(now time.Time) {
+func (m tracker) dropStale(now time.Time) {
 	m.Lock()
 	defer m.Unlock()
 	for id, at := range m.polledAt {
@@ -61,7 +61,7 @@ func (m mirrorState) dropStale(now time.Time) {
 	}
 }
 
-func (m *mirrorState) resynced(began time.Time) {
+func (m *tracker) resynced(began time.Time) {
 	m.Lock()
 	defer m.Unlock()
 	m.lastResync = began
@@ -71,7 +71,7 @@ func (m *mirrorState) resynced(began time.Time) {
 }
 
 // lostLeadership says that another console reads: what this one knew is no longer so.
-func (m *mirrorState) lostLeadership() {
+func (m *tracker) lostLeadership() {
 	m.Lock()
 	defer m.Unlock()
 	m.lastResync, m.deltaFrom = time.Time{}, time.Time{}
@@ -80,7 +80,7 @@ func (m *mirrorState) lostLeadership() {
 }
 
 // deltaSince is from when on changes are asked for; zero: not yet.
-func (m *mirrorState) deltaSince() time.Time {
+func (m *tracker) deltaSince() time.Time {
 	m.Lock()
 	defer m.Unlock()
 	if m.lastResync.IsZero() {
@@ -89,13 +89,13 @@ func (m *mirrorState) deltaSince() time.Time {
 	return m.deltaFrom
 }
 
-func (m *mirrorState) deltaSynced(asked time.Time) {
+func (m *tracker) deltaSynced(asked time.Time) {
 	m.Lock()
 	defer m.Unlock()
 	m.deltaFrom = asked
 }
 
-func (m *mirrorState) wasExplained(object store.Unexplained) bool {
+func (m *tracker) wasExplained(object store.Unexplained) bool {
 	m.Lock()
 	defer m.Unlock()
 	since, done := m.explained[object.ID]
@@ -103,7 +103,7 @@ func (m *mirrorState) wasExplained(object store.Unexplained) bool {
 }
 
 // allowExplain says that it was not asked too often in this minute, and counts.
-func (m *mirrorState) allowExplain(now time.Time) bool {
+func (m *tracker) allowExplain(now time.Time) bool {
 	m.Lock()
 	defer m.Unlock()
 	if now.Sub(m.explainWindow) >= time.Minute {
@@ -113,7 +113,7 @@ func (m *mirrorState) allowExplain(now time.Time) bool {
 	return m.explainCalls <= maxExplainsPerMinute
 }
 
-func (m *mirrorState) markExplained(object store.Unexplained) {
+func (m *tracker) markExplained(object store.Unexplained) {
 	m.Lock()
 	defer m.Unlock()
 	m.explained[object.ID] = object.StatusSince
@@ -121,26 +121,26 @@ func (m *mirrorState) markExplained(object store.Unexplained) {
 
 // track notes which rows will change by themselves, and which have settled. The
 // caller holds the lock.
-func (w *Worker) track(kind models.SubjectType, rows []store.ObservedObject) {
-	now := w.store.Now()
+func (m *Mirror) track(kind models.SubjectType, rows []store.ObservedObject) {
+	now := m.Store.Now()
 	for _, row := range rows {
-		f, there := w.mirrored.polled[row.BackendID]
+		f, there := m.tracker.polled[row.BackendID]
 		switch {
 		case row.Outdated:
 		case !row.Status.InTransition():
-			delete(w.mirrored.polled, row.BackendID)
+			delete(m.tracker.polled, row.BackendID)
 		case there && f.status == row.Status:
-		case there || len(w.mirrored.polled) < maxPolled:
-			f := &polledObject{kind: kind, status: row.Status, since: now, nextPoll: now.Add(w.pollInterval(0))}
-			w.mirrored.polled[row.BackendID] = f
-			w.poll.runBy(f.nextPoll)
+		case there || len(m.tracker.polled) < maxPolled:
+			f := &polledObject{kind: kind, status: row.Status, since: now, nextPoll: now.Add(m.pollInterval(0))}
+			m.tracker.polled[row.BackendID] = f
+			m.poll.runBy(f.nextPoll)
 		}
 	}
 }
 
 // pollInterval is the backend's own pace, and then slower and slower.
-func (w *Worker) pollInterval(polls int) time.Duration {
-	steps := w.capabilities().Poll
+func (m *Mirror) pollInterval(polls int) time.Duration {
+	steps := m.Capabilities().Poll
 	if len(steps) == 0 {
 		steps = []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second}
 	}
@@ -152,12 +152,12 @@ func (w *Worker) pollInterval(polls int) time.Duration {
 }
 
 // pollDue looks at those whose time has come.
-func (w *Worker) pollDue(ctx context.Context) (time.Duration, error) {
-	due, next := w.nextDue()
+func (m *Mirror) pollDue(ctx context.Context) (time.Duration, error) {
+	due, next := m.nextDue()
 	if len(due) == 0 {
 		return next, nil
 	}
-	under, err := w.store.Sync.BusyBackendIDs(ctx, due)
+	under, err := m.Store.Sync.BusyBackendIDs(ctx, due)
 	if err != nil {
 		return soon, err
 	}
@@ -167,13 +167,13 @@ func (w *Worker) pollDue(ctx context.Context) (time.Duration, error) {
 	free := make(chan struct{}, pollConcurrency)
 	for _, id := range due {
 		if under[id] { // the operation looks itself, and the next listing sees what is left of it
-			w.untrack(id)
+			m.untrack(id)
 			continue
 		}
 		free <- struct{}{}
 		polling.Go(func() {
 			defer func() { <-free }()
-			if err := w.pollOne(ctx, id); err != nil {
+			if err := m.PollObject(ctx, id); err != nil {
 				mu.Lock()
 				errs = append(errs, err)
 				mu.Unlock()
@@ -185,12 +185,12 @@ func (w *Worker) pollDue(ctx context.Context) (time.Duration, error) {
 }
 
 // nextDue is whose time has come, and otherwise how long that takes.
-func (w *Worker) nextDue() (ids []string, next time.Duration) {
-	w.mirrored.Lock()
-	defer w.mirrored.Unlock()
-	now := w.store.Now()
+func (m *Mirror) nextDue() (ids []string, next time.Duration) {
+	m.tracker.Lock()
+	defer m.tracker.Unlock()
+	now := m.Store.Now()
 	next = maxPollInterval
-	for id, f := range w.mirrored.polled {
+	for id, f := range m.tracker.polled {
 		switch {
 		case now.Sub(f.since) > pollWindow: // it stays listed, so that it is not begun again
 		case now.Before(f.nextPoll):
@@ -198,52 +198,64 @@ func (w *Worker) nextDue() (ids []string, next time.Duration) {
 		case len(ids) < pollBatch:
 			ids = append(ids, id)
 			f.polls++
-			f.nextPoll = now.Add(w.pollInterval(f.polls))
+			f.nextPoll = now.Add(m.pollInterval(f.polls))
 		}
 	}
 	return ids, next
 }
 
-func (w *Worker) untrack(id string) {
-	w.mirrored.Lock()
-	defer w.mirrored.Unlock()
-	delete(w.mirrored.polled, id)
+func (m *Mirror) untrack(id string) {
+	m.tracker.Lock()
+	defer m.tracker.Unlock()
+	delete(m.tracker.polled, id)
 }
 
-// pollOne copies one object. One that is gone leaves the list when it was being
+// PollObject copies one object. One that is gone leaves the list when it was being
 // deleted; otherwise the next whole listing decides.
-func (w *Worker) pollOne(ctx context.Context, id string) error {
-	w.mirrored.Lock()
-	f, there := w.mirrored.polled[id]
-	w.mirrored.Unlock()
+func (m *Mirror) PollObject(ctx context.Context, id string) error {
+	m.tracker.Lock()
+	f, there := m.tracker.polled[id]
+	m.tracker.Unlock()
 	if !there {
 		return nil
 	}
-	asked := w.store.Now()
-	row, err := w.fetch(ctx, f.kind, id)
+	asked := m.Store.Now()
+	row, err := m.fetch(ctx, f.kind, id)
 	switch {
 	case errors.Is(err, backend.ErrNotFound):
-		w.untrack(id)
-		if f.status == models.Deleting && w.capabilities().Shared {
-			return w.store.Sync.RemoveGone(ctx, f.kind, id, asked)
+		m.untrack(id)
+		if f.status == models.Deleting && m.Capabilities().Shared {
+			return m.Store.Sync.RemoveGone(ctx, f.kind, id, asked)
 		}
-		w.resync.runBy(asked.Add(soon))
+		m.resync.runBy(asked.Add(soon))
 		return nil
 	case err != nil:
 		return err
 	}
-	_, err = w.apply(ctx, f.kind, []store.ObservedObject{row}, asked, true)
+	_, err = m.apply(ctx, f.kind, []store.ObservedObject{row}, asked, true)
 	return err
 }
 
-func (w *Worker) fetch(ctx context.Context, kind models.SubjectType, id string) (store.ObservedObject, error) {
-	if kind == models.SubjectSnapshot {
-		s, err := w.backend.Snapshot(ctx, backend.Key{ID: id})
-		return w.snapshotObject(s), err
+// SyncObject copies one object by the backend's id, and polls it while it is in
+// transition. Errors: those of the port and of the database.
+func (m *Mirror) SyncObject(ctx context.Context, kind models.SubjectType, id string) error {
+	asked := m.Store.Now()
+	row, err := m.fetch(ctx, kind, id)
+	if err != nil {
+		return err
 	}
-	v, err := w.backend.Volume(ctx, backend.Key{ID: id})
+	_, err = m.apply(ctx, kind, []store.ObservedObject{row}, asked, true)
+	return err
+}
+
+func (m *Mirror) fetch(ctx context.Context, kind models.SubjectType, id string) (store.ObservedObject, error) {
+	if kind == models.SubjectSnapshot {
+		s, err := m.Backend.Snapshot(ctx, backend.Key{ID: id})
+		return m.snapshotObject(s), err
+	}
+	v, err := m.Backend.Volume(ctx, backend.Key{ID: id})
 	if err != nil {
 		return store.ObservedObject{}, err
 	}
-	return w.volumeObject(ctx, v), nil
+	return m.volumeObject(ctx, v), nil
 }

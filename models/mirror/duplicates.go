@@ -1,4 +1,4 @@
-package worker
+package mirror
 
 import (
 	"context"
@@ -56,36 +56,36 @@ const minSettle = 90 * time.Second
 // snapshots, and seen before the time in which an operation may still choose it.
 // Others are no twins and get rows of their own: restoring a backup copies the
 // metadata of a volume, too.
-func (w *Worker) removeDuplicates(ctx context.Context, kind models.SubjectType, t *duplicateSet) {
+func (m *Mirror) removeDuplicates(ctx context.Context, kind models.SubjectType, t *duplicateSet) {
 	there := map[string]bool{}
 	for ref, group := range t.more {
-		row, err := w.store.Sync.DuplicateOf(ctx, kind, ref)
+		row, err := m.Store.Sync.DuplicateOf(ctx, kind, ref)
 		if err != nil {
-			w.log.WarnContext(ctx, "cannot compare objects of one id", "kind", kind, "id", ref, "error", err)
+			m.log.WarnContext(ctx, "cannot compare objects of one id", "kind", kind, "id", ref, "error", err)
 			continue
 		}
 		for _, extra := range group {
 			there[extra.id] = true
-			if row == nil || row.Busy || extra.id == row.BackendID || !w.settledDuplicate(extra.id) {
+			if row == nil || row.Busy || extra.id == row.BackendID || !m.settledDuplicate(extra.id) {
 				continue
 			}
-			if err := w.removeDuplicate(ctx, kind, row, group, extra); err != nil {
-				w.log.WarnContext(ctx, "cannot delete the second copy of an object", "kind", kind, "id", ref, "copy", extra.id, "error", err)
+			if err := m.removeDuplicate(ctx, kind, row, group, extra); err != nil {
+				m.log.WarnContext(ctx, "cannot delete the second copy of an object", "kind", kind, "id", ref, "copy", extra.id, "error", err)
 			}
 		}
 	}
-	w.mirrored.Lock()
-	defer w.mirrored.Unlock()
-	for id := range w.mirrored.duplicateSince {
-		if !there[id] && w.store.Now().Sub(w.mirrored.duplicateSince[id]) > 24*time.Hour {
-			delete(w.mirrored.duplicateSince, id)
+	m.tracker.Lock()
+	defer m.tracker.Unlock()
+	for id := range m.tracker.duplicateSince {
+		if !there[id] && m.Store.Now().Sub(m.tracker.duplicateSince[id]) > 24*time.Hour {
+			delete(m.tracker.duplicateSince, id)
 		}
 	}
 }
 
 // markForeign notes that an object is no twin although it carries the id of another one;
 // new: it was not known.
-func (m *mirrorState) markForeign(id string) (new bool) {
+func (m *tracker) markForeign(id string) (new bool) {
 	m.Lock()
 	defer m.Unlock()
 	new = !m.foreignRef[id]
@@ -95,29 +95,29 @@ func (m *mirrorState) markForeign(id string) (new bool) {
 
 // ownID is the console's id that an object may claim: empty for one that carries
 // another's.
-func (w *Worker) ownID(key backend.Key) string {
-	w.mirrored.Lock()
-	defer w.mirrored.Unlock()
-	if w.mirrored.foreignRef[key.ID] {
+func (m *Mirror) ownID(key backend.Key) string {
+	m.tracker.Lock()
+	defer m.tracker.Unlock()
+	if m.tracker.foreignRef[key.ID] {
 		return ""
 	}
 	return key.Ref
 }
 
 // settledDuplicate says that it was seen long enough ago.
-func (w *Worker) settledDuplicate(id string) bool {
-	w.mirrored.Lock()
-	defer w.mirrored.Unlock()
-	now := w.store.Now()
-	seen, there := w.mirrored.duplicateSince[id]
+func (m *Mirror) settledDuplicate(id string) bool {
+	m.tracker.Lock()
+	defer m.tracker.Unlock()
+	now := m.Store.Now()
+	seen, there := m.tracker.duplicateSince[id]
 	if !there {
-		w.mirrored.duplicateSince[id] = now
+		m.tracker.duplicateSince[id] = now
 		return false
 	}
-	return now.Sub(seen) >= max(w.capabilities().Settle, minSettle)
+	return now.Sub(seen) >= max(m.Capabilities().Settle, minSettle)
 }
 
-func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, group []duplicate, extra duplicate) error {
+func (m *Mirror) removeDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, group []duplicate, extra duplicate) error {
 	var kept *duplicate
 	for i := range group {
 		if group[i].id == row.BackendID {
@@ -127,21 +127,21 @@ func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, r
 	if kept == nil { // its row is about to leave, and then the oldest of the others has the id
 		return nil
 	}
-	used, err := w.store.Sync.DuplicateIsUsed(ctx, kind, extra.id)
+	used, err := m.Store.Sync.DuplicateIsUsed(ctx, kind, extra.id)
 	if err != nil {
 		return err
 	}
-	last := kept.created.Add(row.CreateDuration + max(w.capabilities().Settle, minSettle))
+	last := kept.created.Add(row.CreateDuration + max(m.Capabilities().Settle, minSettle))
 	sameOrigin := row.CreatedHere && extra.created.After(kept.created) && !extra.created.After(last) && extra.size == kept.size && extra.source == kept.source
 	unused := false
 	if sameOrigin && !used {
-		if unused, used, err = w.unusedDuplicate(ctx, kind, row, extra.id); err != nil {
+		if unused, used, err = m.unusedDuplicate(ctx, kind, row, extra.id); err != nil {
 			return err
 		}
 	}
 	if !sameOrigin || used {
-		if w.mirrored.markForeign(extra.id) {
-			w.log.WarnContext(ctx, "two objects carry the id of one; the second is left alone", "kind", kind, "id", row.ID, "copy", extra.id)
+		if m.tracker.markForeign(extra.id) {
+			m.log.WarnContext(ctx, "two objects carry the id of one; the second is left alone", "kind", kind, "id", row.ID, "copy", extra.id)
 		}
 		return nil
 	}
@@ -149,27 +149,27 @@ func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, r
 		return nil
 	}
 	if kind == models.SubjectSnapshot {
-		err = w.backend.DeleteSnapshot(ctx, backend.Key{ID: extra.id})
+		err = m.Backend.DeleteSnapshot(ctx, backend.Key{ID: extra.id})
 	} else {
-		err = w.backend.DeleteVolume(ctx, backend.Key{ID: extra.id})
+		err = m.Backend.DeleteVolume(ctx, backend.Key{ID: extra.id})
 	}
 	if err != nil {
 		return err
 	}
-	w.log.WarnContext(ctx, "the second copy of an object is deleted: an answer was lost when it was made",
+	m.log.WarnContext(ctx, "the second copy of an object is deleted: an answer was lost when it was made",
 		"kind", kind, "id", row.ID, "kept", row.BackendID, "deleted", extra.id)
-	return w.store.Sync.RecordDuplicate(ctx, kind, row, extra.id)
+	return m.Store.Sync.RecordDuplicate(ctx, kind, row, extra.id)
 }
 
 // unusedDuplicate looks at both once more: the one in the list must be there, and the
 // other one at rest and attached to nothing. used says that somebody has attached it.
-func (w *Worker) unusedDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, extra string) (unused, used bool, err error) {
+func (m *Mirror) unusedDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, extra string) (unused, used bool, err error) {
 	get := func(id string) (backend.Status, string, int, error) {
 		if kind == models.SubjectSnapshot {
-			s, err := w.backend.Snapshot(ctx, backend.Key{ID: id})
+			s, err := m.Backend.Snapshot(ctx, backend.Key{ID: id})
 			return s.Status, s.Ref, 0, err
 		}
-		v, err := w.backend.Volume(ctx, backend.Key{ID: id})
+		v, err := m.Backend.Volume(ctx, backend.Key{ID: id})
 		return v.Status, v.Ref, len(v.Attachments), err
 	}
 	status, ref, _, err := get(row.BackendID)

@@ -1,4 +1,4 @@
-package worker
+package mirror
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"blockconsole/models/store"
 )
 
-// failureOf puts an error of the backend into the words of the catalog: the key is
+// FailureOf puts an error of the backend into the words of the catalog: the key is
 // failure. and the error's code. What is not an error of the port is internal: its
 // text stays in the log.
-func failureOf(err error) models.Failure {
+func FailureOf(err error) models.Failure {
 	var other *models.IdentityError
 	e := backend.AsError(err)
 	switch {
@@ -65,9 +65,9 @@ func failureReported(r *backend.Error) models.Failure {
 	return models.Failure{Text: models.NewText("failure.reported", r.Message, r.EventID)}
 }
 
-// failureWithDependents is failureOf with the dependents of an object of this kind named.
-func (w *Worker) failureWithDependents(ctx context.Context, kind models.SubjectType, err error) models.Failure {
-	failure := failureOf(err)
+// FailureWithDependents is FailureOf with the dependents of an object of this kind named.
+func (m *Mirror) FailureWithDependents(ctx context.Context, kind models.SubjectType, err error) models.Failure {
+	failure := FailureOf(err)
 	busy := backend.AsError(err, backend.CodeBusy)
 	if busy == nil || len(busy.Dependents) == 0 {
 		return failure
@@ -80,17 +80,17 @@ func (w *Worker) failureWithDependents(ctx context.Context, kind models.SubjectT
 	for _, key := range busy.Dependents {
 		ids = append(ids, eitherID(key))
 	}
-	named, nameErr := w.store.Sync.Dependents(ctx, dependents, ids)
+	named, nameErr := m.Store.Sync.Dependents(ctx, dependents, ids)
 	if nameErr != nil {
-		w.log.WarnContext(ctx, "cannot name what depends on an object", "error", nameErr)
+		m.log.WarnContext(ctx, "cannot name what depends on an object", "error", nameErr)
 		return failure
 	}
 	failure.Dependents = named
 	return failure
 }
 
-// permanent says that asking again cannot help: the backend understood, and refused.
-func permanent(err error) bool {
+// Permanent says that asking again cannot help: the backend understood, and refused.
+func Permanent(err error) bool {
 	e := backend.AsError(err)
 	return e != nil && e.Code != backend.CodeUnavailable && e.Code != backend.CodeFault
 }
@@ -104,7 +104,7 @@ func observedState(key backend.Key, state backend.State) store.ObservedState {
 		o.Percent = backend.PercentUnknown
 	}
 	if o.Status == models.ErrorStatus || o.Status == models.ErrorDeleting {
-		o.Failure = failureOf(state.Failure)
+		o.Failure = FailureOf(state.Failure)
 		if o.Failure.None() {
 			o.Failure = models.Failure{Text: models.NewText(models.FailureUnknown)}
 		}
@@ -137,18 +137,11 @@ func observedVolume(v backend.Volume) store.ObservedState {
 	return o
 }
 
-func observedSnapshot(s backend.Snapshot) store.ObservedState {
+func ObserveSnapshot(s backend.Snapshot) store.ObservedState {
 	o := observedState(s.Key, s.State)
 	o.SizeGiB = s.SizeGiB
 	if held := s.Held.Microseconds(); held > 0 {
 		o.Hold = &held
 	}
 	return o
-}
-
-// withStatus returns o with another status and reason: what the row says when the
-// backend's word is not the whole story.
-func withStatus(o store.ObservedState, status models.Status, why models.Failure) *store.ObservedState {
-	o.Status, o.Failure, o.Percent = status, why, backend.PercentUnknown
-	return &o
 }
