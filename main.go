@@ -212,7 +212,7 @@ func openStorage(ctx context.Context, config web.Config, store *store.Store, nbd
 
 // registeredServers are those whom the backend lets in.
 func registeredServers(ctx context.Context, store *store.Store) ([]backend.RegisteredServer, error) {
-	rows, err := store.RegisteredServers(ctx)
+	rows, err := store.Servers.RegisteredServers(ctx)
 	servers := make([]backend.RegisteredServer, 0, len(rows))
 	for _, row := range rows {
 		servers = append(servers, backend.RegisteredServer{ID: row.ID, Name: row.Name, Addresses: row.Addresses()})
@@ -228,7 +228,7 @@ func firstUser(ctx context.Context, store *store.Store, config web.Config) (stri
 		generated = models.GeneratePassword()
 		password = generated
 	}
-	made, err := store.EnsureFirstUser(ctx, password)
+	made, err := store.Users.EnsureFirstUser(ctx, password)
 	if err != nil || !made {
 		return "", err
 	}
@@ -281,9 +281,9 @@ func serveMetrics(config web.Config, registry *prometheus.Registry, log *slog.Lo
 }
 
 func newServer(config web.Config, store *store.Store, registry *prometheus.Registry, log *slog.Logger) *web.Server {
-	running := web.NewRunning(store, time.Now, log)
+	running := web.NewRunning(store.Queue, time.Now, log)
 	return web.New(web.Deps{
-		Config: config, Store: store, Log: log, Registry: registry,
+		Config: config, Store: store.Sessions, Log: log, Registry: registry,
 		Handlers: web.NewHandlers(store),
 		Site: handlers.Site{
 			Running: running.Count,
@@ -314,7 +314,7 @@ func setPassword(ctx context.Context, store *store.Store, name string, stdin io.
 	if err != nil {
 		return err
 	}
-	err = store.SetPasswordByName(ctx, name, password)
+	err = store.Users.SetPasswordByName(ctx, name, password)
 	e := models.AsError(err)
 	switch {
 	case errors.Is(err, models.ErrNotFound):

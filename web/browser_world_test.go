@@ -166,11 +166,11 @@ func newWorld(t *testing.T, browser context.Context, fake *backendtest.Fake) *wo
 
 func (w *world) users(t *testing.T) {
 	t.Helper()
-	if _, err := w.store.EnsureFirstUser(t.Context(), testPassword); err != nil {
+	if _, err := w.store.Users.EnsureFirstUser(t.Context(), testPassword); err != nil {
 		t.Fatal(err)
 	}
 	for _, role := range []models.Role{models.Operator, models.Viewer} {
-		if _, err := w.store.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
+		if _, err := w.store.Users.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,7 +180,7 @@ func (w *world) users(t *testing.T) {
 // session signs a user in and returns what the cookie holds.
 func (w *world) session(t *testing.T, user string) string {
 	t.Helper()
-	token, _, err := w.store.SignIn(t.Context(), models.Login{Name: user, Password: testPassword, Address: "127.0.0.1"})
+	token, _, err := w.store.Sessions.SignIn(t.Context(), models.Login{Name: user, Password: testPassword, Address: "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,9 +221,9 @@ func (w *world) startWorker(t *testing.T, log *slog.Logger) (stop func()) {
 }
 
 func (w *world) server(config Config, log *slog.Logger) *Server {
-	running := NewRunning(w.store, time.Now, log)
+	running := NewRunning(w.store.Queue, time.Now, log)
 	s := New(Deps{
-		Config: config, Store: w.store, Log: log, Registry: prometheus.NewRegistry(), Handlers: NewHandlers(w.store),
+		Config: config, Store: w.store.Sessions, Log: log, Registry: prometheus.NewRegistry(), Handlers: NewHandlers(w.store),
 		Site: handlers.Site{
 			Running: running.Count,
 			Attach:  func() bool { return w.store.Capabilities().Attach },
@@ -329,7 +329,7 @@ const statusGone = models.Status("gone")
 func (w *world) volumeIs(t *testing.T, id string, want models.Status) {
 	t.Helper()
 	w.until(t, "volume "+id+" to be "+string(want), func(ctx context.Context) bool {
-		v, err := w.store.Volume(ctx, administrator, id)
+		v, err := w.store.Volumes.Volume(ctx, administrator, id)
 		return err == nil && v.Status == want || err != nil && want == statusGone
 	})
 }
@@ -337,7 +337,7 @@ func (w *world) volumeIs(t *testing.T, id string, want models.Status) {
 func (w *world) snapshotIs(t *testing.T, id string, want models.Status) {
 	t.Helper()
 	w.until(t, "snapshot "+id+" to be "+string(want), func(ctx context.Context) bool {
-		s, err := w.store.Snapshot(ctx, administrator, id)
+		s, err := w.store.Snapshots.Snapshot(ctx, administrator, id)
 		return err == nil && s.Status == want || err != nil && want == statusGone
 	})
 }
@@ -345,7 +345,7 @@ func (w *world) snapshotIs(t *testing.T, id string, want models.Status) {
 // snapshotsNamed and volumesNamed are the objects whose name contains text.
 func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 	t.Helper()
-	found, err := w.store.ListSnapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.Snapshots.ListSnapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +354,7 @@ func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 
 func (w *world) volumesNamed(t *testing.T, text string) []models.Volume {
 	t.Helper()
-	found, err := w.store.ListVolumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.Volumes.ListVolumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -238,7 +238,7 @@ func TestAdministratorManagesUsers(t *testing.T) {
 
 func TestLastAdministratorIsToldWhy(t *testing.T) {
 	c := newConsole(t)
-	users, err := c.store.ListUsers(t.Context(), models.Actor{Project: models.DefaultProject})
+	users, err := c.store.Users.ListUsers(t.Context(), models.Actor{Project: models.DefaultProject})
 	if err != nil {
 		t.Fatal(err)
 	}

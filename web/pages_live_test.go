@@ -142,7 +142,7 @@ func (b *board) eventsOf(who *browser, list string) string {
 
 func (b *board) rename(s *models.Snapshot, name string) {
 	b.t.Helper()
-	if _, err := b.store.EditSnapshot(b.t.Context(), storetest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
+	if _, err := b.store.Snapshots.EditSnapshot(b.t.Context(), storetest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -191,7 +191,7 @@ func TestLiveRows(t *testing.T) {
 func newConsoleOn(t *testing.T, b *board) *browser {
 	t.Helper()
 	twin := *b.console
-	twin.web = New(Deps{Config: b.web.config, Store: b.store, Now: b.clock.Now, Log: b.web.log, Handlers: NewHandlers(b.store)})
+	twin.web = New(Deps{Config: b.web.config, Store: b.store.Sessions, Now: b.clock.Now, Log: b.web.log, Handlers: NewHandlers(b.store)})
 	twin.Server = httptest.NewServer(twin.web.Echo)
 	t.Cleanup(twin.Close)
 	return twin.as(models.Operator)
@@ -290,7 +290,7 @@ func TestLiveEnds(t *testing.T) {
 	ending.ends()
 	elsewhere := storetest.Operator()
 	elsewhere.Project = "elsewhere"
-	if _, err := b.store.CreateVolume(t.Context(), elsewhere, models.VolumeInput{Name: "secret", Size: "1"}); err != nil {
+	if _, err := b.store.Volumes.CreateVolume(t.Context(), elsewhere, models.VolumeInput{Name: "secret", Size: "1"}); err != nil {
 		t.Fatal(err)
 	}
 	b.rename(s, "visible")

@@ -26,26 +26,39 @@ type Handlers struct {
 
 // NewHandlers makes the handlers of a store. site is the server's: the live pages
 // render their rows as the pages do.
-func NewHandlers(store *store.Store) func(site *handlers.Site) Handlers {
-	return func(site *handlers.Site) Handlers { return newHandlers(store, site) }
+func NewHandlers(db *store.Store) func(site *handlers.Site) Handlers {
+	return func(site *handlers.Site) Handlers { return newHandlers(db, site) }
 }
 
-func newHandlers(store *store.Store, site *handlers.Site) Handlers {
+func newHandlers(st *store.Store, site *handlers.Site) Handlers {
 	rows := &handlers.RowCache{}
 	if site.Project == nil {
-		site.Project = func() (string, bool) { return store.OwnProjectName(), store.AllProjects() }
+		site.Project = func() (string, bool) { return st.OwnProjectName(), st.AllProjects() }
 	}
+	db := parts{st, st.Volumes, st.Snapshots, st.Servers, st.Users, st.Sessions, st.Queue, st.Sync}
 	return Handlers{
-		Sessions:  handlers.Sessions{Store: store},
-		Account:   handlers.Account{Store: store},
-		Users:     handlers.Users{Store: store},
-		Servers:   handlers.Servers{Store: store},
-		Audit:     handlers.Audit{Store: store},
-		Volumes:   handlers.Volumes{Store: store, Rows: rows},
-		Snapshots: handlers.Snapshots{Store: store, Rows: rows},
-		Activity:  handlers.Activity{Store: store},
-		Live:      handlers.NewLive(store, rows, site),
+		Sessions:  handlers.Sessions{Store: db},
+		Account:   handlers.Account{Store: db},
+		Users:     handlers.Users{Store: db},
+		Servers:   handlers.Servers{Store: db},
+		Audit:     handlers.Audit{Store: db},
+		Volumes:   handlers.Volumes{Store: db, Rows: rows},
+		Snapshots: handlers.Snapshots{Store: db, Rows: rows},
+		Activity:  handlers.Activity{Store: db},
+		Live:      handlers.NewLive(db, rows, site),
 	}
+}
+
+// The parts of a store under one roof: most handlers ask several of them.
+type parts struct {
+	*store.Store
+	store.Volumes
+	store.Snapshots
+	store.Servers
+	store.Users
+	store.Sessions
+	store.Queue
+	store.Sync
 }
 
 const (

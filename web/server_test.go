@@ -52,17 +52,17 @@ func newConsole(t *testing.T, settings ...string) *console {
 	if config.AllProjects {
 		c.store = storetest.AllProjects(t, c.store, c.clock.Now)
 	}
-	if _, err := c.store.EnsureFirstUser(t.Context(), testPassword); err != nil {
+	if _, err := c.store.Users.EnsureFirstUser(t.Context(), testPassword); err != nil {
 		t.Fatal(err)
 	}
 	for _, role := range models.Roles {
-		if _, err := c.store.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
+		if _, err := c.store.Users.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
 			t.Fatal(err)
 		}
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	running := NewRunning(c.store, c.clock.Now, log)
-	c.web = New(Deps{Config: config, Store: c.store, Now: c.clock.Now, Log: log, Registry: c.registry,
+	running := NewRunning(c.store.Queue, c.clock.Now, log)
+	c.web = New(Deps{Config: config, Store: c.store.Sessions, Now: c.clock.Now, Log: log, Registry: c.registry,
 		Handlers: NewHandlers(c.store), Site: handlers.Site{Running: running.Count}})
 	addTestRoutes(c.web)
 	c.Server = httptest.NewServer(c.web.Echo)
@@ -184,7 +184,7 @@ func (c *console) as(role models.Role) *browser {
 
 func (b *browser) token() string {
 	b.c.t.Helper()
-	in, err := b.c.store.Session(b.c.t.Context(), b.cookies[handlers.SessionCookie(b.c.web.site.Secure)].Value)
+	in, err := b.c.store.Sessions.Session(b.c.t.Context(), b.cookies[handlers.SessionCookie(b.c.web.site.Secure)].Value)
 	if err != nil {
 		b.c.t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ type Progress struct {
 // SaveProgress writes what a look at a leased operation found, together with its
 // subject's row, and gives the lease back. ErrLeaseLost: another worker has the
 // operation, nothing was written.
-func (s *Store) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
+func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
 	set := map[string]any{
 		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.Sanitized(),
 		"lease_owner": "", "lease_until": 0, "run_at": models.Micros(p.RunAt),

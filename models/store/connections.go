@@ -13,7 +13,7 @@ import (
 // SyncConnections makes the table say who uses which volume now. Volumes are
 // named by VolumeID or BackendID; connections to volumes that the console does not
 // know are left out. It writes, and tells live pages, only what differs.
-func (s *Store) SyncConnections(ctx context.Context, now []models.Connection) error {
+func (s Sync) SyncConnections(ctx context.Context, now []models.Connection) error {
 	var before []models.Connection
 	if err := s.read(ctx).Find(&before).Error; err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // Dependents finds objects by their ids, the console's or the backend's, in the
 // same order. What the console does not know keeps its id, and is taken for the
 // likely kind.
-func (s *Store) Dependents(ctx context.Context, likely models.SubjectType, ids []string) ([]models.Dependent, error) {
+func (s Sync) Dependents(ctx context.Context, likely models.SubjectType, ids []string) ([]models.Dependent, error) {
 	if len(ids) > models.MaxDependents {
 		ids = ids[:models.MaxDependents]
 	}
@@ -46,7 +46,7 @@ type Unexplained struct {
 
 // Unexplained finds, among the objects with these backend's ids, those in error
 // whose rows give no reason, and which no operation follows.
-func (s *Store) Unexplained(ctx context.Context, kind models.SubjectType, backendIDs []string) ([]Unexplained, error) {
+func (s Sync) Unexplained(ctx context.Context, kind models.SubjectType, backendIDs []string) ([]Unexplained, error) {
 	untold, err := models.Failure{Text: models.NewText(models.FailureUnknown)}.Value()
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (s *Store) Unexplained(ctx context.Context, kind models.SubjectType, backen
 }
 
 // Explain writes why an object is in error, unless its row has changed since.
-func (s *Store) Explain(ctx context.Context, kind models.SubjectType, object Unexplained, why models.Failure, requestID string) error {
+func (s Sync) Explain(ctx context.Context, kind models.SubjectType, object Unexplained, why models.Failure, requestID string) error {
 	untold, err := models.Failure{Text: models.NewText(models.FailureUnknown)}.Value()
 	if err != nil {
 		return err

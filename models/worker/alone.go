@@ -17,7 +17,7 @@ func (w *Worker) stalled(ctx context.Context, op *models.Operation) bool {
 	if !slices.Contains(unrepairable, op.Kind) {
 		return false
 	}
-	read, err := w.store.SyncHealthy(ctx)
+	read, err := w.store.Sync.SyncHealthy(ctx)
 	now := w.store.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -63,7 +63,7 @@ func backendFault(err error) backendtest.Fault { return backendtest.Fault{Err: e
 // pass moves the clock to when the next operation is due; false when there is none.
 func (b *bench) pass() bool {
 	b.Helper()
-	next, err := b.store.NextDue(b.Context())
+	next, err := b.store.Queue.NextDue(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func (b *bench) done(op *models.Operation, err error) *models.Operation {
 
 func (b *bench) operation(id string) *models.Operation {
 	b.Helper()
-	op, err := b.store.Operation(b.Context(), storetest.Operator(), id)
+	op, err := b.store.Queue.Operation(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func (b *bench) failed(op *models.Operation, key string) {
 
 func (b *bench) volume(id string) *models.Volume {
 	b.Helper()
-	row, err := b.store.Volume(b.Context(), storetest.Operator(), id)
+	row, err := b.store.Volumes.Volume(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func (b *bench) volume(id string) *models.Volume {
 
 func (b *bench) snapshot(id string) *models.Snapshot {
 	b.Helper()
-	row, err := b.store.Snapshot(b.Context(), storetest.Operator(), id)
+	row, err := b.store.Snapshots.Snapshot(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -165,12 +165,12 @@ func (b *bench) snapshot(id string) *models.Snapshot {
 // newVolume and newSnapshot make what the other tests begin with.
 func (b *bench) newVolume(name string) string {
 	b.Helper()
-	return b.done(b.store.CreateVolume(b.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "2"})).SubjectID
+	return b.done(b.store.Volumes.CreateVolume(b.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "2"})).SubjectID
 }
 
 func (b *bench) newSnapshot(volume, name string) string {
 	b.Helper()
-	return b.done(b.store.CreateSnapshot(b.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: volume, Name: name, Acknowledge: true})).SubjectID
+	return b.done(b.store.Snapshots.CreateSnapshot(b.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: volume, Name: name, Acknowledge: true})).SubjectID
 }
 
 // same expects that rows and backend tell the same, and each object once.
@@ -178,7 +178,7 @@ func (b *bench) same() {
 	b.Helper()
 	b.sweep()
 	ctx, all := b.Context(), models.ListQuery{Size: 200}
-	volumes, err := b.store.ListVolumes(ctx, storetest.Operator(), all)
+	volumes, err := b.store.Volumes.ListVolumes(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func (b *bench) same() {
 			b.Errorf("row %+v, backend %+v", row, v)
 		}
 	}
-	snapshots, err := b.store.ListSnapshots(ctx, storetest.Operator(), all)
+	snapshots, err := b.store.Snapshots.ListSnapshots(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}

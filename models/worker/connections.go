@@ -40,7 +40,7 @@ func (w *Worker) SyncConnections(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if w.exporter == nil {
-		return w.store.SyncConnections(ctx, nil) // of another backend, before
+		return w.store.Sync.SyncConnections(ctx, nil) // of another backend, before
 	}
 	now, err := w.exporter.Connections(ctx)
 	if errors.Is(err, backend.ErrUnsupported) {
@@ -58,7 +58,7 @@ func (w *Worker) SyncConnections(ctx context.Context) error {
 		})
 		used[c.Volume] = true
 	}
-	if err := w.store.SyncConnections(ctx, rows); err != nil {
+	if err := w.store.Sync.SyncConnections(ctx, rows); err != nil {
 		return err
 	}
 	return w.syncConnectedVolumes(ctx, used)
@@ -80,7 +80,7 @@ func (w *Worker) syncConnectedVolumes(ctx context.Context, used map[backend.Key]
 	if len(rows) == 0 {
 		return nil
 	}
-	_, err := w.store.UpsertVolumes(ctx, rows, asked)
+	_, err := w.store.Sync.UpsertVolumes(ctx, rows, asked)
 	return err
 }
 

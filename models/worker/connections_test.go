@@ -32,7 +32,7 @@ func newExporting(t *testing.T) *exporting {
 	e := &exporting{T: t, clock: storetest.NewClock()}
 	e.store, e.fake = storetest.Open(t, e.clock.Now), backendtest.NewFake(e.clock.Now)
 	e.fake.Serve("nbd", "127.0.0.1:10809", func(ctx context.Context) ([]backend.RegisteredServer, error) {
-		rows, err := e.store.RegisteredServers(ctx)
+		rows, err := e.store.Servers.RegisteredServers(ctx)
 		var all []backend.RegisteredServer
 		for _, r := range rows {
 			all = append(all, backend.RegisteredServer{ID: r.ID, Name: r.Name, Addresses: r.Addresses()})
@@ -41,7 +41,7 @@ func newExporting(t *testing.T) *exporting {
 	})
 	e.worker = worker.New(e.store, e.fake, worker.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	e.must(e.worker.Start(t.Context()))
-	row, err := e.store.AddServer(t.Context(), storetest.Administrator(), models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
+	row, err := e.store.Servers.AddServer(t.Context(), storetest.Administrator(), models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
 	e.must(err)
 	e.server = row.ID
 	return e
@@ -66,7 +66,7 @@ func (e *exporting) work(times int) {
 
 func (e *exporting) volume(id string) *models.Volume {
 	e.Helper()
-	v, err := e.store.Volume(e.Context(), storetest.Operator(), id)
+	v, err := e.store.Volumes.Volume(e.Context(), storetest.Operator(), id)
 	e.must(err)
 	return v
 }
@@ -74,7 +74,7 @@ func (e *exporting) volume(id string) *models.Volume {
 // attached makes a volume that is attached to the server.
 func (e *exporting) attached(name string) string {
 	e.Helper()
-	op, err := e.store.CreateVolume(e.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "1", ServerID: e.server})
+	op, err := e.store.Volumes.CreateVolume(e.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "1", ServerID: e.server})
 	e.must(err)
 	e.work(8)
 	if v := e.volume(op.SubjectID); v.Status != models.InUse || len(v.Attachments) != 1 {
@@ -114,10 +114,10 @@ func TestExportAndConnectionsReachTheRow(t *testing.T) {
 	if now, _ := e.store.LastChange(t.Context()); now != last {
 		t.Error("nothing new was written")
 	}
-	op, err := e.store.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: id, Name: "snap-1", Acknowledge: true})
+	op, err := e.store.Snapshots.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: id, Name: "snap-1", Acknowledge: true})
 	e.must(err)
 	e.work(4)
-	s, err := e.store.Snapshot(t.Context(), storetest.Operator(), op.SubjectID)
+	s, err := e.store.Snapshots.Snapshot(t.Context(), storetest.Operator(), op.SubjectID)
 	if err != nil || s.Status != models.Available || s.HeldUS != 123_400 || s.Consistency != models.CrashConsistent {
 		t.Errorf("snapshot %s, held %d, %s, %v", s.Status, s.HeldUS, s.Consistency, err)
 	}
@@ -153,18 +153,18 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	id := e.attached("data-1")
 	e.fake.Connect(id, e.server, "10.0.0.5:43210")
 	e.must(e.worker.SyncConnections(t.Context()))
-	waiting, err := e.store.DetachVolume(t.Context(), storetest.Operator(), id, e.server, false, "")
+	waiting, err := e.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, e.server, false, "")
 	e.must(err)
 	e.work(5)
 	v := e.volume(id)
 	if v.Status != models.Detaching || len(v.Connections) != 1 {
 		t.Fatalf("it is %s with %d connections", v.Status, len(v.Connections))
 	}
-	_, err = e.store.DetachVolume(t.Context(), storetest.Operator(), id, e.server, false, "")
+	_, err = e.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, e.server, false, "")
 	if refused := models.AsError(err); refused == nil || refused.Fields["force"].Key != "detach.waits" {
 		t.Errorf("to wait twice: %v", err)
 	}
-	cut, err := e.store.DetachVolume(t.Context(), storetest.Operator(), id, e.server, true, "")
+	cut, err := e.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, e.server, true, "")
 	e.must(err)
 	e.work(6)
 	e.must(e.worker.SyncConnections(t.Context()))
@@ -172,14 +172,14 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 		t.Errorf("it is %s, attached %v, connected %v, export %v", v.Status, v.Attachments, v.Connections, v.Export)
 	}
 	for _, id := range []string{waiting.ID, cut.ID} {
-		if op, err := e.store.Operation(t.Context(), storetest.Operator(), id); err != nil || op.State != models.Succeeded {
+		if op, err := e.store.Queue.Operation(t.Context(), storetest.Operator(), id); err != nil || op.State != models.Succeeded {
 			t.Errorf("operation %s: %v", op.State, err)
 		}
 	}
 	// And one that waits goes on by itself when the client goes.
 	id = e.attached("data-2")
 	c := e.fake.Connect(id, e.server, "10.0.0.5:43211")
-	_, err = e.store.DetachVolume(t.Context(), storetest.Operator(), id, "", false, "")
+	_, err = e.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, "", false, "")
 	e.must(err)
 	e.work(3)
 	e.fake.Disconnect(c)

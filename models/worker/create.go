@@ -52,7 +52,7 @@ func findOrCreate[T any](ctx context.Context, w *Worker, op *models.Operation, c
 	}
 	before := op.CalledAt
 	if w.capabilities().Settle > 0 {
-		if err := w.store.RecordCall(ctx, op); err != nil {
+		if err := w.store.Queue.RecordCall(ctx, op); err != nil {
 			return object, nil, err
 		}
 	}
@@ -65,7 +65,7 @@ func (w *Worker) forgetUnsentCall(ctx context.Context, op *models.Operation, bef
 	if e := backend.AsError(err); e == nil || !e.Unsent {
 		return err
 	}
-	if forgotten := w.store.ForgetCall(ctx, op, before); forgotten != nil {
+	if forgotten := w.store.Queue.ForgetCall(ctx, op, before); forgotten != nil {
 		return forgotten
 	}
 	return err
@@ -118,7 +118,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 	if row.SnapshotID == "" {
 		return spec, nil
 	}
-	source, err := w.store.SnapshotByID(ctx, row.SnapshotID)
+	source, err := w.store.Snapshots.SnapshotByID(ctx, row.SnapshotID)
 	if err != nil {
 		return spec, err
 	}
@@ -127,7 +127,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 }
 
 func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (store.Progress, error) {
-	volume, err := w.store.VolumeByID(ctx, row.VolumeID)
+	volume, err := w.store.Volumes.VolumeByID(ctx, row.VolumeID)
 	if err != nil {
 		return w.failCreate(ctx, op, err)
 	}

@@ -157,7 +157,7 @@ func (w *Worker) pollDue(ctx context.Context) (time.Duration, error) {
 	if len(due) == 0 {
 		return next, nil
 	}
-	under, err := w.store.BusyBackendIDs(ctx, due)
+	under, err := w.store.Sync.BusyBackendIDs(ctx, due)
 	if err != nil {
 		return soon, err
 	}
@@ -225,7 +225,7 @@ func (w *Worker) pollOne(ctx context.Context, id string) error {
 	case errors.Is(err, backend.ErrNotFound):
 		w.untrack(id)
 		if f.status == models.Deleting && w.capabilities().Shared {
-			return w.store.RemoveGone(ctx, f.kind, id, asked)
+			return w.store.Sync.RemoveGone(ctx, f.kind, id, asked)
 		}
 		w.resync.runBy(asked.Add(soon))
 		return nil

@@ -38,7 +38,7 @@ func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *store.
 	var rowName, rowText string
 	var name, text string
 	if op.SubjectType == models.SubjectSnapshot {
-		row, err := w.store.SnapshotByID(ctx, op.SubjectID)
+		row, err := w.store.Snapshots.SnapshotByID(ctx, op.SubjectID)
 		if err != nil {
 			return nil
 		}
@@ -48,7 +48,7 @@ func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *store.
 		}
 		rowName, rowText, name, text = row.Name, row.Description, now.Name, now.Description
 	} else {
-		row, err := w.store.VolumeByID(ctx, op.SubjectID)
+		row, err := w.store.Volumes.VolumeByID(ctx, op.SubjectID)
 		if err != nil {
 			return nil
 		}

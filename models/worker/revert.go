@@ -53,7 +53,7 @@ func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key ba
 	if err != nil {
 		return progressOf(w.failRefused(ctx, op, err, backend.Volume{}))
 	}
-	source, err := w.store.SnapshotByID(ctx, op.Params.SnapshotID)
+	source, err := w.store.Snapshots.SnapshotByID(ctx, op.Params.SnapshotID)
 	if errors.Is(err, models.ErrNotFound) {
 		return progressOf(w.failRefused(ctx, op, backend.ErrNotFound, now))
 	}
@@ -112,5 +112,5 @@ func (w *Worker) prepareRevert(ctx context.Context, op *models.Operation, key ba
 		return &next, nil
 	}
 	op.Params.VolumeChanged, op.Params.SnapshotChanged = models.Micros(volume.Changed), models.Micros(snapshot.Changed)
-	return nil, w.store.RecordCall(ctx, op)
+	return nil, w.store.Queue.RecordCall(ctx, op)
 }

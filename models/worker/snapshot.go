@@ -12,7 +12,7 @@ import (
 // reconcileSnapshot takes the next step of an operation on a snapshot. An error that it
 // returns is not final: the operation is tried again.
 func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (store.Progress, error) {
-	row, err := w.store.SnapshotByID(ctx, op.SubjectID)
+	row, err := w.store.Snapshots.SnapshotByID(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
 		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil

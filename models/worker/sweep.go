@@ -77,7 +77,7 @@ func (w *Worker) syncImages(ctx context.Context) error {
 	for _, i := range images {
 		rows = append(rows, models.Image{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes})
 	}
-	return w.store.SyncImages(ctx, rows)
+	return w.store.Sync.SyncImages(ctx, rows)
 }
 
 func facts(c backend.Capabilities) models.Capabilities {
@@ -120,7 +120,7 @@ func (w *Worker) syncServers(ctx context.Context) error {
 	w.mu.Lock()
 	w.servers = names
 	w.mu.Unlock()
-	return w.store.SyncServers(ctx, rows)
+	return w.store.Sync.SyncServers(ctx, rows)
 }
 
 func (w *Worker) project(of string) string {
@@ -152,8 +152,8 @@ func (w *Worker) recordUnreachable(ctx context.Context, err error) error {
 		return nil
 	}
 	now := w.store.Now()
-	return errors.Join(w.store.RecordSync(ctx, models.SubjectVolume, now, failureOf(err)),
-		w.store.RecordSync(ctx, models.SubjectSnapshot, now, failureOf(err)))
+	return errors.Join(w.store.Sync.RecordSync(ctx, models.SubjectVolume, now, failureOf(err)),
+		w.store.Sync.RecordSync(ctx, models.SubjectSnapshot, now, failureOf(err)))
 }
 
 // ensureCapabilities asks what the backend can do when that is not known yet,
@@ -175,7 +175,7 @@ func (w *Worker) resyncKind(ctx context.Context, kind models.SubjectType) error 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if noteErr := w.store.RecordSync(ctx, kind, began, failureOf(err)); err == nil {
+	if noteErr := w.store.Sync.RecordSync(ctx, kind, began, failureOf(err)); err == nil {
 		err = noteErr
 	}
 	return err
@@ -235,7 +235,7 @@ func (w *Worker) resyncPages(ctx context.Context, kind models.SubjectType, began
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	missing, err := w.store.SyncMissing(ctx, kind, seen, began)
+	missing, err := w.store.Sync.SyncMissing(ctx, kind, seen, began)
 	if missing > 0 {
 		w.log.WarnContext(ctx, "objects are no longer in the backend", "kind", kind, "count", missing)
 	}
@@ -264,9 +264,9 @@ func (w *Worker) applyLocked(ctx context.Context, kind models.SubjectType, rows 
 			rows[i].Outdated = true
 		}
 	}
-	mirror := w.store.UpsertVolumes
+	mirror := w.store.Sync.UpsertVolumes
 	if kind == models.SubjectSnapshot {
-		mirror = w.store.UpsertSnapshots
+		mirror = w.store.Sync.UpsertSnapshots
 	}
 	ids, err := mirror(ctx, rows, asked)
 	if err == nil {

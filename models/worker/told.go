@@ -67,7 +67,7 @@ func (w *Worker) explainErrors(ctx context.Context, kind models.SubjectType, row
 	if len(ids) == 0 {
 		return nil
 	}
-	unexplained, err := w.store.Unexplained(ctx, kind, ids)
+	unexplained, err := w.store.Sync.Unexplained(ctx, kind, ids)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (w *Worker) explainErrors(ctx context.Context, kind models.SubjectType, row
 		if why.None() {
 			continue
 		}
-		if err := w.store.Explain(ctx, kind, object, why, request); err != nil {
+		if err := w.store.Sync.Explain(ctx, kind, object, why, request); err != nil {
 			return err
 		}
 	}

@@ -80,7 +80,7 @@ func (w *Worker) failureWithDependents(ctx context.Context, kind models.SubjectT
 	for _, key := range busy.Dependents {
 		ids = append(ids, eitherID(key))
 	}
-	named, nameErr := w.store.Dependents(ctx, dependents, ids)
+	named, nameErr := w.store.Sync.Dependents(ctx, dependents, ids)
 	if nameErr != nil {
 		w.log.WarnContext(ctx, "cannot name what depends on an object", "error", nameErr)
 		return failure

@@ -59,7 +59,7 @@ const minSettle = 90 * time.Second
 func (w *Worker) removeDuplicates(ctx context.Context, kind models.SubjectType, t *duplicateSet) {
 	there := map[string]bool{}
 	for ref, group := range t.more {
-		row, err := w.store.DuplicateOf(ctx, kind, ref)
+		row, err := w.store.Sync.DuplicateOf(ctx, kind, ref)
 		if err != nil {
 			w.log.WarnContext(ctx, "cannot compare objects of one id", "kind", kind, "id", ref, "error", err)
 			continue
@@ -127,7 +127,7 @@ func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, r
 	if kept == nil { // its row is about to leave, and then the oldest of the others has the id
 		return nil
 	}
-	used, err := w.store.DuplicateIsUsed(ctx, kind, extra.id)
+	used, err := w.store.Sync.DuplicateIsUsed(ctx, kind, extra.id)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, r
 	}
 	w.log.WarnContext(ctx, "the second copy of an object is deleted: an answer was lost when it was made",
 		"kind", kind, "id", row.ID, "kept", row.BackendID, "deleted", extra.id)
-	return w.store.RecordDuplicate(ctx, kind, row, extra.id)
+	return w.store.Sync.RecordDuplicate(ctx, kind, row, extra.id)
 }
 
 // unusedDuplicate looks at both once more: the one in the list must be there, and the

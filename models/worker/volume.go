@@ -12,7 +12,7 @@ import (
 // reconcileVolume takes the next step of an operation on a volume. An error that it
 // returns is not final: the operation is tried again.
 func (w *Worker) reconcileVolume(ctx context.Context, op *models.Operation) (store.Progress, error) {
-	row, err := w.store.VolumeByID(ctx, op.SubjectID)
+	row, err := w.store.Volumes.VolumeByID(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
 		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil

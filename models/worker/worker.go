@@ -127,7 +127,7 @@ func (w *Worker) drain() {
 }
 
 func (w *Worker) untilNextDue(ctx context.Context) time.Duration {
-	next, err := w.store.NextDue(ctx)
+	next, err := w.store.Queue.NextDue(ctx)
 	if err != nil || next.IsZero() {
 		return maxIdle
 	}
@@ -171,7 +171,7 @@ func (w *Worker) RunDue(ctx context.Context) (int, error) {
 // claim takes an operation under a name of its own: a look whose lease ran out
 // must not save over the next one of the same worker.
 func (w *Worker) claim(ctx context.Context) (*models.Operation, error) {
-	return w.store.Claim(ctx, fmt.Sprintf("%s-%d", w.owner, w.claims.Add(1)), w.options.Lease)
+	return w.store.Queue.Claim(ctx, fmt.Sprintf("%s-%d", w.owner, w.claims.Add(1)), w.options.Lease)
 }
 
 // process looks at one claimed operation and saves what it found.
@@ -182,7 +182,7 @@ func (w *Worker) process(ctx context.Context, op *models.Operation) {
 	if w.shutdown.Err() != nil {
 		return
 	}
-	err := w.store.SaveProgress(ctx, op, progress)
+	err := w.store.Queue.SaveProgress(ctx, op, progress)
 	switch {
 	case errors.Is(err, models.ErrLeaseLost):
 		w.log.WarnContext(ctx, "operation is another worker's now", "operation", op.ID, "kind", op.Kind)
@@ -217,7 +217,7 @@ func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (running c
 				return
 			case <-ticker.C:
 			}
-			switch err := w.store.Heartbeat(running, op, w.options.Lease); {
+			switch err := w.store.Queue.Heartbeat(running, op, w.options.Lease); {
 			case errors.Is(err, models.ErrLeaseLost):
 				cancel()
 			case err != nil && running.Err() == nil:
