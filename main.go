@@ -194,7 +194,7 @@ type closableBackend interface {
 func openStorage(ctx context.Context, config web.Config, store *store.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (closableBackend, models.Identity, error) {
 	identity := models.Identity{Backend: config.Backend}
 	if config.Backend == "openstack" {
-		b, err := openstack.Open(ctx, openstack.Options{Log: log, AllProjects: config.AllProjects, Asked: web.CloudMetrics(registry)})
+		b, err := openstack.Open(ctx, openstack.Options{Log: log, AllProjects: config.AllProjects, OnRequest: web.CloudMetrics(registry)})
 		if err != nil {
 			return nil, identity, err
 		}

@@ -143,7 +143,7 @@ func TestADiskErrorIsSaidWhileTheVolumeStaysInUse(t *testing.T) {
 		{&backend.Error{Code: backend.CodeFault, Op: "write", Err: errors.New("EIO")}, models.FailureDisk}, {&backend.Error{Code: backend.CodeFault, Op: "flush"}, models.FailureDiskFlush},
 		{&backend.Error{Code: backend.CodeNoSpace, Need: 1, Free: 0}, models.FailureDiskFull}, {nil, ""},
 	} {
-		e.fake.SetFault(id, step.err)
+		e.fake.SetDiskFault(id, step.err)
 		e.must(e.mirror.SyncConnections(t.Context()))
 		if v := e.volume(id); v.Status != models.InUse || v.Failure.Key != step.want {
 			t.Errorf("%v: %s %q", step.err, v.Status, v.Failure.Key)

@@ -86,7 +86,7 @@ func TestAttachedWhileQueued(t *testing.T) {
 			if row := b.snapshot(op.SubjectID); row.Consistency != models.Clean {
 				b.Errorf("%+v", row)
 			}
-			b.fake.AttachBehind(volume, "server-1")
+			b.fake.AttachOutOfBand(volume, "server-1")
 			// The snapshot waits; the volume itself is not under operation, so the listing tells.
 			b.sweep()
 			if row := b.volume(volume); row.Status != models.InUse {
@@ -111,7 +111,7 @@ func TestAConsistencySurvivesACrash(t *testing.T) {
 	b := newBench(t)
 	volume := b.newVolume("volume-1")
 	op := b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1", Acknowledge: true}))
-	b.fake.AttachBehind(volume, "server-1")
+	b.fake.AttachOutOfBand(volume, "server-1")
 	b.sweep()
 	b.die()
 	b.done(op, nil)

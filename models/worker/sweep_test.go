@@ -38,7 +38,7 @@ func TestObjectsMadeElsewhereAreImported(t *testing.T) {
 		v := b.fake.PutVolume(backend.Volume{Name: "its <b>name</b>\x00", SizeGiB: 7, Type: "ssd", Zone: "z1", CreatedAt: created})
 		s := b.fake.PutSnapshot(backend.Snapshot{Name: long, Volume: v.Key, SizeGiB: 7, CreatedAt: created, State: backend.State{Status: "AWAITING\x00-TRANSFER", Percent: -1}})
 		copied := b.fake.PutVolume(backend.Volume{Name: "", SizeGiB: 8, Source: &s.Key})
-		b.fake.AttachBehind(copied.ID, "server-2")
+		b.fake.AttachOutOfBand(copied.ID, "server-2")
 		b.sweep()
 		row, err := store.Volumes.Volume(t.Context(), me, v.ID)
 		if err != nil || row.Name != "its <b>name</b>" || row.SizeGiB != 7 || row.Origin != models.Elsewhere || row.VolumeType != "ssd" ||
@@ -281,13 +281,13 @@ func TestAnErrorRemovesNothing(t *testing.T) {
 func TestChangesElsewhereAreCopied(t *testing.T) {
 	b := newBench(t)
 	volume := b.newVolume("volume-1")
-	b.fake.AttachBehind(volume, "server-1")
+	b.fake.AttachOutOfBand(volume, "server-1")
 	b.sweep()
 	if !attachedTo(b.volume(volume), "server-1") {
 		b.Errorf("%+v", b.volume(volume))
 	}
-	b.fake.DetachBehind(volume, "server-1")
-	b.fake.AttachBehind(volume, "server-2")
+	b.fake.DetachOutOfBand(volume, "server-1")
+	b.fake.AttachOutOfBand(volume, "server-2")
 	b.sweep()
 	if !attachedTo(b.volume(volume), "server-2") {
 		b.Errorf("%+v", b.volume(volume))

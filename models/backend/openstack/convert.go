@@ -9,14 +9,12 @@ import (
 	"blockconsole/models/backend"
 )
 
-// refName is the metadata of every object that the console makes: its [backend.Key]'s
-// Ref.
+// refName is the metadata key of [backend.Key]'s Ref.
 const refName = "blockconsole_ref"
 
 var isUUID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`).MatchString
 
-// volume and snapshot are what Cinder tells about one. What it may leave out or set
-// to null is the zero value.
+// volume and snapshot are those of Cinder's answers; what is missing or null is zero.
 type volume struct {
 	ID          string         `json:"id"`
 	Status      string         `json:"status"`
@@ -31,16 +29,16 @@ type volume struct {
 	Image       map[string]any `json:"volume_image_metadata"`
 	Attachments []attachment   `json:"attachments"`
 	Project     string         `json:"os-vol-tenant-attr:tenant_id"`
-	CreatedAt   stamp          `json:"created_at"`
-	UpdatedAt   stamp          `json:"updated_at"`
+	CreatedAt   timestamp      `json:"created_at"`
+	UpdatedAt   timestamp      `json:"updated_at"`
 }
 
 type attachment struct {
-	ID         string `json:"attachment_id"`
-	ServerID   string `json:"server_id"`
-	HostName   string `json:"host_name"`
-	Device     string `json:"device"`
-	AttachedAt stamp  `json:"attached_at"`
+	ID         string    `json:"attachment_id"`
+	ServerID   string    `json:"server_id"`
+	HostName   string    `json:"host_name"`
+	Device     string    `json:"device"`
+	AttachedAt timestamp `json:"attached_at"`
 }
 
 type snapshot struct {
@@ -52,15 +50,14 @@ type snapshot struct {
 	VolumeID    string         `json:"volume_id"`
 	Metadata    map[string]any `json:"metadata"`
 	Project     string         `json:"os-extended-snapshot-attributes:project_id"`
-	CreatedAt   stamp          `json:"created_at"`
-	UpdatedAt   stamp          `json:"updated_at"`
+	CreatedAt   timestamp      `json:"created_at"`
+	UpdatedAt   timestamp      `json:"updated_at"`
 }
 
-// statuses are Cinder's words where the port has others. What is in neither is shown
-// as it came.
+// statuses are Cinder's statuses that have another name in the port.
 var statuses = map[string]backend.Status{
-	"reserved":         backend.Attaching, // Nova has asked for it
-	"downloading":      backend.Creating,  // an image
+	"reserved":         backend.Attaching, // by Nova, to attach it
+	"downloading":      backend.Creating,  // from an image
 	"reverting":        backend.Restoring,
 	"restoring-backup": backend.Restoring,
 	"error_extending":  backend.ErrorStatus,
@@ -81,24 +78,24 @@ var transient = []backend.Status{
 	backend.Creating, backend.Attaching, backend.Detaching, backend.Extending, backend.Restoring, backend.Deleting,
 }
 
-// stateOf says since when only of what is on its way: at rest the last change may
-// have been any.
-func (b *Backend) stateOf(id, word string, created, updated stamp) backend.State {
-	state := backend.State{Status: statusOf(word), Percent: backend.PercentUnknown, RequestID: b.recent.get(id).id, Changed: created.Time}
+// stateOf sets Since only for transient statuses: else the last change may have been any
+// other.
+func (b *Backend) stateOf(id, word string, created, updated timestamp) backend.State {
+	state := backend.State{Status: statusOf(word), Percent: backend.PercentUnknown, RequestID: b.lastRequests.get(id).id, Changed: created.Time}
 	if !updated.IsZero() {
 		state.Changed = updated.Time
 	}
 	if slices.Contains(transient, state.Status) {
-		state.Since = b.ours(created.Time)
+		state.Since = b.localTime(created.Time)
 		if !updated.IsZero() {
-			state.Since = b.ours(updated.Time)
+			state.Since = b.localTime(updated.Time)
 		}
 	}
 	return state
 }
 
-// refOf believes the metadata of our own project's objects only: in another project
-// anybody may write anything there.
+// refOf reads the Ref only from objects of our own project: users of other projects can
+// write any metadata.
 func (s *session) refOf(project string, metadata map[string]any) string {
 	ref, ok := metadata[refName].(string)
 	if !ok || !isUUID(ref) || project != "" && project != s.project.ID {
@@ -123,7 +120,7 @@ func (b *Backend) volumeOf(s *session, v volume) backend.Volume {
 	}
 	for _, a := range v.Attachments {
 		at := backend.Attachment{ServerID: a.ServerID, Device: a.Device, AttachedAt: backend.Micros(a.AttachedAt.Time)}
-		if a.ServerID == "" { // a host of the cloud itself has it
+		if a.ServerID == "" { // attached to a host of the cloud
 			at.ServerName = a.HostName
 		}
 		out.Attachments = append(out.Attachments, at)
@@ -142,22 +139,22 @@ func (b *Backend) snapshotOf(s *session, sn snapshot) backend.Snapshot {
 	return out
 }
 
-// folded puts a description on one line: Cinder refuses a snapshot's that has a line
-// break or a tab.
-func folded(text string) string {
+// singleLine replaces control characters by spaces: Cinder refuses a snapshot's
+// description with line breaks or tabs.
+func singleLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 	}), " ")
 }
 
-// wide says that a text has characters that a database of three bytes to a character
-// (MySQL's utf8mb3) cannot store.
-func wide(text string) bool {
+// beyondBMP says that a text has characters beyond the Basic Multilingual Plane, which
+// MySQL's utf8mb3 cannot store.
+func beyondBMP(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { return r > 0xffff })
 }
 
-// fits checks what no request is needed for.
-func fits(name, description string) error {
+// checkLengths answers CodeInvalid for a text longer than Cinder's 255 characters.
+func checkLengths(name, description string) error {
 	const longest = 255
 	for field, text := range map[string]string{"name": name, "description": description} {
 		if len([]rune(text)) > longest {

@@ -8,11 +8,11 @@ import (
 	"blockconsole/models/backend"
 )
 
-// The methods of this file change the Fake as somebody else would: past the
-// port, at once, without a trace in the call log.
+// The methods of this file change the Fake out of band, as another user of the
+// storage does: at once and without an entry in CallLog.
 
-// PutVolume adds or replaces a volume, found by ID, else by Ref, and returns it
-// with the id that it got. Without a status it is AVAILABLE.
+// PutVolume adds a volume or replaces the one with its ID or Ref, and returns it with
+// its ID. The default status is AVAILABLE.
 func (f *Fake) PutVolume(v backend.Volume) backend.Volume {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -23,7 +23,7 @@ func (f *Fake) PutVolume(v backend.Volume) backend.Volume {
 	if v.ID == "" {
 		v.ID = old.ID
 	}
-	f.complete(&v.ID, &v.State, &v.SizeGiB)
+	f.fillDefaults(&v.ID, &v.State, &v.SizeGiB)
 	if v.CreatedAt.IsZero() {
 		v.CreatedAt = f.now().UTC()
 	}
@@ -44,7 +44,7 @@ func (f *Fake) PutSnapshot(s backend.Snapshot) backend.Snapshot {
 	if s.ID == "" {
 		s.ID = old.ID
 	}
-	f.complete(&s.ID, &s.State, &s.SizeGiB)
+	f.fillDefaults(&s.ID, &s.State, &s.SizeGiB)
 	if s.CreatedAt.IsZero() {
 		s.CreatedAt = f.now().UTC()
 	}
@@ -59,8 +59,8 @@ func (f *Fake) PutSnapshot(s backend.Snapshot) backend.Snapshot {
 	return s
 }
 
-// complete fills in what an object put by hand left open.
-func (f *Fake) complete(id *string, s *backend.State, size *int) {
+// fillDefaults sets what a test left empty.
+func (f *Fake) fillDefaults(id *string, s *backend.State, size *int) {
 	if *id == "" {
 		*id = f.newID()
 	}
@@ -76,7 +76,7 @@ func (f *Fake) complete(id *string, s *backend.State, size *int) {
 	}
 }
 
-// RemoveVolume lets a volume vanish, found by Ref or ID.
+// RemoveVolume removes a volume, found by Ref or ID.
 func (f *Fake) RemoveVolume(ref string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +85,7 @@ func (f *Fake) RemoveVolume(ref string) {
 	}
 }
 
-// RemoveSnapshot lets a snapshot vanish, found by Ref or ID.
+// RemoveSnapshot removes a snapshot, found by Ref or ID.
 func (f *Fake) RemoveSnapshot(ref string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,9 +94,9 @@ func (f *Fake) RemoveSnapshot(ref string) {
 	}
 }
 
-// AttachBehind attaches a volume to a server at once, as if done on the server.
-// It panics when there is no such volume or server: the test is wrong then.
-func (f *Fake) AttachBehind(volumeRef, serverID string) {
+// AttachOutOfBand attaches a volume to a server. It panics when there is no such
+// volume or server.
+func (f *Fake) AttachOutOfBand(volumeRef, serverID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	v, s := f.findVolume(backend.Key{ID: volumeRef, Ref: volumeRef}), f.server(serverID)
@@ -106,8 +106,8 @@ func (f *Fake) AttachBehind(volumeRef, serverID string) {
 	f.attach(v, *s)
 }
 
-// DetachBehind takes a volume from a server at once.
-func (f *Fake) DetachBehind(volumeRef, serverID string) {
+// DetachOutOfBand detaches a volume from a server.
+func (f *Fake) DetachOutOfBand(volumeRef, serverID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if v := f.findVolume(backend.Key{ID: volumeRef, Ref: volumeRef}); v != nil {
@@ -115,8 +115,8 @@ func (f *Fake) DetachBehind(volumeRef, serverID string) {
 	}
 }
 
-// WriteVolume puts bytes at an offset of a volume. A Fake keeps what was written
-// and no more, so offsets should be small.
+// WriteVolume writes p at an offset of off bytes, which should be small: a Fake keeps
+// all bytes before it. Errors: CodeNotFound.
 func (f *Fake) WriteVolume(ref string, off int, p []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -131,8 +131,8 @@ func (f *Fake) WriteVolume(ref string, off int, p []byte) error {
 	return nil
 }
 
-// ReadVolume gives n bytes at an offset of a volume; what was never written is
-// zero.
+// ReadVolume reads n bytes at an offset of off bytes; what was never written is zero.
+// Errors: CodeNotFound.
 func (f *Fake) ReadVolume(ref string, off, n int) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,7 +147,7 @@ func (f *Fake) ReadVolume(ref string, off, n int) ([]byte, error) {
 	return p, nil
 }
 
-// EqualBytes reports whether a volume holds what a snapshot holds.
+// EqualBytes reports whether a volume has the bytes of a snapshot.
 func (f *Fake) EqualBytes(volumeRef, snapshotRef string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
