@@ -59,7 +59,7 @@ func (b *Backend) openExport(m meta) (*export, error) {
 	}
 	e.file = f
 	e.nbd = nbd.NewExport(m.Ref, dev, nbd.ExportOptions{
-		MaxHold: longestHold,
+		MaxQuiesce: longestHold,
 		OnError: func(op string, err error) { b.noteTrouble(e, m.Ref, op, err) },
 	})
 	return e, nil

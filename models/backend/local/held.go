@@ -75,7 +75,7 @@ func (b *Backend) cloneHeld(ctx context.Context, e *export, dst, in *os.File) (t
 		}
 	}
 	start := b.now()
-	release, err := e.nbd.Hold(ctx)
+	release, err := e.nbd.Quiesce(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("the servers' writes could not be held: %w", err)
 	}
