@@ -31,6 +31,7 @@ func newFileDevice(t testing.TB, size int64) *FileDevice {
 // The reply to FUA and FLUSH comes after the sync: while the sync hangs, later requests
 // are answered and this one is not.
 func TestFlush_ReplyAfterSync(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []uint16{cmdFlush, cmdWrite, cmdTrim, cmdWriteZeroes} {
 		d := newFileDevice(t, 1<<20)
 		var syncs atomic.Int64
@@ -68,6 +69,7 @@ func TestFlush_ReplyAfterSync(t *testing.T) {
 
 // The kernel reports lost writes once; the device repeats the error.
 func TestFlush_ErrorRepeated(t *testing.T) {
+	t.Parallel()
 	d := newFileDevice(t, 1<<20)
 	var once sync.Once
 	d.Hook = func(op string) (err error) {
@@ -87,6 +89,7 @@ func TestFlush_ErrorRepeated(t *testing.T) {
 
 // Concurrent flushes share one sync, but not one that began before them.
 func TestFileDeviceFlush_SharedSync(t *testing.T) {
+	t.Parallel()
 	d := newFileDevice(t, 4096)
 	syncs := 0
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -124,6 +127,7 @@ func TestFileDeviceFlush_SharedSync(t *testing.T) {
 // Quiesce waits for the writes in flight and holds new ones, on all connections; reads
 // and flushes go on.
 func TestQuiesce(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	hook, entered, release := blockingHook()
 	m.onWrite = hook
@@ -177,7 +181,8 @@ func TestQuiesce(t *testing.T) {
 
 // Writes resume after MaxQuiesce, and resume returns an error.
 func TestQuiesce_Expiry(t *testing.T) {
-	e := NewExport("v", newMemDevice(4096), ExportOptions{MaxQuiesce: time.Millisecond})
+	t.Parallel()
+	e := NewExport("v", newMemDevice(4096), ExportOptions{MaxQuiesce: 50 * time.Millisecond})
 	addr, _ := startServer(t, singleExport{e}, nil)
 	c := dialExport(t, addr, "v", true)
 	open, err := e.Quiesce(context.Background())
@@ -203,6 +208,7 @@ func TestQuiesce_Expiry(t *testing.T) {
 }
 
 func TestExport_ConnStats(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)
 	var mu sync.Mutex
 	clock := func() time.Time {
@@ -236,6 +242,7 @@ func TestExport_ConnStats(t *testing.T) {
 
 // Disconnect finishes the requests under way and flushes; other connections stay.
 func TestExportDisconnect(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	hook, entered, release := blockingHook()
 	m.onWrite = hook
@@ -278,6 +285,7 @@ func TestExportDisconnect(t *testing.T) {
 
 // Disconnect and Shutdown end with their context although the disk hangs.
 func TestExportDisconnect_HungDisk(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	hook, entered, release := blockingHook()
 	m.onRead = hook
@@ -299,6 +307,7 @@ func TestExportDisconnect_HungDisk(t *testing.T) {
 }
 
 func TestServerShutdown(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	hook, entered, release := blockingHook()
 	m.onWrite = hook
@@ -325,6 +334,7 @@ func TestServerShutdown(t *testing.T) {
 
 // The next connection sees the new size; the present one keeps the old.
 func TestExport_DeviceResized(t *testing.T) {
+	t.Parallel()
 	d := newFileDevice(t, 1<<20)
 	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
 	old := dialExport(t, addr, "v", true)
@@ -340,6 +350,7 @@ func TestExport_DeviceResized(t *testing.T) {
 }
 
 func TestExport_MaxConns(t *testing.T) {
+	t.Parallel()
 	e := NewExport("v", newMemDevice(4096), ExportOptions{MaxConns: 1})
 	addr, _ := startServer(t, singleExport{e}, nil)
 	c := dialExport(t, addr, "v", true)
@@ -368,6 +379,7 @@ func (d *noReplyConn) Write(p []byte) (int, error) {
 
 // A client that is gone before the reply to GO is not listed.
 func TestExport_ClientGoneBeforeGoReply(t *testing.T) {
+	t.Parallel()
 	e := NewExport("v", newMemDevice(4096), ExportOptions{})
 	s := &Server{Exports: singleExport{e}}
 	s.init()
@@ -380,6 +392,7 @@ func TestExport_ClientGoneBeforeGoReply(t *testing.T) {
 
 // Only the end of the last connection flushes.
 func TestExport_FlushAfterLastConn(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	e := NewExport("v", m, ExportOptions{})
 	addr, _ := startServer(t, singleExport{e}, nil)

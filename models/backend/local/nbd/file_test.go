@@ -14,6 +14,7 @@ import (
 // A file system that can neither punch nor zero gets zeroes written, and FAST_ZERO is
 // refused without a change.
 func TestFileDeviceWriteZeroes_NoFallocate(t *testing.T) {
+	t.Parallel()
 	d := newFileDevice(t, 4<<20)
 	asked := map[string]int{}
 	d.Hook = func(op string) error {
@@ -51,6 +52,7 @@ func TestFileDeviceWriteZeroes_NoFallocate(t *testing.T) {
 }
 
 func TestFileDevice_Errors(t *testing.T) {
+	t.Parallel()
 	d := newFileDevice(t, 1<<20)
 	d.Hook = func(string) error { return syscall.ENOSPC }
 	ctx := context.Background()
@@ -68,6 +70,7 @@ func TestFileDevice_Errors(t *testing.T) {
 
 // A leading hole of a large READ is sent as an OFFSET_HOLE chunk, unless DF is set.
 func TestRead_LeadingHole(t *testing.T) {
+	t.Parallel()
 	d := newFileDevice(t, 4<<20)
 	data := randomBytes(1 << 20)
 	if _, err := d.WriteAt(data, 1<<20); err != nil {
@@ -105,6 +108,7 @@ func TestRead_LeadingHole(t *testing.T) {
 }
 
 func TestFileDeviceReadNowait(t *testing.T) {
+	t.Parallel()
 	d := newFileDevice(t, 2<<20)
 	data, got := randomBytes(2<<20), make([]byte, 2<<20)
 	if _, err := d.WriteAt(data, 0); err != nil {

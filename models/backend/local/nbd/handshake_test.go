@@ -40,6 +40,7 @@ func twoExports() exportMap {
 }
 
 func TestOptions_Replies(t *testing.T) {
+	t.Parallel()
 	addr, _ := startServer(t, twoExports(), nil)
 	c := dial(t, addr)
 	long := strings.Repeat("n", MaxName+1)
@@ -88,6 +89,7 @@ func TestOptions_Replies(t *testing.T) {
 }
 
 func TestOptionList(t *testing.T) {
+	t.Parallel()
 	addr, _ := startServer(t, twoExports(), nil)
 	replies, _ := dial(t, addr).option(optList, nil)
 	if len(replies) != 2 || string(replies[0].data) != "\x00\x00\x00\x01afirst" || string(replies[1].data) != "\x00\x00\x00\x01b" {
@@ -96,6 +98,7 @@ func TestOptionList(t *testing.T) {
 }
 
 func TestOptionInfo(t *testing.T) {
+	t.Parallel()
 	addr, _ := startServer(t, twoExports(), nil)
 	c := dial(t, addr)
 	infos := map[uint16][]byte{}
@@ -122,6 +125,7 @@ func TestOptionInfo(t *testing.T) {
 }
 
 func TestOptionMetaContext(t *testing.T) {
+	t.Parallel()
 	addr, _ := startServer(t, twoExports(), nil)
 	c := dial(t, addr)
 	c.option(optStructuredReply, nil)
@@ -146,6 +150,7 @@ func TestOptionMetaContext(t *testing.T) {
 }
 
 func TestOptionExportName(t *testing.T) {
+	t.Parallel()
 	addr, _ := startServer(t, twoExports(), nil)
 	c := dial(t, addr)
 	c.write(optionFrame(optExportName, []byte("a")))
@@ -166,6 +171,7 @@ func TestOptionExportName(t *testing.T) {
 
 // A client without NBD_FLAG_C_NO_ZEROES gets 124 zeroes.
 func TestOptionExportName_Zeroes(t *testing.T) {
+	t.Parallel()
 	addr, _ := startServer(t, twoExports(), nil)
 	c := dialAs(t, addr, 0)
 	c.write(optionFrame(optExportName, []byte("a")))

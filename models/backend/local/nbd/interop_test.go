@@ -38,6 +38,7 @@ func runTool(t testing.TB, name string, args ...string) string {
 }
 
 func TestInterop_Nbdinfo(t *testing.T) {
+	t.Parallel()
 	requireTools(t, "nbdinfo")
 	addr, _ := startServer(t, twoExports(), nil)
 	var info struct {
@@ -70,6 +71,7 @@ func TestInterop_Nbdinfo(t *testing.T) {
 
 // nbdcopy writes and reads a random pattern over several connections and keeps holes.
 func TestInterop_Nbdcopy(t *testing.T) {
+	t.Parallel()
 	requireTools(t, "nbdcopy", "nbdinfo")
 	const size = 64 << 20
 	dev := newFileDevice(t, size)
@@ -130,6 +132,7 @@ func wantSameContent(t testing.TB, a, b string) {
 }
 
 func TestInterop_QemuImg(t *testing.T) {
+	t.Parallel()
 	requireTools(t, "qemu-img")
 	dev := newFileDevice(t, 32<<20)
 	addr, _ := startServer(t, singleExport{NewExport("v", dev, ExportOptions{})}, nil)
@@ -152,6 +155,7 @@ func TestInterop_QemuImg(t *testing.T) {
 
 // qemu-io writes, zeroes and discards, and verifies patterns itself.
 func TestInterop_QemuIO(t *testing.T) {
+	t.Parallel()
 	requireTools(t, "qemu-io", "nbdinfo")
 	dev := newFileDevice(t, 16<<20)
 	addr, _ := startServer(t, singleExport{NewExport("v", dev, ExportOptions{})}, nil)
@@ -187,6 +191,7 @@ func TestInterop_QemuIO(t *testing.T) {
 
 // fio verifies what it wrote with many requests under way.
 func TestInterop_Fio(t *testing.T) {
+	t.Parallel()
 	requireTools(t, "fio")
 	if out, err := exec.Command("fio", "--enghelp=nbd").CombinedOutput(); err != nil || !bytes.Contains(out, []byte("uri")) {
 		t.Skip("fio has no nbd engine")

@@ -23,6 +23,7 @@ func waitMemoryReleased(t testing.TB, s *Server) {
 
 // Each malformed frame ends its connection and disturbs no other.
 func TestServer_MalformedFrames(t *testing.T) {
+	t.Parallel()
 	be := binary.BigEndian
 	header := func(magic uint64, opt, length uint32) []byte {
 		return be.AppendUint32(be.AppendUint32(be.AppendUint64(nil, magic), opt), length)
@@ -69,6 +70,7 @@ func TestServer_MalformedFrames(t *testing.T) {
 
 // A connection that breaks off at any byte leaves nothing behind.
 func TestServer_TruncatedStreams(t *testing.T) {
+	t.Parallel()
 	e := NewExport("v", newMemDevice(1<<20), ExportOptions{})
 	addr, s := startServer(t, exportMap{"v": e}, nil)
 	whole := append(optionFrame(optStructuredReply, nil), optionFrame(optGo, goData("v"))...)
@@ -143,6 +145,7 @@ func TestServer_StallTimeout(t *testing.T) {
 
 // Payloads under way stay within MaxMemory, and all requests are served in the end.
 func TestServer_MaxMemory(t *testing.T) {
+	t.Parallel()
 	const length = MaxRequest / 2 // two fit
 	m := newMemDevice(MaxRequest)
 	var mu sync.Mutex
@@ -195,6 +198,7 @@ func TestServer_MaxMemory(t *testing.T) {
 
 // A connection has at most connMemory/connMinCost small requests under way.
 func TestConn_MemoryBudget(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	var mu sync.Mutex
 	inside, full, open := 0, make(chan struct{}), make(chan struct{})
@@ -233,6 +237,7 @@ func TestConn_MemoryBudget(t *testing.T) {
 }
 
 func TestServer_Admission(t *testing.T) {
+	t.Parallel()
 	e := NewExport("v", newMemDevice(4096), ExportOptions{})
 	addr, _ := startServer(t, exportMap{"v": e}, func(s *Server) {
 		s.Admit = func(ip netip.Addr) bool { return !ip.IsLoopback() }

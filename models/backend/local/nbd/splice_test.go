@@ -242,6 +242,7 @@ func (d *partialSpliceDevice) writeFrom(p *pipe, off int64, n int) error {
 
 // A splice that is refused after a part of the payload fails the write.
 func TestSplice_ErrorAfterPartialWrite(t *testing.T) {
+	t.Parallel()
 	d := &partialSpliceDevice{FileDevice: newFileDevice(t, 4<<20)}
 	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
 	c := dialExport(t, addr, "v", true)
@@ -256,6 +257,7 @@ func TestSplice_ErrorAfterPartialWrite(t *testing.T) {
 
 // A splice that is refused at once takes nothing from the connection.
 func TestPipeFill_Unsupported(t *testing.T) {
+	t.Parallel()
 	here, there := net.Pipe()
 	defer here.Close()
 	defer there.Close()

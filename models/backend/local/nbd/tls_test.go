@@ -132,6 +132,7 @@ func (c *client) startTLS(cfg *tls.Config) error {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	ca := newAuthority(t)
 	exports := &byName{exportMap: twoExports()}
 	addr, _ := startServer(t, exports, func(s *Server) { s.TLS = ca.server(t) })
@@ -173,6 +174,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestTLS_Refusals(t *testing.T) {
+	t.Parallel()
 	ca, other := newAuthority(t), newAuthority(t)
 	exports, certificate := &byName{exportMap: twoExports()}, ca.server(t)
 	addr, _ := startServer(t, exports, func(s *Server) { s.TLS = certificate })
@@ -212,6 +214,7 @@ func (nopListener) Close() error { return nil }
 
 // libnbd's clients over TLS.
 func TestInterop_TLS(t *testing.T) {
+	t.Parallel()
 	requireTools(t, "nbdinfo", "nbdcopy")
 	ca, other := newAuthority(t), newAuthority(t)
 	dev := newFileDevice(t, 8<<20)

@@ -18,6 +18,7 @@ func randomBytes(n int) []byte {
 }
 
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	for _, structured := range []bool{false, true} {
 		m := newMemDevice(1 << 20)
 		addr, _ := startServer(t, singleExport{NewExport("v", m, ExportOptions{})}, nil)
@@ -43,6 +44,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestCommands_Invalid(t *testing.T) {
+	t.Parallel()
 	const size = 1 << 20
 	exports := exportMap{
 		"rw": NewExport("rw", newMemDevice(size), ExportOptions{}),
@@ -96,6 +98,7 @@ func TestCommands_Invalid(t *testing.T) {
 }
 
 func TestCommands_BlockStatus(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	copy(m.b[8192:], randomBytes(4096))
 	addr, _ := startServer(t, singleExport{NewExport("v", m, ExportOptions{})}, nil)
@@ -120,6 +123,7 @@ func TestCommands_BlockStatus(t *testing.T) {
 
 // Replies come in the order in which the device finishes.
 func TestCommands_Concurrent(t *testing.T) {
+	t.Parallel()
 	m := newMemDevice(1 << 20)
 	hook, entered, release := blockingHook()
 	m.onRead = hook
@@ -145,6 +149,7 @@ func TestCommands_Concurrent(t *testing.T) {
 
 // The device's errors reach the client and OnError, and the connection goes on.
 func TestCommands_DeviceErrors(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		err  error
 		wire uint32
