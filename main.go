@@ -180,8 +180,8 @@ func openBackend(ctx context.Context, config web.Config, store *models.Store, nb
 	if err := store.BelongTo(ctx, identity); err != nil {
 		return nil, nil, errors.Join(err, b.Close())
 	}
-	guard := backend.Guard{Log: log, Called: web.StorageMetrics(registry)}
-	return backend.Wrap(b, guard.Around()), b.Close, nil
+	policy := backend.Policy{Log: log, Observe: web.StorageMetrics(registry)}
+	return backend.Intercept(b, policy.Interceptor()), b.Close, nil
 }
 
 type closableBackend interface {

@@ -123,7 +123,7 @@ func (b *board) attached(v *models.Volume) *models.Volume {
 func (b *board) errorDeleting(v *models.Volume, name string) *models.Snapshot {
 	b.t.Helper()
 	s := b.snapshot(v, name)
-	b.fake.FailDelete(s.ID, &backend.ConflictError{Why: "test"})
+	b.fake.FailDelete(s.ID, &backend.Error{Code: backend.CodeConflict, Message: "test"})
 	if _, err := b.store.DeleteSnapshot(b.t.Context(), modelstest.Operator(), s.ID, ""); err != nil {
 		b.t.Fatal(err)
 	}

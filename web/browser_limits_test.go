@@ -38,7 +38,7 @@ func walkLimits(p *page) {
 	p.hasRow(name, "AVAILABLE")
 	id := p.w.volumesNamed(p.t, name)[0].ID
 
-	p.w.fake.FailNext("ExtendVolume", &backend.ConflictError{Why: "the array is full"})
+	p.w.fake.FailNext("ExtendVolume", &backend.Error{Code: backend.CodeConflict, Message: "the array is full"})
 	p.w.ask(p.t, views.VolumesPath+"/"+id+"/extend", url.Values{"size_gib": {"3"}})
 	p.wait("[...document.querySelectorAll('#messages [data-sticky]')].some(a => [%s, 'the array is full', 'req-'].every(text => a.textContent.includes(text)))", js(name))
 	p.hasRow(name, "ERROR", "the array is full")

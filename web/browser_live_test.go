@@ -158,7 +158,7 @@ func (p *page) snapshotHeld(volume, id string) {
 		v, err := p.w.fake.Volume(ctx, backend.Key{Ref: id})
 		return err == nil && v.Status == backend.Extending
 	})
-	p.w.fake.Fail(id, &backend.NoSpaceError{Need: 1 << 30, Free: 5 << 20})
+	p.w.fake.Fail(id, &backend.Error{Code: backend.CodeNoSpace, Need: 1 << 30, Free: 5 << 20})
 	p.hasRow(volume, "ERROR", "5 MiB")
 	p.clean("a failure with its figures")
 }

@@ -33,7 +33,7 @@ func (p *page) sights(tour string) []stop {
 	p.w.fake.PutVolume(backend.Volume{Name: "<b>" + strings.Repeat("long name 긴 이름 ", 12), SizeGiB: 16384})
 	p.w.fake.PutVolume(backend.Volume{Name: tour + "-working", State: backend.State{Status: backend.Creating, Percent: 37}})
 	p.w.fake.PutVolume(backend.Volume{Name: tour + "-odd", State: backend.State{Status: "MAINTENANCE", Percent: -1}})
-	p.w.fake.PutVolume(backend.Volume{Name: tour + "-error", State: backend.State{Status: backend.Error, Percent: -1, Failure: errors.New("odd")}})
+	p.w.fake.PutVolume(backend.Volume{Name: tour + "-error", State: backend.State{Status: backend.ErrorStatus, Percent: -1, Failure: errors.New("odd")}})
 	p.w.sweep(p.t)
 	operations, err := p.w.store.Operations(p.t.Context(), administrator, models.OperationQuery{Subject: shot, Limit: 1})
 	if err != nil || len(operations) == 0 {

@@ -311,7 +311,7 @@ func TestThePageSaysWhoUsesTheVolume(t *testing.T) {
 		len(detail.Connections) != 1 || detail.Connections[0].BytesRead != 3<<30 || !strings.HasPrefix(detail.Export["uri"], "nbds://") {
 		t.Errorf("%+v %v", detail, err)
 	}
-	b.fake.SetFault(v.ID, &backend.FaultError{Op: "flush"})
+	b.fake.SetFault(v.ID, &backend.Error{Code: backend.CodeFault, Op: "flush"})
 	b.lookWho()
 	wantText(t, b.get(volumePath(v, "")), "main .detail-callout", "디스크 오류")
 }

@@ -1,11 +1,11 @@
 // Package backend is the port between the console and whatever keeps the
 // bytes: the local files of one machine, or a cloud's Cinder and Nova.
 //
-// The port is small and every call is idempotent, because the worker that
-// drives it may be killed between any two instructions and will then simply ask
-// again. Calls that take time start the work (or find it already running) and
-// return at once; the worker polls [Backend.Volume] and [Backend.Snapshot] until
-// the state is final. Terms are those of the OpenStack Block Storage API v3
+// Every call is idempotent, because the worker that makes it may be killed at any
+// instruction and then repeats it. Calls that take time start the work (or find it
+// already running) and return at once; the worker polls [Backend.Volume] and
+// [Backend.Snapshot] until the status is final. Terms are those of the OpenStack
+// Block Storage API v3
 // (https://docs.openstack.org/api-ref/block-storage/v3/).
 package backend
 
@@ -14,12 +14,11 @@ import (
 	"time"
 )
 
-// Status is the state of a volume or snapshot in the words of the user guide,
-// upper case. A backend may report a word that is not listed here; it is shown
-// as it came.
+// Status is the state of a volume or snapshot, in upper case. A backend may report
+// others than the constants; they are shown unchanged.
 type Status string
 
-// The statuses the console itself speaks about.
+// The statuses that the console itself acts on.
 const (
 	Creating      Status = "CREATING"
 	Available     Status = "AVAILABLE"
@@ -29,26 +28,28 @@ const (
 	Extending     Status = "EXTENDING"
 	Restoring     Status = "RESTORING"
 	Deleting      Status = "DELETING"
-	Error         Status = "ERROR"
+	ErrorStatus   Status = "ERROR"
 	ErrorDeleting Status = "ERROR_DELETING"
 )
 
-// PercentUnknown is the State.Percent of work whose progress cannot be told.
+// PercentUnknown is the State.Percent of work whose progress is not known.
 const PercentUnknown = -1
 
-// Key names an object on both sides. Ref is the console's UUIDv7, chosen before
-// the create call and carried by the object for life; ID is the backend's own
-// id, empty until it is known. Objects made elsewhere have no Ref.
+// Key identifies an object. Ref is the console's UUIDv7, chosen before the create
+// call and stored with the object for life; objects made elsewhere have none. ID is
+// the backend's own id, empty until it is known.
 type Key struct{ Ref, ID string }
 
-// State is what the backend says about an object at this moment.
+// State is what the backend reports of an object at this moment.
 type State struct {
-	Status    Status
-	Percent   int       // 0..100, or PercentUnknown
-	Failure   error     // why Status is ERROR or ERROR_DELETING, or what is wrong with an IN-USE or DETACHING volume: one of this package's errors; nil when the backend does not tell
-	RequestID string    // the backend's id of the request that led here, to find it in its logs; may be empty
-	Since     time.Time // when the object entered Status; zero when unknown
-	Changed   time.Time // when anything of the object changed last, by the backend's own clock, to be compared with itself only; zero when unknown
+	Status  Status
+	Percent int // 0 to 100, or PercentUnknown
+	// Failure is why Status is ERROR or ERROR_DELETING, or the disk error of a volume that is IN-USE or DETACHING:
+	// an [*Error]; nil when the backend does not say.
+	Failure   error
+	RequestID string    // the backend's id of the request that led to Status, for its logs; may be empty
+	Since     time.Time // of Status; zero when unknown
+	Changed   time.Time // of the last change to the object, by the backend's clock: compare it with itself only; zero when unknown
 }
 
 // Attachment is one server that a volume is attached to.
@@ -57,7 +58,7 @@ type Attachment struct {
 	ServerName string
 	Device     string // as the backend names it, such as /dev/vdb; may be empty
 	AttachedAt time.Time
-	UsedAt     time.Time // when a client of the server last connected; zero: never, or not known
+	UsedAt     time.Time // when a client of the server last connected; zero: never, or unknown
 }
 
 // Volume is a block device of SizeGiB gibibytes.
@@ -67,13 +68,13 @@ type Volume struct {
 	Name        string // may be anything up to 255 characters, or empty
 	Description string
 	SizeGiB     int
-	Source      *Key   // the snapshot it was made from
+	Source      *Key   // the snapshot it was made from, if any
 	Image       string // the image it was made from, by Image.ID
 	Attachments []Attachment
 	Project     string
 	Type, Zone  string
 	CreatedAt   time.Time
-	Hold        time.Duration // how long a snapshot would hold the writes of its servers now; 0: not at all, or not known
+	Hold        time.Duration // how long a snapshot would hold its servers' writes now; 0: not at all, or unknown
 }
 
 // Snapshot is the content of a volume at one instant.
@@ -86,39 +87,41 @@ type Snapshot struct {
 	Volume      Key
 	Project     string
 	CreatedAt   time.Time
-	Held        time.Duration // how long the writes of the volume's servers were held for it; 0: not at all, or not known
+	Held        time.Duration // how long it held the writes of the volume's servers; 0: not at all, or unknown
 }
 
-// Connection is a client that uses an attached volume at this moment.
+// Connection is a client that is connected to an attached volume now.
 type Connection struct {
 	ID                      string // unique within the backend's life
 	Volume                  Key
 	ServerID                string
-	Address                 string // as host:port
-	Identity                string // what it proved, such as the name in its certificate; may be empty
-	Since, LastActivity     time.Time
+	Address                 string    // of the client, as host:port
+	Identity                string    // the name in its certificate; may be empty
+	Since, LastActivity     time.Time // of the connection, and of the last request on it
 	BytesRead, BytesWritten int64
 }
 
 // Exporter is a Backend that serves attached volumes over the network itself.
 type Exporter interface {
 	Backend
-	// Connections lists who uses which volume at this moment.
+	// Connections lists the clients of all attached volumes. Errors: CodeUnsupported when the server is off.
 	Connections(ctx context.Context) ([]Connection, error)
-	// Export tells how the volume is reached by its servers. *ConflictError: it is not attached.
+	// Export is where the volume's servers reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
+	// CodeUnsupported when the server is off.
 	Export(ctx context.Context, key Key) (Export, error)
 }
 
 // Export is where an attached volume is served.
 type Export struct {
 	Protocol string // nbd, or nbds over TLS
-	Address  string // host:port as the backend listens
+	Address  string // that the backend listens on, as host:port
 	Name     string // of the export
 }
 
-// RegisteredServer is a server that the console has registered, for backends with
-// the capability OwnServers: who connects from Addresses (an address or a network
-// each) is that server; over TLS its certificate must carry Name as well.
+// RegisteredServer is a server that was registered in the console, for backends
+// with the capability OwnServers. A client that connects from one of Addresses (each
+// an address or a network) is that server; over TLS its certificate must carry Name
+// as well.
 type RegisteredServer struct {
 	ID, Name  string
 	Addresses []string
@@ -127,18 +130,18 @@ type RegisteredServer struct {
 // Subject is a kind of object.
 type Subject string
 
-// The kinds of objects that a backend tells about in [Backend.Told].
+// The kinds of objects.
 const (
 	SubjectVolume   Subject = "volume"
 	SubjectSnapshot Subject = "snapshot"
 )
 
-// Quota is a limit of the console's own project. What is in the backend's words:
-// volumes, snapshots, gigabytes, or one of those for a type, such as
-// gigabytes_ssd. Used counts what is reserved, too.
+// Quota is a limit of the console's own project. What is the backend's name of it:
+// volumes, snapshots, gigabytes, or one of those for a volume type, such as
+// gigabytes_ssd.
 type Quota struct {
 	What        string
-	Used, Limit int64 // Limit -1: none
+	Used, Limit int64 // in units of What; Used includes reservations; Limit -1: none
 }
 
 // Project is an owner of objects.
@@ -175,8 +178,8 @@ type SnapshotSpec struct {
 	Description  string
 	Volume       Key
 	Project      string
-	Attached     bool // the volume was attached when the user asked
-	Acknowledged bool // the user ticked that the data may be damaged
+	Attached     bool // the volume was attached when the user clicked
+	Acknowledged bool // the user accepted that the data may be inconsistent
 }
 
 // Page is one page of a listing; Next is the marker of the following page, empty
@@ -186,101 +189,110 @@ type Page[T any] struct {
 	Next  string
 }
 
-// Capabilities tells what the backend can do, so that the console offers that
-// and nothing else. It changes rarely and is cheap to ask.
+// Capabilities is what the backend can do: the console offers that and nothing
+// else. It changes rarely and is cheap to read.
 type Capabilities struct {
-	Name           string // "local" or "openstack"
-	Attach         bool   // Servers, Attach, Detach work
-	MultiAttach    bool   // an IN-USE volume can be attached to one more server
-	Revert         bool
-	ExtendAttached bool // an IN-USE volume can be extended
-	Progress       bool // State.Percent is told while work is under way
-	Repair         bool
-	Shared         bool // others change objects too; what vanishes was deleted elsewhere
-	CrashSafe      bool // a snapshot of an attached volume is one instant (crash-consistent), not a smear
-	BusySnapshots  bool // a snapshot cannot be deleted while volumes made from it exist
+	Name           string // local or openstack
+	Attach         bool   // Servers, AttachVolume and DetachVolume work
+	MultiAttach    bool   // an IN-USE volume can be attached to another server
+	Revert         bool   // RevertVolume works
+	ExtendAttached bool   // an IN-USE volume can be extended
+	Progress       bool   // State.Percent is known while work is under way
+	Repair         bool   // RepairVolume and RepairSnapshot work
+	Shared         bool   // others change objects too; what vanishes was deleted elsewhere
+	CrashSafe      bool   // a snapshot of an attached volume is of one instant (crash-consistent)
+	BusySnapshots  bool   // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
-	OwnServers     bool  // servers are those that the console registers; Servers is empty
-	MaxSizeGiB     int   // the largest volume that can ever fit; 0 = not known
-	FreeBytes      int64 // what is free now; -1 = not known
+	OwnServers     bool  // servers are registered in the console; Servers is empty
+	MaxSizeGiB     int   // of a volume; 0: unknown
+	FreeBytes      int64 // free space now; -1: unknown
 	Types, Zones   []string
 	Quotas         []Quota         // of Project; none where the backend has no limits
-	Project        Project         // that new objects belong to; empty where the backend knows none
+	Project        Project         // of new objects; empty where the backend has no projects
 	Projects       []Project       // whose objects are listed, where that is more than Project
-	Poll           []time.Duration // how long to wait before each look at work under way; the last repeats
+	Poll           []time.Duration // between polls of work under way; the last repeats
 	Settle         time.Duration   // how long a create with an unknown outcome may take to become visible
 	Pace           Pace
 }
 
-// Pace is how often a backend wants to be read when nothing is under way; zero
-// durations leave it to the reader.
+// Pace is how often to read the backend when no work is under way. Zero intervals
+// are the caller's choice.
 type Pace struct {
-	Small   time.Duration // Capabilities, Servers and Images
-	Changed time.Duration // ChangedVolumes
-	Whole   time.Duration // Volumes and Snapshots, all of them
+	Small   time.Duration // between reads of Capabilities, Servers and Images
+	Changed time.Duration // between reads of ChangedVolumes
+	Whole   time.Duration // between reads of all Volumes and Snapshots
 }
 
-// Backend keeps volumes and snapshots.
+// Backend stores volumes and snapshots.
 //
 // Every method is safe for concurrent use and may be repeated at any time with
-// the same arguments: it continues or confirms what an earlier call began. All
-// errors are of this package: ErrNotFound, *ConflictError, *BusyError,
-// *QuotaError, *InvalidError, *ForbiddenError, *NoSpaceError,
-// *FaultError, *ReportedError, *UnavailableError, ErrUnsupported; anything else is a bug or a fault of the
-// machine and is retried.
+// the same arguments: it continues or confirms what an earlier call began. Every
+// error is an [*Error]; anything else is a bug or a fault of the machine and is
+// retried. Beside the codes that a method names, any may answer CodeUnavailable and
+// CodeForbidden, and any that changes something CodeNoSpace.
 type Backend interface {
+	// Capabilities is what the backend can do. Errors: CodeUnavailable.
 	Capabilities(ctx context.Context) (Capabilities, error)
 
-	// Volumes, Snapshots, Servers and Images list in a stable order, at most limit objects at a time,
-	// starting after marker ("" = from the beginning). A marker that has vanished continues after its place.
+	// Volumes, Snapshots and Servers list in a stable order, at most limit objects, starting after marker ("": at
+	// the beginning). A marker that has vanished continues after its place. Errors: CodeUnavailable.
 	Volumes(ctx context.Context, marker string, limit int) (Page[Volume], error)
 	Snapshots(ctx context.Context, marker string, limit int) (Page[Snapshot], error)
 	Servers(ctx context.Context, marker string, limit int) (Page[Server], error)
+	// Images lists what new volumes can start with. Errors: CodeUnavailable.
 	Images(ctx context.Context) ([]Image, error)
 
-	// ChangedVolumes lists the volumes that changed at since or later, where that is cheaper than Volumes; what is
-	// gone is not told. ErrUnsupported where the backend cannot tell.
+	// ChangedVolumes lists the volumes that exist and changed at since (the console's clock) or later. Errors:
+	// CodeUnsupported where the backend cannot tell, or where Volumes is as cheap.
 	ChangedVolumes(ctx context.Context, since time.Time) ([]Volume, error)
 
-	// Told says why the newest request about an object failed after it had been accepted, where State.Failure
-	// cannot tell: *ReportedError or *BusyError. ErrNotFound: the backend has nothing to say that is newer than since.
-	Told(ctx context.Context, subject Subject, key Key, since time.Time) error
+	// LastFailure is why the newest request about an object failed after it had been accepted, where State.Failure
+	// does not say; never nil. Errors: CodeReported, CodeBusy; CodeNotFound when nothing was reported since then
+	// (the console's clock).
+	LastFailure(ctx context.Context, subject Subject, key Key, since time.Time) error
 
-	// Volume finds by ID, else by Ref. ErrNotFound when there is none.
+	// Volume finds by ID, else by Ref. Errors: CodeNotFound.
 	Volume(ctx context.Context, key Key) (Volume, error)
-	// Snapshot finds by ID, else by Ref. ErrNotFound when there is none.
+	// Snapshot finds by ID, else by Ref. Errors: CodeNotFound.
 	Snapshot(ctx context.Context, key Key) (Snapshot, error)
 
-	// CreateVolume starts, continues or returns the volume that has spec.Ref; it never waits for it.
-	// ErrNotFound: the source is gone. *InvalidError: the size does not fit the source. *NoSpaceError, *QuotaError.
+	// CreateVolume starts, continues or returns the volume with spec.Ref; it does not wait until it is AVAILABLE.
+	// Errors: CodeNotFound when the source is gone, CodeConflict when the source is not AVAILABLE, CodeInvalid
+	// (also when the size does not fit the source), CodeQuota, CodeNoSpace.
 	CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error)
-	// CreateSnapshot starts, continues or returns the snapshot that has spec.Ref; it never waits for it.
+	// CreateSnapshot starts, continues or returns the snapshot with spec.Ref; it does not wait until it is AVAILABLE.
+	// Errors: CodeNotFound when the volume is gone, CodeConflict when its status forbids it or nobody acknowledged
+	// that it is attached, CodeInvalid, CodeQuota, CodeNoSpace.
 	CreateSnapshot(ctx context.Context, spec SnapshotSpec) (Snapshot, error)
 
-	// RenameVolume and RenameSnapshot set name and description; done when they return.
+	// RenameVolume and RenameSnapshot set name and description; done when they return. Errors: CodeNotFound,
+	// CodeInvalid, CodeConflict.
 	RenameVolume(ctx context.Context, key Key, name, description string) error
 	RenameSnapshot(ctx context.Context, key Key, name, description string) error
 
-	// ExtendVolume grows a volume to sizeGiB. A volume that already has that size is done;
-	// *InvalidError when it is larger.
+	// ExtendVolume grows a volume to sizeGiB; one that has that size already is success. Errors: CodeNotFound,
+	// CodeInvalid when it is larger than that, CodeConflict, CodeQuota, CodeNoSpace.
 	ExtendVolume(ctx context.Context, key Key, sizeGiB int) error
 
-	// DeleteVolume and DeleteSnapshot start the deletion; it is over when the object is not found.
-	// Deleting what is gone is success. *BusyError names what depends on it; *ConflictError when it is attached.
+	// DeleteVolume and DeleteSnapshot start the deletion; it is over when the object is not found. Deleting what is
+	// gone is success. Errors: CodeBusy with what depends on it, CodeConflict when it is attached.
 	DeleteVolume(ctx context.Context, key Key) error
 	DeleteSnapshot(ctx context.Context, key Key) error
 
-	// RevertVolume puts the bytes of the volume's latest snapshot back. ErrUnsupported without the capability.
+	// RevertVolume restores the bytes of the volume's latest snapshot. Errors: CodeNotFound, CodeConflict,
+	// CodeUnsupported without the capability Revert.
 	RevertVolume(ctx context.Context, volume, snapshot Key) error
 
-	// AttachVolume and DetachVolume start; the volume's status and attachments tell when it is over. Attaching where
-	// it is attached and detaching where it is not are success. force cuts off a server that still uses the volume,
-	// also where a detaching without force already waits for it.
+	// AttachVolume and DetachVolume start; it is over when the volume's status and attachments say so. Attaching where
+	// it is attached and detaching where it is not are success. force disconnects a server that still uses the volume,
+	// also where a detach without force waits for it. Errors: CodeNotFound, CodeInvalid when there is no such server,
+	// CodeConflict, CodeUnsupported without the capability Attach.
 	AttachVolume(ctx context.Context, key Key, serverID string) error
 	DetachVolume(ctx context.Context, key Key, serverID string, force bool) error
 
-	// RepairVolume and RepairSnapshot put a stuck object into status to (ERROR or AVAILABLE) without touching
-	// bytes. *ForbiddenError names the role that the backend wants.
+	// RepairVolume and RepairSnapshot set the status of a stuck object to ERROR or AVAILABLE without touching bytes.
+	// Errors: CodeNotFound, CodeInvalid, CodeConflict, CodeForbidden with the role that it takes, CodeUnsupported
+	// without the capability Repair.
 	RepairVolume(ctx context.Context, key Key, to Status) error
 	RepairSnapshot(ctx context.Context, key Key, to Status) error
 }

@@ -180,7 +180,7 @@ func TestATwinIsRemoved(t *testing.T) {
 		stays  bool
 	}{
 		"unused":   {func(*bench, backend.Volume, *backend.Volume) {}, false},
-		"in error": {func(_ *bench, _ backend.Volume, twin *backend.Volume) { twin.Status = backend.Error }, false},
+		"in error": {func(_ *bench, _ backend.Volume, twin *backend.Volume) { twin.Status = backend.ErrorStatus }, false},
 		"attached": {func(_ *bench, _ backend.Volume, twin *backend.Volume) {
 			twin.Status, twin.Attachments = backend.InUse, []backend.Attachment{{ServerID: "server-1"}}
 		}, true},

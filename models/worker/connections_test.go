@@ -136,8 +136,8 @@ func TestADiskErrorIsSaidWhileTheVolumeStaysInUse(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&backend.FaultError{Op: "write", Err: errors.New("EIO")}, models.FailureDisk}, {&backend.FaultError{Op: "flush"}, models.FailureDiskFlush},
-		{&backend.NoSpaceError{Need: 1, Free: 0}, models.FailureDiskFull}, {nil, ""},
+		{&backend.Error{Code: backend.CodeFault, Op: "write", Err: errors.New("EIO")}, models.FailureDisk}, {&backend.Error{Code: backend.CodeFault, Op: "flush"}, models.FailureDiskFlush},
+		{&backend.Error{Code: backend.CodeNoSpace, Need: 1, Free: 0}, models.FailureDiskFull}, {nil, ""},
 	} {
 		e.fake.SetFault(id, step.err)
 		e.must(e.worker.MirrorConnections(t.Context()))

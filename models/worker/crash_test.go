@@ -137,7 +137,7 @@ func TestALostAnswerIsWaitedFor(t *testing.T) {
 				b.look(1)
 			},
 			unsent: func(b *bench) {
-				b.faulty.Inject(k.request, 1, backendtest.Fault{Err: &backend.UnavailableError{Unsent: true, Err: errStrange}})
+				b.faulty.Inject(k.request, 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, Unsent: true, Err: errStrange}})
 				b.look(1)
 			},
 			"the worker dies": func(b *bench) {

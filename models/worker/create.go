@@ -36,7 +36,7 @@ func makeOrFind[T any](ctx context.Context, w *Worker, op *models.Operation, c c
 	if !op.First || op.Params.Again {
 		object, err = c.find(ctx)
 		switch {
-		case err == nil && op.First && c.status(object) == backend.Error:
+		case err == nil && op.First && c.status(object) == backend.ErrorStatus:
 			// What the failed try left holds nothing; a second one of the same Ref cannot be made beside it.
 			again := w.again(op, op.Step, backend.PercentUnknown, nil)
 			return object, &again, c.remove(ctx)
@@ -61,8 +61,7 @@ func makeOrFind[T any](ctx context.Context, w *Worker, op *models.Operation, c c
 
 // forgetUnsent makes a call whose request never left no reason to wait.
 func (w *Worker) forgetUnsent(ctx context.Context, op *models.Operation, before int64, err error) error {
-	var down *backend.UnavailableError
-	if !errors.As(err, &down) || !down.Unsent {
+	if e := backend.AsError(err); e == nil || !e.Unsent {
 		return err
 	}
 	if forgotten := w.store.ForgetCall(ctx, op, before); forgotten != nil {

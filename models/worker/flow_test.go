@@ -122,7 +122,7 @@ func TestAConsistencySurvivesACrash(t *testing.T) {
 func TestAFailedAttachmentLeavesTheVolume(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
-	b.fake.FailNext("AttachVolume", &backend.ConflictError{Why: "the server is busy"})
+	b.fake.FailNext("AttachVolume", &backend.Error{Code: backend.CodeConflict, Message: "the server is busy"})
 	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "restored-1", SnapshotID: id, ServerID: "server-1"}))
 	b.work()
 	b.failed(op, "failure.attach_refused")
@@ -155,7 +155,9 @@ func TestARefusedNameIsTakenBack(t *testing.T) {
 	edit := func(name string) *models.Operation {
 		return b.asked(b.store.EditSnapshot(b.Context(), me, models.EditInput{ID: id, Name: name}))
 	}
-	deny := func() { b.faulty.Inject("RenameSnapshot", 1, backendFault(&backend.ConflictError{Why: "no"})) }
+	deny := func() {
+		b.faulty.Inject("RenameSnapshot", 1, backendFault(&backend.Error{Code: backend.CodeConflict, Message: "no"}))
+	}
 	deny()
 	first := edit("first-name")
 	if row := b.snapshot(id); row.Name != "first-name" {

@@ -104,7 +104,7 @@ var kinds = []kind{
 	}},
 	{"volume.repair", "RepairVolume", func(b *bench) string {
 		id := b.newVolume("volume-1")
-		b.fake.FailDelete(id, &backend.ConflictError{Why: "a lock"})
+		b.fake.FailDelete(id, &backend.Error{Code: backend.CodeConflict, Message: "a lock"})
 		b.asked(b.store.DeleteVolume(b.Context(), me, id, ""))
 		b.work()
 		return id
@@ -144,7 +144,7 @@ var kinds = []kind{
 // brokenSnapshot is one in ERROR_DELETING.
 func brokenSnapshot(b *bench) string {
 	id := aSnapshot(b)
-	b.fake.FailDelete(id, &backend.ConflictError{Why: "a lock"})
+	b.fake.FailDelete(id, &backend.Error{Code: backend.CodeConflict, Message: "a lock"})
 	op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	b.failed(op, "failure.conflict")

@@ -144,8 +144,7 @@ func (w *Worker) do(ctx context.Context, t *task) {
 		}
 		wait = min(wait, backoff(t.failed+3)) // from four seconds on
 		t.failed++
-		var unavailable *backend.UnavailableError
-		if errors.As(err, &unavailable) {
+		if unavailable := backend.AsError(err, backend.CodeUnavailable); unavailable != nil {
 			wait = max(wait, unavailable.RetryAfter)
 		}
 	}

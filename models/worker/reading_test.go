@@ -65,7 +65,7 @@ func TestASteadyRefreshIsCheap(t *testing.T) {
 	}
 	b.readFor(time.Minute)
 	before := map[string]int{}
-	methods := []string{"Capabilities", "Servers", "Images", "ChangedVolumes", "Volumes", "Snapshots", "Volume", "Snapshot", "Told"}
+	methods := []string{"Capabilities", "Servers", "Images", "ChangedVolumes", "Volumes", "Snapshots", "Volume", "Snapshot", "LastFailure"}
 	for _, m := range methods {
 		before[m] = b.faulty.Calls(m)
 	}
@@ -257,7 +257,7 @@ func TestReadingThroughAnOutage(t *testing.T) {
 	if b.status(v.ID) != models.Available {
 		t.Error("the list is empty")
 	}
-	b.become(v, backend.Error)
+	b.become(v, backend.ErrorStatus)
 	b.faulty.Down(nil)
 	b.readFor(time.Minute + 10*time.Second)
 	if b.status(v.ID) != models.ErrorStatus {
@@ -271,7 +271,7 @@ func TestReadingThroughAnOutage(t *testing.T) {
 // TestReadingWaitsAsLongAsAsked by a backend that has too many requests.
 func TestReadingWaitsAsLongAsAsked(t *testing.T) {
 	b := newCloudBench(t)
-	b.faulty.Inject("Volumes", 1, backendFault(&backend.UnavailableError{RetryAfter: 10 * time.Minute}))
+	b.faulty.Inject("Volumes", 1, backendFault(&backend.Error{Code: backend.CodeUnavailable, RetryAfter: 10 * time.Minute}))
 	b.readFor(9 * time.Minute)
 	if n := b.faulty.Calls("Volumes"); n != 1 {
 		t.Errorf("%d listings", n)

@@ -19,12 +19,12 @@ func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
 // the catalog's words, and the row is as the backend has it.
 func TestEveryRefusalOfEveryKind(t *testing.T) {
 	refusals := map[string]error{
-		"failure.no_space":    &backend.NoSpaceError{Need: 5 << 30, Free: 1 << 30},
-		"failure.quota":       &backend.QuotaError{What: "gigabytes", Used: 9, Limit: 10, Asked: 3},
-		"failure.conflict":    &backend.ConflictError{Why: "no"},
-		"failure.busy":        &backend.BusyError{Dependents: []backend.Key{{ID: "1"}}},
-		"failure.forbidden":   &backend.ForbiddenError{Role: "admin"},
-		"failure.invalid":     &backend.InvalidError{Field: "name", Why: "no"},
+		"failure.no_space":    &backend.Error{Code: backend.CodeNoSpace, Need: 5 << 30, Free: 1 << 30},
+		"failure.quota":       &backend.Error{Code: backend.CodeQuota, What: "gigabytes", Used: 9, Limit: 10, Asked: 3},
+		"failure.conflict":    &backend.Error{Code: backend.CodeConflict, Message: "no"},
+		"failure.busy":        &backend.Error{Code: backend.CodeBusy, Dependents: []backend.Key{{ID: "1"}}},
+		"failure.forbidden":   &backend.Error{Code: backend.CodeForbidden, Role: "admin"},
+		"failure.invalid":     &backend.Error{Code: backend.CodeInvalid, Field: "name", Message: "no"},
 		"failure.unsupported": backend.ErrUnsupported,
 	}
 	if slow { // the words are the same for all
@@ -91,7 +91,7 @@ func (k kind) refused(b *bench, op *models.Operation, key string) {
 func TestRetryAfterARefusal(t *testing.T) {
 	eachKind(t, func(b *bench, k kind) {
 		id := k.prepare(b)
-		b.faulty.Inject(k.request, 1, backendtest.Fault{Err: &backend.NoSpaceError{Need: 1, Free: 0}})
+		b.faulty.Inject(k.request, 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeNoSpace, Need: 1, Free: 0}})
 		op := b.asked(k.ask(b, id))
 		b.work()
 		failed := b.operation(op.ID)
@@ -118,7 +118,7 @@ func TestRetryOfWhatFailedLater(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			id := k.prepare(b)
-			b.fake.FailNext(k.request, &backend.NoSpaceError{Need: 1, Free: 0})
+			b.fake.FailNext(k.request, &backend.Error{Code: backend.CodeNoSpace, Need: 1, Free: 0})
 			op := b.asked(k.ask(b, id))
 			b.work()
 			if failed := b.operation(op.ID); failed.State != models.Failed || failed.LastError.None() {
@@ -164,7 +164,7 @@ func TestUnavailableIsAskedForEver(t *testing.T) {
 func TestTheBackendSaysWhenToComeBack(t *testing.T) {
 	b := newBench(t)
 	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
-	b.faulty.Inject("CreateVolume", 1, backendtest.Fault{Err: &backend.UnavailableError{RetryAfter: 5 * time.Minute}})
+	b.faulty.Inject("CreateVolume", 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, RetryAfter: 5 * time.Minute}})
 	b.look(1)
 	if next, err := b.store.NextDue(b.Context()); err != nil || next.Sub(b.clock.Now()) < 4*time.Minute {
 		b.Errorf("next at %v, %v", next, err)
@@ -276,7 +276,7 @@ func TestOneOperationThatIsNeverAnswered(t *testing.T) {
 			b.sweep()
 			op := b.asked(b.store.ExtendVolume(b.Context(), me, id, "5", ""))
 			if tt.down {
-				b.fake.SetDown(&backend.UnavailableError{})
+				b.fake.SetDown(&backend.Error{Code: backend.CodeUnavailable})
 			}
 			for n := 0; n < 200 && !tt.down; n++ {
 				b.faulty.Inject("ExtendVolume", n+1, backendtest.Fault{})

@@ -294,7 +294,7 @@ func TestChangesElsewhereAreCopied(t *testing.T) {
 	v := b.inBackend(volume)
 	v.Name, v.Description, v.SizeGiB, v.Attachments = "elsewhere", "text", 12, nil
 	v.Type, v.Zone = "fast", "zone-2"
-	v.State = backend.State{Status: backend.Error, Percent: -1, Failure: &backend.NoSpaceError{Need: 2, Free: 1}}
+	v.State = backend.State{Status: backend.ErrorStatus, Percent: -1, Failure: &backend.Error{Code: backend.CodeNoSpace, Need: 2, Free: 1}}
 	b.fake.PutVolume(v)
 	b.sweep()
 	row := b.onlyVolume()

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"blockconsole/models"
@@ -43,15 +42,11 @@ func (w *Worker) cameToNothing(ctx context.Context, op *models.Operation, step i
 // told is what the backend says about the newest request for an object that
 // failed after it was accepted; none when it says nothing newer than since.
 func (w *Worker) told(ctx context.Context, kind models.SubjectType, key backend.Key, since time.Time) (why models.Failure, request string, err error) {
-	err = w.backend.Told(ctx, backend.Subject(kind), key, since)
-	var reported *backend.ReportedError
-	var busy *backend.BusyError
-	switch {
-	case errors.As(err, &reported):
-		return w.why(ctx, kind, err), reported.RequestID, nil
-	case errors.As(err, &busy):
-		return w.why(ctx, kind, err), busy.RequestID, nil
-	case err == nil || final(err):
+	err = w.backend.LastFailure(ctx, backend.Subject(kind), key, since)
+	if e := backend.AsError(err, backend.CodeReported, backend.CodeBusy); e != nil {
+		return w.why(ctx, kind, err), e.RequestID, nil
+	}
+	if err == nil || final(err) {
 		return models.Failure{}, "", nil
 	}
 	return models.Failure{}, "", err

@@ -14,13 +14,13 @@ import (
 // TestWhyAnAcceptedOperationFailed is asked of the backend where the object does
 // not say, and stands in the operation and in the row, with the request's id.
 func TestWhyAnAcceptedOperationFailed(t *testing.T) {
-	reported := &backend.ReportedError{Code: "VOLUME_VOLUME_008_099", Text: "create volume: something went wrong.", RequestID: "req-told"}
-	known := &backend.ReportedError{Code: "VOLUME_VOLUME_SNAPSHOT_010_015", Text: "delete snapshot:Snapshot is busy.", RequestID: "req-told"}
+	reported := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_008_099", Message: "create volume: something went wrong.", RequestID: "req-told"}
+	known := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_015", Message: "delete snapshot:Snapshot is busy.", RequestID: "req-told"}
 	for _, k := range kinds {
 		if k.name == "volume.edit" || k.name == "snapshot.edit" || k.name == "volume.repair" || k.name == "snapshot.repair" {
 			continue // done when they are accepted
 		}
-		for _, quiet := range []backendtest.Quiet{{Told: reported}, {Back: true, Told: known}} {
+		for _, quiet := range []backendtest.Quiet{{LastFailure: reported}, {Back: true, LastFailure: known}} {
 			t.Run(k.name, func(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
@@ -33,9 +33,9 @@ func TestWhyAnAcceptedOperationFailed(t *testing.T) {
 				b.fake.FailNext(k.request, quiet)
 				op := b.asked(k.ask(b, id))
 				b.work()
-				key, text := "failure.reported", reported.Text
+				key, text := "failure.reported", reported.Message
 				if quiet.Back {
-					key, text = "failure.reported.015", known.Text
+					key, text = "failure.reported.015", known.Message
 				}
 				b.failed(op, key)
 				op = b.operation(op.ID)
@@ -77,10 +77,10 @@ func TestDependentsAreNamed(t *testing.T) {
 	keys := []backend.Key{{Ref: child}, {ID: "of-another-console"}}
 	want := []models.Dependent{{Type: models.SubjectVolume, ID: child, Name: "child-1"}, {Type: models.SubjectVolume, ID: "of-another-console"}}
 
-	b.faulty.Inject("DeleteSnapshot", 1, backendFault(&backend.BusyError{Dependents: keys}))
+	b.faulty.Inject("DeleteSnapshot", 1, backendFault(&backend.Error{Code: backend.CodeBusy, Dependents: keys}))
 	refused := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
-	b.fake.FailDelete(id, backendtest.Quiet{Back: true, Told: &backend.BusyError{Dependents: keys, RequestID: "req-busy"}})
+	b.fake.FailDelete(id, backendtest.Quiet{Back: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: keys, RequestID: "req-busy"}})
 	later := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	for _, op := range []*models.Operation{refused, later} {
@@ -92,7 +92,7 @@ func TestDependentsAreNamed(t *testing.T) {
 	if row := b.snapshot(id); row.Status != models.Available || !slices.Equal(row.Failure.Dependents, want) || row.Failure.Args[0] != "2" {
 		t.Errorf("%+v", row)
 	}
-	b.fake.FailNext("DeleteVolume", backendtest.Quiet{Back: true, Told: &backend.BusyError{Dependents: []backend.Key{{Ref: id}}}})
+	b.fake.FailNext("DeleteVolume", backendtest.Quiet{Back: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: []backend.Key{{Ref: id}}}})
 	volume := b.newVolume("volume-2")
 	op := b.asked(b.store.DeleteVolume(b.Context(), me, volume, ""))
 	b.work()
@@ -111,10 +111,10 @@ func TestNothingTold(t *testing.T) {
 		id := aSnapshot(b)
 		quiet := backendtest.Quiet{Back: true}
 		if silent > 0 {
-			quiet.Told = &backend.ReportedError{Code: "VOLUME_VOLUME_SNAPSHOT_010_016", Text: "no"}
+			quiet.LastFailure = &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_016", Message: "no"}
 		}
 		for n := range silent {
-			b.faulty.Inject("Told", n+1, backendtest.Fault{})
+			b.faulty.Inject("LastFailure", n+1, backendtest.Fault{})
 		}
 		b.fake.FailDelete(id, quiet)
 		op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
@@ -130,7 +130,7 @@ func TestNothingTold(t *testing.T) {
 func TestAnOldMessageIsNotTheReason(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
-	b.fake.SetTold(id, &backend.ReportedError{Text: "long ago"})
+	b.fake.SetLastFailure(id, &backend.Error{Code: backend.CodeReported, Message: "long ago"})
 	b.clock.Add(time.Hour)
 	b.fake.FailDelete(id, backendtest.Quiet{Back: true})
 	op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
@@ -142,8 +142,8 @@ func TestAnOldMessageIsNotTheReason(t *testing.T) {
 func TestErrorsElsewhereAreExplained(t *testing.T) {
 	b := newCloudBench(t)
 	b.fake.SetLag(0)
-	v := b.fake.PutVolume(backend.Volume{Name: "of-others", State: backend.State{Status: backend.Error, Percent: -1}})
-	b.fake.SetTold(v.ID, &backend.ReportedError{Code: "VOLUME_VOLUME_001_003", Text: "schedule allocate volume:no", RequestID: "req-9"})
+	v := b.fake.PutVolume(backend.Volume{Name: "of-others", State: backend.State{Status: backend.ErrorStatus, Percent: -1}})
+	b.fake.SetLastFailure(v.ID, &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_001_003", Message: "schedule allocate volume:no", RequestID: "req-9"})
 	for range 15 {
 		b.fake.PutSnapshot(backend.Snapshot{Name: "broken", Volume: v.Key, State: backend.State{Status: backend.ErrorDeleting, Percent: -1}})
 	}
@@ -153,14 +153,14 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 		t.Fatalf("%+v, %v", row, err)
 	}
 	b.sweep()
-	if n := b.faulty.Calls("Told"); n != 10 {
+	if n := b.faulty.Calls("LastFailure"); n != 10 {
 		t.Errorf("%d questions at once", n)
 	}
 	for range 3 {
 		b.clock.Add(time.Minute)
 		b.sweep()
 	}
-	if n := b.faulty.Calls("Told"); n != 16 {
+	if n := b.faulty.Calls("LastFailure"); n != 16 {
 		t.Errorf("%d questions in all", n)
 	}
 	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.003" {
@@ -169,8 +169,8 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 	// It is repaired elsewhere and fails once more, for another reason.
 	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others"})
 	b.sweep()
-	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others", State: backend.State{Status: backend.Error, Percent: -1}})
-	b.fake.SetTold(v.ID, &backend.ReportedError{Code: "VOLUME_VOLUME_007_010", Text: "extend"})
+	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others", State: backend.State{Status: backend.ErrorStatus, Percent: -1}})
+	b.fake.SetLastFailure(v.ID, &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_007_010", Message: "extend"})
 	b.sweep()
 	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.010" {
 		t.Errorf("%+v, %v", row, err)
@@ -181,7 +181,7 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 func TestWhyNothingCanBeRead(t *testing.T) {
 	b := newCloudBench(t)
 	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {
-		b.faulty.Inject("Volumes", 1, backendFault(&backend.UnavailableError{Cause: cause}))
+		b.faulty.Inject("Volumes", 1, backendFault(&backend.Error{Code: backend.CodeUnavailable, Cause: cause}))
 		if err := b.worker.Sweep(t.Context()); err == nil {
 			t.Error("no error")
 		}
@@ -196,7 +196,7 @@ func TestWhyNothingCanBeRead(t *testing.T) {
 func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
 	b := newCloudBench(t)
 	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
-	refused := &backend.UnavailableError{Cause: backend.Credentials}
+	refused := &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials}
 	for n := range 12 {
 		b.faulty.Inject("CreateVolume", n+1, backendFault(refused))
 	}

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,48 +11,43 @@ import (
 	"blockconsole/models/backend"
 )
 
-// failureOf puts an error of the backend into the words of the catalog. What is
-// not an error of the port is internal: its text stays in the log.
+// failureOf puts an error of the backend into the words of the catalog: the key is
+// failure. and the error's code. What is not an error of the port is internal: its
+// text stays in the log.
 func failureOf(err error) models.Failure {
-	say := func(key string, args ...string) models.Failure { return models.Failure{Text: models.Say(key, args...)} }
-	var (
-		noSpace     *backend.NoSpaceError
-		quota       *backend.QuotaError
-		conflict    *backend.ConflictError
-		busy        *backend.BusyError
-		forbidden   *backend.ForbiddenError
-		invalid     *backend.InvalidError
-		unavailable *backend.UnavailableError
-		reported    *backend.ReportedError
-		other       *models.IdentityError
-	)
+	var other *models.IdentityError
+	e := backend.AsError(err)
 	switch {
 	case err == nil:
 		return models.Failure{}
-	case errors.As(err, &noSpace):
-		return say("failure.no_space", strconv.FormatInt(noSpace.Need, 10), strconv.FormatInt(noSpace.Free, 10))
-	case errors.As(err, &quota):
-		return say("failure.quota", quota.What, strconv.FormatInt(quota.Used, 10), strconv.FormatInt(quota.Limit, 10), strconv.FormatInt(quota.Asked, 10))
-	case errors.As(err, &conflict):
-		return say("failure.conflict", conflict.Why)
-	case errors.As(err, &busy):
-		return say(failureBusy, strconv.Itoa(len(busy.Dependents)))
-	case errors.As(err, &forbidden):
-		return say("failure.forbidden", forbidden.Role)
-	case errors.As(err, &invalid):
-		return say("failure.invalid", invalid.Field, invalid.Why)
-	case errors.As(err, &reported):
-		return failureReported(reported)
-	case errors.As(err, &unavailable):
-		return say("failure." + cmp.Or(string(unavailable.Cause), "unavailable"))
 	case errors.As(err, &other):
-		return say(models.FailureOtherProject)
-	case errors.Is(err, backend.ErrNotFound):
-		return say("failure.not_found")
-	case errors.Is(err, backend.ErrUnsupported):
-		return say("failure.unsupported")
+		return models.Failure{Text: models.Say(models.FailureOtherProject)}
+	case e == nil || e.Code == backend.CodeFault:
+		return models.Failure{Text: models.Say("failure.internal")}
+	case e.Code == backend.CodeReported:
+		return failureReported(e)
 	}
-	return say("failure.internal")
+	return models.Failure{Text: models.Say("failure."+backend.ErrorCode(e), failureArgs(e)...)}
+}
+
+// failureArgs are what the catalog's sentence for e.Code has places for.
+func failureArgs(e *backend.Error) []string {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	switch e.Code {
+	case backend.CodeNoSpace:
+		return []string{number(e.Need), number(e.Free)}
+	case backend.CodeQuota:
+		return []string{e.What, number(e.Used), number(e.Limit), number(e.Asked)}
+	case backend.CodeConflict:
+		return []string{e.Message}
+	case backend.CodeBusy:
+		return []string{strconv.Itoa(len(e.Dependents))}
+	case backend.CodeForbidden:
+		return []string{e.Role}
+	case backend.CodeInvalid:
+		return []string{e.Field, e.Message}
+	}
+	return nil
 }
 
 // knownDetails are the details of Cinder's user messages that the catalog has
@@ -62,19 +56,19 @@ func failureOf(err error) models.Failure {
 var knownDetails = []string{"002", "003", "006", "007", "009", "010", "011", "012", "013", "015", "016", "021", "022", "027", "029"}
 
 // failureReported is what the backend itself says, with the detail of its code.
-func failureReported(r *backend.ReportedError) models.Failure {
-	detail := r.Code[strings.LastIndexByte(r.Code, '_')+1:]
+func failureReported(r *backend.Error) models.Failure {
+	detail := r.EventID[strings.LastIndexByte(r.EventID, '_')+1:]
 	if slices.Contains(knownDetails, detail) {
-		return models.Failure{Text: models.Say("failure.reported."+detail, r.Text, r.Code)}
+		return models.Failure{Text: models.Say("failure.reported."+detail, r.Message, r.EventID)}
 	}
-	return models.Failure{Text: models.Say("failure.reported", r.Text, r.Code)}
+	return models.Failure{Text: models.Say("failure.reported", r.Message, r.EventID)}
 }
 
 // why is failureOf with the dependents of an object of this kind named.
 func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) models.Failure {
 	failure := failureOf(err)
-	var busy *backend.BusyError
-	if !errors.As(err, &busy) || failure.Key != failureBusy || len(busy.Dependents) == 0 {
+	busy := backend.AsError(err, backend.CodeBusy)
+	if busy == nil || len(busy.Dependents) == 0 {
 		return failure
 	}
 	dependents := models.SubjectVolume
@@ -94,22 +88,10 @@ func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) mo
 	return failure
 }
 
-const failureBusy = "failure.busy"
-
 // final says that asking again cannot help: the backend understood, and refused.
 func final(err error) bool {
-	var (
-		noSpace   *backend.NoSpaceError
-		quota     *backend.QuotaError
-		conflict  *backend.ConflictError
-		busy      *backend.BusyError
-		forbidden *backend.ForbiddenError
-		invalid   *backend.InvalidError
-		reported  *backend.ReportedError
-	)
-	return errors.Is(err, backend.ErrNotFound) || errors.Is(err, backend.ErrUnsupported) ||
-		errors.As(err, &noSpace) || errors.As(err, &quota) || errors.As(err, &conflict) || errors.As(err, &busy) ||
-		errors.As(err, &forbidden) || errors.As(err, &invalid) || errors.As(err, &reported)
+	e := backend.AsError(err)
+	return e != nil && e.Code != backend.CodeUnavailable && e.Code != backend.CodeFault
 }
 
 // observed is what the backend's state says about a row.
@@ -134,16 +116,13 @@ func observed(key backend.Key, state backend.State) models.Observed {
 
 // faultOf says what is wrong with a volume that stays in use.
 func faultOf(err error) models.Failure {
-	var (
-		noSpace *backend.NoSpaceError
-		fault   *backend.FaultError
-	)
+	e := backend.AsError(err)
 	switch {
 	case err == nil:
 		return models.Failure{}
-	case errors.As(err, &noSpace):
+	case e != nil && e.Code == backend.CodeNoSpace:
 		return models.Failure{Text: models.Say(models.FailureDiskFull)}
-	case errors.As(err, &fault) && fault.Op == "flush":
+	case e != nil && e.Code == backend.CodeFault && e.Op == "flush":
 		return models.Failure{Text: models.Say(models.FailureDiskFlush)}
 	}
 	return models.Failure{Text: models.Say(models.FailureDisk)}

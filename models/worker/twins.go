@@ -170,14 +170,14 @@ func (w *Worker) unusedTwin(ctx context.Context, kind models.SubjectType, row *m
 		return v.Status, v.Ref, len(v.Attachments), err
 	}
 	status, ref, _, err := look(row.BackendID)
-	if err != nil || ref != row.ID || status == backend.Deleting || status == backend.Error {
+	if err != nil || ref != row.ID || status == backend.Deleting || status == backend.ErrorStatus {
 		return false, false, ignoreNotFound(err)
 	}
 	status, ref, attachments, err := look(extra)
 	if err != nil || ref != row.ID {
 		return false, false, ignoreNotFound(err)
 	}
-	atRest := status == backend.Available || status == backend.Error
+	atRest := status == backend.Available || status == backend.ErrorStatus
 	return atRest && attachments == 0, attachments > 0, nil
 }
 

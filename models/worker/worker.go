@@ -260,9 +260,9 @@ func (w *Worker) trouble(ctx context.Context, op *models.Operation, err error) m
 	w.log.WarnContext(ctx, "operation met an error", "operation", op.ID, "kind", op.Kind, "subject", op.SubjectID,
 		"attempt", op.Attempts+1, "error", err)
 	failure := failureOf(err)
-	var unavailable *backend.UnavailableError
 	var other *models.IdentityError
-	silent := errors.As(err, &unavailable) || errors.As(err, &other)
+	unavailable := backend.AsError(err, backend.CodeUnavailable)
+	silent := unavailable != nil || errors.As(err, &other)
 	if !silent && op.Attempts+1 >= maxAttempts || silent && w.alone(ctx, op) {
 		w.heard(op)
 		return w.failed(op, failure, w.subjectAfterGivingUp(ctx, op, failure))

@@ -1,7 +1,6 @@
-// Package backendtest holds what tests of the console need of a backend: a
-// conformance suite that every backend must pass ([Run]), a backend in memory
-// that does what the test says ([Fake]) and a wrapper that breaks any backend at
-// a chosen call ([Faulty]).
+// Package backendtest holds what tests need of a backend: a conformance suite that
+// every backend passes ([Run]), a backend in memory ([Fake]), one that fails at chosen
+// calls ([Faulty]), and a check of doc comments ([MissingDocs]).
 package backendtest
 
 import (
@@ -19,26 +18,26 @@ import (
 // Volume or Snapshot call still shows CREATING, the second AVAILABLE. Hold puts
 // the test in charge of that. It is safe for concurrent use.
 type Fake struct {
-	mu        sync.Mutex
-	now       func() time.Time
-	caps      backend.Capabilities
-	volumes   map[string]*fakeVolume // by ID
-	snapshots map[string]*fakeSnapshot
-	servers   []backend.Server
-	images    map[string][]byte
-	quota     map[string]int64
-	role      string // wanted for a repair
-	down      error
-	lastID    int
-	hold      bool
-	failNext  map[string][]error // by method: how the operations it begins end
-	failRef   map[string]error   // by ref: how the next operation ends
-	failDel   map[string]error   // by ref: how the next deletion ends
-	calls     []Call
-	exports   exports
-	told      map[string]told // by ref or id
-	changes   bool
-	lag       time.Duration
+	mu           sync.Mutex
+	now          func() time.Time
+	caps         backend.Capabilities
+	volumes      map[string]*fakeVolume // by ID
+	snapshots    map[string]*fakeSnapshot
+	servers      []backend.Server
+	images       map[string][]byte
+	quota        map[string]int64
+	role         string // wanted for a repair
+	down         error
+	lastID       int
+	hold         bool
+	failNext     map[string][]error // by method: how the operations it begins end
+	failRef      map[string]error   // by ref: how the next operation ends
+	failDel      map[string]error   // by ref: how the next deletion ends
+	calls        []Call
+	exports      exports
+	lastFailures map[string]lastFailure // by ref or id
+	changes      bool
+	lag          time.Duration
 }
 
 // Call is one call of the port that a Fake has received.
@@ -87,7 +86,7 @@ func NewFake(now func() time.Time) *Fake {
 			CrashSafe: true, MaxSizeGiB: 16384, FreeBytes: 1 << 44, Poll: []time.Duration{10 * time.Millisecond},
 		},
 		volumes: map[string]*fakeVolume{}, snapshots: map[string]*fakeSnapshot{}, images: map[string][]byte{}, quota: map[string]int64{},
-		failNext: map[string][]error{}, failRef: map[string]error{}, failDel: map[string]error{}, told: map[string]told{},
+		failNext: map[string][]error{}, failRef: map[string]error{}, failDel: map[string]error{}, lastFailures: map[string]lastFailure{},
 	}
 }
 
@@ -132,7 +131,7 @@ func (f *Fake) SetQuota(what string, limit int64) {
 	f.quota[what] = limit
 }
 
-// ForbidRepair lets repairs answer *backend.ForbiddenError with role; an empty
+// ForbidRepair lets repairs answer backend.CodeForbidden with role; an empty
 // role allows them again.
 func (f *Fake) ForbidRepair(role string) {
 	f.mu.Lock()
@@ -140,7 +139,7 @@ func (f *Fake) ForbidRepair(role string) {
 	f.role = role
 }
 
-// SetDown lets every call answer *backend.UnavailableError with err; nil ends it.
+// SetDown lets every call answer backend.CodeUnavailable with err; nil ends it.
 func (f *Fake) SetDown(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

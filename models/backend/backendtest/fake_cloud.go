@@ -11,41 +11,41 @@ import (
 // Quiet is how an operation of a Fake fails when the object does not say why, as
 // in a cloud: for Fail, FailNext and FailDelete.
 type Quiet struct {
-	Back bool  // the object is as it was before the request; otherwise it is in error, without a reason
-	Told error // what Told says then; nil: nothing
+	Back        bool  // the object is as it was before the request; otherwise it is in error, without a reason
+	LastFailure error // what Told says then; nil: nothing
 }
 
 func (q Quiet) Error() string { return "a failure that the object does not tell" }
 
-// told is what a Fake has to say about an object.
-type told struct {
+// lastFailures is what a Fake has to say about an object.
+type lastFailure struct {
 	at  time.Time
 	err error
 }
 
-// SetTold is what Told says of the object from now on: *backend.ReportedError or
-// *backend.BusyError; nil: nothing. ref may be an id.
-func (f *Fake) SetTold(ref string, err error) {
+// SetLastFailure is what Told says of the object from now on: backend.CodeReported or
+// backend.CodeBusy; nil: nothing. ref may be an id.
+func (f *Fake) SetLastFailure(ref string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.setTold(ref, err)
+	f.setLastFailure(ref, err)
 }
 
-func (f *Fake) setTold(ref string, err error) {
-	delete(f.told, ref)
+func (f *Fake) setLastFailure(ref string, err error) {
+	delete(f.lastFailures, ref)
 	if err != nil {
-		f.told[ref] = told{f.now(), err}
+		f.lastFailures[ref] = lastFailure{f.now(), err}
 	}
 }
 
-// Told says what SetTold or a Quiet failure left, unless it is older than since.
-func (f *Fake) Told(ctx context.Context, _ backend.Subject, key backend.Key, since time.Time) error {
-	if err := f.enter(ctx, "Told", key.Ref); err != nil {
+// LastFailure says what SetLastFailure or a Quiet failure left, unless it is older than since.
+func (f *Fake) LastFailure(ctx context.Context, _ backend.Subject, key backend.Key, since time.Time) error {
+	if err := f.enter(ctx, "LastFailure", key.Ref); err != nil {
 		return err
 	}
 	defer f.mu.Unlock()
 	for _, name := range []string{key.Ref, key.ID} {
-		if t, ok := f.told[name]; ok && name != "" && !t.at.Before(since) {
+		if t, ok := f.lastFailures[name]; ok && name != "" && !t.at.Before(since) {
 			return t.err
 		}
 	}

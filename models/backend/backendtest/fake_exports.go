@@ -130,7 +130,7 @@ func (f *Fake) Export(ctx context.Context, key backend.Key) (backend.Export, err
 	case f.exports.protocol == "":
 		return backend.Export{}, backend.ErrUnsupported
 	case len(v.Attachments) == 0:
-		return backend.Export{}, &backend.ConflictError{Why: "the volume is not attached"}
+		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is not attached"}
 	}
 	return backend.Export{Protocol: f.exports.protocol, Address: f.exports.address, Name: cmp.Or(v.Ref, v.ID)}, nil
 }

@@ -16,7 +16,7 @@ func (f *Fake) enter(ctx context.Context, method, ref string) error {
 	f.calls = append(f.calls, Call{Method: method, Ref: ref, At: f.now()})
 	err := ctx.Err()
 	if err == nil && f.down != nil {
-		err = &backend.UnavailableError{Err: f.down}
+		err = &backend.Error{Code: backend.CodeUnavailable, Err: f.down}
 	}
 	if err != nil {
 		f.mu.Unlock()
@@ -168,18 +168,18 @@ func (f *Fake) failed(key backend.Key, before backend.State, failed backend.Stat
 	if !ok {
 		return f.state(failed, err)
 	}
-	f.setTold(cmp.Or(key.Ref, key.ID), quiet.Told)
+	f.setLastFailure(cmp.Or(key.Ref, key.ID), quiet.LastFailure)
 	if quiet.Back {
 		return f.state(before.Status, nil)
 	}
 	return f.state(failed, nil)
 }
 
-// checkQuota answers *backend.QuotaError when asked more of what would be too
+// checkQuota answers backend.CodeQuota when asked more of what would be too
 // many.
 func (f *Fake) checkQuota(what string, used, asked int64) error {
 	if limit, ok := f.quota[what]; ok && used+asked > limit {
-		return &backend.QuotaError{What: what, Used: used, Limit: limit, Asked: asked}
+		return &backend.Error{Code: backend.CodeQuota, What: what, Used: used, Limit: limit, Asked: asked}
 	}
 	return nil
 }

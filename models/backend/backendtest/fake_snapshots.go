@@ -22,13 +22,13 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 	v := f.findVolume(spec.Volume)
 	switch {
 	case spec.Ref == "":
-		return backend.Snapshot{}, &backend.InvalidError{Field: "ref", Why: "empty"}
+		return backend.Snapshot{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "empty"}
 	case v == nil:
 		return backend.Snapshot{}, backend.ErrNotFound
 	case v.Status == backend.InUse && !(spec.Attached && spec.Acknowledged):
-		return backend.Snapshot{}, &backend.ConflictError{Why: "the volume is attached and nobody accepted the risk"}
+		return backend.Snapshot{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached and nobody accepted the risk"}
 	case v.Status != backend.Available && v.Status != backend.InUse:
-		return backend.Snapshot{}, &backend.ConflictError{Why: "the volume is " + string(v.Status)}
+		return backend.Snapshot{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(v.Status)}
 	}
 	if err := f.checkQuota("snapshots", int64(len(f.snapshots)), 1); err != nil {
 		return backend.Snapshot{}, err
@@ -41,7 +41,7 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 		s.Held = v.Hold
 	}
 	f.snapshots[s.ID] = s
-	f.runSnapshot(s, "CreateSnapshot", backend.Creating, backend.Error, func() { s.State = f.state(backend.Available, nil) })
+	f.runSnapshot(s, "CreateSnapshot", backend.Creating, backend.ErrorStatus, func() { s.State = f.state(backend.Available, nil) })
 	return s.show(), nil
 }
 
@@ -65,7 +65,7 @@ func (f *Fake) RenameSnapshot(ctx context.Context, key backend.Key, name, descri
 	}
 	defer f.mu.Unlock()
 	if s.Status == backend.Deleting {
-		return &backend.ConflictError{Why: "it is being deleted"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "it is being deleted"}
 	}
 	s.Name, s.Description, s.Changed = name, description, f.now().UTC()
 	return nil
@@ -82,8 +82,8 @@ func (f *Fake) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	switch {
 	case s.Status == backend.Deleting:
 		return nil
-	case s.Status != backend.Available && s.Status != backend.Error:
-		return &backend.ConflictError{Why: "the snapshot is " + string(s.Status)}
+	case s.Status != backend.Available && s.Status != backend.ErrorStatus:
+		return &backend.Error{Code: backend.CodeConflict, Message: "the snapshot is " + string(s.Status)}
 	}
 	var busy []backend.Key
 	for _, v := range pageOf(f.volumes, "", len(f.volumes)+1, (*fakeVolume).show).Items {
@@ -92,7 +92,7 @@ func (f *Fake) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 		}
 	}
 	if len(busy) > 0 {
-		return &backend.BusyError{Dependents: busy}
+		return &backend.Error{Code: backend.CodeBusy, Dependents: busy}
 	}
 	f.runSnapshot(s, "DeleteSnapshot", backend.Deleting, backend.ErrorDeleting, func() { delete(f.snapshots, s.ID) })
 	f.spoilDelete(s.task, s.Ref)
@@ -127,11 +127,11 @@ func (f *Fake) AttachVolume(ctx context.Context, key backend.Key, serverID strin
 	case v.Status == backend.Attaching && v.server == serverID, v.Status == backend.InUse && v.attachment(serverID) >= 0:
 		return nil
 	case s == nil:
-		return &backend.InvalidError{Field: "server", Why: "no such server"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "no such server"}
 	case v.Status == backend.InUse && !f.caps.MultiAttach:
-		return &backend.ConflictError{Why: "the volume is attached to another server"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to another server"}
 	case v.Status != backend.Available && v.Status != backend.InUse:
-		return &backend.ConflictError{Why: "the volume is " + string(v.Status)}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(v.Status)}
 	}
 	server := *s
 	v.server = serverID
@@ -157,7 +157,7 @@ func (f *Fake) DetachVolume(ctx context.Context, key backend.Key, serverID strin
 	case v.Status != backend.Attaching && v.attachment(serverID) < 0:
 		return nil
 	case v.Status != backend.InUse:
-		return &backend.ConflictError{Why: "the volume is " + string(v.Status)}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(v.Status)}
 	}
 	v.server = serverID
 	if force {

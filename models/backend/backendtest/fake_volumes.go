@@ -29,20 +29,20 @@ func (f *Fake) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backe
 	}
 	v.Key = backend.Key{Ref: spec.Ref, ID: f.newID()}
 	f.volumes[v.ID] = v
-	f.run(v, "CreateVolume", backend.Creating, backend.Error, func() { v.State = f.state(backend.Available, nil) })
+	f.run(v, "CreateVolume", backend.Creating, backend.ErrorStatus, func() { v.State = f.state(backend.Available, nil) })
 	return v.show(), nil
 }
 
 func (f *Fake) checkVolume(spec backend.VolumeSpec) error {
 	switch {
 	case spec.Ref == "":
-		return &backend.InvalidError{Field: "ref", Why: "empty"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "empty"}
 	case spec.Snapshot != nil && spec.Image != "":
-		return &backend.InvalidError{Field: "image", Why: "a snapshot is given too"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "image", Message: "a snapshot is given too"}
 	case spec.SizeGiB <= 0:
-		return &backend.InvalidError{Field: "size_gib", Why: "at least 1 GiB"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "at least 1 GiB"}
 	case f.caps.MaxSizeGiB > 0 && spec.SizeGiB > f.caps.MaxSizeGiB:
-		return &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
 	}
 	if err := f.checkQuota("volumes", int64(len(f.volumes)), 1); err != nil {
 		return err
@@ -70,9 +70,9 @@ func (f *Fake) fill(v *fakeVolume, spec backend.VolumeSpec) error {
 	case s == nil:
 		return backend.ErrNotFound
 	case s.Status != backend.Available:
-		return &backend.ConflictError{Why: "the snapshot is " + string(s.Status)}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the snapshot is " + string(s.Status)}
 	case spec.SizeGiB < s.SizeGiB:
-		return &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("smaller than the snapshot's %d GiB", s.SizeGiB)}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the snapshot's %d GiB", s.SizeGiB)}
 	}
 	v.data, v.Source = slices.Clone(s.data), &backend.Key{Ref: s.Ref, ID: s.ID}
 	return nil
@@ -98,7 +98,7 @@ func (f *Fake) RenameVolume(ctx context.Context, key backend.Key, name, descript
 	}
 	defer f.mu.Unlock()
 	if v.Status == backend.Deleting {
-		return &backend.ConflictError{Why: "it is being deleted"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "it is being deleted"}
 	}
 	v.Name, v.Description, v.Changed = name, description, f.now().UTC()
 	return nil
@@ -116,18 +116,18 @@ func (f *Fake) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) e
 	case v.SizeGiB == sizeGiB || v.Status == backend.Extending:
 		return nil
 	case sizeGiB < v.SizeGiB:
-		return &backend.InvalidError{Field: "size_gib", Why: "a volume can only grow"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "a volume can only grow"}
 	case f.caps.MaxSizeGiB > 0 && sizeGiB > f.caps.MaxSizeGiB:
-		return &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
 	case before == backend.InUse && !f.caps.ExtendAttached:
-		return &backend.ConflictError{Why: "an attached volume cannot grow here"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "an attached volume cannot grow here"}
 	case before != backend.Available && before != backend.InUse:
-		return &backend.ConflictError{Why: "the volume is " + string(before)}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(before)}
 	}
 	if err := f.checkQuota("gigabytes", f.gigabytes(), int64(sizeGiB-v.SizeGiB)); err != nil {
 		return err
 	}
-	f.run(v, "ExtendVolume", backend.Extending, backend.Error, func() {
+	f.run(v, "ExtendVolume", backend.Extending, backend.ErrorStatus, func() {
 		v.SizeGiB = sizeGiB
 		v.State = f.state(before, nil)
 	})
@@ -145,12 +145,12 @@ func (f *Fake) DeleteVolume(ctx context.Context, key backend.Key) error {
 	case v.Status == backend.Deleting:
 		return nil
 	case len(v.Attachments) > 0:
-		return &backend.ConflictError{Why: "the volume is attached"}
-	case v.Status != backend.Available && v.Status != backend.Error:
-		return &backend.ConflictError{Why: "the volume is " + string(v.Status)}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached"}
+	case v.Status != backend.Available && v.Status != backend.ErrorStatus:
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(v.Status)}
 	}
 	if busy := f.dependents(v); len(busy) > 0 {
-		return &backend.BusyError{Dependents: busy}
+		return &backend.Error{Code: backend.CodeBusy, Dependents: busy}
 	}
 	f.run(v, "DeleteVolume", backend.Deleting, backend.ErrorDeleting, func() { delete(f.volumes, v.ID) })
 	f.spoilDelete(v.task, v.Ref)
@@ -198,17 +198,17 @@ func (f *Fake) RevertVolume(ctx context.Context, volume, snapshot backend.Key) e
 	case v.Status == backend.Restoring:
 		return nil
 	case v.Status != backend.Available || s.Status != backend.Available:
-		return &backend.ConflictError{Why: fmt.Sprintf("the volume is %s, the snapshot %s", v.Status, s.Status)}
+		return &backend.Error{Code: backend.CodeConflict, Message: fmt.Sprintf("the volume is %s, the snapshot %s", v.Status, s.Status)}
 	case s.Volume.ID != v.ID || s.SizeGiB != v.SizeGiB:
-		return &backend.ConflictError{Why: "the snapshot is of another volume or size"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the snapshot is of another volume or size"}
 	}
 	for _, other := range f.snapshots {
 		if other.Volume.ID == v.ID && other.CreatedAt.After(s.CreatedAt) {
-			return &backend.ConflictError{Why: "there is a later snapshot"}
+			return &backend.Error{Code: backend.CodeConflict, Message: "there is a later snapshot"}
 		}
 	}
 	s.State = f.state(backend.Restoring, nil)
-	f.run(v, "RevertVolume", backend.Restoring, backend.Error, func() {
+	f.run(v, "RevertVolume", backend.Restoring, backend.ErrorStatus, func() {
 		v.data = slices.Clone(s.data)
 		v.State, s.State = f.state(backend.Available, nil), f.state(backend.Available, nil)
 	})
@@ -239,9 +239,9 @@ func (f *Fake) checkRepair(to backend.Status) error {
 	case !f.caps.Repair:
 		return backend.ErrUnsupported
 	case f.role != "":
-		return &backend.ForbiddenError{Role: f.role}
-	case to != backend.Error && to != backend.Available:
-		return &backend.InvalidError{Field: "status", Why: "ERROR or AVAILABLE"}
+		return &backend.Error{Code: backend.CodeForbidden, Role: f.role}
+	case to != backend.ErrorStatus && to != backend.Available:
+		return &backend.Error{Code: backend.CodeInvalid, Field: "status", Message: "ERROR or AVAILABLE"}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type Fixture struct {
 
 	// Keeps tells what the backend makes of a text that is given as the name or the
 	// description (field) of an object; ok is false when it refuses the text with an
-	// *InvalidError of that field. Nil: every text comes back as it was given.
+	// CodeInvalid of that field. Nil: every text comes back as it was given.
 	Keeps func(subject backend.Subject, field, text string) (kept string, ok bool)
 
 	Project, Type string // of the objects that the suite makes

@@ -51,8 +51,8 @@ func (s *suite) attach() {
 		return
 	}
 	servers := s.someServers()
-	var invalid *backend.InvalidError
-	if err := s.Backend.AttachVolume(s.ctx, v.Key, newRef()); !errors.As(err, &invalid) || invalid.Field != "server" {
+	var invalid *backend.Error
+	if err := s.Backend.AttachVolume(s.ctx, v.Key, newRef()); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "server" {
 		s.Errorf("attaching to a server that nobody knows: %v", err)
 	}
 	if err := s.Backend.AttachVolume(s.ctx, backend.Key{Ref: newRef()}, servers[0]); !errors.Is(err, backend.ErrNotFound) {
@@ -61,13 +61,12 @@ func (s *suite) attach() {
 	for range 2 {
 		s.attachTo(v.Key, servers[0])
 	}
-	var conflict *backend.ConflictError
-	if err := s.Backend.DeleteVolume(s.ctx, v.Key); !errors.As(err, &conflict) {
+	if err := s.Backend.DeleteVolume(s.ctx, v.Key); backend.AsError(err, backend.CodeConflict) == nil {
 		s.Errorf("deleting an attached volume: %v", err)
 	}
 	s.attachedSnapshot(v)
 	if len(servers) > 1 && !s.caps.MultiAttach {
-		if err := s.Backend.AttachVolume(s.ctx, v.Key, servers[1]); !errors.As(err, &conflict) {
+		if err := s.Backend.AttachVolume(s.ctx, v.Key, servers[1]); backend.AsError(err, backend.CodeConflict) == nil {
 			s.Errorf("attaching to a second server: %v", err)
 		}
 		s.ok("detach from where it is not", s.Backend.DetachVolume(s.ctx, v.Key, servers[1], false))

@@ -17,8 +17,8 @@ func (s *suite) extend() {
 		}
 	}
 	for _, size := range []int{1, 0, -1} {
-		var invalid *backend.InvalidError
-		if err := s.Backend.ExtendVolume(s.ctx, v.Key, size); !errors.As(err, &invalid) || invalid.Field != "size_gib" {
+		var invalid *backend.Error
+		if err := s.Backend.ExtendVolume(s.ctx, v.Key, size); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "size_gib" {
 			s.Errorf("to %d GiB: %v", size, err)
 		}
 	}
@@ -55,8 +55,8 @@ func (s *suite) delete() {
 func (s *suite) busy() {
 	v := s.newVolume(s.spec("needed"))
 	sn := s.newSnapshot(v.Key, "needs it")
-	var busy *backend.BusyError
-	if err := s.Backend.DeleteVolume(s.ctx, v.Key); !errors.As(err, &busy) {
+	var busy *backend.Error
+	if err := s.Backend.DeleteVolume(s.ctx, v.Key); !errors.As(err, &busy) || busy.Code != backend.CodeBusy {
 		s.Fatalf("deleting a volume with a snapshot: %v", err)
 	}
 	if !slices.ContainsFunc(busy.Dependents, func(k backend.Key) bool { return k.ID == sn.ID || k.Ref == sn.Ref }) {
@@ -68,7 +68,7 @@ func (s *suite) busy() {
 	child := s.newVolume(spec)
 	err := s.Backend.DeleteSnapshot(s.ctx, sn.Key)
 	if s.caps.BusySnapshots {
-		if !errors.As(err, &busy) {
+		if !errors.As(err, &busy) || busy.Code != backend.CodeBusy {
 			s.Fatalf("deleting a snapshot with a volume: %v", err)
 		}
 		s.ok("delete the volume first", s.Backend.DeleteVolume(s.ctx, child.Key))
@@ -102,8 +102,8 @@ func (s *suite) refusedLater(snapshot, dependent backend.Key) bool {
 	if !s.caps.Shared || st.Status != backend.Available {
 		s.Fatalf("the deletion ended as %s (%v)", st.Status, st.Failure)
 	}
-	var busy *backend.BusyError
-	if err := s.Backend.Told(s.ctx, backend.SubjectSnapshot, snapshot, last.CreatedAt); !errors.As(err, &busy) {
+	var busy *backend.Error
+	if err := s.Backend.LastFailure(s.ctx, backend.SubjectSnapshot, snapshot, last.CreatedAt); !errors.As(err, &busy) || busy.Code != backend.CodeBusy {
 		s.Fatalf("a deletion was given up, and the backend says %v", err)
 	}
 	if !slices.ContainsFunc(busy.Dependents, func(k backend.Key) bool { return k.ID == dependent.ID }) {
@@ -206,15 +206,15 @@ func (s *suite) repair() {
 	v := s.newVolume(s.spec("repaired"))
 	sn := s.newSnapshot(v.Key, "repaired")
 	if !s.caps.Repair {
-		if err := s.Backend.RepairVolume(s.ctx, v.Key, backend.Error); !errors.Is(err, backend.ErrUnsupported) {
+		if err := s.Backend.RepairVolume(s.ctx, v.Key, backend.ErrorStatus); !errors.Is(err, backend.ErrUnsupported) {
 			s.Errorf("repair without the capability: %v", err)
 		}
 		return
 	}
-	for _, to := range []backend.Status{backend.Error, backend.Error, backend.Available, backend.Available} {
+	for _, to := range []backend.Status{backend.ErrorStatus, backend.ErrorStatus, backend.Available, backend.Available} {
 		err := s.Backend.RepairVolume(s.ctx, v.Key, to)
-		var forbidden *backend.ForbiddenError
-		if errors.As(err, &forbidden) {
+		var forbidden *backend.Error
+		if errors.As(err, &forbidden) && forbidden.Code == backend.CodeForbidden {
 			s.Skipf("the account lacks the role %s", forbidden.Role)
 		}
 		s.ok("repair volume", err)
@@ -222,15 +222,15 @@ func (s *suite) repair() {
 		s.volumeIs(v.Key, to)
 		s.snapshotIs(sn.Key, to)
 	}
-	var invalid *backend.InvalidError
-	if err := s.Backend.RepairVolume(s.ctx, v.Key, backend.InUse); !errors.As(err, &invalid) || invalid.Field != "status" {
+	var invalid *backend.Error
+	if err := s.Backend.RepairVolume(s.ctx, v.Key, backend.InUse); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "status" {
 		s.Errorf("repair to IN-USE: %v", err)
 	}
 	missing := backend.Key{Ref: newRef()}
-	if err := s.Backend.RepairVolume(s.ctx, missing, backend.Error); !errors.Is(err, backend.ErrNotFound) {
+	if err := s.Backend.RepairVolume(s.ctx, missing, backend.ErrorStatus); !errors.Is(err, backend.ErrNotFound) {
 		s.Errorf("repair of what is not there: %v", err)
 	}
-	s.ok("to ERROR", s.Backend.RepairSnapshot(s.ctx, sn.Key, backend.Error))
+	s.ok("to ERROR", s.Backend.RepairSnapshot(s.ctx, sn.Key, backend.ErrorStatus))
 	s.ok("delete in ERROR", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
 	s.snapshotGone(sn.Key)
 }

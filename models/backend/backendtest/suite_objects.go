@@ -73,7 +73,7 @@ func (s *suite) createRefuses() {
 	for _, tt := range []struct {
 		name   string
 		change func(*backend.VolumeSpec)
-		field  string // of *InvalidError; empty: ErrNotFound
+		field  string // of CodeInvalid; empty: ErrNotFound
 	}{
 		{"size 0", func(v *backend.VolumeSpec) { v.SizeGiB = 0 }, "size_gib"},
 		{"negative size", func(v *backend.VolumeSpec) { v.SizeGiB = -1 }, "size_gib"},
@@ -83,8 +83,8 @@ func (s *suite) createRefuses() {
 		spec := s.spec("refused")
 		tt.change(&spec)
 		_, err := s.Backend.CreateVolume(s.ctx, spec)
-		var invalid *backend.InvalidError
-		if tt.field == "" && !errors.Is(err, backend.ErrNotFound) || tt.field != "" && (!errors.As(err, &invalid) || invalid.Field != tt.field) {
+		var invalid *backend.Error
+		if tt.field == "" && !errors.Is(err, backend.ErrNotFound) || tt.field != "" && (!errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != tt.field) {
 			s.Errorf("%s: %v", tt.name, err)
 		}
 		if _, err := s.Backend.Volume(s.ctx, backend.Key{Ref: spec.Ref}); !errors.Is(err, backend.ErrNotFound) {
@@ -238,11 +238,11 @@ func (s *suite) renamed(subject backend.Subject, text string, rename func() erro
 		name, description, _ = look()
 	}
 	err := rename()
-	var invalid *backend.InvalidError
+	var invalid *backend.Error
 	switch {
 	case nameOK && descriptionOK:
 		s.ok("rename "+string(subject), err)
-	case !errors.As(err, &invalid) || invalid.Field == "name" && nameOK || invalid.Field == "description" && descriptionOK:
+	case !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field == "name" && nameOK || invalid.Field == "description" && descriptionOK:
 		s.Errorf("%s %+q is to be refused: %v", subject, text, err)
 	}
 	gotName, gotDescription, err := look()

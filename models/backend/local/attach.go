@@ -27,7 +27,7 @@ const (
 // AttachVolume lets a registered server use the volume: it is exported under its
 // ref. One server at a time: the file systems that servers put on a volume expect
 // to be alone with it, and nothing here would tell two writers of each other.
-// *[backend.InvalidError]: no such server is registered.
+// [backend.CodeInvalid]: no such server is registered.
 func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID string) error {
 	if b.nbd == nil {
 		return backend.ErrUnsupported
@@ -93,9 +93,9 @@ func (b *Backend) attachedAlready(o *object, serverID string) (done bool, err er
 	case o.export == nil:
 		return false, nil
 	case o.detaching():
-		return false, &backend.ConflictError{Why: "the volume is being detached"}
+		return false, &backend.Error{Code: backend.CodeConflict, Message: "the volume is being detached"}
 	case o.meta.Attachments[0].Server != serverID:
-		return false, &backend.ConflictError{Why: "the volume is attached to another server"}
+		return false, &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to another server"}
 	case o.export.nbd == nil: // its file could not be opened at the start
 		e, err := b.openExport(o.meta)
 		if err != nil {
@@ -113,11 +113,11 @@ func (b *Backend) beginAttach(o *object) (meta, error) {
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
-		return meta{}, &backend.UnavailableError{Err: errClosed}
+		return meta{}, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	case o.meta.Status != backend.Available:
-		return meta{}, &backend.ConflictError{Why: "the volume is " + string(o.meta.Status)}
+		return meta{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(o.meta.Status)}
 	case len(o.readers) > 0:
-		return meta{}, &backend.UnavailableError{RetryAfter: time.Second, Err: errors.New("a snapshot of the volume is being copied")}
+		return meta{}, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("a snapshot of the volume is being copied")}
 	}
 	o.attaching = true
 	return o.meta, nil
@@ -185,7 +185,7 @@ func (b *Backend) detach(ctx context.Context, o *object, e *export, j *job) {
 	defer o.files.Unlock()
 	status := backend.Available
 	if lost != nil { // an administrator decides
-		status, lost = backend.Error, &backend.FaultError{Op: "flush", Err: lost}
+		status, lost = backend.ErrorStatus, &backend.Error{Code: backend.CodeFault, Op: "flush", Err: lost}
 	}
 	var err error
 	if gone {
@@ -267,7 +267,7 @@ func (b *Backend) detachLaterLocked(o *object, e *export) {
 }
 
 // endDetaching lets an administrator's repair end a detachment that waits for
-// clients: they are cut off. *[backend.ConflictError]: the volume is in use.
+// clients: they are cut off. [backend.CodeConflict]: the volume is in use.
 func (b *Backend) endDetaching(ctx context.Context, key backend.Key) error {
 	b.mu.Lock()
 	o, err := b.volumes.find(key)
@@ -277,7 +277,7 @@ func (b *Backend) endDetaching(ctx context.Context, key backend.Key) error {
 	}
 	if !o.detaching() {
 		b.mu.Unlock()
-		return &backend.ConflictError{Why: "the volume is attached to a server; detach it first"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to a server; detach it first"}
 	}
 	o.export.cutOff()
 	j, err := b.detachLocked(o)

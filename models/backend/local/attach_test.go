@@ -104,8 +104,7 @@ func TestOnlyTheAttachedServerFindsTheVolume(t *testing.T) {
 	if err != nil || x != (backend.Export{Protocol: "nbd", Address: s.b.nbd.address, Name: s.used}) {
 		t.Errorf("%+v %v", x, err)
 	}
-	var conflict *backend.ConflictError
-	if _, err := s.b.Export(t.Context(), backend.Key{Ref: s.vol}); !errors.As(err, &conflict) {
+	if _, err := s.b.Export(t.Context(), backend.Key{Ref: s.vol}); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("the export of a volume that has none: %v", err)
 	}
 }
@@ -131,8 +130,7 @@ func TestServersAreAskedAgain(t *testing.T) {
 	}
 	settle(t, b)
 	down.Store(true)
-	var unavailable *backend.UnavailableError
-	if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, "here"); !errors.As(err, &unavailable) {
+	if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, "here"); backend.AsError(err, backend.CodeUnavailable) == nil {
 		t.Errorf("attached to nobody knows whom: %v", err)
 	}
 	if c, err := backendtest.DialNBD(t.Context(), b.nbd.address, "127.0.0.1", nil); err == nil {
@@ -179,11 +177,10 @@ func TestDetachWaitsForClients(t *testing.T) {
 		t.Error("who is connected may finish:", err)
 	}
 	wantDenied(t, s.b, "127.0.0.1", s.used)
-	var conflict *backend.ConflictError
-	if err := s.b.AttachVolume(t.Context(), key, "here"); !errors.As(err, &conflict) {
+	if err := s.b.AttachVolume(t.Context(), key, "here"); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("attached while it is detached: %v", err)
 	}
-	if err := s.b.DeleteVolume(t.Context(), key); !errors.As(err, &conflict) {
+	if err := s.b.DeleteVolume(t.Context(), key); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("deleted while it is detached: %v", err)
 	}
 	c.Close()
@@ -207,7 +204,7 @@ func TestForceCutsOff(t *testing.T) {
 		want backend.Status
 	}{
 		{"detach", func(s *stage, k backend.Key) error { return s.b.DetachVolume(s.Context(), k, "here", true) }, backend.Available},
-		{"repair", func(s *stage, k backend.Key) error { return s.b.RepairVolume(s.Context(), k, backend.Error) }, backend.Error},
+		{"repair", func(s *stage, k backend.Key) error { return s.b.RepairVolume(s.Context(), k, backend.ErrorStatus) }, backend.ErrorStatus},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStage(t, nil)
@@ -216,8 +213,7 @@ func TestForceCutsOff(t *testing.T) {
 			if _, err := c.WriteAt([]byte("answered"), 0); err != nil {
 				t.Fatal(err)
 			}
-			var conflict *backend.ConflictError
-			if err := s.b.RepairVolume(t.Context(), key, backend.Available); !errors.As(err, &conflict) {
+			if err := s.b.RepairVolume(t.Context(), key, backend.Available); backend.AsError(err, backend.CodeConflict) == nil {
 				t.Errorf("repaired in use: %v", err)
 			}
 			if err := s.b.DetachVolume(t.Context(), key, "here", false); err != nil {
@@ -338,8 +334,8 @@ func TestNoAttachmentInTheMiddleOfACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-g.reached
-	var unavailable *backend.UnavailableError
-	if err := s.b.AttachVolume(t.Context(), backend.Key{Ref: s.vol}, "here"); !errors.As(err, &unavailable) || unavailable.RetryAfter == 0 {
+	var unavailable *backend.Error
+	if err := s.b.AttachVolume(t.Context(), backend.Key{Ref: s.vol}, "here"); !errors.As(err, &unavailable) || unavailable.Code != backend.CodeUnavailable || unavailable.RetryAfter == 0 {
 		t.Errorf("a clean snapshot could be spoilt: %v", err)
 	}
 	close(g.open)

@@ -88,7 +88,7 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	m, p, status := o.meta, o.place, o.meta.Status
 	b.mu.Unlock()
 	if status == backend.Deleting {
-		return &backend.ConflictError{Why: "it is being deleted"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "it is being deleted"}
 	}
 	if m.Name == name && m.Description == description {
 		return nil
@@ -107,7 +107,7 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 
 // onDisk is m with a status that the disk may know: only final ones.
 func (m meta) onDisk() meta {
-	if m.Status != backend.Error && m.Status != backend.ErrorDeleting {
+	if m.Status != backend.ErrorStatus && m.Status != backend.ErrorDeleting {
 		m.Status = backend.Available
 	}
 	return m
@@ -135,9 +135,9 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	case m.SizeGiB == sizeGiB:
 		return nil
 	case sizeGiB < m.SizeGiB:
-		return &backend.InvalidError{Field: "size_gib", Why: "a volume can only grow"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "a volume can only grow"}
 	case status != backend.Available:
-		return &backend.ConflictError{Why: "the volume is " + string(status)}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(status)}
 	}
 	if err := b.checkSize(sizeGiB); err != nil {
 		return err
@@ -193,8 +193,8 @@ func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.
 }
 
 func checkRepair(to backend.Status) error {
-	if to != backend.Error && to != backend.Available {
-		return &backend.InvalidError{Field: "status", Why: "ERROR or AVAILABLE"}
+	if to != backend.ErrorStatus && to != backend.Available {
+		return &backend.Error{Code: backend.CodeInvalid, Field: "status", Message: "ERROR or AVAILABLE"}
 	}
 	return nil
 }
@@ -218,14 +218,14 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	b.mu.Unlock()
 	switch {
 	case working:
-		return &backend.ConflictError{Why: "the work is still going on"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the work is still going on"}
 	case status == to:
 		return nil
 	}
 	size, err := m.wholeSize(b.folder(p, m))
 	whole := p != nowhere && err == nil
 	if to == backend.Available && !whole {
-		return &backend.ConflictError{Why: "the data file is missing or has the wrong size"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the data file is missing or has the wrong size"}
 	}
 	if whole {
 		m.SizeGiB, m.ExtendingTo = size, 0

@@ -134,7 +134,7 @@ var scenes = []scene{
 	}, func(s *stage) bool {
 		v, ok := s.volume(s.used)
 		// ERROR where the disk did not take what was written.
-		return ok && (v.Status == backend.Available || v.Status == backend.Error) && len(v.Attachments) == 0
+		return ok && (v.Status == backend.Available || v.Status == backend.ErrorStatus) && len(v.Attachments) == 0
 	}},
 }
 
@@ -192,10 +192,10 @@ func (s *stage) drive(sc scene, attempts int) {
 		for _, ref := range []string{s.bare, s.snap} {
 			key := backend.Key{Ref: ref}
 			if v, ok := s.volume(ref); ok && v.Status == backend.ErrorDeleting {
-				_ = s.b.RepairVolume(ctx, key, backend.Error) // the next attempt tells
+				_ = s.b.RepairVolume(ctx, key, backend.ErrorStatus) // the next attempt tells
 			}
 			if v, ok := s.snapshot(ref); ok && v.Status == backend.ErrorDeleting {
-				_ = s.b.RepairSnapshot(ctx, key, backend.Error)
+				_ = s.b.RepairSnapshot(ctx, key, backend.ErrorStatus)
 			}
 		}
 	}

@@ -73,7 +73,7 @@ func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec)
 
 func checkRef(ref string) error {
 	if !validRef(ref) {
-		return &backend.InvalidError{Field: "ref", Why: "not a UUID in lower case"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID in lower case"}
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func first(err error) error {
 // with; nil means none.
 func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (*source, error) {
 	if spec.Snapshot != nil && spec.Image != "" {
-		return nil, &backend.InvalidError{Field: "image", Why: "a volume starts with a snapshot or an image, not both"}
+		return nil, &backend.Error{Code: backend.CodeInvalid, Field: "image", Message: "a volume starts with a snapshot or an image, not both"}
 	}
 	if err := b.checkSize(spec.SizeGiB); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (*source, error
 		return nil, err
 	}
 	if spec.SizeGiB < size {
-		return nil, &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("smaller than the snapshot's %d GiB", size)}
+		return nil, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the snapshot's %d GiB", size)}
 	}
 	m.Source = src.object.meta.Ref
 	return src, nil
@@ -130,12 +130,12 @@ func (b *Backend) objectSource(k kind, key backend.Key) (*source, int, error) {
 		return nil, 0, err
 	}
 	if o.meta.Status != backend.Available {
-		return nil, 0, &backend.ConflictError{Why: "the source is " + string(o.meta.Status)}
+		return nil, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(o.meta.Status)}
 	}
 	src := &source{path: b.folder(home, o.meta) + "/" + dataName, object: o, size: int64(o.meta.SizeGiB) * gib}
 	fi, err := os.Lstat(src.path)
 	if err != nil {
-		return nil, 0, &backend.ConflictError{Why: "the source's file is missing"}
+		return nil, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source's file is missing"}
 	}
 	src.need = min(allocated(fi), src.size)
 	return src, o.meta.SizeGiB, nil
@@ -152,14 +152,14 @@ func allocated(fi os.FileInfo) int64 {
 // checkSize refuses what can never be a volume here.
 func (b *Backend) checkSize(size int) error {
 	if size <= 0 {
-		return &backend.InvalidError{Field: "size_gib", Why: "at least 1 GiB"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "at least 1 GiB"}
 	}
 	limit := b.maxFile
 	if sp, err := b.disk.space(b.dir); err == nil {
 		limit = min(limit, sp.total)
 	}
 	if int64(size) > math.MaxInt64/gib || int64(size)*gib > limit {
-		return &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("the file system holds at most %d GiB", limit/gib)}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("the file system holds at most %d GiB", limit/gib)}
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func (b *Backend) existingLocked(m meta) (*object, error) {
 		other = volumes
 	}
 	if b.index(other).byRef[m.Ref] != nil {
-		return nil, &backend.ConflictError{Why: "the reference belongs to one of the " + string(other)}
+		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the reference belongs to one of the " + string(other)}
 	}
 	if o := b.index(m.Kind).byRef[m.Ref]; o != nil && !o.unfinished {
 		return o, nil
@@ -214,11 +214,11 @@ func (b *Backend) begin(m meta, src *source) (*object, *job, error) {
 		return o, nil, err
 	}
 	if src != nil && src.object != nil && src.object.meta.Status != backend.Available {
-		return nil, nil, &backend.ConflictError{Why: "the source is " + string(src.object.meta.Status)}
+		return nil, nil, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(src.object.meta.Status)}
 	}
 	if src != nil && src.object != nil {
 		if src.object.attaching {
-			return nil, nil, &backend.UnavailableError{RetryAfter: time.Second, Err: errors.New("the source is being attached")}
+			return nil, nil, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("the source is being attached")}
 		}
 		m.Attached = m.Attached || src.object.export != nil
 	}
@@ -265,7 +265,7 @@ func (b *Backend) checkSpaceLocked(need int64) error {
 		}
 	}
 	if need > free {
-		return &backend.NoSpaceError{Need: need, Free: max(0, free)}
+		return &backend.Error{Code: backend.CodeNoSpace, Need: need, Free: max(0, free)}
 	}
 	return nil
 }

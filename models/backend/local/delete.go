@@ -10,14 +10,14 @@ import (
 )
 
 // DeleteVolume moves the volume to the trash and unlinks it. A volume that is
-// still being made is given up. *[backend.BusyError] names its snapshots and
-// what is being copied from it; *[backend.ConflictError]: a server uses it.
+// still being made is given up. [backend.CodeBusy] names its snapshots and
+// what is being copied from it; [backend.CodeConflict]: a server uses it.
 func (b *Backend) DeleteVolume(ctx context.Context, key backend.Key) error {
 	return b.delete(ctx, volumes, key)
 }
 
 // DeleteSnapshot moves the snapshot to the trash and unlinks it; volumes made
-// from it are copies and stay. *[backend.BusyError] names the volumes that are
+// from it are copies and stay. [backend.CodeBusy] names the volumes that are
 // being copied from it at this moment.
 func (b *Backend) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	return b.delete(ctx, snapshots, key)
@@ -44,13 +44,13 @@ func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 	case o.meta.Status == backend.Deleting:
 		return o.job, nil
 	case o.meta.Status == backend.ErrorDeleting:
-		return nil, &backend.ConflictError{Why: "an earlier deletion failed; it needs a repair first"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Message: "an earlier deletion failed; it needs a repair first"}
 	}
 	if o.attaching || o.export != nil {
-		return nil, &backend.ConflictError{Why: "the volume is attached to a server"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to a server"}
 	}
 	if busy := b.dependentsLocked(o); len(busy) > 0 {
-		return nil, &backend.BusyError{Dependents: busy}
+		return nil, &backend.Error{Code: backend.CodeBusy, Dependents: busy}
 	}
 	if o.meta.Status == backend.Creating {
 		b.set(o, backend.Deleting, nil)

@@ -189,25 +189,17 @@ type space struct{ total, free int64 }
 // failure turns an error of the disk into one of the port's. need is what the
 // work wanted to write, in bytes.
 func (b *Backend) failure(err error, need int64) error {
-	var (
-		conflict *backend.ConflictError
-		invalid  *backend.InvalidError
-		space    *backend.NoSpaceError
-		unavail  *backend.UnavailableError
-		fault    *backend.FaultError
-	)
 	switch {
-	case err == nil, errors.As(err, &conflict), errors.As(err, &invalid), errors.As(err, &space), errors.As(err, &unavail), errors.As(err, &fault),
-		errors.Is(err, backend.ErrNotFound):
+	case err == nil, backend.AsError(err) != nil:
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		free := int64(-1)
 		if sp, e := b.disk.space(b.dir); e == nil {
 			free = max(0, sp.free-b.keep(sp))
 		}
-		return &backend.NoSpaceError{Need: need, Free: free}
+		return &backend.Error{Code: backend.CodeNoSpace, Need: need, Free: free}
 	case errors.Is(err, syscall.EFBIG):
-		return &backend.InvalidError{Field: "size_gib", Why: "the file system cannot hold a file of that size"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "the file system cannot hold a file of that size"}
 	}
-	return &backend.UnavailableError{Err: err}
+	return &backend.Error{Code: backend.CodeUnavailable, Err: err}
 }

@@ -49,7 +49,7 @@ func (b *Backend) openExport(m meta) (*export, error) {
 	e := &export{cut: make(chan struct{})}
 	f, err := b.disk.open(b.folder(home, m)+"/"+dataName, os.O_RDWR)
 	if err != nil {
-		err = &backend.FaultError{Op: "open", Err: err}
+		err = &backend.Error{Code: backend.CodeFault, Op: "open", Err: err}
 		e.trouble.Store(&trouble{failure: err, at: b.now()})
 		return e, err
 	}
@@ -68,9 +68,9 @@ func (b *Backend) openExport(m meta) (*export, error) {
 // noteTrouble remembers an error of the disk for the volume's page. It is called
 // for every request that fails, so it does not wait for anything.
 func (b *Backend) noteTrouble(e *export, ref, op string, err error) {
-	t := &trouble{failure: &backend.FaultError{Op: op, Err: err}, at: b.now()}
+	t := &trouble{failure: &backend.Error{Code: backend.CodeFault, Op: op, Err: err}, at: b.now()}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		t.failure, t.passes = &backend.NoSpaceError{Need: -1, Free: 0}, op != "flush"
+		t.failure, t.passes = &backend.Error{Code: backend.CodeNoSpace, Need: -1, Free: 0}, op != "flush"
 	}
 	if e.trouble.Swap(t) == nil { // the first; the rest would fill the log
 		b.log.Error("the disk failed a server", "volume", ref, "op", op, "error", err)

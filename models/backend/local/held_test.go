@@ -166,7 +166,7 @@ func TestHoldIsReleasedWhenCloningFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle(t, b)
-		if sn, err := b.Snapshot(t.Context(), key); err != nil || sn.Status != backend.Error || sn.Failure == nil {
+		if sn, err := b.Snapshot(t.Context(), key); err != nil || sn.Status != backend.ErrorStatus || sn.Failure == nil {
 			t.Errorf("%s: %+v %v", errno, sn, err)
 		}
 		d.set("")

@@ -18,7 +18,7 @@ func (b *Backend) Images(ctx context.Context) ([]backend.Image, error) {
 	}
 	entries, err := os.ReadDir(b.path("images"))
 	if err != nil {
-		return nil, &backend.UnavailableError{Err: err}
+		return nil, &backend.Error{Code: backend.CodeUnavailable, Err: err}
 	}
 	var images []backend.Image
 	for _, e := range entries {
@@ -47,11 +47,11 @@ func (b *Backend) imageSource(id string, sizeGiB int) (*source, error) {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, backend.ErrNotFound
 	case err != nil:
-		return nil, &backend.UnavailableError{Err: err}
+		return nil, &backend.Error{Code: backend.CodeUnavailable, Err: err}
 	case !fi.Mode().IsRegular():
 		return nil, backend.ErrNotFound
 	case fi.Size() > int64(sizeGiB)*gib:
-		return nil, &backend.InvalidError{Field: "size_gib", Why: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
+		return nil, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
 	}
 	return &source{path: path, size: fi.Size(), need: min(allocated(fi), fi.Size())}, nil
 }

@@ -12,7 +12,7 @@ import (
 // startLocked runs work in the background as o's job. work ends with endLocked.
 func (b *Backend) startLocked(o *object, need int64, work func(context.Context, *job)) (*job, error) {
 	if b.closed {
-		return nil, &backend.UnavailableError{Err: errClosed}
+		return nil, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
 	j := &job{cancel: cancel, done: make(chan struct{}), need: need}
@@ -71,7 +71,7 @@ func (b *Backend) produce(ctx context.Context, o *object, j *job, src *source) {
 		b.dropLocked(o)
 	default:
 		b.log.Error("creation failed", "kind", o.meta.Kind, "ref", o.meta.Ref, "error", err)
-		b.set(o, backend.Error, b.failure(err, j.need+headroom))
+		b.set(o, backend.ErrorStatus, b.failure(err, j.need+headroom))
 		o.unfinished = true
 		b.linkLocked(o, false)
 	}

@@ -155,7 +155,7 @@ func openBackend(o Options) (*Backend, error) {
 // the servers' connections after the requests under way, flushes what they wrote
 // and gives the data folder free. What was being made is made anew by the next
 // call for it after the next Open; what is attached stays attached. Calls after
-// Close answer *[backend.UnavailableError].
+// Close answer [backend.CodeUnavailable].
 func (b *Backend) Close() error {
 	b.mu.Lock()
 	if b.closed {
@@ -194,7 +194,7 @@ func (b *Backend) enter(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		return &backend.UnavailableError{Err: errClosed}
+		return &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	}
 	return nil
 }
@@ -240,8 +240,8 @@ func (b *Backend) ChangedVolumes(context.Context, time.Time) ([]backend.Volume, 
 	return nil, backend.ErrUnsupported
 }
 
-// Told answers [backend.ErrNotFound]: the objects carry their failures themselves.
-func (b *Backend) Told(context.Context, backend.Subject, backend.Key, time.Time) error {
+// LastFailure answers [backend.ErrNotFound]: the objects carry their failures themselves.
+func (b *Backend) LastFailure(context.Context, backend.Subject, backend.Key, time.Time) error {
 	return backend.ErrNotFound
 }
 

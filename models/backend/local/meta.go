@@ -82,10 +82,10 @@ func checkText(name, description string) error {
 		limit       int
 	}{{"name", name, nameChars}, {"description", description, textChars}} {
 		if !utf8.ValidString(t.text) {
-			return &backend.InvalidError{Field: t.field, Why: "not UTF-8"}
+			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: "not UTF-8"}
 		}
 		if utf8.RuneCountInString(t.text) > t.limit {
-			return &backend.InvalidError{Field: t.field, Why: fmt.Sprintf("longer than %d characters", t.limit)}
+			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: fmt.Sprintf("longer than %d characters", t.limit)}
 		}
 	}
 	return nil
@@ -111,7 +111,7 @@ func readMeta(dir string, k kind, ref string) (meta, error) {
 		return m, fmt.Errorf("%s: %w", dir, errNewer)
 	case m.Format != format || m.Kind != k || m.Ref != ref || m.SizeGiB <= 0:
 		return m, fmt.Errorf("%s does not describe this object", metaName)
-	case m.Status != backend.Available && m.Status != backend.Error && m.Status != backend.ErrorDeleting:
+	case m.Status != backend.Available && m.Status != backend.ErrorStatus && m.Status != backend.ErrorDeleting:
 		return m, fmt.Errorf("%s has the status %q", metaName, m.Status)
 	}
 	return m, nil

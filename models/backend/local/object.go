@@ -112,7 +112,7 @@ func loadedFailure(m meta) error {
 	if m.Failure == "" {
 		return nil
 	}
-	return &backend.UnavailableError{Err: errors.New(m.Failure)}
+	return &backend.Error{Code: backend.CodeUnavailable, Err: errors.New(m.Failure)}
 }
 
 // folder is where an object's files lie.

@@ -204,8 +204,8 @@ func TestImages(t *testing.T) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
-	var invalid *backend.InvalidError
-	if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1, Image: "large.raw"}); !errors.As(err, &invalid) || invalid.Field != "size_gib" {
+	var invalid *backend.Error
+	if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1, Image: "large.raw"}); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "size_gib" {
 		t.Errorf("an image that does not fit: %v", err)
 	}
 	v, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 2, Image: "large.raw"})
@@ -222,17 +222,16 @@ func TestRefsNeverReachAPath(t *testing.T) {
 	ctx := context.Background()
 	b := open(t, Options{Dir: t.TempDir()})
 	for _, ref := range []string{"", ".", "..", "../../x", strings.Repeat("a", 36), strings.ToUpper(newRef(t)), newRef(t) + "/", "00000000-0000-0000-0000-00000000000\x00"} {
-		var invalid *backend.InvalidError
-		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: ref, SizeGiB: 1}); !errors.As(err, &invalid) {
+		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: ref, SizeGiB: 1}); backend.AsError(err, backend.CodeInvalid) == nil {
 			t.Errorf("%q: %v", ref, err)
 		}
-		if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: ref}); !errors.As(err, &invalid) {
+		if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: ref}); backend.AsError(err, backend.CodeInvalid) == nil {
 			t.Errorf("%q: %v", ref, err)
 		}
 	}
 	for _, name := range []string{strings.Repeat("n", 256), "\xff"} {
-		var invalid *backend.InvalidError
-		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1, Name: name}); !errors.As(err, &invalid) || invalid.Field != "name" {
+		var invalid *backend.Error
+		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1, Name: name}); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "name" {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -241,8 +240,7 @@ func TestRefsNeverReachAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle(t, b)
-	var conflict *backend.ConflictError
-	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: one, Volume: backend.Key{Ref: one}}); !errors.As(err, &conflict) {
+	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: one, Volume: backend.Key{Ref: one}}); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("one ref for two: %v", err)
 	}
 }

@@ -84,18 +84,17 @@ func TestCopyUnderWay(t *testing.T) {
 	if again, err := s.b.CreateVolume(ctx, spec); err != nil || again.Key != v.Key || again.Status != backend.Creating {
 		t.Errorf("the same create meanwhile: %+v %v", again, err)
 	}
-	var busy *backend.BusyError
-	if err := s.b.DeleteSnapshot(ctx, backend.Key{Ref: s.snap}); !errors.As(err, &busy) || busy.Dependents[0].Ref != s.copy {
+	var busy *backend.Error
+	if err := s.b.DeleteSnapshot(ctx, backend.Key{Ref: s.snap}); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || busy.Dependents[0].Ref != s.copy {
 		t.Errorf("deleting what is being copied: %v", err)
 	}
-	var conflict *backend.ConflictError
-	if err := s.b.RepairVolume(ctx, v.Key, backend.Error); !errors.As(err, &conflict) {
+	if err := s.b.RepairVolume(ctx, v.Key, backend.ErrorStatus); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("repairing what works: %v", err)
 	}
-	if err := s.b.ExtendVolume(ctx, v.Key, 3); !errors.As(err, &conflict) {
+	if err := s.b.ExtendVolume(ctx, v.Key, 3); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("extending what is being made: %v", err)
 	}
-	if _, err := s.b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: v.Key}); !errors.As(err, &conflict) {
+	if _, err := s.b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: v.Key}); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("a snapshot of what is being made: %v", err)
 	}
 	if err := s.b.RenameVolume(ctx, v.Key, "second name", "text"); err != nil {
@@ -122,8 +121,8 @@ func TestVolumeIsBusyWhileASnapshotIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-g.reached
-	var busy *backend.BusyError
-	if err := s.b.DeleteVolume(ctx, backend.Key{Ref: s.vol}); !errors.As(err, &busy) || len(busy.Dependents) != 2 {
+	var busy *backend.Error
+	if err := s.b.DeleteVolume(ctx, backend.Key{Ref: s.vol}); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || len(busy.Dependents) != 2 {
 		t.Errorf("%v", err)
 	}
 	if err := s.b.ExtendVolume(ctx, backend.Key{Ref: s.vol}, 2); err != nil {
@@ -206,8 +205,7 @@ func TestCloseEndsCopies(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Fatal(err)
 	}
-	var down *backend.UnavailableError
-	if _, err := s.b.Volume(ctx, backend.Key{Ref: s.vol}); !errors.As(err, &down) {
+	if _, err := s.b.Volume(ctx, backend.Key{Ref: s.vol}); backend.AsError(err, backend.CodeUnavailable) == nil {
 		t.Errorf("a closed backend answers %v", err)
 	}
 	s.b = open(t, Options{Dir: s.dir})
@@ -227,12 +225,11 @@ func TestFailedCreationIsToldAndTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle(t, s.b)
-	var space *backend.NoSpaceError
-	if n, _ := s.snapshot(s.new); n.Status != backend.Error || !errors.As(n.Failure, &space) || space.Need <= 0 || space.Free <= 0 {
+	var space *backend.Error
+	if n, _ := s.snapshot(s.new); n.Status != backend.ErrorStatus || !errors.As(n.Failure, &space) || space.Code != backend.CodeNoSpace || space.Need <= 0 || space.Free <= 0 {
 		t.Fatalf("%+v", n)
 	}
-	var conflict *backend.ConflictError
-	if err := s.b.RepairSnapshot(ctx, backend.Key{Ref: s.new}, backend.Available); !errors.As(err, &conflict) {
+	if err := s.b.RepairSnapshot(ctx, backend.Key{Ref: s.new}, backend.Available); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("AVAILABLE without bytes: %v", err)
 	}
 	sp.arm(0, nil, false)
@@ -269,8 +266,7 @@ func TestFailedDeletionSurvivesARestart(t *testing.T) {
 			if n.Status != backend.ErrorDeleting || n.Failure == nil || n.Name != "old" {
 				t.Fatalf("%+v", n)
 			}
-			var conflict *backend.ConflictError
-			if err := s.b.DeleteSnapshot(ctx, key); !errors.As(err, &conflict) {
+			if err := s.b.DeleteSnapshot(ctx, key); backend.AsError(err, backend.CodeConflict) == nil {
 				t.Errorf("deleting before a repair: %v", err)
 			}
 			if err := s.b.RepairSnapshot(ctx, key, backend.Available); err != nil {
@@ -294,14 +290,13 @@ func TestWithoutItsFileNothingIsAvailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := backend.Key{Ref: s.snap}
-	if err := s.b.RepairSnapshot(ctx, key, backend.Error); err != nil {
+	if err := s.b.RepairSnapshot(ctx, key, backend.ErrorStatus); err != nil {
 		t.Fatal(err)
 	}
-	var conflict *backend.ConflictError
-	if err := s.b.RepairSnapshot(ctx, key, backend.Available); !errors.As(err, &conflict) {
+	if err := s.b.RepairSnapshot(ctx, key, backend.Available); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("%v", err)
 	}
-	if _, err := s.b.CreateVolume(ctx, backend.VolumeSpec{Ref: s.new, SizeGiB: 1, Snapshot: &key}); !errors.As(err, &conflict) {
+	if _, err := s.b.CreateVolume(ctx, backend.VolumeSpec{Ref: s.new, SizeGiB: 1, Snapshot: &key}); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Errorf("%v", err)
 	}
 	if err := s.b.DeleteSnapshot(ctx, key); err != nil {

@@ -57,16 +57,16 @@ func (r *registry) servers(ctx context.Context) (map[string]registered, error) {
 }
 
 // find asks anew, since somebody is about to rely on the answer.
-// *[backend.InvalidError]: there is no such server.
+// [backend.CodeInvalid]: there is no such server.
 func (r *registry) find(ctx context.Context, id string) (registered, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.refreshLocked(ctx); err != nil {
-		return registered{}, &backend.UnavailableError{Err: err}
+		return registered{}, &backend.Error{Code: backend.CodeUnavailable, Err: err}
 	}
 	s, ok := r.byID[id]
 	if !ok {
-		return registered{}, &backend.InvalidError{Field: "server", Why: "no such server"}
+		return registered{}, &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "no such server"}
 	}
 	return s, nil
 }

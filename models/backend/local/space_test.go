@@ -78,8 +78,8 @@ func noSpace(t *testing.T, mnt string) {
 
 	drop := ballast(t, mnt, 32*mib)
 	spec := backend.SnapshotSpec{Ref: newRef(t), Volume: vol}
-	var space *backend.NoSpaceError
-	if _, err := b.CreateSnapshot(ctx, spec); !errors.As(err, &space) || space.Need < 32*mib || space.Free > 32*mib || space.Free < 16*mib {
+	var space *backend.Error
+	if _, err := b.CreateSnapshot(ctx, spec); !errors.As(err, &space) || space.Code != backend.CodeNoSpace || space.Need < 32*mib || space.Free > 32*mib || space.Free < 16*mib {
 		t.Fatalf("before the copy: %v", err)
 	}
 	if _, err := b.Snapshot(ctx, backend.Key{Ref: spec.Ref}); !errors.Is(err, backend.ErrNotFound) {
@@ -92,7 +92,7 @@ func noSpace(t *testing.T, mnt string) {
 	}
 	settle(t, b)
 	s, err := b.Snapshot(ctx, backend.Key{Ref: spec.Ref})
-	if err != nil || s.Status != backend.Error || !errors.As(s.Failure, &space) || space.Need < 32*mib {
+	if err != nil || s.Status != backend.ErrorStatus || !errors.As(s.Failure, &space) || space.Code != backend.CodeNoSpace || space.Need < 32*mib {
 		t.Fatalf("midway: %+v %v", s, err)
 	}
 	if left, err := os.ReadDir(b.path("tmp")); err != nil || len(left) > 0 {
@@ -119,8 +119,7 @@ func TestSpaceIsPromisedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-g.reached
-	var space *backend.NoSpaceError
-	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: vol}); !errors.As(err, &space) {
+	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: vol}); backend.AsError(err, backend.CodeNoSpace) == nil {
 		t.Errorf("%v", err)
 	}
 	close(g.open)
@@ -152,11 +151,11 @@ func TestSizesThatNeverFit(t *testing.T) {
 	}
 	vol := filled(t, b)
 	for _, size := range []int{3, 1 << 20, 1 << 40, int(^uint(0) >> 1)} {
-		var invalid *backend.InvalidError
-		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: size}); !errors.As(err, &invalid) || invalid.Field != "size_gib" {
+		var invalid *backend.Error
+		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: size}); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "size_gib" {
 			t.Errorf("create %d GiB: %v", size, err)
 		}
-		if err := b.ExtendVolume(ctx, vol, size); !errors.As(err, &invalid) || invalid.Field != "size_gib" {
+		if err := b.ExtendVolume(ctx, vol, size); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "size_gib" {
 			t.Errorf("extend to %d GiB: %v", size, err)
 		}
 	}

@@ -41,10 +41,9 @@ func TestDiskErrorsReachClientAndPage(t *testing.T) {
 			if _, err := c.WriteAt([]byte("x"), 0); !errors.Is(err, tt.errno) {
 				t.Errorf("the client is told %v", err)
 			}
-			var space *backend.NoSpaceError
-			var fault *backend.FaultError
 			v := state(t, s.b, s.used)
-			if v.Status != backend.InUse || tt.full != errors.As(v.Failure, &space) || tt.full == errors.As(v.Failure, &fault) {
+			fault := backend.AsError(v.Failure, backend.CodeFault)
+			if v.Status != backend.InUse || tt.full != (backend.AsError(v.Failure, backend.CodeNoSpace) != nil) || tt.full != (fault == nil) {
 				t.Errorf("%s: %v", v.Status, v.Failure)
 			}
 			if !tt.full && fault.Op != "write" {
@@ -86,12 +85,12 @@ func TestLostWritesEndInError(t *testing.T) {
 	if err := s.b.DetachVolume(t.Context(), key, "here", true); err != nil {
 		t.Fatal(err)
 	}
-	var fault *backend.FaultError
-	if v := becomes(t, s.b, s.used, backend.Error); !errors.As(v.Failure, &fault) || fault.Op != "flush" || len(v.Attachments) > 0 {
+	var fault *backend.Error
+	if v := becomes(t, s.b, s.used, backend.ErrorStatus); !errors.As(v.Failure, &fault) || fault.Code != backend.CodeFault || fault.Op != "flush" || len(v.Attachments) > 0 {
 		t.Errorf("%+v", v)
 	}
 	s.reopen()
-	if v := state(t, s.b, s.used); v.Status != backend.Error || v.Failure == nil {
+	if v := state(t, s.b, s.used); v.Status != backend.ErrorStatus || v.Failure == nil {
 		t.Errorf("%+v", v)
 	}
 	if err := s.b.RepairVolume(t.Context(), key, backend.Available); err != nil {

@@ -2,7 +2,6 @@ package openstack
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -77,8 +76,7 @@ func (b *Backend) choices(ctx context.Context, s *session) (choices, error) {
 // told is what ask gives, or last where only that does not answer.
 func told[T any](ctx context.Context, b *Backend, what string, ask func(context.Context, *session) ([]T, error), s *session, last []T) ([]T, error) {
 	list, err := ask(ctx, s)
-	var down *backend.UnavailableError
-	if ctx.Err() == nil && errors.As(err, &down) && down.Cause == "" {
+	if e := backend.AsError(err, backend.CodeUnavailable); ctx.Err() == nil && e != nil && e.Cause == "" {
 		b.log.WarnContext(ctx, "the cloud does not tell its "+what, "error", err)
 		return last, nil
 	}

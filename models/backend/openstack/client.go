@@ -3,7 +3,7 @@
 //
 // Every object that the console makes carries its reference in its metadata
 // (blockconsole_ref), so a create whose answer was lost is found again. The package
-// repeats no call by itself, but for a token that has expired; the wrappers around
+// repeats no call by itself, but for a token that has expired; the interceptors of
 // the port do.
 package openstack
 
@@ -53,10 +53,10 @@ type Backend struct {
 	opening chan struct{} // held by who opens a session
 	mu      sync.Mutex
 	current *session
-	old     bool      // current is in doubt
-	trusted time.Time // when current was opened, or could not be replaced
-	refused error     // why the last session could not be opened,
-	until   time.Time // and when it is worth trying again
+	old     bool           // current is in doubt
+	trusted time.Time      // when current was opened, or could not be replaced
+	refused *backend.Error // why the last session could not be opened,
+	until   time.Time      // and when it is worth trying again
 
 	making keyed
 	recent requests
@@ -178,13 +178,13 @@ func (b *Backend) session(ctx context.Context) (*session, error) {
 		return s, nil
 	}
 	err = b.explain(ctx, err)
-	var unavailable *backend.UnavailableError
-	if !errors.As(err, &unavailable) || unavailable.Cause == "" {
+	unavailable := backend.AsError(err, backend.CodeUnavailable)
+	if unavailable == nil || unavailable.Cause == "" {
 		if s := b.keep(); s != nil {
 			return s, nil
 		}
 	}
-	if ctx.Err() == nil && errors.As(err, &unavailable) {
+	if ctx.Err() == nil && unavailable != nil {
 		b.refuse(unavailable)
 	}
 	return nil, err
@@ -194,12 +194,7 @@ func (b *Backend) known() (*session, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if wait := b.until.Sub(b.now()); b.refused != nil && wait > 0 {
-		again := &backend.UnavailableError{RetryAfter: wait, Err: b.refused}
-		var unavailable *backend.UnavailableError
-		if errors.As(b.refused, &unavailable) {
-			again.Cause, again.Err = unavailable.Cause, unavailable.Err
-		}
-		return nil, again
+		return nil, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: wait, Cause: b.refused.Cause, Err: b.refused.Err}
 	}
 	if b.old {
 		return nil, nil
@@ -219,7 +214,7 @@ func (b *Backend) keep() *session {
 }
 
 // refuse ends the session and lets nobody try to sign in for a while.
-func (b *Backend) refuse(why *backend.UnavailableError) {
+func (b *Backend) refuse(why *backend.Error) {
 	pause := max(afterFailure, why.RetryAfter)
 	if why.Cause == backend.Credentials || why.Cause == backend.Token {
 		pause = afterRefusal
@@ -264,7 +259,7 @@ func (b *Backend) signIn(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	if project == nil || project.ID == "" {
-		return nil, &backend.UnavailableError{Cause: backend.Credentials, Err: errors.New("the credentials belong to no project")}
+		return nil, &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials, Err: errors.New("the credentials belong to no project")}
 	}
 	b.issued(result)
 	s := &session{project: backend.Project{ID: project.ID, Name: project.Name}}

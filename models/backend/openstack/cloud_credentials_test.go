@@ -60,8 +60,8 @@ func TestCloudApplicationCredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = open(t, Options{Getenv: env(variables)}).Volumes(t.Context(), "", 1)
-	var unavailable *backend.UnavailableError
-	if !errors.As(err, &unavailable) || unavailable.Cause != backend.Credentials || strings.Contains(err.Error(), made.Secret) {
+	var unavailable *backend.Error
+	if !errors.As(err, &unavailable) || unavailable.Code != backend.CodeUnavailable || unavailable.Cause != backend.Credentials || strings.Contains(err.Error(), made.Secret) {
 		t.Errorf("after it was revoked: %v", err)
 	}
 }
@@ -79,8 +79,8 @@ func TestCloudQuota(t *testing.T) {
 			continue
 		}
 		_, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), Name: "too-large", SizeGiB: int(q.Limit) + 1})
-		var quota *backend.QuotaError
-		if !errors.As(err, &quota) || quota.What != "gigabytes" || quota.Limit != q.Limit || quota.Asked != q.Limit+1 || quota.Used < 0 {
+		var quota *backend.Error
+		if !errors.As(err, &quota) || quota.Code != backend.CodeQuota || quota.What != "gigabytes" || quota.Limit != q.Limit || quota.Asked != q.Limit+1 || quota.Used < 0 {
 			t.Errorf("%+v: %v", q, err)
 		}
 		return
@@ -94,8 +94,8 @@ func TestCloudRepairNamesTheRole(t *testing.T) {
 	b := realCloud(t)
 	v := newVolume(t, b, "not-stuck")
 	err := b.RepairVolume(t.Context(), v.Key, backend.Available)
-	var forbidden *backend.ForbiddenError
-	if err != nil && (!errors.As(err, &forbidden) || forbidden.Role != "admin") {
+	var forbidden *backend.Error
+	if err != nil && (!errors.As(err, &forbidden) || forbidden.Code != backend.CodeForbidden || forbidden.Role != "admin") {
 		t.Error(err)
 	}
 }

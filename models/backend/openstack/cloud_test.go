@@ -67,8 +67,7 @@ func cannotStoreEmoji(t *testing.T, b *Backend) bool {
 	t.Helper()
 	v := newVolume(t, b, "emoji")
 	err := b.RenameVolume(t.Context(), v.Key, "\U0001F4BE", "")
-	var invalid *backend.InvalidError
-	if err != nil && !errors.As(err, &invalid) {
+	if err != nil && backend.AsError(err, backend.CodeInvalid) == nil {
 		t.Fatal(err)
 	}
 	return err != nil
@@ -94,7 +93,7 @@ func eventually(t *testing.T, b *Backend, key backend.Key) backend.Volume {
 	t.Helper()
 	for {
 		v, err := b.Volume(t.Context(), key)
-		if err != nil || v.Status == backend.Error {
+		if err != nil || v.Status == backend.ErrorStatus {
 			t.Fatalf("%+v, %v", v, err)
 		}
 		if v.Status == backend.Available {
@@ -150,8 +149,8 @@ func TestCloudRefusesWrongCredentials(t *testing.T) {
 		return os.Getenv(name)
 	}})
 	_, err := b.Capabilities(t.Context())
-	var unavailable *backend.UnavailableError
-	if !errors.As(err, &unavailable) || unavailable.Cause != backend.Credentials {
+	var unavailable *backend.Error
+	if !errors.As(err, &unavailable) || unavailable.Code != backend.CodeUnavailable || unavailable.Cause != backend.Credentials {
 		t.Errorf("%v", err)
 	}
 	if err != nil && strings.Contains(err.Error(), "certainly wrong") {

@@ -102,7 +102,7 @@ func (p *problem) says(text string) bool { return p != nil && strings.Contains(p
 // ended is why a call was given up.
 func ended(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &backend.UnavailableError{Err: fmt.Errorf("no answer in time: %w", ctx.Err())}
+		return &backend.Error{Code: backend.CodeUnavailable, Err: fmt.Errorf("no answer in time: %w", ctx.Err())}
 	}
 	return fmt.Errorf("given up: %w", ctx.Err())
 }
@@ -110,7 +110,7 @@ func ended(ctx context.Context) error {
 // explain puts an error of gophercloud, of the network or of a service into the
 // port's words.
 func (b *Backend) explain(ctx context.Context, err error) error {
-	if err == nil || spoken(err) {
+	if err == nil || backend.AsError(err) != nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -135,7 +135,7 @@ func (b *Backend) explain(ctx context.Context, err error) error {
 		return b.explainProblem(p)
 	}
 	b.doubt(oldCatalog)
-	return &backend.UnavailableError{Cause: untrusted(err), Unsent: undialled(err), Err: err}
+	return &backend.Error{Code: backend.CodeUnavailable, Cause: untrusted(err), Unsent: undialled(err), Err: err}
 }
 
 // undialled says that there was not even a connection to send the request over.
@@ -146,8 +146,8 @@ func undialled(err error) bool {
 
 // unsent marks the error of a request that came before the one for a change.
 func unsent(err error) error {
-	var u *backend.UnavailableError
-	if !errors.As(err, &u) {
+	u := backend.AsError(err, backend.CodeUnavailable)
+	if u == nil {
 		return err
 	}
 	marked := *u
@@ -171,35 +171,19 @@ func untrusted(err error) backend.Cause {
 	return ""
 }
 
-// spoken says that err is in the port's words already.
-func spoken(err error) bool {
-	var (
-		conflict    *backend.ConflictError
-		busy        *backend.BusyError
-		quota       *backend.QuotaError
-		invalid     *backend.InvalidError
-		forbidden   *backend.ForbiddenError
-		reported    *backend.ReportedError
-		unavailable *backend.UnavailableError
-	)
-	return errors.Is(err, backend.ErrNotFound) || errors.Is(err, backend.ErrUnsupported) || errors.Is(err, context.Canceled) ||
-		errors.As(err, &conflict) || errors.As(err, &busy) || errors.As(err, &quota) || errors.As(err, &invalid) ||
-		errors.As(err, &forbidden) || errors.As(err, &reported) || errors.As(err, &unavailable)
-}
-
 // credentials explains why Keystone gives no token. It answers 404 where an
 // application credential is gone.
-func credentials(err error) *backend.UnavailableError {
+func credentials(err error) *backend.Error {
 	p := problemOf(err)
 	if p == nil {
-		return &backend.UnavailableError{Cause: untrusted(err), Err: err}
+		return &backend.Error{Code: backend.CodeUnavailable, Cause: untrusted(err), Err: err}
 	}
 	refused := p.status == http.StatusUnauthorized || p.status == http.StatusForbidden || p.status == http.StatusBadRequest ||
 		p.status == http.StatusNotFound && p.kind != ""
 	if !refused {
 		return p.unavailable()
 	}
-	return &backend.UnavailableError{Cause: backend.Credentials, RetryAfter: p.retryAfter, Err: p}
+	return &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials, RetryAfter: p.retryAfter, Err: p}
 }
 
 func (b *Backend) explainProblem(p *problem) error {
@@ -211,7 +195,7 @@ func (b *Backend) explainProblem(p *problem) error {
 		return explainBadRequest(p)
 	case http.StatusUnauthorized:
 		// Only after a new token was refused, too: a wrong clock of a service, or a credential with access rules.
-		u := &backend.UnavailableError{Cause: backend.Token, Err: p}
+		u := &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Token, Err: p}
 		b.refuse(u)
 		return u
 	case http.StatusForbidden:
@@ -224,7 +208,7 @@ func (b *Backend) explainProblem(p *problem) error {
 	case http.StatusNotAcceptable: // another microversion than the versions told: an upgrade is going on
 		b.doubt(0)
 	case http.StatusConflict:
-		return &backend.ConflictError{Why: p.text}
+		return &backend.Error{Code: backend.CodeConflict, Message: p.text}
 	case http.StatusNotImplemented:
 		return backend.ErrUnsupported
 	}
@@ -232,8 +216,8 @@ func (b *Backend) explainProblem(p *problem) error {
 }
 
 // unavailable says whether it is only that we ask too often.
-func (p *problem) unavailable() *backend.UnavailableError {
-	u := &backend.UnavailableError{RetryAfter: p.retryAfter, Err: p}
+func (p *problem) unavailable() *backend.Error {
+	u := &backend.Error{Code: backend.CodeUnavailable, RetryAfter: p.retryAfter, Err: p}
 	if p.status == http.StatusTooManyRequests {
 		u.Cause = backend.TooMany
 	}
@@ -254,19 +238,19 @@ func explainBadRequest(p *problem) error {
 		if !ok {
 			field = m[1]
 		}
-		return &backend.InvalidError{Field: field, Why: shortened(p.text)}
+		return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: shortened(p.text)}
 	}
 	switch {
 	case p.says("Malformed request url"), p.kind == "":
-		return &backend.UnavailableError{Err: p}
+		return &backend.Error{Code: backend.CodeUnavailable, Err: p}
 	case p.says("vailability zone"):
-		return &backend.InvalidError{Field: "zone", Why: p.text}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "zone", Message: p.text}
 	case p.says("Invalid image identifier"):
 		return backend.ErrNotFound
 	case p.says("cannot be smaller than"), p.says("larger than volume size"), p.says("New size for extend must be greater"):
-		return &backend.InvalidError{Field: "size_gib", Why: p.text}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: p.text}
 	}
-	return &backend.ConflictError{Why: shortened(p.text)}
+	return &backend.Error{Code: backend.CodeConflict, Message: shortened(p.text)}
 }
 
 // shortened leaves the value out that a user has typed: it may be long, and the
@@ -282,7 +266,7 @@ func shortened(text string) string {
 // explainForbidden names the role that the usual policies want.
 func explainForbidden(p *problem) error {
 	if !p.says("Policy doesn't allow") {
-		return &backend.ConflictError{Why: p.text}
+		return &backend.Error{Code: backend.CodeConflict, Message: p.text}
 	}
 	role := "member"
 	for _, action := range []string{"admin_actions", "os_compute_api:os-services", "reset_status", "force_delete", "force_detach", "get_all_tenants"} {
@@ -290,5 +274,5 @@ func explainForbidden(p *problem) error {
 			role = "admin"
 		}
 	}
-	return &backend.ForbiddenError{Role: role}
+	return &backend.Error{Code: backend.CodeForbidden, Role: role}
 }

@@ -63,29 +63,29 @@ func TestAnswersBecomeTheWordsOfThePort(t *testing.T) {
 
 func isUnavailable(after time.Duration) func(error) bool {
 	return func(err error) bool {
-		var u *backend.UnavailableError
-		return errors.As(err, &u) && (u.Cause == "" || u.Cause == backend.TooMany) && u.RetryAfter == after
+		var u *backend.Error
+		return errors.As(err, &u) && u.Code == backend.CodeUnavailable && (u.Cause == "" || u.Cause == backend.TooMany) && u.RetryAfter == after
 	}
 }
 
 func isConflict(why string) func(error) bool {
 	return func(err error) bool {
-		var c *backend.ConflictError
-		return errors.As(err, &c) && strings.Contains(c.Why, why)
+		var c *backend.Error
+		return errors.As(err, &c) && c.Code == backend.CodeConflict && strings.Contains(c.Message, why)
 	}
 }
 
 func isInvalid(field string) func(error) bool {
 	return func(err error) bool {
-		var i *backend.InvalidError
-		return errors.As(err, &i) && i.Field == field
+		var i *backend.Error
+		return errors.As(err, &i) && i.Code == backend.CodeInvalid && i.Field == field
 	}
 }
 
 func isForbidden(role string) func(error) bool {
 	return func(err error) bool {
-		var f *backend.ForbiddenError
-		return errors.As(err, &f) && f.Role == role
+		var f *backend.Error
+		return errors.As(err, &f) && f.Code == backend.CodeForbidden && f.Role == role
 	}
 }
 

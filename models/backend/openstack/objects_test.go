@@ -16,8 +16,8 @@ func TestStatuses(t *testing.T) {
 	for word, want := range map[string]backend.Status{
 		"creating": backend.Creating, "available": backend.Available, "in-use": backend.InUse, "reserved": backend.Attaching, "attaching": backend.Attaching,
 		"detaching": backend.Detaching, "extending": backend.Extending, "reverting": backend.Restoring, "restoring": backend.Restoring,
-		"restoring-backup": backend.Restoring, "downloading": backend.Creating, "deleting": backend.Deleting, "error": backend.Error,
-		"error_deleting": backend.ErrorDeleting, "error_extending": backend.Error, "error_restoring": backend.Error,
+		"restoring-backup": backend.Restoring, "downloading": backend.Creating, "deleting": backend.Deleting, "error": backend.ErrorStatus,
+		"error_deleting": backend.ErrorDeleting, "error_extending": backend.ErrorStatus, "error_restoring": backend.ErrorStatus,
 		"backing-up": "BACKING-UP", "retyping": "RETYPING", "awaiting-transfer": "AWAITING-TRANSFER", "made up": "MADE UP", "": "",
 	} {
 		if got := statusOf(word); got != want {
@@ -48,7 +48,7 @@ func TestOddObjectsAreListed(t *testing.T) {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	v := page.Items
-	if v[0].Ref != "" || v[0].Name != `<script>alert("1")</script>` || v[1].Ref != ref || v[1].Name != long || v[2].Status != backend.Error || v[2].Name != "" {
+	if v[0].Ref != "" || v[0].Name != `<script>alert("1")</script>` || v[1].Ref != ref || v[1].Name != long || v[2].Status != backend.ErrorStatus || v[2].Name != "" {
 		t.Errorf("%+v", v[:3])
 	}
 	if len(v[3].Attachments) != 2 || v[3].Attachments[0].ServerID != servers[0] || v[3].Status != backend.InUse || v[4].Status != "MADE UP" || v[4].Ref != "" {
@@ -153,7 +153,7 @@ func TestTold(t *testing.T) {
 		sn := cloud.AddSnapshot(openstacktest.Snapshot{Project: cloud.Project, Volume: of})
 		child := cloud.AddVolume(openstacktest.Volume{Project: cloud.Project, Snapshot: sn, Metadata: map[string]string{refName: newRef(t)}})
 		key := backend.Key{ID: sn}
-		if err := b.Told(t.Context(), backend.SubjectSnapshot, key, now.Now()); !errors.Is(err, backend.ErrNotFound) {
+		if err := b.LastFailure(t.Context(), backend.SubjectSnapshot, key, now.Now()); !errors.Is(err, backend.ErrNotFound) {
 			t.Fatalf("nothing has happened, and it tells %v", err)
 		}
 		since := now.Now()
@@ -162,21 +162,21 @@ func TestTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		cloud.Settle()
-		var busy *backend.BusyError
-		if err := b.Told(t.Context(), backend.SubjectSnapshot, key, since); !errors.As(err, &busy) || len(busy.Dependents) != 1 || busy.Dependents[0].ID != child || busy.Dependents[0].Ref == "" {
+		var busy *backend.Error
+		if err := b.LastFailure(t.Context(), backend.SubjectSnapshot, key, since); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || len(busy.Dependents) != 1 || busy.Dependents[0].ID != child || busy.Dependents[0].Ref == "" {
 			t.Errorf("%v", err)
 		}
 		if got, err := b.Snapshot(t.Context(), key); err != nil || got.Status != backend.Available || got.RequestID == "" {
 			t.Errorf("%+v, %v", got, err)
 		}
 		request := cloud.AddMessage(of, "VOLUME_VOLUME_001_003", "schedule allocate volume:Could not find any available weighted backend.")
-		var reported *backend.ReportedError
-		err := b.Told(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, since)
-		if !errors.As(err, &reported) || reported.RequestID != request || reported.Code != "VOLUME_VOLUME_001_003" || !strings.Contains(reported.Text, "weighted backend") {
+		var reported *backend.Error
+		err := b.LastFailure(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, since)
+		if !errors.As(err, &reported) || reported.Code != backend.CodeReported || reported.RequestID != request || reported.EventID != "VOLUME_VOLUME_001_003" || !strings.Contains(reported.Message, "weighted backend") {
 			t.Errorf("%v", err)
 		}
 		now.move(time.Minute)
-		if err := b.Told(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, now.Now()); !errors.Is(err, backend.ErrNotFound) {
+		if err := b.LastFailure(t.Context(), backend.SubjectVolume, backend.Key{ID: of}, now.Now()); !errors.Is(err, backend.ErrNotFound) {
 			t.Errorf("old news: %v", err)
 		}
 	}
@@ -191,32 +191,32 @@ func TestQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	cloud.Settle()
-	refused := func(err error) backend.QuotaError {
+	refused := func(err error) string {
 		t.Helper()
-		var q *backend.QuotaError
-		if !errors.As(err, &q) {
+		q := backend.AsError(err, backend.CodeQuota)
+		if q == nil {
 			t.Fatalf("%v", err)
 		}
-		return *q
+		return fmt.Sprintf("%s %d %d %d", q.What, q.Used, q.Limit, q.Asked)
 	}
 	snapshotOf := func() error {
 		_, err := b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: newRef(t), Volume: made.Key})
 		return err
 	}
-	if got := refused(snapshotOf()); got != (backend.QuotaError{What: "gigabytes", Used: 3, Limit: 5, Asked: 3}) {
+	if got := refused(snapshotOf()); got != "gigabytes 3 5 3" {
 		t.Errorf("a snapshot counts its volume's whole size: %+v", got)
 	}
-	if got := refused(b.ExtendVolume(t.Context(), made.Key, 50)); got != (backend.QuotaError{What: "gigabytes", Used: 3, Limit: 5, Asked: 47}) {
+	if got := refused(b.ExtendVolume(t.Context(), made.Key, 50)); got != "gigabytes 3 5 47" {
 		t.Errorf("%+v", got)
 	}
 	cloud.SetQuota(cloud.Tiny, "snapshots", 0)
 	cloud.SetQuota(cloud.Tiny, "gigabytes", -1)
-	if got := refused(snapshotOf()); got != (backend.QuotaError{What: "snapshots", Used: 0, Limit: 0, Asked: 1}) {
+	if got := refused(snapshotOf()); got != "snapshots 0 0 1" {
 		t.Errorf("%+v", got)
 	}
 	cloud.SetQuota(cloud.Tiny, "volumes", 1)
 	_, err = b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1})
-	if got := refused(err); got != (backend.QuotaError{What: "volumes", Used: 1, Limit: 1, Asked: 1}) {
+	if got := refused(err); got != "volumes 1 1 1" {
 		t.Errorf("%+v", got)
 	}
 	cloud.SetQuota(cloud.Tiny, "gigabytes_ceph", 100)
@@ -274,10 +274,10 @@ func TestRepairNamesTheRoleAndKeepsAttachments(t *testing.T) {
 	cloud, member := newCloud(t, openstacktest.Options{})
 	admin := open(t, Options{Getenv: env(cloud.Env("admin", cloud.Project))})
 	stuck := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project, Status: "error_deleting"})}
-	if err := member.RepairVolume(t.Context(), stuck, backend.Error); !isForbidden("admin")(err) {
+	if err := member.RepairVolume(t.Context(), stuck, backend.ErrorStatus); !isForbidden("admin")(err) {
 		t.Errorf("%v", err)
 	}
-	if err := admin.RepairVolume(t.Context(), stuck, backend.Error); err != nil {
+	if err := admin.RepairVolume(t.Context(), stuck, backend.ErrorStatus); err != nil {
 		t.Error(err)
 	}
 	attached := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project, Servers: []string{cloud.AddServer(cloud.Project, "web")}})}
@@ -366,14 +366,14 @@ func TestToldOfAVolumeWithClones(t *testing.T) {
 	cloud.Break(openstacktest.Rule{Method: "GET", Path: "/volumes/detail"}, openstacktest.Fault{
 		Status: 200, Body: fmt.Sprintf(`{"volumes": [{"id": "%s", "source_volid": "%s"}, {"id": "other", "source_volid": null}]}`, clone, key.ID),
 	})
-	if err := b.Told(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.Is(err, backend.ErrNotFound) {
+	if err := b.LastFailure(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.Is(err, backend.ErrNotFound) {
 		t.Errorf("nobody wanted to delete it: %v", err)
 	}
 	if err := b.DeleteVolume(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	var busy *backend.BusyError
-	if err := b.Told(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.As(err, &busy) || len(busy.Dependents) != 1 || busy.Dependents[0].ID != clone {
+	var busy *backend.Error
+	if err := b.LastFailure(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.As(err, &busy) || busy.Code != backend.CodeBusy || len(busy.Dependents) != 1 || busy.Dependents[0].ID != clone {
 		t.Errorf("%v", err)
 	}
 }

@@ -98,8 +98,8 @@ func TestAllProjectsNeedAnAdministrator(t *testing.T) {
 	_, snapshots := b.Snapshots(t.Context(), "", 10)
 	_, servers := b.Servers(t.Context(), "", 10)
 	for _, err := range []error{volumes, snapshots, servers} {
-		var forbidden *backend.ForbiddenError
-		if !errors.As(err, &forbidden) || forbidden.Role != "admin" {
+		var forbidden *backend.Error
+		if !errors.As(err, &forbidden) || forbidden.Code != backend.CodeForbidden || forbidden.Role != "admin" {
 			t.Errorf("%v", err)
 		}
 	}

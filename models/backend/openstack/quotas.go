@@ -72,11 +72,11 @@ func (b *Backend) explainQuota(ctx context.Context, s *session, p *problem, want
 	if !p.says("xceed") && !p.says("larger than") {
 		return b.explain(ctx, p) // Cinder answers so to other things that are too large, too
 	}
-	q := &backend.QuotaError{Used: -1, Limit: -1}
+	q := &backend.Error{Code: backend.CodeQuota, Used: -1, Limit: -1}
 	switch {
 	case volumeLimit.MatchString(p.text):
 		m := volumeLimit.FindStringSubmatch(p.text)
-		return &backend.QuotaError{What: perVolume, Limit: number(m[2]), Asked: number(m[1])}
+		return &backend.Error{Code: backend.CodeQuota, What: perVolume, Limit: number(m[2]), Asked: number(m[1])}
 	case p.says("SnapshotLimitExceeded"):
 		q.What = "snapshots"
 	case p.says("VolumeLimitExceeded"):

@@ -101,13 +101,13 @@ func revert(ctx context.Context, client *gophercloud.ServiceClient, volumeID, sn
 	return err
 }
 
-// administers says that Cinder takes us for an administrator: *ForbiddenError if not.
+// administers says that Cinder takes us for an administrator: CodeForbidden if not.
 // Who is none is given the objects of one project instead of all, without a word, and
 // the others would look as if they were gone.
 func administers(ctx context.Context, client *gophercloud.ServiceClient) error {
 	_, err := client.Get(ctx, client.ServiceURL("os-services")+"?binary=cinder-scheduler", nil, nil)
 	if p := problemOf(err); p != nil && p.status == http.StatusForbidden {
-		return &backend.ForbiddenError{Role: "admin"}
+		return &backend.Error{Code: backend.CodeForbidden, Role: "admin"}
 	}
 	return err
 }

@@ -65,7 +65,7 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 		return backend.ErrUnsupported
 	}
 	if !isUUID(serverID) {
-		return &backend.InvalidError{Field: "server", Why: "there is no such server"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "there is no such server"}
 	}
 	if _, ok := v.attachedTo(serverID); ok {
 		return nil
@@ -83,11 +83,11 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 	p := problemOf(r.Err)
 	switch {
 	case p.gone() && p.says("nstance"):
-		return &backend.InvalidError{Field: "server", Why: p.text}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: p.text}
 	case p.refused() && volumeattach.Get(ctx, nova, serverID, v.ID).Err == nil:
 		return nil // an earlier call has done it already
 	case p != nil && p.status == http.StatusNotFound && !p.gone():
-		return &backend.UnavailableError{Err: p}
+		return &backend.Error{Code: backend.CodeUnavailable, Err: p}
 	}
 	return b.explain(ctx, r.Err)
 }
@@ -163,7 +163,7 @@ func (b *Backend) detachStale(ctx context.Context, s *session, v volume, serverI
 		return nil
 	}
 	if !force || s.minor < needs {
-		return &backend.ConflictError{Why: "the compute service knows nothing of this attachment; detach by force to remove its record"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the compute service knows nothing of this attachment; detach by force to remove its record"}
 	}
 	for _, id := range ids {
 		err := b.explain(ctx, attachments.Delete(ctx, s.volume, id).ExtractErr())

@@ -40,11 +40,11 @@ func (c *clock) move(d time.Duration) {
 
 func newClock() *clock { return &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} }
 
-func unavailable(t *testing.T, err error) *backend.UnavailableError {
+func unavailable(t *testing.T, err error) *backend.Error {
 	t.Helper()
-	var u *backend.UnavailableError
-	if !errors.As(err, &u) {
-		t.Fatalf("%v is no UnavailableError", err)
+	var u *backend.Error
+	if !errors.As(err, &u) || u.Code != backend.CodeUnavailable {
+		t.Fatalf("%v is not CodeUnavailable", err)
 	}
 	return u
 }

@@ -47,7 +47,7 @@ func findSnapshot(ctx context.Context, s *session, key backend.Key) (sn snapshot
 // CreateSnapshot starts the snapshot that has spec.Ref, or returns it.
 func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
 	if !isUUID(spec.Ref) {
-		return backend.Snapshot{}, &backend.InvalidError{Field: "ref", Why: "not a UUID"}
+		return backend.Snapshot{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID"}
 	}
 	spec.Description = folded(spec.Description)
 	if err := fits(spec.Name, spec.Description); err != nil {

@@ -63,11 +63,11 @@ var statuses = map[string]backend.Status{
 	"downloading":      backend.Creating,  // an image
 	"reverting":        backend.Restoring,
 	"restoring-backup": backend.Restoring,
-	"error_extending":  backend.Error,
-	"error_restoring":  backend.Error,
-	"error_managing":   backend.Error,
-	"error_attaching":  backend.Error,
-	"error_detaching":  backend.Error,
+	"error_extending":  backend.ErrorStatus,
+	"error_restoring":  backend.ErrorStatus,
+	"error_managing":   backend.ErrorStatus,
+	"error_attaching":  backend.ErrorStatus,
+	"error_detaching":  backend.ErrorStatus,
 }
 
 func statusOf(word string) backend.Status {
@@ -161,7 +161,7 @@ func fits(name, description string) error {
 	const longest = 255
 	for field, text := range map[string]string{"name": name, "description": description} {
 		if len([]rune(text)) > longest {
-			return &backend.InvalidError{Field: field, Why: "longer than 255 characters"}
+			return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: "longer than 255 characters"}
 		}
 	}
 	return nil

@@ -70,9 +70,9 @@ func findByRef[T any](ctx context.Context, ref string, page func(context.Context
 func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backend.Volume, error) {
 	switch {
 	case !isUUID(spec.Ref):
-		return backend.Volume{}, &backend.InvalidError{Field: "ref", Why: "not a UUID"}
+		return backend.Volume{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID"}
 	case spec.SizeGiB <= 0:
-		return backend.Volume{}, &backend.InvalidError{Field: "size_gib", Why: "not positive"}
+		return backend.Volume{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "not positive"}
 	}
 	if err := fits(spec.Name, spec.Description); err != nil {
 		return backend.Volume{}, err
@@ -130,7 +130,7 @@ func (b *Backend) createOpts(ctx context.Context, s *session, spec backend.Volum
 		return opts, err
 	}
 	if spec.SizeGiB < source.Size {
-		return opts, &backend.InvalidError{Field: "size_gib", Why: "smaller than the snapshot"}
+		return opts, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "smaller than the snapshot"}
 	}
 	opts.SnapshotID = source.ID
 	return opts, nil
@@ -144,14 +144,14 @@ func (b *Backend) explainCreate(ctx context.Context, s *session, err error, want
 	case p.status == http.StatusRequestEntityTooLarge:
 		return b.explainQuota(ctx, s, p, want)
 	case p.gone() && p.says("Volume type"):
-		return &backend.InvalidError{Field: "type", Why: p.text}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "type", Message: p.text}
 	case p.status == http.StatusInternalServerError && (wide(name) || wide(description)) && b.answers(ctx, s):
 		// Other requests do well: it is the text. Repeating it would never end.
 		field := "name"
 		if !wide(name) {
 			field = "description"
 		}
-		return &backend.InvalidError{Field: field, Why: "the cloud cannot store characters outside of the Basic Multilingual Plane, such as emoji"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: "the cloud cannot store characters outside of the Basic Multilingual Plane, such as emoji"}
 	}
 	return b.explain(ctx, err)
 }
@@ -196,7 +196,7 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	}
 	switch {
 	case sizeGiB <= 0 || sizeGiB < v.Size:
-		return &backend.InvalidError{Field: "size_gib", Why: "smaller than the volume"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "smaller than the volume"}
 	case sizeGiB == v.Size, statusOf(v.Status) == backend.Extending:
 		return nil
 	}
@@ -255,7 +255,7 @@ func (b *Backend) whyNotDeleted(ctx context.Context, s *session, id string, p *p
 		return nil
 	}
 	if len(v.Attachments) > 0 || statusOf(v.Status) == backend.InUse {
-		return &backend.ConflictError{Why: "the volume is attached"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached"}
 	}
 	var dependents []backend.Key
 	err = b.snapshots(s, url.Values{"volume_id": {id}}).each(ctx, func(sn snapshot) {
@@ -265,7 +265,7 @@ func (b *Backend) whyNotDeleted(ctx context.Context, s *session, id string, p *p
 		return b.explain(ctx, err)
 	}
 	if len(dependents) > 0 {
-		return &backend.BusyError{Dependents: dependents}
+		return &backend.Error{Code: backend.CodeBusy, Dependents: dependents}
 	}
 	return b.explain(ctx, p)
 }
@@ -307,17 +307,17 @@ func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.
 		return err
 	}
 	if to == backend.Available && len(v.Attachments) > 0 {
-		return &backend.ConflictError{Why: "the volume is attached: as AVAILABLE a second server could write to it"}
+		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached: as AVAILABLE a second server could write to it"}
 	}
 	return b.explain(ctx, volumes.ResetStatus(ctx, s.volume, v.ID, volumes.ResetStatusOpts{Status: word}).ExtractErr())
 }
 
 func resetTo(to backend.Status) (string, error) {
 	switch to {
-	case backend.Error:
+	case backend.ErrorStatus:
 		return "error", nil
 	case backend.Available:
 		return "available", nil
 	}
-	return "", &backend.InvalidError{Field: "status", Why: "neither ERROR nor AVAILABLE"}
+	return "", &backend.Error{Code: backend.CodeInvalid, Field: "status", Message: "neither ERROR nor AVAILABLE"}
 }

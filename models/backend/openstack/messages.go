@@ -13,9 +13,9 @@ const busyDetail = "015"
 // resources are Cinder's names for kinds of objects in messages.
 var resources = map[backend.Subject]string{backend.SubjectVolume: "VOLUME", backend.SubjectSnapshot: "VOLUME_SNAPSHOT"}
 
-// Told asks for Cinder's newest message about an object. A volume that could not be
+// LastFailure asks for Cinder's newest message about an object. A volume that could not be
 // deleted because others were cloned from it leaves no message: those are looked for.
-func (b *Backend) Told(ctx context.Context, subject backend.Subject, key backend.Key, since time.Time) error {
+func (b *Backend) LastFailure(ctx context.Context, subject backend.Subject, key backend.Key, since time.Time) error {
 	const needs = 5
 	s, id, err := b.subjectID(ctx, subject, key)
 	if err != nil {
@@ -30,7 +30,7 @@ func (b *Backend) Told(ctx context.Context, subject backend.Subject, key backend
 	from := b.theirs(since).Add(-overlap)
 	if len(newest) > 0 && newest[0].CreatedAt.After(from) {
 		m := newest[0]
-		reported := &backend.ReportedError{Code: m.EventID, Text: m.Text, RequestID: m.RequestID}
+		reported := &backend.Error{Code: backend.CodeReported, EventID: m.EventID, Message: m.Text, RequestID: m.RequestID}
 		if m.detail() != busyDetail {
 			return reported
 		}
@@ -49,7 +49,7 @@ func (b *Backend) subjectID(ctx context.Context, subject backend.Subject, key ba
 	return b.snapshotID(ctx, key)
 }
 
-// busy is a *BusyError with the volumes that depend, or otherwise when there are
+// busy is a CodeBusy with the volumes that depend, or otherwise when there are
 // none: Cinder has no filter for them, so all are looked at.
 func (b *Backend) busy(ctx context.Context, s *session, depends func(volume) bool, otherwise error) error {
 	var dependents []backend.Key
@@ -64,5 +64,5 @@ func (b *Backend) busy(ctx context.Context, s *session, depends func(volume) boo
 	if len(dependents) == 0 {
 		return otherwise
 	}
-	return &backend.BusyError{Dependents: dependents}
+	return &backend.Error{Code: backend.CodeBusy, Dependents: dependents}
 }

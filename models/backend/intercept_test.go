@@ -8,18 +8,18 @@ import (
 	"blockconsole/models/backend/backendtest"
 )
 
-func TestWrapPassesExportersThrough(t *testing.T) {
+func TestIntercept_Exporter(t *testing.T) {
 	var names []string
-	around := func(ctx context.Context, name string, call func(context.Context) error) error {
-		names = append(names, name)
+	interceptor := func(ctx context.Context, method string, call func(context.Context) error) error {
+		names = append(names, method)
 		return call(ctx)
 	}
-	if _, ok := backend.Wrap(struct{ backend.Backend }{}, around).(backend.Exporter); ok {
+	if _, ok := backend.Intercept(struct{ backend.Backend }{}, interceptor).(backend.Exporter); ok {
 		t.Error("what exports nothing has become an exporter")
 	}
 	fake := backendtest.NewFake(nil)
 	fake.Serve("nbd", "127.0.0.1:10809", func(context.Context) ([]backend.RegisteredServer, error) { return nil, nil })
-	e, ok := backend.Wrap(fake, around).(backend.Exporter)
+	e, ok := backend.Intercept(fake, interceptor).(backend.Exporter)
 	if !ok {
 		t.Fatal("an exporter is none any more")
 	}
@@ -30,6 +30,6 @@ func TestWrapPassesExportersThrough(t *testing.T) {
 		t.Error("an export of what is not there")
 	}
 	if len(names) != 2 || names[0] != "Connections" || names[1] != "Export" {
-		t.Errorf("around %v", names)
+		t.Errorf("intercepted %v", names)
 	}
 }
