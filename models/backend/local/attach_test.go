@@ -146,7 +146,7 @@ func TestServersAreAskedAgain(t *testing.T) {
 	use(t, b, ref) // by the last list
 	down.Store(false)
 	moved.Store(true)
-	clock.Add(int64(2 * serversFresh))
+	clock.Add(int64(2 * serversTTL))
 	if v := state(t, b, ref); v.Attachments[0].ServerName != "renamed" {
 		t.Errorf("attached to %q", v.Attachments[0].ServerName)
 	}

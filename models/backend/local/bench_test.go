@@ -113,7 +113,7 @@ func compare(b *testing.B, dir, cp string, rounds int, cold bool) {
 		b.Fatal(err)
 	}
 	settle(b, be)
-	path := be.path("volumes", vol, dataName)
+	path := be.path("volumes", vol, dataFile)
 	scatter(b, path, 590<<20) // runs overlap: 512 MiB are allocated
 	var us, them []time.Duration
 	ways := []func(){
@@ -189,17 +189,17 @@ func BenchmarkOpen(b *testing.B) {
 	be := open(b, Options{Dir: dir})
 	be.Close()
 	for range 100_000 {
-		m := meta{Format: format, Kind: volumes, Ref: newRef(b), Name: "volume", SizeGiB: 1, Status: backend.Available}
-		folder := be.folder(home, m)
+		m := meta{Format: metaFormat, Kind: volumes, Ref: newRef(b), Name: "volume", SizeGiB: 1, Status: backend.Available}
+		folder := be.objectDir(published, m)
 		if err := os.Mkdir(folder, 0o700); err != nil {
 			b.Fatal(err)
 		}
-		f, err := be.disk.putMeta(folder+"/"+metaName, m)
+		f, err := be.disk.createMeta(folder+"/"+metaFile, m)
 		if err != nil {
 			b.Fatal(err)
 		}
 		f.Close()
-		if f, err = be.disk.create(folder + "/" + dataName); err != nil {
+		if f, err = be.disk.create(folder + "/" + dataFile); err != nil {
 			b.Fatal(err)
 		}
 		if err := f.Truncate(gib); err != nil {

@@ -21,7 +21,7 @@ func fixture(t *testing.T, dir string, reopen func() *Backend) backendtest.Fixtu
 	}
 	current := b
 	data := func(k backend.Key, flag int) (*os.File, error) {
-		return os.OpenFile(filepath.Join(dir, "volumes", k.Ref, dataName), flag, 0)
+		return os.OpenFile(filepath.Join(dir, "volumes", k.Ref, dataFile), flag, 0)
 	}
 	return backendtest.Fixture{
 		Servers: theServers,

@@ -49,7 +49,7 @@ func sparse(t *testing.T, size int64, data map[int64][]byte) *os.File {
 }
 
 func TestCopyKeepsBytesAndHoles(t *testing.T) {
-	big := bytes.Repeat([]byte("0123456789abcdef"), (3*chunk+4096)/16)
+	big := bytes.Repeat([]byte("0123456789abcdef"), (3*chunkBytes+4096)/16)
 	files := map[string]map[int64][]byte{
 		"empty":                {},
 		"starts with data":     {0: []byte("x")},
@@ -100,15 +100,15 @@ func TestCopyFindsHolesThatAreHidden(t *testing.T) {
 	const size = 40 << 20
 	src, dst := sparse(t, size, map[int64][]byte{7 << 20: []byte("x")}), sparse(t, 0, nil)
 	var copied atomic.Int64
-	c := copier{ctx: context.Background(), dst: dst, src: src, copied: &copied, plain: true}
-	if err := c.copy(piece{0, size}); err != nil {
+	c := copier{ctx: context.Background(), dst: dst, src: src, copied: &copied, userspace: true}
+	if err := c.copyPiece(piece{0, size}); err != nil {
 		t.Fatal(err)
 	}
 	if err := dst.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
 	sameBytes(t, dst, src)
-	if fi, err := dst.Stat(); err != nil || allocated(fi) > 2*block {
+	if fi, err := dst.Stat(); err != nil || allocated(fi) > 2*zeroBlockBytes {
 		t.Errorf("%d bytes allocated, %v", allocated(fi), err)
 	}
 }

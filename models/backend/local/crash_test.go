@@ -57,7 +57,7 @@ func newStage(t *testing.T, hook func(op, string) error) *stage {
 		}
 	}
 	settle(t, s.b)
-	f, err := os.OpenFile(filepath.Join(s.dir, "volumes", s.vol, dataName), os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(s.dir, "volumes", s.vol, dataFile), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func (s *stage) failed(ref string) bool {
 
 func (s *stage) bytes(kind, ref string, sizeGiB int, filled bool) {
 	s.Helper()
-	f, err := os.Open(filepath.Join(s.dir, kind, ref, dataName))
+	f, err := os.Open(filepath.Join(s.dir, kind, ref, dataFile))
 	if err != nil {
 		s.Errorf("AVAILABLE without bytes: %v", err)
 		return

@@ -12,33 +12,33 @@ import (
 	"blockconsole/models/backend"
 )
 
-// quick is how long a create or delete call lingers for work that usually takes
+// briefWait is how long a create or delete call lingers for work that usually takes
 // milliseconds (an empty volume, a reflink, a rename into the trash), so that
 // the first look finds it finished. Longer work goes on without the caller.
-const quick = 50 * time.Millisecond
+const briefWait = 50 * time.Millisecond
 
-// headroom is what an object takes beside its data: folder, description, inodes.
-const headroom = 64 << 10
+// overheadBytes is what an object takes beside its data: folder, description, inodes.
+const overheadBytes = 64 << 10
 
 // source is where a new object's bytes come from.
 type source struct {
-	path   string
-	object *object // nil for an image
-	size   int64   // bytes to take over
-	need   int64   // of them allocated
+	path      string
+	object    *object // nil for an image
+	size      int64   // bytes to take over
+	allocated int64   // of them allocated
 }
 
 // CreateVolume makes a sparse file of the asked size, filled from a snapshot or
 // an image where one is named. A creation that failed is tried again.
 func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backend.Volume, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Volume{}, err
 	}
 	if err := errors.Join(checkRef(spec.Ref), checkText(spec.Name, spec.Description)); err != nil {
 		return backend.Volume{}, first(err)
 	}
 	m := meta{
-		Format: format, Kind: volumes, Ref: spec.Ref, Name: spec.Name, Description: spec.Description, SizeGiB: spec.SizeGiB,
+		Format: metaFormat, Kind: volumes, Ref: spec.Ref, Name: spec.Name, Description: spec.Description, SizeGiB: spec.SizeGiB,
 		Image: spec.Image, Project: spec.Project, Type: spec.Type, Zone: spec.Zone,
 	}
 	o, err := b.create(ctx, m, func(m *meta) (*source, error) { return b.volumeSource(spec, m) })
@@ -52,14 +52,14 @@ func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (ba
 
 // CreateSnapshot makes a read-only copy of a volume's file.
 func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Snapshot{}, err
 	}
 	if err := errors.Join(checkRef(spec.Ref), checkText(spec.Name, spec.Description)); err != nil {
 		return backend.Snapshot{}, first(err)
 	}
 	m := meta{
-		Format: format, Kind: snapshots, Ref: spec.Ref, Name: spec.Name, Description: spec.Description,
+		Format: metaFormat, Kind: snapshots, Ref: spec.Ref, Name: spec.Name, Description: spec.Description,
 		Project: spec.Project, Attached: spec.Attached, Acknowledged: spec.Acknowledged,
 	}
 	o, err := b.create(ctx, m, func(m *meta) (*source, error) { return b.snapshotSource(spec, m) })
@@ -125,19 +125,19 @@ func (b *Backend) snapshotSource(spec backend.SnapshotSpec, m *meta) (*source, e
 func (b *Backend) objectSource(k kind, key backend.Key) (*source, int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o, err := b.index(k).find(key)
+	o, err := b.indexOf(k).find(key)
 	if err != nil {
 		return nil, 0, err
 	}
 	if o.meta.Status != backend.Available {
 		return nil, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(o.meta.Status)}
 	}
-	src := &source{path: b.folder(home, o.meta) + "/" + dataName, object: o, size: int64(o.meta.SizeGiB) * gib}
+	src := &source{path: b.objectDir(published, o.meta) + "/" + dataFile, object: o, size: int64(o.meta.SizeGiB) * gib}
 	fi, err := os.Lstat(src.path)
 	if err != nil {
 		return nil, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source's file is missing"}
 	}
-	src.need = min(allocated(fi), src.size)
+	src.allocated = min(allocated(fi), src.size)
 	return src, o.meta.SizeGiB, nil
 }
 
@@ -173,12 +173,12 @@ func (b *Backend) create(ctx context.Context, m meta, find func(*meta) (*source,
 	if err != nil {
 		return nil, err
 	}
-	o, j, err := b.begin(m, src)
+	o, j, err := b.startCreate(m, src)
 	if err != nil || j == nil {
 		return o, err
 	}
-	if src == nil || b.reflink || src.need <= chunk {
-		linger(ctx, j)
+	if src == nil || b.reflink || src.allocated <= chunkBytes {
+		waitBriefly(ctx, j)
 	}
 	return o, nil
 }
@@ -196,18 +196,18 @@ func (b *Backend) existingLocked(m meta) (*object, error) {
 	if m.Kind == snapshots {
 		other = volumes
 	}
-	if b.index(other).byRef[m.Ref] != nil {
+	if b.indexOf(other).byRef[m.Ref] != nil {
 		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the reference belongs to one of the " + string(other)}
 	}
-	if o := b.index(m.Kind).byRef[m.Ref]; o != nil && !o.unfinished {
+	if o := b.indexOf(m.Kind).byRef[m.Ref]; o != nil && !o.createFailed {
 		return o, nil
 	}
 	return nil, nil
 }
 
-// begin puts the object into the index and starts the job that makes it. A nil
+// startCreate puts the object into the index and starts the job that makes it. A nil
 // job: somebody else was faster.
-func (b *Backend) begin(m meta, src *source) (*object, *job, error) {
+func (b *Backend) startCreate(m meta, src *source) (*object, *job, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if o, err := b.existingLocked(m); o != nil || err != nil {
@@ -224,26 +224,26 @@ func (b *Backend) begin(m meta, src *source) (*object, *job, error) {
 	}
 	var need int64
 	if src != nil {
-		need = src.need
+		need = src.allocated
 	}
 	if err := b.checkSpaceLocked(need); err != nil {
 		return nil, nil, err
 	}
-	o := b.index(m.Kind).byRef[m.Ref] // a failed creation, made anew
+	o := b.indexOf(m.Kind).byRef[m.Ref] // a failed creation, made anew
 	if o == nil {
 		o = &object{}
 	}
 	now := b.now().UTC()
 	m.CreatedAt, m.Since, m.Status = now, now, backend.Creating
-	o.meta, o.failure, o.unfinished = m, nil, false
-	j, err := b.startLocked(o, need, func(ctx context.Context, j *job) { b.produce(ctx, o, j, src) })
+	o.meta, o.failure, o.createFailed = m, nil, false
+	j, err := b.startJobLocked(o, need, func(ctx context.Context, j *job) { b.runCreate(ctx, o, j, src) })
 	if err != nil {
 		return nil, nil, err
 	}
-	b.index(m.Kind).add(o)
-	b.linkLocked(o, true)
+	b.indexOf(m.Kind).add(o)
+	b.setChildLocked(o, true)
 	if src != nil && src.object != nil {
-		src.object.readLocked(o, true)
+		src.object.setCopyTargetLocked(o, true)
 	}
 	return o, j, nil
 }
@@ -257,11 +257,11 @@ func (b *Backend) checkSpaceLocked(need int64) error {
 	if b.reflink {
 		need = 0
 	}
-	need += headroom
-	free := sp.free - b.keep(sp)
+	need += overheadBytes
+	free := sp.free - b.reservedBytes(sp)
 	for j := range b.jobs {
 		if !b.reflink {
-			free -= max(0, j.need-j.copied.Load())
+			free -= max(0, j.bytesNeeded-j.bytesCopied.Load())
 		}
 	}
 	if need > free {
@@ -270,9 +270,9 @@ func (b *Backend) checkSpaceLocked(need int64) error {
 	return nil
 }
 
-// linkLocked notes, or forgets, that a snapshot keeps its volume from being
+// setChildLocked notes, or forgets, that a snapshot keeps its volume from being
 // deleted.
-func (b *Backend) linkLocked(o *object, on bool) {
+func (b *Backend) setChildLocked(o *object, on bool) {
 	if o.meta.Kind != snapshots {
 		return
 	}
@@ -290,14 +290,14 @@ func (b *Backend) linkLocked(o *object, on bool) {
 	}
 }
 
-// readLocked notes, or forgets, that by is being copied from o.
-func (o *object) readLocked(by *object, on bool) {
+// setCopyTargetLocked notes, or forgets, that by is being copied from o.
+func (o *object) setCopyTargetLocked(by *object, on bool) {
 	if on {
-		if o.readers == nil {
-			o.readers = map[string]backend.Key{}
+		if o.copyTargets == nil {
+			o.copyTargets = map[string]backend.Key{}
 		}
-		o.readers[by.meta.Ref] = by.key()
+		o.copyTargets[by.meta.Ref] = by.key()
 		return
 	}
-	delete(o.readers, by.meta.Ref)
+	delete(o.copyTargets, by.meta.Ref)
 }

@@ -24,12 +24,12 @@ func (b *Backend) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 }
 
 func (b *Backend) delete(ctx context.Context, k kind, key backend.Key) error {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return err
 	}
 	j, err := b.startDelete(k, key)
 	if j != nil {
-		linger(ctx, j)
+		waitBriefly(ctx, j)
 	}
 	return err
 }
@@ -37,7 +37,7 @@ func (b *Backend) delete(ctx context.Context, k kind, key backend.Key) error {
 func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o, err := b.index(k).find(key)
+	o, err := b.indexOf(k).find(key)
 	switch {
 	case err != nil:
 		return nil, nil // what is gone is deleted
@@ -53,21 +53,21 @@ func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 		return nil, &backend.Error{Code: backend.CodeBusy, Dependents: busy}
 	}
 	if o.meta.Status == backend.Creating {
-		b.set(o, backend.Deleting, nil)
+		b.setStatusLocked(o, backend.Deleting, nil)
 		o.job.cancel() // the creation's job goes on as the deletion's
 		return o.job, nil
 	}
-	j, err := b.startLocked(o, 0, func(_ context.Context, j *job) { b.unmake(o, j) })
+	j, err := b.startJobLocked(o, 0, func(_ context.Context, j *job) { b.runDelete(o, j) })
 	if err != nil {
 		return nil, err
 	}
-	b.set(o, backend.Deleting, nil)
+	b.setStatusLocked(o, backend.Deleting, nil)
 	return j, nil
 }
 
 // dependentsLocked is what must go or finish before o can be deleted.
 func (b *Backend) dependentsLocked(o *object) []backend.Key {
-	keys := maps.Clone(o.readers)
+	keys := maps.Clone(o.copyTargets)
 	if keys == nil {
 		keys = map[string]backend.Key{}
 	}
@@ -83,33 +83,33 @@ func (b *Backend) dependentsLocked(o *object) []backend.Key {
 	return busy
 }
 
-// unmake is the job of a deletion.
-func (b *Backend) unmake(o *object, j *job) {
-	o.files.Lock()
-	defer o.files.Unlock()
-	err := b.erase(o)
+// runDelete is the job of a deletion.
+func (b *Backend) runDelete(o *object, j *job) {
+	o.filesMu.Lock()
+	defer o.filesMu.Unlock()
+	err := b.removeFiles(o)
 	if err != nil {
-		err = b.failure(err, 0)
-		b.rememberFailure(o, err)
+		err = b.portError(err, 0)
+		b.storeFailure(o, err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
 		b.log.Error("deletion failed", "kind", o.meta.Kind, "ref", o.meta.Ref, "error", err)
-		b.set(o, backend.ErrorDeleting, err)
+		b.setStatusLocked(o, backend.ErrorDeleting, err)
 	} else {
-		b.dropLocked(o)
+		b.forgetLocked(o)
 	}
-	b.endLocked(o, j)
+	b.endJobLocked(o, j)
 }
 
-// rememberFailure writes ERROR_DELETING into the object's description, where
+// storeFailure writes ERROR_DELETING into the object's description, where
 // the disk still lets it. Memory has it in any case.
-func (b *Backend) rememberFailure(o *object, failure error) {
+func (b *Backend) storeFailure(o *object, failure error) {
 	b.mu.Lock()
-	p, m := o.place, b.stored(o.meta, backend.ErrorDeleting, failure)
+	p, m := o.location, b.withStatus(o.meta, backend.ErrorDeleting, failure)
 	b.mu.Unlock()
-	if p == nowhere {
+	if p == unpublished {
 		return
 	}
 	if err := b.replaceMeta(p, m); err != nil {
@@ -117,37 +117,37 @@ func (b *Backend) rememberFailure(o *object, failure error) {
 	}
 }
 
-// erase removes the object's files wherever they lie. From home they go through
+// removeFiles removes the object's files wherever they lie. From home they go through
 // the trash: the rename is the deletion, and a crash after it is finished at the
 // next Open.
-func (b *Backend) erase(o *object) error {
+func (b *Backend) removeFiles(o *object) error {
 	b.mu.Lock()
-	p, m := o.place, o.meta
+	p, m := o.location, o.meta
 	b.mu.Unlock()
-	if p == home {
-		if err := b.disk.rename(b.folder(home, m), b.folder(trash, m)); err != nil {
+	if p == published {
+		if err := b.disk.rename(b.objectDir(published, m), b.objectDir(trashed, m)); err != nil {
 			return err
 		}
-		b.setPlace(o, trash)
-		p = trash
+		b.setPlace(o, trashed)
+		p = trashed
 		if err := b.syncDirs("trash", string(m.Kind)); err != nil {
 			return err
 		}
 	}
-	dir := b.folder(p, m)
-	err := b.disk.remove(dir)
-	if errors.Is(err, errForeign) {
-		err = b.putAside(dir, errForeign.Error())
+	dir := b.objectDir(p, m)
+	err := b.disk.removeObject(dir)
+	if errors.Is(err, errForeignFiles) {
+		err = b.quarantine(dir, errForeignFiles.Error())
 	}
 	if err != nil {
 		return err
 	}
-	b.setPlace(o, nowhere)
+	b.setPlace(o, unpublished)
 	return nil
 }
 
-func (b *Backend) setPlace(o *object, p place) {
+func (b *Backend) setPlace(o *object, p location) {
 	b.mu.Lock()
-	o.place = p
+	o.location = p
 	b.mu.Unlock()
 }

@@ -36,7 +36,7 @@ const (
 // exactly as a process leaves it that was killed at that point.
 type disk struct{ hook func(op, string) error }
 
-func (d disk) ask(o op, path string) error {
+func (d disk) callHook(o op, path string) error {
 	if d.hook == nil {
 		return nil
 	}
@@ -47,14 +47,14 @@ func (d disk) ask(o op, path string) error {
 }
 
 func (d disk) mkdir(path string) error {
-	if err := d.ask(opMkdir, path); err != nil {
+	if err := d.callHook(opMkdir, path); err != nil {
 		return err
 	}
 	return os.Mkdir(path, 0o700)
 }
 
 func (d disk) create(path string) (*os.File, error) {
-	if err := d.ask(opCreate, path); err != nil {
+	if err := d.callHook(opCreate, path); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
@@ -63,7 +63,7 @@ func (d disk) create(path string) (*os.File, error) {
 // open opens a regular file and nothing else: not through a link, not a pipe
 // that would block.
 func (d disk) open(path string, flag int) (*os.File, error) {
-	if err := d.ask(opOpen, path); err != nil {
+	if err := d.callHook(opOpen, path); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -84,7 +84,7 @@ func (d disk) open(path string, flag int) (*os.File, error) {
 var errNotRegular = errors.New("not a regular file")
 
 func (d disk) write(f *os.File, p []byte) error {
-	if err := d.ask(opWrite, f.Name()); err != nil {
+	if err := d.callHook(opWrite, f.Name()); err != nil {
 		return err
 	}
 	_, err := f.Write(p)
@@ -92,28 +92,28 @@ func (d disk) write(f *os.File, p []byte) error {
 }
 
 func (d disk) truncate(f *os.File, size int64) error {
-	if err := d.ask(opTruncate, f.Name()); err != nil {
+	if err := d.callHook(opTruncate, f.Name()); err != nil {
 		return err
 	}
 	return f.Truncate(size)
 }
 
 func (d disk) readOnly(f *os.File) error {
-	if err := d.ask(opChmod, f.Name()); err != nil {
+	if err := d.callHook(opChmod, f.Name()); err != nil {
 		return err
 	}
 	return f.Chmod(0o400)
 }
 
 func (d disk) sync(f *os.File) error {
-	if err := d.ask(opSync, f.Name()); err != nil {
+	if err := d.callHook(opSync, f.Name()); err != nil {
 		return err
 	}
 	return f.Sync()
 }
 
 func (d disk) syncDir(path string) error {
-	if err := d.ask(opSyncDir, path); err != nil {
+	if err := d.callHook(opSyncDir, path); err != nil {
 		return err
 	}
 	f, err := os.Open(path)
@@ -125,29 +125,29 @@ func (d disk) syncDir(path string) error {
 }
 
 func (d disk) rename(from, to string) error {
-	if err := d.ask(opRename, to); err != nil {
+	if err := d.callHook(opRename, to); err != nil {
 		return err
 	}
 	return os.Rename(from, to)
 }
 
 func (d disk) unlink(path string) error {
-	if err := d.ask(opUnlink, path); err != nil {
+	if err := d.callHook(opUnlink, path); err != nil {
 		return err
 	}
 	return syscall.Unlink(path)
 }
 
 func (d disk) rmdir(path string) error {
-	if err := d.ask(opRmdir, path); err != nil {
+	if err := d.callHook(opRmdir, path); err != nil {
 		return err
 	}
 	return syscall.Rmdir(path)
 }
 
-// together runs every step at once and joins their errors. Syncs that run
+// parallel runs every step at once and joins their errors. Syncs that run
 // together share one commit of the file system's journal.
-func together(steps ...func() error) error {
+func parallel(steps ...func() error) error {
 	errs := make([]error, len(steps))
 	done := make(chan struct{})
 	for i, step := range steps[1:] {
@@ -163,10 +163,10 @@ func together(steps ...func() error) error {
 	return errors.Join(errs...)
 }
 
-// remove deletes an object's folder: its bytes, then its description. Files
-// that are not ours stay, and the folder with them: errForeign.
-func (d disk) remove(dir string) error {
-	for _, name := range []string{dataName, metaName} {
+// removeObject deletes an object's folder: its bytes, then its description. Files
+// that are not ours stay, and the folder with them: errForeignFiles.
+func (d disk) removeObject(dir string) error {
+	for _, name := range []string{dataFile, metaFile} {
 		if err := d.unlink(dir + "/" + name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return &os.PathError{Op: "unlink", Path: dir + "/" + name, Err: err}
 		}
@@ -176,26 +176,26 @@ func (d disk) remove(dir string) error {
 	case err == nil, errors.Is(err, os.ErrNotExist):
 		return nil
 	case errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, syscall.EEXIST):
-		return errForeign
+		return errForeignFiles
 	}
 	return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 }
 
-var errForeign = errors.New("the folder holds files that the console did not make")
+var errForeignFiles = errors.New("the folder holds files that the console did not make")
 
 // space is what a file system has, in bytes.
 type space struct{ total, free int64 }
 
-// failure turns an error of the disk into one of the port's. need is what the
+// portError turns an error of the disk into one of the port's. need is what the
 // work wanted to write, in bytes.
-func (b *Backend) failure(err error, need int64) error {
+func (b *Backend) portError(err error, need int64) error {
 	switch {
 	case err == nil, backend.AsError(err) != nil:
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		free := int64(-1)
 		if sp, e := b.disk.space(b.dir); e == nil {
-			free = max(0, sp.free-b.keep(sp))
+			free = max(0, sp.free-b.reservedBytes(sp))
 		}
 		return &backend.Error{Code: backend.CodeNoSpace, Need: need, Free: free}
 	case errors.Is(err, syscall.EFBIG):

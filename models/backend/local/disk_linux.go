@@ -25,11 +25,11 @@ func (d disk) space(path string) (space, error) {
 // clone makes dst share src's blocks. errors.ErrUnsupported: this file system,
 // or this pair of files, cannot.
 func (d disk) clone(dst, src *os.File) error {
-	err := d.ask(opClone, dst.Name())
+	err := d.callHook(opClone, dst.Name())
 	if err == nil {
-		err = retry(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
+		err = ignoringEINTR(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
 	}
-	if refused(err) {
+	if isUnsupported(err) {
 		return errors.ErrUnsupported
 	}
 	return err
@@ -39,22 +39,22 @@ func (d disk) clone(dst, src *os.File) error {
 // errors.ErrUnsupported where the kernel or the file system refuses.
 func (d disk) copyRange(dst, src *os.File, off int64, n int) (int, error) {
 	in, out, m := off, off, 0
-	err := d.ask(opCopy, dst.Name())
+	err := d.callHook(opCopy, dst.Name())
 	if err == nil {
-		err = retry(func() (err error) {
+		err = ignoringEINTR(func() (err error) {
 			m, err = unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, n, 0)
 			return err
 		})
 	}
-	if refused(err) {
+	if isUnsupported(err) {
 		return 0, errors.ErrUnsupported
 	}
 	return max(m, 0), err
 }
 
-// data finds the first run of data at or after off: [start, end). io.EOF: only a
+// nextData finds the first run of data at or after off: [start, end). io.EOF: only a
 // hole is left. Where the file system knows no holes everything is data.
-func (d disk) data(f *os.File, off, size int64) (start, end int64, err error) {
+func (d disk) nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
@@ -71,23 +71,23 @@ func (d disk) data(f *os.File, off, size int64) (start, end int64, err error) {
 	return start, min(end, size), err
 }
 
-// flush starts writing the range to the disk without waiting for it, so that the
+// startWriteback starts writing the range to the disk without waiting for it, so that the
 // final sync finds little left. It is a hint: its errors are the sync's to tell.
-func (d disk) flush(f *os.File, off, n int64) {
+func (d disk) startWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// announce lets the kernel begin to read the range. It is a hint.
-func (d disk) announce(f *os.File, off, n int64) {
+// prefetch lets the kernel begin to read the range. It is a hint.
+func (d disk) prefetch(f *os.File, off, n int64) {
 	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
 }
 
-// dataSync makes the file's bytes, and its size, last.
-func (d disk) dataSync(f *os.File) error {
-	if err := d.ask(opDataSync, f.Name()); err != nil {
+// fdatasync makes the file's bytes, and its size, last.
+func (d disk) fdatasync(f *os.File) error {
+	if err := d.callHook(opDataSync, f.Name()); err != nil {
 		return err
 	}
-	return retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+	return ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
 }
 
 // fiemap is struct fiemap of linux/fiemap.h without room for extents: the kernel
@@ -102,7 +102,7 @@ const fsIocFiemap = 0xc020660b
 // extents counts the runs of blocks that the file consists of.
 func (d disk) extents(f *os.File) (int, error) {
 	m := fiemap{length: ^uint64(0)}
-	err := retry(func() error {
+	err := ignoringEINTR(func() error {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), fsIocFiemap, uintptr(unsafe.Pointer(&m)))
 		if errno != 0 {
 			return errno
@@ -112,9 +112,9 @@ func (d disk) extents(f *os.File) (int, error) {
 	return int(m.mapped), err
 }
 
-// refused says that the call is not for these files, and that plain reading and
+// isUnsupported says that the call is not for these files, and that plain reading and
 // writing will do.
-func refused(err error) bool {
+func isUnsupported(err error) bool {
 	for _, e := range []error{unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY, unix.EPERM, unix.EBADF} {
 		if errors.Is(err, e) {
 			return true
@@ -123,7 +123,7 @@ func refused(err error) bool {
 	return false
 }
 
-func retry(f func() error) error {
+func ignoringEINTR(f func() error) error {
 	for {
 		if err := f(); err != unix.EINTR {
 			return err

@@ -13,7 +13,7 @@ import (
 // Images lists the raw images that the administrator put into images/: regular
 // files only, never through a link.
 func (b *Backend) Images(ctx context.Context) ([]backend.Image, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(b.path("images"))
@@ -53,5 +53,5 @@ func (b *Backend) imageSource(id string, sizeGiB int) (*source, error) {
 	case fi.Size() > int64(sizeGiB)*gib:
 		return nil, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
 	}
-	return &source{path: path, size: fi.Size(), need: min(allocated(fi), fi.Size())}, nil
+	return &source{path: path, size: fi.Size(), allocated: min(allocated(fi), fi.Size())}, nil
 }

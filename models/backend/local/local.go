@@ -33,11 +33,11 @@ import (
 
 // Options says where the backend lives and how it behaves. Dir is required.
 type Options struct {
-	Dir     string           // the data folder; made when absent
-	Now     func() time.Time // nil means the system clock
-	Log     *slog.Logger     // nil means slog.Default
-	Copies  int              // how many copies run at once; 0 means 2
-	Reserve int64            // bytes of the file system never promised to a copy; 0 means 1 %, at most 64 MiB
+	Dir       string           // the data folder; made when absent
+	Now       func() time.Time // nil means the system clock
+	Log       *slog.Logger     // nil means slog.Default
+	MaxCopies int              // how many copies run at once; 0 means 2
+	Reserve   int64            // bytes of the file system never promised to a copy; 0 means 1 %, at most 64 MiB
 
 	// NBD is where servers reach attached volumes; nil: volumes cannot be attached,
 	// and those that are stay so on the disk, unserved. The backend closes it.
@@ -70,22 +70,22 @@ type Backend struct {
 	maxFile int64 // the longest file that the file system can hold, bytes
 	reflink bool  // the file system shares blocks between files
 
-	ctx    context.Context // ends at Close: copies stop
-	cancel context.CancelFunc
-	slots  chan struct{} // one token per running copy
-	work   sync.WaitGroup
-	nbd    *serving // nil: off
+	ctx       context.Context // ends at Close: copies stop
+	cancel    context.CancelFunc
+	copySlots chan struct{} // one token per running copy
+	wg        sync.WaitGroup
+	nbd       *exportServer // nil: off
 
-	mu          sync.Mutex
-	closed      bool
-	volumes     index
-	snapshots   index
-	children    map[string]map[string]bool // volume ref -> refs of its snapshots that have bytes, or will
-	jobs        map[*job]bool
-	idle        chan struct{}      // closed while nothing is under way
-	exported    map[string]*object // by ref: those with an export
-	perExtent   time.Duration      // of the hold for a snapshot of an attached volume
-	quarantined []Quarantined
+	mu            sync.Mutex
+	closed        bool
+	volumes       index
+	snapshots     index
+	children      map[string]map[string]bool // volume ref -> refs of its snapshots that have bytes, or will
+	jobs          map[*job]bool
+	idle          chan struct{}      // closed while nothing is under way
+	exports       map[string]*object // by ref: those with an export
+	holdPerExtent time.Duration      // of the hold for a snapshot of an attached volume
+	quarantined   []Quarantined
 }
 
 var _ backend.Exporter = (*Backend)(nil)
@@ -104,8 +104,8 @@ func Open(o Options) (*Backend, error) {
 		return nil, fmt.Errorf("local backend: %w", err)
 	}
 	if o.NBD != nil {
-		b.exportLoaded()
-		b.serve(o)
+		b.resumeExports()
+		b.startServing(o)
 	}
 	return b, nil
 }
@@ -121,7 +121,7 @@ func openBackend(o Options) (*Backend, error) {
 	b := &Backend{
 		dir: dir, now: o.Now, log: o.Log, disk: disk{hook: o.hook}, reserve: o.Reserve,
 		volumes: newIndex(), snapshots: newIndex(), children: map[string]map[string]bool{},
-		jobs: map[*job]bool{}, idle: make(chan struct{}), exported: map[string]*object{}, perExtent: holdPerExtent,
+		jobs: map[*job]bool{}, idle: make(chan struct{}), exports: map[string]*object{}, holdPerExtent: initialHoldPerExtent,
 	}
 	close(b.idle)
 	if b.now == nil {
@@ -130,19 +130,19 @@ func openBackend(o Options) (*Backend, error) {
 	if b.log == nil {
 		b.log = slog.Default()
 	}
-	if o.Copies <= 0 {
-		o.Copies = 2
+	if o.MaxCopies <= 0 {
+		o.MaxCopies = 2
 	}
-	b.slots = make(chan struct{}, o.Copies)
+	b.copySlots = make(chan struct{}, o.MaxCopies)
 	if o.NBD != nil {
-		if err := b.openServing(o); err != nil {
+		if err := b.newExportServer(o); err != nil {
 			return nil, err
 		}
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if err := b.load(); err != nil {
 		b.cancel()
-		b.work.Wait()
+		b.wg.Wait()
 		if b.lock != nil {
 			b.lock.Close()
 		}
@@ -165,7 +165,7 @@ func (b *Backend) Close() error {
 	b.closed = true
 	b.mu.Unlock()
 	b.cancel()
-	b.work.Wait()
+	b.wg.Wait()
 	return errors.Join(b.stopServing(), b.lock.Close())
 }
 
@@ -186,8 +186,8 @@ func (b *Backend) Settled(ctx context.Context) error {
 	}
 }
 
-// enter is the first line of every call of the port.
-func (b *Backend) enter(ctx context.Context) error {
+// checkOpen is the first line of every call of the port.
+func (b *Backend) checkOpen(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (b *Backend) path(names ...string) string {
 
 // Capabilities tells what files, and the file system that they are on, can do.
 func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
@@ -215,15 +215,15 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}
 	if sp, err := b.disk.space(b.dir); err == nil {
-		c.FreeBytes = max(0, sp.free-b.keep(sp))
+		c.FreeBytes = max(0, sp.free-b.reservedBytes(sp))
 		c.MaxSizeGiB = int(min(sp.total, b.maxFile) / gib)
 	}
 	return c, nil
 }
 
-// keep is the part of a file system that copies leave free, so that the console's
+// reservedBytes is the part of a file system that copies leave free, so that the console's
 // own database can still be written when the volumes have eaten the rest.
-func (b *Backend) keep(sp space) int64 {
+func (b *Backend) reservedBytes(sp space) int64 {
 	if b.reserve > 0 {
 		return b.reserve
 	}
@@ -232,7 +232,7 @@ func (b *Backend) keep(sp space) int64 {
 
 // Servers is empty: the console registers the servers that may connect.
 func (b *Backend) Servers(ctx context.Context, _ string, _ int) (backend.Page[backend.Server], error) {
-	return backend.Page[backend.Server]{}, b.enter(ctx)
+	return backend.Page[backend.Server]{}, b.checkOpen(ctx)
 }
 
 // ChangedVolumes answers [backend.ErrUnsupported]: all of them are as cheap.

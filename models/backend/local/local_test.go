@@ -72,7 +72,7 @@ func TestBytesSurviveSnapshotRestoreAndReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle(t, b)
-	f, err := os.OpenFile(b.path("volumes", vol, dataName), os.O_RDWR, 0)
+	f, err := os.OpenFile(b.path("volumes", vol, dataFile), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestBytesSurviveSnapshotRestoreAndReopen(t *testing.T) {
 	if err != nil || v.Status != backend.Available || v.Percent != 100 || v.Source.Ref != snap {
 		t.Fatalf("%+v %v", v, err)
 	}
-	f, err = os.Open(b.path("volumes", copied, dataName))
+	f, err = os.Open(b.path("volumes", copied, dataFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	dataName  = "data.raw"
-	metaName  = "meta.json"
-	format    = 1
-	nameChars = 255
-	textChars = 4096
-	metaBytes = 1 << 20 // far more than a name and a description can take
+	dataFile            = "data.raw"
+	metaFile            = "meta.json"
+	metaFormat          = 1
+	maxNameChars        = 255
+	maxDescriptionChars = 4096
+	maxMetaBytes        = 1 << 20 // far more than a name and a description can take
 )
 
 // kind tells volumes and snapshots apart; its value is the name of the folder.
@@ -55,7 +55,7 @@ type meta struct {
 	Since        time.Time      `json:"since"`
 }
 
-var errNewer = errors.New("made by a newer version of the console")
+var errNewerFormat = errors.New("made by a newer version of the console")
 
 // validRef reports whether s is a UUID in its canonical form, and so safe as the
 // name of a folder.
@@ -80,7 +80,7 @@ func checkText(name, description string) error {
 	for _, t := range []struct {
 		field, text string
 		limit       int
-	}{{"name", name, nameChars}, {"description", description, textChars}} {
+	}{{"name", name, maxNameChars}, {"description", description, maxDescriptionChars}} {
 		if !utf8.ValidString(t.text) {
 			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: "not UTF-8"}
 		}
@@ -94,31 +94,31 @@ func checkText(name, description string) error {
 // readMeta reads and checks dir/meta.json of an object that should be k and ref.
 func readMeta(dir string, k kind, ref string) (meta, error) {
 	var m meta
-	f, err := disk{}.open(dir+"/"+metaName, os.O_RDONLY)
+	f, err := disk{}.open(dir+"/"+metaFile, os.O_RDONLY)
 	if err != nil {
 		return m, err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, metaBytes))
+	raw, err := io.ReadAll(io.LimitReader(f, maxMetaBytes))
 	if err != nil {
 		return m, err
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return m, fmt.Errorf("%s: %w", metaName, err)
+		return m, fmt.Errorf("%s: %w", metaFile, err)
 	}
 	switch {
-	case m.Format > format:
-		return m, fmt.Errorf("%s: %w", dir, errNewer)
-	case m.Format != format || m.Kind != k || m.Ref != ref || m.SizeGiB <= 0:
-		return m, fmt.Errorf("%s does not describe this object", metaName)
+	case m.Format > metaFormat:
+		return m, fmt.Errorf("%s: %w", dir, errNewerFormat)
+	case m.Format != metaFormat || m.Kind != k || m.Ref != ref || m.SizeGiB <= 0:
+		return m, fmt.Errorf("%s does not describe this object", metaFile)
 	case m.Status != backend.Available && m.Status != backend.ErrorStatus && m.Status != backend.ErrorDeleting:
-		return m, fmt.Errorf("%s has the status %q", metaName, m.Status)
+		return m, fmt.Errorf("%s has the status %q", metaFile, m.Status)
 	}
 	return m, nil
 }
 
-// putMeta writes m into a new file and syncs nothing.
-func (d disk) putMeta(path string, m meta) (*os.File, error) {
+// createMeta writes m into a new file and syncs nothing.
+func (d disk) createMeta(path string, m meta) (*os.File, error) {
 	raw, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, err
@@ -136,18 +136,18 @@ func (d disk) putMeta(path string, m meta) (*os.File, error) {
 
 // replaceMeta puts m in the place of the object's meta.json, atomically. The
 // temporary file lies in tmp/, where the next Open finds it after a crash.
-func (b *Backend) replaceMeta(p place, m meta) error {
+func (b *Backend) replaceMeta(p location, m meta) error {
 	tmp := b.path("tmp", m.Ref+".meta")
 	if err := b.disk.unlink(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := b.disk.putMeta(tmp, m)
+	f, err := b.disk.createMeta(tmp, m)
 	if err == nil {
 		err = errors.Join(b.disk.sync(f), f.Close())
 	}
-	dir := b.folder(p, m)
+	dir := b.objectDir(p, m)
 	if err == nil {
-		err = b.disk.rename(tmp, dir+"/"+metaName)
+		err = b.disk.rename(tmp, dir+"/"+metaFile)
 	}
 	if err != nil {
 		_ = b.disk.unlink(tmp) // the next replaceMeta or Open removes it otherwise

@@ -10,37 +10,37 @@ import (
 	"blockconsole/models/backend"
 )
 
-// place says where an object's folder lies.
-type place int
+// location says where an object's folder lies.
+type location int
 
 const (
-	nowhere place = iota // being made, or the making failed
-	home                 // in volumes/ or snapshots/
-	trash                // its deletion began and could not be finished
+	unpublished location = iota // being made, or the making failed
+	published                   // in volumes/ or snapshots/
+	trashed                     // its deletion began and could not be finished
 )
 
 // object is one volume or snapshot in memory.
 type object struct {
-	files sync.Mutex // held while the folder changes; taken before Backend.mu
+	filesMu sync.Mutex // held while the folder changes; taken before Backend.mu
 
 	// The rest is guarded by Backend.mu.
-	meta       meta
-	failure    error
-	place      place
-	job        *job                   // what is under way
-	readers    map[string]backend.Key // objects being copied from this one, by ref
-	unfinished bool                   // the creation failed; a create call tries again
-	attaching  bool                   // an attachment is being written down
-	export     *export                // while it is attached and NBD is on
+	meta         meta
+	failure      error
+	location     location
+	job          *job                   // what is under way
+	copyTargets  map[string]backend.Key // objects being copied from this one, by ref
+	createFailed bool                   // the creation failed; a create call tries again
+	attaching    bool                   // an attachment is being written down
+	export       *export                // while it is attached and NBD is on
 }
 
 // job is one creation or deletion under way.
 type job struct {
-	cancel func()
-	done   chan struct{}
-	need   int64        // bytes that a copy may write
-	copied atomic.Int64 // of need
-	active atomic.Bool  // the copy has its turn, so percent means something
+	cancel      func()
+	done        chan struct{}
+	bytesNeeded int64        // bytes that a copy may write
+	bytesCopied atomic.Int64 // of need
+	copying     atomic.Bool  // the copy has its turn, so percent means something
 }
 
 func (o *object) key() backend.Key { return backend.Key{Ref: o.meta.Ref, ID: o.meta.Ref} }
@@ -52,15 +52,15 @@ func (o *object) state(now time.Time) backend.State {
 		s.Status = backend.Attaching
 	case o.export != nil:
 		a := o.meta.Attachments[0]
-		s.Status, s.Since, s.Failure = backend.InUse, a.Since, o.export.failure(now)
-		if o.detaching() {
-			s.Status, s.Since = backend.Detaching, a.Leaving
+		s.Status, s.Since, s.Failure = backend.InUse, a.Since, o.export.failureAt(now)
+		if o.isDetaching() {
+			s.Status, s.Since = backend.Detaching, a.DetachingSince
 		}
 	case o.meta.Status == backend.Available:
 		s.Percent = 100
-	case o.meta.Status == backend.Creating && o.job != nil && o.job.active.Load() && o.job.need > 0:
+	case o.meta.Status == backend.Creating && o.job != nil && o.job.copying.Load() && o.job.bytesNeeded > 0:
 		// 100 is kept for the moment it is durable.
-		s.Percent = int(min(99, o.job.copied.Load()*100/o.job.need))
+		s.Percent = int(min(99, o.job.bytesCopied.Load()*100/o.job.bytesNeeded))
 	}
 	return s
 }
@@ -78,9 +78,9 @@ func (b *Backend) volumeLocked(o *object) backend.Volume {
 		return v
 	}
 	for _, a := range m.Attachments {
-		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.servers.name(a.Server, a.Name), AttachedAt: a.Since, UsedAt: o.export.used})
+		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.registry.currentName(a.Server, a.Name), AttachedAt: a.Since, UsedAt: o.export.lastUsed})
 	}
-	v.Hold = b.predictLocked(o)
+	v.Hold = b.estimateHoldLocked(o)
 	return v
 }
 
@@ -93,13 +93,13 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	}
 }
 
-// set changes the status; the caller holds Backend.mu.
-func (b *Backend) set(o *object, s backend.Status, failure error) {
-	o.meta, o.failure = b.stored(o.meta, s, failure), failure
+// setStatusLocked changes the status; the caller holds Backend.mu.
+func (b *Backend) setStatusLocked(o *object, s backend.Status, failure error) {
+	o.meta, o.failure = b.withStatus(o.meta, s, failure), failure
 }
 
-// stored is m with a new status.
-func (b *Backend) stored(m meta, s backend.Status, failure error) meta {
+// withStatus is m with a new status.
+func (b *Backend) withStatus(m meta, s backend.Status, failure error) meta {
 	m.Status, m.Failure, m.Since = s, "", b.now().UTC()
 	if failure != nil {
 		m.Failure = failure.Error()
@@ -107,26 +107,26 @@ func (b *Backend) stored(m meta, s backend.Status, failure error) meta {
 	return m
 }
 
-// loadedFailure is the failure that meta.json remembers.
-func loadedFailure(m meta) error {
+// storedFailure is the failure that meta.json remembers.
+func storedFailure(m meta) error {
 	if m.Failure == "" {
 		return nil
 	}
 	return &backend.Error{Code: backend.CodeUnavailable, Err: errors.New(m.Failure)}
 }
 
-// folder is where an object's files lie.
-func (b *Backend) folder(p place, m meta) string {
+// objectDir is where an object's files lie.
+func (b *Backend) objectDir(p location, m meta) string {
 	switch p {
-	case home:
+	case published:
 		return b.path(string(m.Kind), m.Ref)
-	case trash:
+	case trashed:
 		return b.path("trash", m.Ref)
 	}
 	return b.path("tmp", m.Ref)
 }
 
-// index finds objects by ref and lists them in its order. References begin with
+// indexOf finds objects by ref and lists them in its order. References begin with
 // the time they were made, so a new one almost always goes to the end.
 type index struct {
 	byRef map[string]*object
@@ -143,14 +143,14 @@ func (x *index) add(o *object) {
 	x.byRef[ref] = o
 }
 
-func (x *index) drop(ref string) {
+func (x *index) remove(ref string) {
 	if i, found := slices.BinarySearch(x.order, ref); found {
 		x.order = slices.Delete(x.order, i, i+1)
 	}
 	delete(x.byRef, ref)
 }
 
-// find looks by ID, then by Ref.
+// lookup looks by ID, then by Ref.
 func (x *index) find(k backend.Key) (*object, error) {
 	for _, ref := range []string{k.ID, k.Ref} {
 		if o := x.byRef[ref]; o != nil {
@@ -176,7 +176,7 @@ func (x *index) page(marker string, limit int) (refs []string, next string) {
 	return refs, next
 }
 
-func (b *Backend) index(k kind) *index {
+func (b *Backend) indexOf(k kind) *index {
 	if k == volumes {
 		return &b.volumes
 	}
@@ -187,7 +187,7 @@ func (b *Backend) index(k kind) *index {
 func list[T any](b *Backend, k kind, marker string, limit int, as func(*object) T) backend.Page[T] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x := b.index(k)
+	x := b.indexOf(k)
 	refs, next := x.page(marker, limit)
 	p := backend.Page[T]{Items: make([]T, 0, len(refs)), Next: next}
 	for _, ref := range refs {
@@ -196,11 +196,11 @@ func list[T any](b *Backend, k kind, marker string, limit int, as func(*object) 
 	return p
 }
 
-// look finds one object of a kind.
-func look[T any](b *Backend, k kind, key backend.Key, as func(*object) T) (T, error) {
+// get finds one object of a kind.
+func get[T any](b *Backend, k kind, key backend.Key, as func(*object) T) (T, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o, err := b.index(k).find(key)
+	o, err := b.indexOf(k).find(key)
 	if err != nil {
 		var zero T
 		return zero, err

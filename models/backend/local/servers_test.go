@@ -37,8 +37,8 @@ func TestAddressesOfServers(t *testing.T) {
 		{"10.1.2.3/99", "10.1.2.3", false},
 		{"10.1.2.3-10.1.2.9", "10.1.2.3", false},
 	} {
-		s := registered{networks: networks([]string{tt.of})}
-		if got := s.at(netip.MustParseAddr(tt.from)); got != tt.want {
+		s := registeredServer{networks: parseNetworks([]string{tt.of})}
+		if got := s.hasAddress(netip.MustParseAddr(tt.from)); got != tt.want {
 			t.Errorf("%q lets %s in: %v", tt.of, tt.from, got)
 		}
 	}

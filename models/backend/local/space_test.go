@@ -53,7 +53,7 @@ func filled(t *testing.T, b *Backend) backend.Key {
 		t.Fatal(err)
 	}
 	settle(t, b)
-	scatter(t, b.path("volumes", key.Ref, dataName), 64*mib)
+	scatter(t, b.path("volumes", key.Ref, dataFile), 64*mib)
 	return key
 }
 

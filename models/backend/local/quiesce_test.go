@@ -116,10 +116,10 @@ func TestSnapshotOfAServedVolumeIsOneInstant(t *testing.T) {
 	}
 	for range 8 {
 		sn := takeSnapshot(t, b, ref)
-		if sn.Held <= 0 || sn.Held > longestHold {
+		if sn.Held <= 0 || sn.Held > maxQuiesce {
 			t.Errorf("held for %s", sn.Held)
 		}
-		wantOneInstant(t, b.path("snapshots", sn.Ref, dataName))
+		wantOneInstant(t, b.path("snapshots", sn.Ref, dataFile))
 	}
 	stop.Store(true)
 	writing.Wait()
@@ -180,7 +180,7 @@ func TestHoldIsReleasedWhenCloningFails(t *testing.T) {
 func TestAHoldThatExpiredMakesNoSnapshot(t *testing.T) {
 	b, ref := servedVolume(t, xfs(t, 4*gib), nil)
 	b.mu.Lock()
-	e := b.exported[ref].export
+	e := b.exports[ref].export
 	b.mu.Unlock()
 	ctx, cancel := context.WithCancel(t.Context())
 	dst, err := os.Create(filepath.Join(b.dir, "copy"))
@@ -189,7 +189,7 @@ func TestAHoldThatExpiredMakesNoSnapshot(t *testing.T) {
 	}
 	defer dst.Close()
 	clones := 0
-	b.work.Wait() // what attaching has asked is over, so nobody else reads the hook
+	b.wg.Wait() // what attaching has asked is over, so nobody else reads the hook
 	b.disk.hook = func(o op, _ string) error {
 		if o == opClone {
 			if clones++; clones == 1 {
@@ -204,10 +204,10 @@ func TestAHoldThatExpiredMakesNoSnapshot(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := b.cloneHeld(ctx, e, dst, e.file); err == nil {
+	if _, err := b.cloneQuiesced(ctx, e, dst, e.file); err == nil {
 		t.Error("a copy of two moments passes as one")
 	}
-	if _, err := b.cloneHeld(ctx, e, dst, e.file); err == nil {
+	if _, err := b.cloneQuiesced(ctx, e, dst, e.file); err == nil {
 		t.Error("held after the end of its context")
 	}
 }
@@ -234,10 +234,10 @@ func fragment(t testing.TB, path string, n int) {
 
 func TestPredictionFollowsTheExtents(t *testing.T) {
 	b, ref := servedVolume(t, xfs(t, 4*gib), nil)
-	b.work.Wait() // what attaching has asked
+	b.wg.Wait() // what attaching has asked
 	few := state(t, b, ref).Hold
-	fragment(t, b.path("volumes", ref, dataName), 1500)
-	n, err := b.extents(b.path("volumes", ref, dataName))
+	fragment(t, b.path("volumes", ref, dataFile), 1500)
+	n, err := b.extents(b.path("volumes", ref, dataFile))
 	if err != nil || n < 1500 || n > 3100 { // holes may be preallocated, and count then
 		t.Fatalf("%d extents, %v", n, err)
 	}
@@ -245,16 +245,16 @@ func TestPredictionFollowsTheExtents(t *testing.T) {
 		t.Errorf("asked again at once: %s, %s", few, again)
 	}
 	b.mu.Lock()
-	b.exported[ref].export.countedAt = b.now().Add(-time.Minute)
+	b.exports[ref].export.countedAt = b.now().Add(-time.Minute)
 	b.mu.Unlock()
 	state(t, b, ref)
-	b.work.Wait()
+	b.wg.Wait()
 	many := state(t, b, ref).Hold
-	if few < holdBase || few > 2*holdBase || many != holdBase+time.Duration(n)*holdPerExtent {
+	if few < holdBase || few > 2*holdBase || many != holdBase+time.Duration(n)*initialHoldPerExtent {
 		t.Errorf("%s, then %s for %d extents", few, many, n)
 	}
 	held := takeSnapshot(t, b, ref).Held
-	learned := (holdPerExtent + max(0, held-holdBase)/time.Duration(n)) / 2
+	learned := (initialHoldPerExtent + max(0, held-holdBase)/time.Duration(n)) / 2
 	if after := state(t, b, ref).Hold; after != holdBase+time.Duration(n)*learned {
 		t.Errorf("%s predicted after a hold of %s", after, held)
 	}
@@ -267,7 +267,7 @@ func BenchmarkHold(bench *testing.B) {
 	for _, extents := range []int{1, 100, 1000, 2000, 10_000, 50_000} {
 		bench.Run(fmt.Sprint(extents), func(bench *testing.B) {
 			b, ref := servedVolume(bench, xfs(bench, 8*gib), nil)
-			fragment(bench, b.path("volumes", ref, dataName), extents)
+			fragment(bench, b.path("volumes", ref, dataFile), extents)
 			c, err := backendtest.DialNBD(bench.Context(), b.nbd.address, "127.0.0.1", nil)
 			if err == nil {
 				err = c.Use(ref)
@@ -298,7 +298,7 @@ func BenchmarkHold(bench *testing.B) {
 					}
 					settle(bench, b)
 				}
-				if n, err = b.extents(b.path("volumes", ref, dataName)); err != nil {
+				if n, err = b.extents(b.path("volumes", ref, dataFile)); err != nil {
 					bench.Fatal(err)
 				}
 			}
@@ -309,7 +309,7 @@ func BenchmarkHold(bench *testing.B) {
 			bench.ReportMetric(float64(n), "extents")
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			bench.ReportMetric((holdBase+time.Duration(n)*b.perExtent).Seconds()*1000, "ms-predicted")
+			bench.ReportMetric((holdBase+time.Duration(n)*b.holdPerExtent).Seconds()*1000, "ms-predicted")
 		})
 	}
 }

@@ -33,10 +33,10 @@ func (b *Backend) Quarantined() []Quarantined {
 
 // load prepares the folders and fills the indexes.
 func (b *Backend) load() error {
-	if err := b.prepare(); err != nil {
+	if err := b.openDataDir(); err != nil {
 		return err
 	}
-	if err := b.probe(); err != nil {
+	if err := b.probeFilesystem(); err != nil {
 		return err
 	}
 	if err := b.listQuarantine(); err != nil {
@@ -55,9 +55,9 @@ func (b *Backend) load() error {
 	return nil
 }
 
-// prepare makes the folders and takes the lock. Each folder must be a real one
+// openDataDir makes the folders and takes the lock. Each folder must be a real one
 // on the same file system, or renames between them would not be atomic.
-func (b *Backend) prepare() error {
+func (b *Backend) openDataDir() error {
 	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (b *Backend) prepare() error {
 			return err
 		case !fi.IsDir():
 			return fmt.Errorf("%s is not a folder", path)
-		case name != "images" && device(fi) != device(root):
+		case name != "images" && deviceID(fi) != deviceID(root):
 			return fmt.Errorf("%s is on another file system than %s", path, b.dir)
 		}
 	}
@@ -92,20 +92,20 @@ func (b *Backend) prepare() error {
 	return nil
 }
 
-func device(fi os.FileInfo) uint64 {
+func deviceID(fi os.FileInfo) uint64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		return uint64(st.Dev)
 	}
 	return 0
 }
 
-var probes = []string{"probe.a", "probe.b"}
+var probeNames = []string{"probe.a", "probe.b"}
 
-// probe finds out what the file system can do: the longest file, and whether
+// probeFilesystem finds out what the file system can do: the longest file, and whether
 // files can share blocks.
-func (b *Backend) probe() error {
+func (b *Backend) probeFilesystem() error {
 	var files [2]*os.File
-	for i, name := range probes {
+	for i, name := range probeNames {
 		path := b.path("tmp", name)
 		if err := b.disk.unlink(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -131,7 +131,7 @@ func (b *Backend) probe() error {
 	}
 	b.maxFile = low
 	if err := errors.Join(files[0].Truncate(0), b.disk.write(files[0], make([]byte, 4096))); err != nil {
-		return b.failure(err, headroom)
+		return b.portError(err, overheadBytes)
 	}
 	b.reflink = b.disk.clone(files[1], files[0]) == nil
 	return nil
@@ -149,9 +149,9 @@ func (b *Backend) listQuarantine() error {
 	return nil
 }
 
-// putAside moves something that is not ours into the quarantine. A link is
+// quarantine moves something that is not ours into the quarantine. A link is
 // moved, not followed.
-func (b *Backend) putAside(path, reason string) error {
+func (b *Backend) quarantine(path, reason string) error {
 	from, err := filepath.Rel(b.dir, path)
 	if err != nil {
 		from = path
@@ -172,7 +172,7 @@ func (b *Backend) putAside(path, reason string) error {
 	b.mu.Lock()
 	b.quarantined = append(b.quarantined, Quarantined{From: from, Path: to, Reason: reason})
 	b.mu.Unlock()
-	return together(
+	return parallel(
 		func() error { return b.disk.syncDir(b.path("quarantine")) },
 		func() error { return b.disk.syncDir(filepath.Dir(path)) },
 	)
@@ -189,14 +189,14 @@ func (b *Backend) cleanTmp() error {
 		ref, isMeta := strings.CutSuffix(name, ".meta")
 		switch {
 		case validRef(name) && e.IsDir():
-			err = b.disk.remove(path)
-		case isMeta && validRef(ref) && e.Type().IsRegular(), slices.Contains(probes, name) && e.Type().IsRegular():
+			err = b.disk.removeObject(path)
+		case isMeta && validRef(ref) && e.Type().IsRegular(), slices.Contains(probeNames, name) && e.Type().IsRegular():
 			err = b.disk.unlink(path)
 		default:
-			err = errForeign
+			err = errForeignFiles
 		}
-		if errors.Is(err, errForeign) {
-			err = b.putAside(path, "nothing of ours has this name or content")
+		if errors.Is(err, errForeignFiles) {
+			err = b.quarantine(path, "nothing of ours has this name or content")
 		}
 		if err != nil {
 			b.log.Error("a leftover cannot be removed", "path", path, "error", err)
@@ -227,17 +227,17 @@ func (b *Backend) loadKind(k kind) error {
 		})
 	}
 	wg.Wait()
-	x := b.index(k)
+	x := b.indexOf(k)
 	for i, r := range results {
-		if errors.Is(r.err, errNewer) {
+		if errors.Is(r.err, errNewerFormat) {
 			return r.err
 		}
 		if r.err != nil {
-			_ = b.putAside(b.path(string(k), entries[i].Name()), r.err.Error()) // logged there
+			_ = b.quarantine(b.path(string(k), entries[i].Name()), r.err.Error()) // logged there
 			continue
 		}
 		x.add(r.o) // entries come sorted, so this appends
-		b.linkLocked(r.o, true)
+		b.setChildLocked(r.o, true)
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, err := m.wholeSize(dir)
+	size, err := m.dataSizeGiB(dir)
 	if err != nil && m.Status == backend.Available {
 		return nil, err
 	}
@@ -260,11 +260,11 @@ func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, error) {
 			m.SizeGiB = size
 		}
 		m.ExtendingTo = 0
-		if err := b.replaceMeta(home, m); err != nil {
+		if err := b.replaceMeta(published, m); err != nil {
 			b.log.Warn("the description still tells of an extension", "ref", m.Ref, "error", err)
 		}
 	}
-	return &object{meta: m, failure: loadedFailure(m), place: home}, nil
+	return &object{meta: m, failure: storedFailure(m), location: published}, nil
 }
 
 // loadTrash goes on with deletions that a crash cut off, in the background, and
@@ -285,7 +285,7 @@ func (b *Backend) loadTrash() error {
 func (b *Backend) loadTrashed(e os.DirEntry) error {
 	dir := b.path("trash", e.Name())
 	if !e.IsDir() || !validRef(e.Name()) {
-		return b.putAside(dir, "not a folder named by a UUID")
+		return b.quarantine(dir, "not a folder named by a UUID")
 	}
 	for _, k := range []kind{volumes, snapshots} {
 		m, err := readMeta(dir, k, e.Name())
@@ -294,21 +294,21 @@ func (b *Backend) loadTrashed(e os.DirEntry) error {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		o := &object{meta: m, failure: loadedFailure(m), place: trash}
+		o := &object{meta: m, failure: storedFailure(m), location: trashed}
 		if m.Status != backend.ErrorDeleting {
-			if _, err := b.startLocked(o, 0, func(_ context.Context, j *job) { b.unmake(o, j) }); err != nil {
+			if _, err := b.startJobLocked(o, 0, func(_ context.Context, j *job) { b.runDelete(o, j) }); err != nil {
 				return err
 			}
-			b.set(o, backend.Deleting, nil)
+			b.setStatusLocked(o, backend.Deleting, nil)
 		}
-		b.index(k).add(o)
-		b.linkLocked(o, true)
+		b.indexOf(k).add(o)
+		b.setChildLocked(o, true)
 		return nil
 	}
 	// The description goes last, so without one there is nothing left to show.
-	err := b.disk.remove(dir)
-	if errors.Is(err, errForeign) {
-		err = b.putAside(dir, errForeign.Error())
+	err := b.disk.removeObject(dir)
+	if errors.Is(err, errForeignFiles) {
+		err = b.quarantine(dir, errForeignFiles.Error())
 	}
 	return err
 }

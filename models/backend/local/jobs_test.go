@@ -249,7 +249,7 @@ func TestFailedDeletionSurvivesARestart(t *testing.T) {
 		t.Run(string(refused), func(t *testing.T) {
 			var on atomic.Bool
 			s := newStage(t, func(o op, path string) error {
-				if on.Load() && o == refused && filepath.Base(path) != metaName && filepath.Ext(path) != ".meta" {
+				if on.Load() && o == refused && filepath.Base(path) != metaFile && filepath.Ext(path) != ".meta" {
 					return syscall.EACCES
 				}
 				return nil
@@ -286,7 +286,7 @@ func TestFailedDeletionSurvivesARestart(t *testing.T) {
 func TestWithoutItsFileNothingIsAvailable(t *testing.T) {
 	ctx := context.Background()
 	s := newStage(t, nil)
-	if err := os.Remove(filepath.Join(s.dir, "snapshots", s.snap, dataName)); err != nil {
+	if err := os.Remove(filepath.Join(s.dir, "snapshots", s.snap, dataFile)); err != nil {
 		t.Fatal(err)
 	}
 	key := backend.Key{Ref: s.snap}
@@ -335,7 +335,7 @@ func BenchmarkPageOf50(b *testing.B) {
 			middle := ""
 			for i := range n {
 				ref := newRef(b)
-				be.volumes.add(&object{meta: meta{Kind: volumes, Ref: ref, SizeGiB: 1, Status: backend.Available}, place: home})
+				be.volumes.add(&object{meta: meta{Kind: volumes, Ref: ref, SizeGiB: 1, Status: backend.Available}, location: published})
 				if i == n/2 {
 					middle = ref
 				}

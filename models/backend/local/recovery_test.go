@@ -33,7 +33,7 @@ func put(t *testing.T, dir, name, content string) {
 func litter(t *testing.T, s *stage, outside string, refs []string) {
 	t.Helper()
 	put(t, outside, "precious/data.raw", "precious")
-	good, err := os.ReadFile(filepath.Join(s.dir, "volumes", s.bare, metaName))
+	good, err := os.ReadFile(filepath.Join(s.dir, "volumes", s.bare, metaFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestOpenRefuses(t *testing.T) {
 			os.Symlink("/etc", filepath.Join(s.dir, "images"))
 		}, "images is not a folder"},
 		"a newer format": {func(t *testing.T, s *stage) {
-			path := filepath.Join("volumes", s.vol, metaName)
+			path := filepath.Join("volumes", s.vol, metaFile)
 			raw, _ := os.ReadFile(filepath.Join(s.dir, path))
 			put(t, s.dir, path, strings.Replace(string(raw), `"format": 1`, `"format": 2`, 1))
 		}, "newer version"},
@@ -163,7 +163,7 @@ func TestModes(t *testing.T) {
 		switch {
 		case e.IsDir():
 			want = 0o700
-		case strings.HasSuffix(path, s.snap+"/"+dataName):
+		case strings.HasSuffix(path, s.snap+"/"+dataFile):
 			want = 0o400
 		}
 		if fi.Mode().Perm() != want {
@@ -213,7 +213,7 @@ func TestImages(t *testing.T) {
 		t.Errorf("%+v %v", v, err)
 	}
 	settle(t, b)
-	if fi, err := os.Stat(b.path("volumes", v.Ref, dataName)); err != nil || fi.Size() != 2*gib {
+	if fi, err := os.Stat(b.path("volumes", v.Ref, dataFile)); err != nil || fi.Size() != 2*gib {
 		t.Errorf("%v %v", fi, err)
 	}
 }

@@ -15,39 +15,39 @@ import (
 	"blockconsole/models/backend/local/nbd"
 )
 
-// closingTime bounds how long Close waits for clients to take their answers and
+// shutdownTimeout bounds how long Close waits for clients to take their answers and
 // for the disk to take what they wrote.
-const closingTime = 10 * time.Second
+const shutdownTimeout = 10 * time.Second
 
-// serving is the NBD side of a backend.
-type serving struct {
-	server  nbd.Server
-	servers registry
-	address string
-	tls     bool
-	work    sync.WaitGroup
+// exportServer is the NBD side of a backend.
+type exportServer struct {
+	server   nbd.Server
+	registry serverRegistry
+	address  string
+	tls      bool
+	wg       sync.WaitGroup
 }
 
-// openServing prepares what o.NBD asks for. Nobody is let in before serve.
-func (b *Backend) openServing(o Options) error {
+// newExportServer prepares what o.NBD asks for. Nobody is let in before serve.
+func (b *Backend) newExportServer(o Options) error {
 	if o.Servers == nil {
 		return errors.New("NBD needs the servers that may connect")
 	}
 	if c := o.NBDTLS; c != nil && (c.ClientCAs == nil || len(c.Certificates) == 0 && c.GetCertificate == nil) {
 		return errors.New("NBD over TLS needs a certificate and the authority of its clients")
 	}
-	s := &serving{
+	s := &exportServer{
 		address: o.NBD.Addr().String(), tls: o.NBDTLS != nil,
-		servers: registry{ask: o.Servers, now: b.now},
+		registry: serverRegistry{fetch: o.Servers, now: b.now},
 	}
-	s.server = nbd.Server{Exports: door{b}, TLS: o.NBDTLS, Admit: func(a netip.Addr) bool { return b.admits(a) }, Log: b.log}
+	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: func(a netip.Addr) bool { return b.admitsAddress(a) }, Log: b.log}
 	b.nbd = s
 	return nil
 }
 
-// serve lets servers in, when every attached volume is exported.
-func (b *Backend) serve(o Options) {
-	b.nbd.work.Go(func() {
+// startServing lets servers in, when every attached volume is exported.
+func (b *Backend) startServing(o Options) {
+	b.nbd.wg.Go(func() {
 		if err := b.nbd.server.Serve(context.Background(), o.NBD); !errors.Is(err, nbd.ErrServerClosed) {
 			b.log.Error("nobody can connect to volumes any more", "address", b.nbd.address, "error", err)
 		}
@@ -60,13 +60,13 @@ func (b *Backend) stopServing() error {
 	if b.nbd == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closingTime)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	errs := []error{b.nbd.server.Shutdown(ctx)}
-	b.nbd.work.Wait()
+	b.nbd.wg.Wait()
 	b.mu.Lock()
-	exported := b.exported
-	b.exported = map[string]*object{}
+	exported := b.exports
+	b.exports = map[string]*object{}
 	b.mu.Unlock()
 	for _, o := range exported {
 		if e := o.export; e.file != nil {
@@ -82,58 +82,58 @@ func (b *Backend) stopServing() error {
 	return errors.Join(errs...)
 }
 
-// admits answers before a byte is exchanged: is there a server at that address at
+// admitsAddress answers before a byte is exchanged: is there a server at that address at
 // all?
-func (b *Backend) admits(a netip.Addr) bool {
-	servers, err := b.nbd.servers.servers(b.ctx)
+func (b *Backend) admitsAddress(a netip.Addr) bool {
+	servers, err := b.nbd.registry.list(b.ctx)
 	if err != nil {
 		b.log.Warn("nobody is let in while it is not known who may", "error", err)
 		return false
 	}
 	for _, s := range servers {
-		if s.at(a) {
+		if s.hasAddress(a) {
 			return true
 		}
 	}
 	return false
 }
 
-// askNames lets attachments show what their servers are called now. When the
+// refreshServerNames lets attachments show what their servers are called now. When the
 // console does not answer they show what it said last.
-func (b *Backend) askNames(ctx context.Context) {
+func (b *Backend) refreshServerNames(ctx context.Context) {
 	b.mu.Lock()
-	attached := len(b.exported) > 0
+	attached := len(b.exports) > 0
 	b.mu.Unlock()
 	if attached {
-		_, _ = b.nbd.servers.servers(ctx)
+		_, _ = b.nbd.registry.list(ctx)
 	}
 }
 
-// door decides which exports exist for a peer.
-type door struct{ b *Backend }
+// nbdExports decides which exports exist for a peer.
+type nbdExports struct{ b *Backend }
 
-var _ nbd.Exports = door{}
+var _ nbd.Exports = nbdExports{}
 
 // Open finds the export of a volume that is attached to the peer.
-func (d door) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
-	servers, err := d.b.nbd.servers.servers(ctx)
+func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
+	servers, err := d.b.nbd.registry.list(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
-	o := d.b.exported[name]
-	if o == nil || !d.b.openToLocked(o, peer, servers) {
+	o := d.b.exports[name]
+	if o == nil || !d.b.allowsPeerLocked(o, peer, servers) {
 		return nil, nbd.ErrUnknownExport
 	}
-	o.export.used = d.b.now().UTC()
+	o.export.lastUsed = d.b.now().UTC()
 	return o.export.nbd, nil
 }
 
 // List names the volumes that are attached to the peer, in the order of their
 // refs.
-func (d door) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
-	servers, err := d.b.nbd.servers.servers(ctx)
+func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
+	servers, err := d.b.nbd.registry.list(ctx)
 	if err != nil {
 		d.b.log.Warn("no volumes are listed while it is not known for whom", "error", err)
 		return nil
@@ -141,8 +141,8 @@ func (d door) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
 	var list []nbd.ExportInfo
-	for ref, o := range d.b.exported {
-		if d.b.openToLocked(o, peer, servers) {
+	for ref, o := range d.b.exports {
+		if d.b.allowsPeerLocked(o, peer, servers) {
 			name, _, _ := strings.Cut(o.meta.Name, "\x00") // which no string of the protocol may hold
 			list = append(list, nbd.ExportInfo{Name: ref, Description: name})
 		}
@@ -151,21 +151,21 @@ func (d door) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 	return list
 }
 
-// openToLocked says whether the export takes a new connection of that peer.
-func (b *Backend) openToLocked(o *object, peer nbd.Peer, servers map[string]registered) bool {
-	if o.export.nbd == nil || o.detaching() {
+// allowsPeerLocked says whether the export takes a new connection of that peer.
+func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
+	if o.export.nbd == nil || o.isDetaching() {
 		return false
 	}
 	return slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool {
 		s, ok := servers[a.Server]
-		return ok && s.is(peer, b.nbd.tls)
+		return ok && s.isPeer(peer, b.nbd.tls)
 	})
 }
 
 // Connections lists who uses which volume at this moment, in the order of the
 // volumes' refs. It is empty where NBD is off.
 func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	type used struct {
@@ -174,7 +174,7 @@ func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error)
 	}
 	var all []used
 	b.mu.Lock()
-	for _, o := range b.exported {
+	for _, o := range b.exports {
 		if o.export.nbd != nil {
 			all = append(all, used{o.export.nbd, backend.Connection{Volume: o.key(), ServerID: o.meta.Attachments[0].Server}})
 		}
@@ -196,7 +196,7 @@ func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error)
 
 // Export tells where an attached volume is served.
 func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Export{}, err
 	}
 	if b.nbd == nil {

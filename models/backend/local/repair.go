@@ -11,16 +11,16 @@ import (
 
 // Volumes lists in the order of Ref.
 func (b *Backend) Volumes(ctx context.Context, marker string, limit int) (backend.Page[backend.Volume], error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Page[backend.Volume]{}, err
 	}
-	b.askNames(ctx)
+	b.refreshServerNames(ctx)
 	return list(b, volumes, marker, limit, b.volumeLocked), nil
 }
 
 // Snapshots lists in the order of Ref.
 func (b *Backend) Snapshots(ctx context.Context, marker string, limit int) (backend.Page[backend.Snapshot], error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Page[backend.Snapshot]{}, err
 	}
 	return list(b, snapshots, marker, limit, b.snapshotLocked), nil
@@ -28,19 +28,19 @@ func (b *Backend) Snapshots(ctx context.Context, marker string, limit int) (back
 
 // Volume finds by ID, which is the Ref here, else by Ref.
 func (b *Backend) Volume(ctx context.Context, key backend.Key) (backend.Volume, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Volume{}, err
 	}
-	b.askNames(ctx)
-	return look(b, volumes, key, b.volumeLocked)
+	b.refreshServerNames(ctx)
+	return get(b, volumes, key, b.volumeLocked)
 }
 
 // Snapshot finds by ID, which is the Ref here, else by Ref.
 func (b *Backend) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Snapshot{}, err
 	}
-	return look(b, snapshots, key, b.snapshotLocked)
+	return get(b, snapshots, key, b.snapshotLocked)
 }
 
 // RenameVolume sets name and description.
@@ -53,39 +53,39 @@ func (b *Backend) RenameSnapshot(ctx context.Context, key backend.Key, name, des
 	return b.rename(ctx, snapshots, key, name, description)
 }
 
-// hold finds an object and takes its files until release is called, so that
+// lockObject finds an object and takes its files until release is called, so that
 // what is under way with them is over.
-func (b *Backend) hold(ctx context.Context, k kind, key backend.Key) (o *object, release func(), err error) {
-	if err := b.enter(ctx); err != nil {
+func (b *Backend) lockObject(ctx context.Context, k kind, key backend.Key) (o *object, unlock func(), err error) {
+	if err := b.checkOpen(ctx); err != nil {
 		return nil, nil, err
 	}
 	b.mu.Lock()
-	o, err = b.index(k).find(key)
+	o, err = b.indexOf(k).find(key)
 	b.mu.Unlock()
 	if err != nil {
 		return nil, nil, err
 	}
-	o.files.Lock()
+	o.filesMu.Lock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.index(k).byRef[o.meta.Ref] != o {
-		o.files.Unlock()
+	if b.indexOf(k).byRef[o.meta.Ref] != o {
+		o.filesMu.Unlock()
 		return nil, nil, backend.ErrNotFound
 	}
-	return o, o.files.Unlock, nil
+	return o, o.filesMu.Unlock, nil
 }
 
 func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, description string) error {
 	if err := checkText(name, description); err != nil {
 		return err
 	}
-	o, release, err := b.hold(ctx, k, key)
+	o, unlock, err := b.lockObject(ctx, k, key)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer unlock()
 	b.mu.Lock()
-	m, p, status := o.meta, o.place, o.meta.Status
+	m, p, status := o.meta, o.location, o.meta.Status
 	b.mu.Unlock()
 	if status == backend.Deleting {
 		return &backend.Error{Code: backend.CodeConflict, Message: "it is being deleted"}
@@ -94,8 +94,8 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 		return nil
 	}
 	m.Name, m.Description = name, description
-	if p != nowhere { // else publish writes it
-		if err := b.replaceMeta(p, m.onDisk()); err != nil {
+	if p != unpublished { // else publish writes it
+		if err := b.replaceMeta(p, m.withFinalStatus()); err != nil {
 			return b.storeError(err)
 		}
 	}
@@ -105,8 +105,8 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	return nil
 }
 
-// onDisk is m with a status that the disk may know: only final ones.
-func (m meta) onDisk() meta {
+// withFinalStatus is m with a status that the disk may know: only final ones.
+func (m meta) withFinalStatus() meta {
 	if m.Status != backend.ErrorStatus && m.Status != backend.ErrorDeleting {
 		m.Status = backend.Available
 	}
@@ -116,18 +116,18 @@ func (m meta) onDisk() meta {
 // storeError is what a call that changes meta.json answers when the disk does
 // not let it.
 func (b *Backend) storeError(err error) error {
-	return b.failure(err, headroom)
+	return b.portError(err, overheadBytes)
 }
 
 // ExtendVolume lets the file grow to sizeGiB. The description names the new size
 // before the file has it, so that a crash between leaves a volume that the next
 // Open understands.
 func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) error {
-	o, release, err := b.hold(ctx, volumes, key)
+	o, unlock, err := b.lockObject(ctx, volumes, key)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer unlock()
 	b.mu.Lock()
 	m, status := o.meta, o.meta.Status
 	b.mu.Unlock()
@@ -146,7 +146,7 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	// until it is known how it ended.
 	b.setSize(o, m.SizeGiB, sizeGiB)
 	m.ExtendingTo = sizeGiB
-	if err := b.grow(m, sizeGiB); err != nil {
+	if err := b.growFile(m, sizeGiB); err != nil {
 		return b.storeError(err)
 	}
 	b.setSize(o, sizeGiB, 0)
@@ -159,12 +159,12 @@ func (b *Backend) setSize(o *object, sizeGiB, extendingTo int) {
 	b.mu.Unlock()
 }
 
-func (b *Backend) grow(m meta, sizeGiB int) error {
-	plan := m.onDisk()
-	if err := b.replaceMeta(home, plan); err != nil {
+func (b *Backend) growFile(m meta, sizeGiB int) error {
+	plan := m.withFinalStatus()
+	if err := b.replaceMeta(published, plan); err != nil {
 		return err
 	}
-	f, err := b.disk.open(b.folder(home, m)+"/"+dataName, os.O_RDWR)
+	f, err := b.disk.open(b.objectDir(published, m)+"/"+dataFile, os.O_RDWR)
 	if err != nil {
 		return err
 	}
@@ -176,17 +176,17 @@ func (b *Backend) grow(m meta, sizeGiB int) error {
 		return err
 	}
 	plan.SizeGiB, plan.ExtendingTo = sizeGiB, 0
-	return b.replaceMeta(home, plan)
+	return b.replaceMeta(published, plan)
 }
 
 // RepairVolume ends a failed state. AVAILABLE is given only to a volume whose
 // file is whole; what really is under way cannot be repaired, except a detachment
 // that waits for clients: they are cut off.
 func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.Status) error {
-	if err := errors.Join(checkRepair(to), b.enter(ctx)); err != nil {
+	if err := errors.Join(checkRepair(to), b.checkOpen(ctx)); err != nil {
 		return first(err)
 	}
-	if err := b.endDetaching(ctx, key); err != nil {
+	if err := b.forceDetach(ctx, key); err != nil {
 		return err
 	}
 	return b.repair(ctx, volumes, key, to)
@@ -208,13 +208,13 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	if err := checkRepair(to); err != nil {
 		return err
 	}
-	o, release, err := b.hold(ctx, k, key)
+	o, unlock, err := b.lockObject(ctx, k, key)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer unlock()
 	b.mu.Lock()
-	m, p, status, working := o.meta, o.place, o.meta.Status, o.job != nil
+	m, p, status, working := o.meta, o.location, o.meta.Status, o.job != nil
 	b.mu.Unlock()
 	switch {
 	case working:
@@ -222,16 +222,16 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	case status == to:
 		return nil
 	}
-	size, err := m.wholeSize(b.folder(p, m))
-	whole := p != nowhere && err == nil
+	size, err := m.dataSizeGiB(b.objectDir(p, m))
+	whole := p != unpublished && err == nil
 	if to == backend.Available && !whole {
 		return &backend.Error{Code: backend.CodeConflict, Message: "the data file is missing or has the wrong size"}
 	}
 	if whole {
 		m.SizeGiB, m.ExtendingTo = size, 0
 	}
-	if p != nowhere {
-		if err := b.restoreState(o, p, m, to, whole); err != nil {
+	if p != unpublished {
+		if err := b.writeRepaired(o, p, m, to, whole); err != nil {
 			return b.storeError(err)
 		}
 	}
@@ -241,44 +241,44 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	if o.job != nil {
 		return nil // a delete call came meanwhile and waits for us
 	}
-	b.set(o, to, nil)
-	if whole && o.unfinished { // its making failed after all of it was there
-		o.unfinished = false
-		b.linkLocked(o, true)
+	b.setStatusLocked(o, to, nil)
+	if whole && o.createFailed { // its making failed after all of it was there
+		o.createFailed = false
+		b.setChildLocked(o, true)
 	}
 	return nil
 }
 
-// restoreState brings a whole object back from the trash and writes its new
+// writeRepaired brings a whole object back from the trash and writes its new
 // status. What is left of another stays there: the next Open removes it.
-func (b *Backend) restoreState(o *object, p place, m meta, to backend.Status, whole bool) error {
-	if p == trash && whole {
-		if err := b.disk.rename(b.folder(trash, m), b.folder(home, m)); err != nil {
+func (b *Backend) writeRepaired(o *object, p location, m meta, to backend.Status, whole bool) error {
+	if p == trashed && whole {
+		if err := b.disk.rename(b.objectDir(trashed, m), b.objectDir(published, m)); err != nil {
 			return err
 		}
-		b.setPlace(o, home)
+		b.setPlace(o, published)
 		if err := b.syncDirs(string(m.Kind), "trash"); err != nil {
 			return err
 		}
-		p = home
+		p = published
 	}
-	return b.replaceMeta(p, b.stored(m, to, nil))
+	return b.replaceMeta(p, b.withStatus(m, to, nil))
 }
 
-// wholeSize is the size in GiB that the object in dir has, or an error where its
+// dataSizeGiB is the size in GiB that the object in dir has, or an error where its
 // data file is not what the description tells. While an extension has no known
 // end the file tells how far it came.
-func (m meta) wholeSize(dir string) (int, error) {
-	fi, err := os.Lstat(dir + "/" + dataName)
+func (m meta) dataSizeGiB(dir string) (int, error) {
+	fi, err := os.Lstat(dir + "/" + dataFile)
 	switch {
 	case err != nil:
 		return 0, err
 	case !fi.Mode().IsRegular():
-		return 0, errors.New(dataName + " is not a regular file")
+		return 0, errors.New(dataFile + " is not a regular file")
 	}
 	n := fi.Size()
 	if n == int64(m.SizeGiB)*gib || m.ExtendingTo > 0 && n > int64(m.SizeGiB)*gib && n%gib == 0 {
 		return int(n / gib), nil
 	}
-	return 0, fmt.Errorf("%s has %d bytes instead of %d GiB", dataName, n, m.SizeGiB)
+	return 0, fmt.Errorf("%s has %d bytes instead of %d GiB", dataFile, n, m.SizeGiB)
 }
