@@ -26,7 +26,7 @@ func fixture(t *testing.T, dir string, reopen func() *Backend) backendtest.Fixtu
 	return backendtest.Fixture{
 		Servers: theServers,
 		Backend: b, Project: "default", Image: "tiny.raw", ImageBytes: image,
-		Settle: func(ctx context.Context) error { return current.Settled(ctx) },
+		Settle: func(ctx context.Context) error { return waitJobs(ctx, current) },
 		WriteVolume: func(k backend.Key, off int64, p []byte) error {
 			f, err := data(k, os.O_WRONLY)
 			if err != nil {

@@ -9,23 +9,18 @@ import (
 	"sync/atomic"
 )
 
-// chunkBytes is how much is copied between two looks at the context, and how much is
-// handed to the disk at a time.
-const chunkBytes = 8 << 20
+const (
+	chunkBytes     = 8 << 20  // copied between two looks at the context, and written back at a time
+	prefetchBytes  = 32 << 20 // read ahead of the copy
+	zeroBlockBytes = 64 << 10 // of zeroes become a hole in a copy in user space
+)
 
-// prefetchBytes is how much is being read ahead of the copy.
-const prefetchBytes = 32 << 20
-
-// zeroBlockBytes is how much zero the plain copy leaves out at a time.
-const zeroBlockBytes = 64 << 10
-
-// copyData copies the first size bytes of src, data only: what is a hole in src
-// stays one in dst, which must be empty. copied counts the bytes as they go.
+// copyData copies the first size bytes of src to dst, which must be empty; holes stay
+// holes. copied counts the bytes meanwhile. The error is that of ctx or of the disk.
 //
-// Zeros that were written are copied as they are: looking for them would mean to
-// take every byte through this process, which the kernel's copy avoids, and a
-// disk's owner who wrote zeros may have meant to reserve the room. Only where the
-// kernel cannot copy, or hides its holes, zeros become holes on the way.
+// Zeroes that were written are copied: finding them would take every byte through this
+// process, which the kernel's copy avoids, and they may have been written to reserve
+// the room. They become holes only where the kernel cannot copy or hides the holes.
 func (d disk) copyData(ctx context.Context, dst, src *os.File, size int64, copied *atomic.Int64) error {
 	fi, err := src.Stat()
 	if err != nil {
@@ -58,19 +53,19 @@ type copier struct {
 	copied    *atomic.Int64
 	size      int64 // of src
 	sparse    bool  // src has holes somewhere
-	userspace bool  // the kernel's copy was refused
+	userspace bool  // the kernel refused to copy
 	buf       []byte
 
-	next       []piece // announced to the disk and not yet copied
-	prefetched int64   // bytes of them
-	scanned    int64   // where the search for data goes on
+	next       []piece // prefetched and not yet copied
+	prefetched int64   // bytes of next
+	scanned    int64   // the offset up to which data was looked for
 
-	pending     int64 // bytes copied since the last flush
-	pendingFrom int64 // where they begin
+	pending     int64 // bytes copied since the last startWriteback …
+	pendingFrom int64 // … from this offset on
 }
 
-// get finds the data that comes next and lets the disk begin to read it, so
-// that reading runs beside the copying and writing of what came before.
+// prefetchNext finds the next data and starts reading it, while earlier data is copied
+// and written.
 func (c *copier) prefetchNext() error {
 	for c.prefetched < prefetchBytes && c.scanned < c.size {
 		start, end, err := c.nextData(c.src, c.scanned, c.size)
@@ -82,7 +77,7 @@ func (c *copier) prefetchNext() error {
 			return err
 		}
 		if start == 0 && end == c.size && c.sparse {
-			c.userspace = true // it says that all is data, and has no room for it
+			c.userspace = true // all is data, it says, but less is allocated: it hides holes
 		}
 		end = min(end, start+chunkBytes)
 		c.prefetch(c.src, start, end-start)
@@ -93,7 +88,6 @@ func (c *copier) prefetchNext() error {
 	return nil
 }
 
-// copyPiece copies one piece.
 func (c *copier) copyPiece(p piece) error {
 	for off := p.start; off < p.end; {
 		if err := c.ctx.Err(); err != nil {
@@ -120,7 +114,7 @@ func (c *copier) copyPiece(p piece) error {
 	return nil
 }
 
-// copyChunk copies at most n bytes at off.
+// copyChunk copies at most n bytes at off and returns how many.
 func (c *copier) copyChunk(off int64, n int) (int, error) {
 	if !c.userspace {
 		m, err := c.copyRange(c.dst, c.src, off, n)

@@ -211,9 +211,6 @@ func (s *stage) check(sc scene) {
 			s.Errorf("%s: %s still holds %v (%v)", sc.name, dir, left, err)
 		}
 	}
-	if q := s.b.Quarantined(); len(q) > 0 {
-		s.Errorf("%s: quarantined %v", sc.name, q)
-	}
 }
 
 // whole checks that what is shown is on the disk, complete, and nothing else is.

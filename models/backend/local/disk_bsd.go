@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On these systems the console runs for development: files are copied by reading
-// and writing, and zeros become holes on the way.
+// The console runs on these systems for development: it copies files in user space,
+// where zeroes become holes.
 
-// space asks the file system under path for its figures.
+// space returns the size of the file system of path.
 func (d disk) space(path string) (space, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {

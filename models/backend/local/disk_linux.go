@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// space asks the file system under path for its figures.
+// space returns the size of the file system of path.
 func (d disk) space(path string) (space, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -22,7 +22,7 @@ func (d disk) space(path string) (space, error) {
 	return space{total: int64(st.Blocks) * size, free: int64(st.Bavail) * size}, nil
 }
 
-// clone makes dst share src's blocks. errors.ErrUnsupported: this file system,
+// clone makes dst share src's blocks (reflink). errors.ErrUnsupported: the file system,
 // or this pair of files, cannot.
 func (d disk) clone(dst, src *os.File) error {
 	err := d.callHook(opClone, dst.Name())
@@ -35,8 +35,8 @@ func (d disk) clone(dst, src *os.File) error {
 	return err
 }
 
-// copyRange copies at most n bytes at off inside the kernel. It answers
-// errors.ErrUnsupported where the kernel or the file system refuses.
+// copyRange copies at most n bytes at off inside the kernel. errors.ErrUnsupported: the
+// kernel or the file system refuses.
 func (d disk) copyRange(dst, src *os.File, off int64, n int) (int, error) {
 	in, out, m := off, off, 0
 	err := d.callHook(opCopy, dst.Name())
@@ -52,8 +52,8 @@ func (d disk) copyRange(dst, src *os.File, off int64, n int) (int, error) {
 	return max(m, 0), err
 }
 
-// nextData finds the first run of data at or after off: [start, end). io.EOF: only a
-// hole is left. Where the file system knows no holes everything is data.
+// nextData returns the first run of data at or after off: [start, end). io.EOF: only a
+// hole is left. All is data where the file system knows no holes.
 func (d disk) nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 	switch {
@@ -71,27 +71,25 @@ func (d disk) nextData(f *os.File, off, size int64) (start, end int64, err error
 	return start, min(end, size), err
 }
 
-// startWriteback starts writing the range to the disk without waiting for it, so that the
-// final sync finds little left. It is a hint: its errors are the sync's to tell.
+// startWriteback starts writing the range to the disk, so that the final sync, which
+// also reports the errors, has little left to do.
 func (d disk) startWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// prefetch lets the kernel begin to read the range. It is a hint.
+// prefetch starts reading the range into the page cache, where the kernel likes to.
 func (d disk) prefetch(f *os.File, off, n int64) {
 	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
 }
 
-// fdatasync makes the file's bytes, and its size, last.
 func (d disk) fdatasync(f *os.File) error {
-	if err := d.callHook(opDataSync, f.Name()); err != nil {
-		return err
-	}
-	return ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
+	return d.do(opDataSync, f.Name(), func() error {
+		return ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
+	})
 }
 
-// fiemap is struct fiemap of linux/fiemap.h without room for extents: the kernel
-// only counts them.
+// fiemap is struct fiemap of linux/fiemap.h without room for extents: the kernel only
+// counts them.
 type fiemap struct {
 	start, length                  uint64
 	flags, mapped, count, reserved uint32
@@ -99,7 +97,7 @@ type fiemap struct {
 
 const fsIocFiemap = 0xc020660b
 
-// extents counts the runs of blocks that the file consists of.
+// extents counts the extents of a file.
 func (d disk) extents(f *os.File) (int, error) {
 	m := fiemap{length: ^uint64(0)}
 	err := ignoringEINTR(func() error {
@@ -112,8 +110,8 @@ func (d disk) extents(f *os.File) (int, error) {
 	return int(m.mapped), err
 }
 
-// isUnsupported says that the call is not for these files, and that plain reading and
-// writing will do.
+// isUnsupported reports whether the kernel or a file system refuses a call for these
+// files, so that read and write must do.
 func isUnsupported(err error) bool {
 	for _, e := range []error{unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY, unix.EPERM, unix.EBADF} {
 		if errors.Is(err, e) {

@@ -12,41 +12,42 @@ import (
 	"blockconsole/models/backend/local/nbd"
 )
 
-// noSpaceShownFor is how long an attached volume's page says that the disk was full,
-// after the last time that a server met it: space may be there again.
+// noSpaceShownFor is how long an attached volume shows that the disk was full: since
+// the last write that failed, space may have become free.
 const noSpaceShownFor = 5 * time.Minute
 
-// maxQuiesce is when writes go on though the snapshot is not taken: servers give
-// a disk up that is silent for longer.
+// maxQuiesce is how long a snapshot may hold writes. Servers give up a disk that does
+// not answer for longer.
 const maxQuiesce = 20 * time.Second
 
-// export is an attached volume's file while it is served.
+// export is the file of an attached volume while it is served.
 type export struct {
-	nbd  *nbd.Export // nil when the file could not be opened, and with it file
+	nbd  *nbd.Export // nil, as file, when the file could not be opened
 	file *os.File
 
-	cut         chan struct{} // closed when a detachment shall wait for nobody
-	cutOnce     sync.Once
+	forced      chan struct{} // closed when a detachment shall not wait for clients
+	force       func()        // closes forced; may be repeated
 	lastFailure atomic.Pointer[diskFailure]
 
 	// Guarded by Backend.mu.
-	lastUsed  time.Time // when a server last asked for it; this process knows of no earlier one
-	extents   int       // that the file had …
-	countedAt time.Time // … then
+	lastUsed  time.Time // when a client last connected; zero: not since Open
+	extents   int       // of the file …
+	countedAt time.Time // … at this time
 	counting  bool
 }
 
-// diskFailure is the last thing that went wrong on the disk.
+// diskFailure is an error of the disk that a volume shows.
 type diskFailure struct {
 	err       error
 	at        time.Time
-	transient bool
+	transient bool // shown for noSpaceShownFor only
 }
 
-// openExport opens a volume's file for its servers. When that fails, the export
-// is there without a device, and the failure is returned too.
+// openExport opens a volume's file for its servers. With an error, CodeFault, it
+// returns an export without device that shows it.
 func (b *Backend) openExport(m meta) (*export, error) {
-	e := &export{cut: make(chan struct{})}
+	forced := make(chan struct{})
+	e := &export{forced: forced, force: sync.OnceFunc(func() { close(forced) })}
 	f, err := b.disk.open(b.objectDir(published, m)+"/"+dataFile, os.O_RDWR)
 	if err != nil {
 		err = &backend.Error{Code: backend.CodeFault, Op: "open", Err: err}
@@ -65,19 +66,19 @@ func (b *Backend) openExport(m meta) (*export, error) {
 	return e, nil
 }
 
-// recordFailure remembers an error of the disk for the volume's page. It is called
-// for every request that fails, so it does not wait for anything.
+// recordFailure makes the volume show an error of the disk. It is called for every
+// request that fails, so it must not block.
 func (b *Backend) recordFailure(e *export, ref, op string, err error) {
 	t := &diskFailure{err: &backend.Error{Code: backend.CodeFault, Op: op, Err: err}, at: b.now()}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		t.err, t.transient = &backend.Error{Code: backend.CodeNoSpace, Need: -1, Free: 0}, op != "flush"
 	}
-	if e.lastFailure.Swap(t) == nil { // the first; the rest would fill the log
+	if e.lastFailure.Swap(t) == nil { // the others would fill the log
 		b.log.Error("the disk failed a server", "volume", ref, "op", op, "error", err)
 	}
 }
 
-// portError is what the page should say.
+// failureAt is the error that the volume shows.
 func (e *export) failureAt(now time.Time) error {
 	t := e.lastFailure.Load()
 	if t == nil || t.transient && now.Sub(t.at) > noSpaceShownFor {
@@ -86,22 +87,13 @@ func (e *export) failureAt(now time.Time) error {
 	return t.err
 }
 
-// cutOff lets the detachment end connections instead of waiting for them.
-func (e *export) cutOff() { e.cutOnce.Do(func() { close(e.cut) }) }
-
-// isDetaching says that the volume is on its way from its server.
-func (o *object) isDetaching() bool {
-	return len(o.meta.Attachments) > 0 && !o.meta.Attachments[0].DetachingSince.IsZero()
-}
-
-// addExportLocked makes o one of the served volumes.
 func (b *Backend) addExportLocked(o *object, e *export) {
 	o.export = e
 	b.exports[o.meta.Ref] = o
 }
 
-// resumeExports serves the volumes again that were attached when the last process
-// ended, and goes on with detachments that it had begun. Nobody is connected yet.
+// resumeExports exports the volumes that are attached, and starts unfinished
+// detachments again. It comes before startServing.
 func (b *Backend) resumeExports() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -116,7 +108,7 @@ func (b *Backend) resumeExports() {
 		}
 		b.addExportLocked(o, e)
 		if o.isDetaching() {
-			_, _ = b.startDetachLocked(o) // only a closed backend refuses
+			_, _ = b.startDetachLocked(o) // fails only after Close
 		}
 	}
 }

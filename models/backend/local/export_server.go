@@ -15,11 +15,11 @@ import (
 	"blockconsole/models/backend/local/nbd"
 )
 
-// shutdownTimeout bounds how long Close waits for clients to take their answers and
-// for the disk to take what they wrote.
+// shutdownTimeout is how long Close waits for clients to take their replies and for
+// the disk to flush what they wrote.
 const shutdownTimeout = 10 * time.Second
 
-// exportServer is the NBD side of a backend.
+// exportServer serves attached volumes over NBD.
 type exportServer struct {
 	server   nbd.Server
 	registry serverRegistry
@@ -28,24 +28,23 @@ type exportServer struct {
 	wg       sync.WaitGroup
 }
 
-// newExportServer prepares what o.NBD asks for. Nobody is let in before serve.
-func (b *Backend) newExportServer(o Options) error {
+// newExportServer checks the options for NBD. startServing then accepts connections.
+func (b *Backend) newExportServer(o Options) (*exportServer, error) {
 	if o.Servers == nil {
-		return errors.New("NBD needs the servers that may connect")
+		return nil, errors.New("NBD needs the servers that may connect")
 	}
 	if c := o.NBDTLS; c != nil && (c.ClientCAs == nil || len(c.Certificates) == 0 && c.GetCertificate == nil) {
-		return errors.New("NBD over TLS needs a certificate and the authority of its clients")
+		return nil, errors.New("NBD over TLS needs a certificate and the authority of its clients")
 	}
 	s := &exportServer{
 		address: o.NBD.Addr().String(), tls: o.NBDTLS != nil,
 		registry: serverRegistry{fetch: o.Servers, now: b.now},
 	}
-	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: func(a netip.Addr) bool { return b.admitsAddress(a) }, Log: b.log}
-	b.nbd = s
-	return nil
+	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: b.admitsAddress, Log: b.log}
+	return s, nil
 }
 
-// startServing lets servers in, when every attached volume is exported.
+// startServing accepts connections in the background.
 func (b *Backend) startServing(o Options) {
 	b.nbd.wg.Go(func() {
 		if err := b.nbd.server.Serve(context.Background(), o.NBD); !errors.Is(err, nbd.ErrServerClosed) {
@@ -54,8 +53,8 @@ func (b *Backend) startServing(o Options) {
 	})
 }
 
-// stopServing ends every connection after its requests under way, and flushes
-// and closes the files of all exports. The backend's jobs are over.
+// stopServing finishes the requests under way, and flushes and closes the files of all
+// exports. Jobs must have ended. Its errors are those of the files and of a timeout.
 func (b *Backend) stopServing() error {
 	if b.nbd == nil {
 		return nil
@@ -70,20 +69,17 @@ func (b *Backend) stopServing() error {
 	b.mu.Unlock()
 	for _, o := range exported {
 		if e := o.export; e.file != nil {
-			if err := e.nbd.Close(ctx); err != nil && ctx.Err() != nil {
-				errs = append(errs, err) // the disk hangs, and with it the file
-				continue
-			} else if err != nil {
-				errs = append(errs, err)
+			err := e.nbd.Close(ctx)
+			errs = append(errs, err)
+			if err == nil || ctx.Err() == nil { // else the disk hangs, and closing the file would too
+				errs = append(errs, e.file.Close())
 			}
-			errs = append(errs, e.file.Close())
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// admitsAddress answers before a byte is exchanged: is there a server at that address at
-// all?
+// admitsAddress reports whether any registered server has the address.
 func (b *Backend) admitsAddress(a netip.Addr) bool {
 	servers, err := b.nbd.registry.list(b.ctx)
 	if err != nil {
@@ -98,8 +94,8 @@ func (b *Backend) admitsAddress(a netip.Addr) bool {
 	return false
 }
 
-// refreshServerNames lets attachments show what their servers are called now. When the
-// console does not answer they show what it said last.
+// refreshServerNames makes attachments show the present names of their servers, or the
+// last known ones where the console does not answer.
 func (b *Backend) refreshServerNames(ctx context.Context) {
 	b.mu.Lock()
 	attached := len(b.exports) > 0
@@ -109,12 +105,13 @@ func (b *Backend) refreshServerNames(ctx context.Context) {
 	}
 }
 
-// nbdExports decides which exports exist for a peer.
+// nbdExports decides which exports a peer may use.
 type nbdExports struct{ b *Backend }
 
 var _ nbd.Exports = nbdExports{}
 
-// Open finds the export of a volume that is attached to the peer.
+// Open returns the export of a volume that is attached to the peer. Errors:
+// nbd.ErrUnknownExport, and those of the console's list of servers.
 func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
 	servers, err := d.b.nbd.registry.list(ctx)
 	if err != nil {
@@ -130,8 +127,7 @@ func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.
 	return o.export.nbd, nil
 }
 
-// List names the volumes that are attached to the peer, in the order of their
-// refs.
+// List returns the volumes that are attached to the peer, in the order of refs.
 func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 	servers, err := d.b.nbd.registry.list(ctx)
 	if err != nil {
@@ -143,7 +139,7 @@ func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 	var list []nbd.ExportInfo
 	for ref, o := range d.b.exports {
 		if d.b.allowsPeerLocked(o, peer, servers) {
-			name, _, _ := strings.Cut(o.meta.Name, "\x00") // which no string of the protocol may hold
+			name, _, _ := strings.Cut(o.meta.Name, "\x00") // which NBD does not allow in strings
 			list = append(list, nbd.ExportInfo{Name: ref, Description: name})
 		}
 	}
@@ -151,7 +147,7 @@ func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 	return list
 }
 
-// allowsPeerLocked says whether the export takes a new connection of that peer.
+// allowsPeerLocked reports whether the export accepts a connection of the peer.
 func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
 	if o.export.nbd == nil || o.isDetaching() {
 		return false
@@ -162,8 +158,8 @@ func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]
 	})
 }
 
-// Connections lists who uses which volume at this moment, in the order of the
-// volumes' refs. It is empty where NBD is off.
+// Connections lists the connected clients of all volumes, in the order of the volumes'
+// refs. It is empty where NBD is off. Errors: CodeUnavailable after Close.
 func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error) {
 	if err := b.checkOpen(ctx); err != nil {
 		return nil, err
@@ -194,7 +190,8 @@ func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error)
 	return list, nil
 }
 
-// Export tells where an attached volume is served.
+// Export is where an attached volume is served. Errors: CodeUnsupported without NBD,
+// CodeNotFound, CodeConflict when it is not attached, CodeUnavailable after Close.
 func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
 	if err := b.checkOpen(ctx); err != nil {
 		return backend.Export{}, err

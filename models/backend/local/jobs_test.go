@@ -316,11 +316,11 @@ func TestForeignFileInAnObjectIsNotDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle(t, s.b)
-	q := s.b.Quarantined()
-	if len(q) != 1 {
-		t.Fatalf("%+v", q)
+	q, err := os.ReadDir(filepath.Join(s.dir, "quarantine"))
+	if err != nil || len(q) != 1 {
+		t.Fatal(q, err)
 	}
-	if got, err := os.ReadFile(filepath.Join(q[0].Path, "notes.txt")); err != nil || string(got) != "mine" {
+	if got, err := os.ReadFile(filepath.Join(s.dir, "quarantine", q[0].Name(), "notes.txt")); err != nil || string(got) != "mine" {
 		t.Errorf("%q %v", got, err)
 	}
 	if _, ok := s.volume(s.bare); ok {

@@ -3,8 +3,10 @@ package local
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -57,9 +59,26 @@ func served(t testing.TB, o Options) Options {
 	return o
 }
 
+// waitJobs waits until no job is under way.
+func waitJobs(ctx context.Context, b *Backend) error {
+	for {
+		b.mu.Lock()
+		jobs := slices.Collect(maps.Keys(b.jobs))
+		b.mu.Unlock()
+		if len(jobs) == 0 {
+			return nil
+		}
+		select {
+		case <-jobs[0].done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func settle(t testing.TB, b *Backend) {
 	t.Helper()
-	if err := b.Settled(context.Background()); err != nil {
+	if err := waitJobs(context.Background(), b); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"blockconsole/models/backend"
 )
 
@@ -18,10 +20,10 @@ const (
 	metaFormat          = 1
 	maxNameChars        = 255
 	maxDescriptionChars = 4096
-	maxMetaBytes        = 1 << 20 // far more than a name and a description can take
+	maxMetaBytes        = 1 << 20 // far more than the longest texts take
 )
 
-// kind tells volumes and snapshots apart; its value is the name of the folder.
+// kind is volumes or snapshots; its value is the name of the folder.
 type kind string
 
 const (
@@ -29,7 +31,7 @@ const (
 	snapshots kind = "snapshots"
 )
 
-// meta is the content of meta.json: all that is known of an object, so that its
+// meta is the content of meta.json. It says everything about an object, so that its
 // folder can be read without the console.
 type meta struct {
 	Format       int            `json:"format"`
@@ -47,7 +49,7 @@ type meta struct {
 	Zone         string         `json:"zone,omitempty"`
 	Attached     bool           `json:"attached,omitempty"`
 	Acknowledged bool           `json:"acknowledged,omitempty"`
-	Held         time.Duration  `json:"held_ns,omitempty"`     // of a snapshot: how long servers' writes were held for it
+	Held         time.Duration  `json:"held_ns,omitempty"`     // of a snapshot: how long it held servers' writes
 	Attachments  []attachment   `json:"attachments,omitempty"` // of a volume: the server that uses it
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
@@ -57,25 +59,22 @@ type meta struct {
 
 var errNewerFormat = errors.New("made by a newer version of the console")
 
-// validRef reports whether s is a UUID in its canonical form, and so safe as the
-// name of a folder.
+// validRef reports whether s is a UUID in its canonical form, and so safe as the name
+// of a folder.
 func validRef(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, c := range []byte(s) {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			if c != '-' {
-				return false
-			}
-		} else if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
-	}
-	return true
+	id, err := uuid.Parse(s)
+	return err == nil && id.String() == s
 }
 
-// checkText refuses what meta.json could not give back as it was.
+// check refuses a ref, name or description that cannot be stored.
+func (m meta) check() error {
+	if !validRef(m.Ref) {
+		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID in lower case"}
+	}
+	return checkText(m.Name, m.Description)
+}
+
+// checkText refuses texts that are not UTF-8 or too long for meta.json.
 func checkText(name, description string) error {
 	for _, t := range []struct {
 		field, text string
@@ -91,7 +90,8 @@ func checkText(name, description string) error {
 	return nil
 }
 
-// readMeta reads and checks dir/meta.json of an object that should be k and ref.
+// readMeta reads dir/meta.json and checks that it describes the object k, ref. The
+// error is errNewerFormat, or says what is wrong.
 func readMeta(dir string, k kind, ref string) (meta, error) {
 	var m meta
 	f, err := disk{}.open(dir+"/"+metaFile, os.O_RDONLY)
@@ -117,7 +117,7 @@ func readMeta(dir string, k kind, ref string) (meta, error) {
 	return m, nil
 }
 
-// createMeta writes m into a new file and syncs nothing.
+// createMeta writes m into a new file, which the caller syncs and closes.
 func (d disk) createMeta(path string, m meta) (*os.File, error) {
 	raw, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -134,9 +134,9 @@ func (d disk) createMeta(path string, m meta) (*os.File, error) {
 	return f, nil
 }
 
-// replaceMeta puts m in the place of the object's meta.json, atomically. The
-// temporary file lies in tmp/, where the next Open finds it after a crash.
-func (b *Backend) replaceMeta(p location, m meta) error {
+// replaceMeta replaces the object's meta.json atomically and durably. After a crash
+// the next Open removes the temporary file, which is in tmp/.
+func (b *Backend) replaceMeta(l location, m meta) error {
 	tmp := b.path("tmp", m.Ref+".meta")
 	if err := b.disk.unlink(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -145,13 +145,39 @@ func (b *Backend) replaceMeta(p location, m meta) error {
 	if err == nil {
 		err = errors.Join(b.disk.sync(f), f.Close())
 	}
-	dir := b.objectDir(p, m)
+	dir := b.objectDir(l, m)
 	if err == nil {
 		err = b.disk.rename(tmp, dir+"/"+metaFile)
 	}
 	if err != nil {
-		_ = b.disk.unlink(tmp) // the next replaceMeta or Open removes it otherwise
+		_ = b.disk.unlink(tmp) // else the next replaceMeta or Open removes it
 		return err
 	}
 	return b.disk.syncDir(dir)
+}
+
+// withFinalStatus returns m with a status that may be stored: work under way is
+// forgotten by the next Open.
+func (m meta) withFinalStatus() meta {
+	if m.Status != backend.ErrorStatus && m.Status != backend.ErrorDeleting {
+		m.Status = backend.Available
+	}
+	return m
+}
+
+// dataSizeGiB is the size of the data file in dir, or an error where it is not the
+// described one. While it is not known how an extension ended, the file counts.
+func (m meta) dataSizeGiB(dir string) (int, error) {
+	fi, err := os.Lstat(dir + "/" + dataFile)
+	switch {
+	case err != nil:
+		return 0, err
+	case !fi.Mode().IsRegular():
+		return 0, errors.New(dataFile + " is not a regular file")
+	}
+	n := fi.Size()
+	if n == int64(m.SizeGiB)*gib || m.ExtendingTo > 0 && n > int64(m.SizeGiB)*gib && n%gib == 0 {
+		return int(n / gib), nil
+	}
+	return 0, fmt.Errorf("%s has %d bytes instead of %d GiB", dataFile, n, m.SizeGiB)
 }

@@ -1,25 +1,24 @@
 package local
 
 import (
+	"context"
 	"errors"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"blockconsole/models/backend"
 )
 
-// location says where an object's folder lies.
+// location says where an object's folder is.
 type location int
 
 const (
-	unpublished location = iota // being made, or the making failed
+	unpublished location = iota // in tmp/, or nowhere when creating it failed
 	published                   // in volumes/ or snapshots/
-	trashed                     // its deletion began and could not be finished
+	trashed                     // in trash/: its deletion has begun
 )
 
-// object is one volume or snapshot in memory.
+// object is a volume or snapshot in memory.
 type object struct {
 	filesMu sync.Mutex // held while the folder changes; taken before Backend.mu
 
@@ -27,23 +26,18 @@ type object struct {
 	meta         meta
 	failure      error
 	location     location
-	job          *job                   // what is under way
-	copyTargets  map[string]backend.Key // objects being copied from this one, by ref
-	createFailed bool                   // the creation failed; a create call tries again
-	attaching    bool                   // an attachment is being written down
-	export       *export                // while it is attached and NBD is on
-}
-
-// job is one creation or deletion under way.
-type job struct {
-	cancel      func()
-	done        chan struct{}
-	bytesNeeded int64        // bytes that a copy may write
-	bytesCopied atomic.Int64 // of need
-	copying     atomic.Bool  // the copy has its turn, so percent means something
+	job          *job    // under way
+	createFailed bool    // the next create call tries again
+	attaching    bool    // its attachment is being written
+	export       *export // while it is attached and NBD is on
 }
 
 func (o *object) key() backend.Key { return backend.Key{Ref: o.meta.Ref, ID: o.meta.Ref} }
+
+// isDetaching reports whether a detachment has begun.
+func (o *object) isDetaching() bool {
+	return len(o.meta.Attachments) > 0 && !o.meta.Attachments[0].DetachingSince.IsZero()
+}
 
 func (o *object) state(now time.Time) backend.State {
 	s := backend.State{Status: o.meta.Status, Percent: backend.PercentUnknown, Failure: o.failure, Since: o.meta.Since}
@@ -59,7 +53,7 @@ func (o *object) state(now time.Time) backend.State {
 	case o.meta.Status == backend.Available:
 		s.Percent = 100
 	case o.meta.Status == backend.Creating && o.job != nil && o.job.copying.Load() && o.job.bytesNeeded > 0:
-		// 100 is kept for the moment it is durable.
+		// 100 is for the moment when it is durable.
 		s.Percent = int(min(99, o.job.bytesCopied.Load()*100/o.job.bytesNeeded))
 	}
 	return s
@@ -93,12 +87,52 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	}
 }
 
-// setStatusLocked changes the status; the caller holds Backend.mu.
+// lockObject finds an object and locks its files until unlock is called. Its errors
+// are those of checkOpen and ErrNotFound.
+func (b *Backend) lockObject(ctx context.Context, k kind, key backend.Key) (o *object, unlock func(), err error) {
+	if err := b.checkOpen(ctx); err != nil {
+		return nil, nil, err
+	}
+	b.mu.Lock()
+	o, err = b.indexOf(k).find(key)
+	b.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	o.filesMu.Lock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.indexOf(k).byRef[o.meta.Ref] != o {
+		o.filesMu.Unlock()
+		return nil, nil, backend.ErrNotFound
+	}
+	return o, o.filesMu.Unlock, nil
+}
+
+// metaOf returns the object's description and location.
+func (b *Backend) metaOf(o *object) (meta, location) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return o.meta, o.location
+}
+
+func (b *Backend) setLocation(o *object, l location) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o.location = l
+}
+
+func (b *Backend) setSize(o *object, sizeGiB, extendingTo int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o.meta.SizeGiB, o.meta.ExtendingTo = sizeGiB, extendingTo
+}
+
 func (b *Backend) setStatusLocked(o *object, s backend.Status, failure error) {
 	o.meta, o.failure = b.withStatus(o.meta, s, failure), failure
 }
 
-// withStatus is m with a new status.
+// withStatus returns m with a new status.
 func (b *Backend) withStatus(m meta, s backend.Status, failure error) meta {
 	m.Status, m.Failure, m.Since = s, "", b.now().UTC()
 	if failure != nil {
@@ -115,9 +149,9 @@ func storedFailure(m meta) error {
 	return &backend.Error{Code: backend.CodeUnavailable, Err: errors.New(m.Failure)}
 }
 
-// objectDir is where an object's files lie.
-func (b *Backend) objectDir(p location, m meta) string {
-	switch p {
+// objectDir is the path of an object's folder.
+func (b *Backend) objectDir(l location, m meta) string {
+	switch l {
 	case published:
 		return b.path(string(m.Kind), m.Ref)
 	case trashed:
@@ -126,84 +160,15 @@ func (b *Backend) objectDir(p location, m meta) string {
 	return b.path("tmp", m.Ref)
 }
 
-// indexOf finds objects by ref and lists them in its order. References begin with
-// the time they were made, so a new one almost always goes to the end.
-type index struct {
-	byRef map[string]*object
-	order []string
+// setChildLocked notes, or forgets, that a snapshot keeps its volume from being
+// deleted.
+func (b *Backend) setChildLocked(o *object, on bool) {
+	if o.meta.Kind == snapshots {
+		b.children.set(o.meta.Volume, o.meta.Ref, on)
+	}
 }
 
-func newIndex() index { return index{byRef: map[string]*object{}} }
-
-func (x *index) add(o *object) {
-	ref := o.meta.Ref
-	if i, found := slices.BinarySearch(x.order, ref); !found {
-		x.order = slices.Insert(x.order, i, ref)
-	}
-	x.byRef[ref] = o
-}
-
-func (x *index) remove(ref string) {
-	if i, found := slices.BinarySearch(x.order, ref); found {
-		x.order = slices.Delete(x.order, i, i+1)
-	}
-	delete(x.byRef, ref)
-}
-
-// lookup looks by ID, then by Ref.
-func (x *index) find(k backend.Key) (*object, error) {
-	for _, ref := range []string{k.ID, k.Ref} {
-		if o := x.byRef[ref]; o != nil {
-			return o, nil
-		}
-	}
-	return nil, backend.ErrNotFound
-}
-
-// page lists at most limit refs after marker.
-func (x *index) page(marker string, limit int) (refs []string, next string) {
-	if limit <= 0 {
-		limit = 1000
-	}
-	i, found := slices.BinarySearch(x.order, marker)
-	if found {
-		i++
-	}
-	refs = x.order[i:min(i+limit, len(x.order))]
-	if i+len(refs) < len(x.order) && len(refs) > 0 {
-		next = refs[len(refs)-1]
-	}
-	return refs, next
-}
-
-func (b *Backend) indexOf(k kind) *index {
-	if k == volumes {
-		return &b.volumes
-	}
-	return &b.snapshots
-}
-
-// list makes one page of a kind; the caller holds no lock.
-func list[T any](b *Backend, k kind, marker string, limit int, as func(*object) T) backend.Page[T] {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	x := b.indexOf(k)
-	refs, next := x.page(marker, limit)
-	p := backend.Page[T]{Items: make([]T, 0, len(refs)), Next: next}
-	for _, ref := range refs {
-		p.Items = append(p.Items, as(x.byRef[ref]))
-	}
-	return p
-}
-
-// get finds one object of a kind.
-func get[T any](b *Backend, k kind, key backend.Key, as func(*object) T) (T, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	o, err := b.indexOf(k).find(key)
-	if err != nil {
-		var zero T
-		return zero, err
-	}
-	return as(o), nil
+func (b *Backend) forgetLocked(o *object) {
+	b.indexOf(o.meta.Kind).remove(o.meta.Ref)
+	b.setChildLocked(o, false)
 }

@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// What a snapshot of an attached volume costs its servers is, beside the last
-// flush, one walk over the file's extents; docs/bench-local.md has the figures.
-// The cost of an extent is where the reckoning begins: it follows what snapshots
-// on this machine have really cost.
+// A snapshot of an attached volume holds writes for a flush and a walk over the file's
+// extents; docs/bench-local.md has the figures. The time for an extent is learned from
+// the snapshots on this machine.
 const (
 	holdBase             = 3 * time.Millisecond
 	initialHoldPerExtent = 4 * time.Microsecond
-	learnMinExtents      = 500 // extents: fewer tell more about the flush than about themselves
+	learnMinExtents      = 500 // with fewer, the flush dominates
 )
 
-// estimateTTL is how long a prediction is believed.
+// estimateTTL is how long a count of extents is used.
 const estimateTTL = 3 * time.Second
 
-// fastRound is how long a round before the hold may take for its repetition inside the
-// hold to be short.
+// fastRound is the time of a flush and clone after which another one, inside the hold,
+// is expected to be short.
 const fastRound = 10 * time.Millisecond
 
-// cloneSource lets the new object's file dst share the source's blocks. While servers
-// write to the source their new writes wait, so that the copy is one instant.
-func (b *Backend) cloneSource(ctx context.Context, dst, in *os.File, src *source, o *object) error {
+// cloneSource makes the new object's file dst share the source's blocks. Writes of
+// servers to the source are held meanwhile, so that the copy is of one instant.
+// errors.ErrUnsupported: the source must be copied.
+func (b *Backend) cloneSource(ctx context.Context, dst, in *os.File, src source, o *object) error {
 	if src.object == nil || !b.reflink {
 		return b.disk.clone(dst, in)
 	}
@@ -39,7 +39,7 @@ func (b *Backend) cloneSource(ctx context.Context, dst, in *os.File, src *source
 	}
 	held, err := b.cloneQuiesced(ctx, e, dst, in)
 	if errors.Is(err, errors.ErrUnsupported) {
-		// A copy would be of many moments, and everybody has been told that it is of one.
+		// A copy would not be of one instant, which Capabilities.CrashSafe promises.
 		return errCloneRefused
 	}
 	if err != nil {
@@ -56,11 +56,10 @@ func (b *Backend) cloneSource(ctx context.Context, dst, in *os.File, src *source
 
 var errCloneRefused = errors.New("the file system did not share the volume's blocks, although it can")
 
-// cloneQuiesced clones the file of an export while its writes are held, and tells how
-// long they were. Most of the work is done before, while servers write on: what is
-// in memory goes to the disk, and a first clone shares the blocks, so that the one
-// that counts finds almost all of them shared already. XFS passes over those, which
-// makes the hold ten times shorter and more.
+// cloneQuiesced clones the file of an export while its writes are held, and returns how
+// long they were. Flushing and cloning before that, while servers write, leaves little
+// to do inside the hold: XFS skips blocks that are shared already, which makes the hold
+// at least ten times shorter. Its errors are those of the disk and of Quiesce.
 func (b *Backend) cloneQuiesced(ctx context.Context, e *export, dst, in *os.File) (time.Duration, error) {
 	for range 5 {
 		start := b.now()
@@ -84,16 +83,15 @@ func (b *Backend) cloneQuiesced(ctx context.Context, e *export, dst, in *os.File
 		err = b.disk.clone(dst, in)
 	}
 	expired := resume()
-	held := max(b.now().Sub(start), 1) // 0 would mean that nothing was held
+	held := max(b.now().Sub(start), 1) // 0 means that nothing was held
 	if err == nil && expired != nil {
 		err = fmt.Errorf("the copy would not be of one instant: %w", expired)
 	}
 	return held, err
 }
 
-// estimateHoldLocked is how long a snapshot of an attached volume would hold its
-// servers' writes, as reckoned a moment ago. Looking costs nothing; an old figure
-// is renewed in the background for the next look.
+// estimateHoldLocked is how long a snapshot of an attached volume would hold writes. It
+// uses the last count of extents, and renews an old one in the background.
 func (b *Backend) estimateHoldLocked(o *object) time.Duration {
 	e := o.export
 	if !b.reflink || e.nbd == nil {
@@ -101,7 +99,7 @@ func (b *Backend) estimateHoldLocked(o *object) time.Duration {
 	}
 	if !b.closed && !e.counting && (e.countedAt.IsZero() || b.now().Sub(e.countedAt).Abs() > estimateTTL) {
 		e.counting = true
-		b.wg.Go(func() { b.countExtents(e, e.file.Name()) })
+		b.wg.Go(func() { b.countExtents(e) })
 	}
 	if e.countedAt.IsZero() {
 		return 0
@@ -109,21 +107,17 @@ func (b *Backend) estimateHoldLocked(o *object) time.Duration {
 	return holdBase + time.Duration(e.extents)*b.holdPerExtent
 }
 
-func (b *Backend) countExtents(e *export, path string) {
-	n, err := b.extents(path)
+func (b *Backend) countExtents(e *export) {
+	n := 0
+	f, err := b.disk.open(e.file.Name(), os.O_RDONLY) // e.file may be closed meanwhile
+	if err == nil {
+		n, err = b.disk.extents(f)
+		f.Close()
+	}
 	if err != nil {
-		b.log.Warn("how long a snapshot would hold writes cannot be told", "path", path, "error", err)
+		b.log.Warn("how long a snapshot would hold writes cannot be told", "path", e.file.Name(), "error", err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.counting, e.countedAt, e.extents = false, b.now(), n
-}
-
-func (b *Backend) extents(path string) (int, error) {
-	f, err := b.disk.open(path, os.O_RDONLY)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	return b.disk.extents(f)
 }

@@ -15,15 +15,12 @@ import (
 	"blockconsole/models/backend/local/nbd"
 )
 
-// serversTTL is how long the list of registered servers is believed for those
-// who connect, so that a stranger who knocks again and again asks the console's
-// database once.
-const serversTTL = time.Second
+const (
+	serversTTL   = time.Second     // age of the list for connections, so that many of them cause one query
+	fetchTimeout = 5 * time.Second // for one query of the console
+)
 
-// fetchTimeout bounds one question to the console.
-const fetchTimeout = 5 * time.Second
-
-// serverRegistry remembers which servers the console has registered.
+// serverRegistry caches the servers that are registered in the console.
 type serverRegistry struct {
 	fetch func(context.Context) ([]backend.RegisteredServer, error)
 	now   func() time.Time
@@ -32,17 +29,17 @@ type serverRegistry struct {
 	fetchedAt time.Time
 	byID      map[string]registeredServer
 
-	latest atomic.Pointer[map[string]registeredServer] // byID, for who must not wait
+	latest atomic.Pointer[map[string]registeredServer] // byID, for callers that must not wait for mu
 }
 
-// registeredServer is a server with its addresses understood.
+// registeredServer is a server with its addresses parsed.
 type registeredServer struct {
 	backend.RegisteredServer
 	networks []netip.Prefix
 }
 
-// serverRegistry lists the registered servers by ID. When the console does not answer,
-// the last list counts, if there is one.
+// list returns the registered servers by ID; the last known ones where the console does
+// not answer. The error is the console's, when it has never answered.
 func (r *serverRegistry) list(ctx context.Context) (map[string]registeredServer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,8 +53,8 @@ func (r *serverRegistry) list(ctx context.Context) (map[string]registeredServer,
 	return nil, err
 }
 
-// lookup asks anew, since somebody is about to rely on the answer.
-// [backend.CodeInvalid]: there is no such server.
+// lookup asks the console, since the answer decides on an attachment. Errors:
+// CodeInvalid when the server is not registered, CodeUnavailable.
 func (r *serverRegistry) lookup(ctx context.Context, id string) (registeredServer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,7 +84,7 @@ func (r *serverRegistry) refreshLocked(ctx context.Context) error {
 	return nil
 }
 
-// currentName is what the server is called now, as far as is known.
+// currentName is the server's last known name.
 func (r *serverRegistry) currentName(id, otherwise string) string {
 	if all := r.latest.Load(); all != nil {
 		if s, ok := (*all)[id]; ok {
@@ -97,7 +94,7 @@ func (r *serverRegistry) currentName(id, otherwise string) string {
 	return otherwise
 }
 
-// parseNetworks understands addresses and networks. What is neither lets nobody in.
+// parseNetworks parses addresses and networks, and ignores everything else.
 func parseNetworks(addresses []string) []netip.Prefix {
 	var all []netip.Prefix
 	for _, text := range addresses {
@@ -119,18 +116,17 @@ func parseNetworks(addresses []string) []netip.Prefix {
 	return all
 }
 
-// canonical is an address as the networks have it: IPv4 in its own form, and without
-// the name of the interface it came by.
+// canonical returns an address without IPv4-in-IPv6 form and without zone.
 func canonical(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
-// hasAddress says that the server may come from that address.
+// hasAddress reports whether the server may connect from the address.
 func (s registeredServer) hasAddress(a netip.Addr) bool {
 	a = canonical(a)
 	return slices.ContainsFunc(s.networks, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// isPeer says that the peer is this server: by its address and, over TLS, by the name
-// in its certificate too.
+// isPeer reports whether the peer is this server: by its address and, over TLS, also
+// by the name in its certificate.
 func (s registeredServer) isPeer(peer nbd.Peer, overTLS bool) bool {
 	return s.hasAddress(peer.Addr.Addr()) && (!overTLS || certificateNames(peer.Certificate, s.Name))
 }
