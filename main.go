@@ -31,6 +31,7 @@ import (
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/local"
 	"blockconsole/models/backend/openstack"
+	"blockconsole/models/store"
 	"blockconsole/models/worker"
 	"blockconsole/web"
 )
@@ -107,7 +108,7 @@ func serve(ctx context.Context, config web.Config, stdout io.Writer, log *slog.L
 		return err
 	}
 	defer listener.Close() // the server has closed it already, unless the start failed
-	store, err := models.Open(config.DSN(), models.Options{Log: log, AllProjects: config.AllProjects})
+	store, err := store.Open(config.DSN(), store.Options{Log: log, AllProjects: config.AllProjects})
 	if err != nil {
 		return err
 	}
@@ -172,12 +173,12 @@ func listenNBD(config web.Config) (net.Listener, error) {
 
 // openBackend opens what keeps the bytes, and makes sure that the database is of
 // the same. It takes nbd over.
-func openBackend(ctx context.Context, config web.Config, store *models.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (backend.Backend, func() error, error) {
+func openBackend(ctx context.Context, config web.Config, store *store.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (backend.Backend, func() error, error) {
 	b, identity, err := openStorage(ctx, config, store, nbd, registry, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := store.BelongTo(ctx, identity); err != nil {
+	if err := store.CheckIdentity(ctx, identity); err != nil {
 		return nil, nil, errors.Join(err, b.Close())
 	}
 	policy := backend.Policy{Log: log, Observe: web.StorageMetrics(registry)}
@@ -189,7 +190,7 @@ type closableBackend interface {
 	Close() error
 }
 
-func openStorage(ctx context.Context, config web.Config, store *models.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (closableBackend, models.Identity, error) {
+func openStorage(ctx context.Context, config web.Config, store *store.Store, nbd net.Listener, registry *prometheus.Registry, log *slog.Logger) (closableBackend, models.Identity, error) {
 	identity := models.Identity{Backend: config.Backend}
 	if config.Backend == "openstack" {
 		b, err := openstack.Open(ctx, openstack.Options{Log: log, AllProjects: config.AllProjects, Asked: web.CloudMetrics(registry)})
@@ -210,7 +211,7 @@ func openStorage(ctx context.Context, config web.Config, store *models.Store, nb
 }
 
 // registeredServers are those whom the backend lets in.
-func registeredServers(ctx context.Context, store *models.Store) ([]backend.RegisteredServer, error) {
+func registeredServers(ctx context.Context, store *store.Store) ([]backend.RegisteredServer, error) {
 	rows, err := store.RegisteredServers(ctx)
 	servers := make([]backend.RegisteredServer, 0, len(rows))
 	for _, row := range rows {
@@ -221,7 +222,7 @@ func registeredServers(ctx context.Context, store *models.Store) ([]backend.Regi
 
 // firstUser makes the administrator on the first start. The password is returned
 // only when it was generated: nobody else knows it.
-func firstUser(ctx context.Context, store *models.Store, config web.Config) (string, error) {
+func firstUser(ctx context.Context, store *store.Store, config web.Config) (string, error) {
 	password, generated := config.AdminPassword, ""
 	if password == "" {
 		generated = models.GeneratePassword()
@@ -237,7 +238,7 @@ func firstUser(ctx context.Context, store *models.Store, config web.Config) (str
 // startWorker lets the storage follow the records. stop waits for the looks under
 // way and gives the leases back. A storage that does not answer yet is no error, one
 // that belongs to another database is.
-func startWorker(ctx context.Context, store *models.Store, storage backend.Backend, log *slog.Logger) (stop func(), err error) {
+func startWorker(ctx context.Context, store *store.Store, storage backend.Backend, log *slog.Logger) (stop func(), err error) {
 	// Not ctx itself: requests that are still being answered write operations, and end first.
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w := worker.New(store, storage, worker.Options{Log: log})
@@ -279,15 +280,15 @@ func serveMetrics(config web.Config, registry *prometheus.Registry, log *slog.Lo
 	}, nil
 }
 
-func newServer(config web.Config, store *models.Store, registry *prometheus.Registry, log *slog.Logger) *web.Server {
+func newServer(config web.Config, store *store.Store, registry *prometheus.Registry, log *slog.Logger) *web.Server {
 	running := web.NewRunning(store, time.Now, log)
 	return web.New(web.Deps{
 		Config: config, Store: store, Log: log, Registry: registry,
 		Handlers: web.NewHandlers(store),
 		Site: handlers.Site{
 			Running: running.Count,
-			Attach:  func() bool { return store.Facts().Attach },
-			Revert:  func() bool { return store.Facts().Revert },
+			Attach:  func() bool { return store.Capabilities().Attach },
+			Revert:  func() bool { return store.Capabilities().Revert },
 		},
 	})
 }
@@ -300,7 +301,7 @@ func passwd(ctx context.Context, config web.Config, name string, stdin io.Reader
 			return fmt.Errorf("there is no database at %s; check BLOCKCONSOLE_DATA and BLOCKCONSOLE_DATABASE, or start the console once", config.DSN())
 		}
 	}
-	store, err := models.Open(config.DSN(), models.Options{Log: log, AllProjects: config.AllProjects})
+	store, err := store.Open(config.DSN(), store.Options{Log: log, AllProjects: config.AllProjects})
 	if err != nil {
 		return err
 	}
@@ -308,7 +309,7 @@ func passwd(ctx context.Context, config web.Config, name string, stdin io.Reader
 	return errors.Join(err, store.Close())
 }
 
-func setPassword(ctx context.Context, store *models.Store, name string, stdin io.Reader, stdout io.Writer) error {
+func setPassword(ctx context.Context, store *store.Store, name string, stdin io.Reader, stdout io.Writer) error {
 	password, err := readPassword(name, stdin, stdout)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ const accountPath = "/account"
 
 // AccountStore is what the user's own page needs.
 type AccountStore interface {
-	Sessions(ctx context.Context, actor models.Actor) ([]models.Session, error)
+	ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error)
 	EndSession(ctx context.Context, actor models.Actor, id string) error
 	EndOtherSessions(ctx context.Context, actor models.Actor, keep string) error
 	ChangePassword(ctx context.Context, actor models.Actor, current, password, keepSession string) error
@@ -27,7 +27,7 @@ type Account struct{ Store AccountStore }
 func (a Account) Show(c echo.Context) error { return a.render(c, http.StatusOK, views.Form{}) }
 
 func (a Account) render(c echo.Context, status int, form views.Form) error {
-	sessions, err := a.Store.Sessions(c.Request().Context(), Actor(c))
+	sessions, err := a.Store.ListSessions(c.Request().Context(), Actor(c))
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (a Account) render(c echo.Context, status int, form views.Form) error {
 
 // ChangePassword sets a new password and ends the user's other sessions.
 func (a Account) ChangePassword(c echo.Context) error {
-	err := error(models.Invalid("again", models.Say("password.mismatch")))
+	err := error(models.Invalid("again", models.NewText("password.mismatch")))
 	if c.FormValue("password") == c.FormValue("again") {
 		err = a.Store.ChangePassword(c.Request().Context(), Actor(c), c.FormValue("current"), c.FormValue("password"), VisitOf(c).SignedIn.ID)
 	}
@@ -81,6 +81,6 @@ func saved(c echo.Context, path, key string, args ...string) error {
 	if Wants(c) == JSON {
 		return c.NoContent(http.StatusNoContent)
 	}
-	Notify(c, views.Alert{Message: Msg(models.Say(key, args...))})
+	Notify(c, views.Alert{Message: Msg(models.NewText(key, args...))})
 	return SeeOther(c, path)
 }

@@ -15,12 +15,12 @@ import (
 
 // ActivityStore is what the activity pages need.
 type ActivityStore interface {
-	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
 	Operation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
 	RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
-	Running(ctx context.Context, project string) (int64, error)
-	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
+	CountRunning(ctx context.Context, project string) (int64, error)
+	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
@@ -45,7 +45,7 @@ func (h Activity) List(c echo.Context) error {
 	if n, err := strconv.ParseInt(c.QueryParam("before"), 10, 64); err == nil && n > 0 {
 		query.Before = n
 	}
-	ops, err := h.Store.Operations(ctx, actor, query)
+	ops, err := h.Store.ListOperations(ctx, actor, query)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (h Activity) List(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	running, err := h.Store.Running(ctx, actor.Project)
+	running, err := h.Store.CountRunning(ctx, actor.Project)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (h Activity) List(c echo.Context) error {
 	if Wants(c) == JSON {
 		return h.listJSON(c, ops, m.Next)
 	}
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume)
+	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func toOperationJSON(c echo.Context, o *models.Operation) operationJSON {
 	if !o.LastError.None() {
 		j.Error = T(c, o.LastError.Key, anys(o.LastError.Args)...)
 	}
-	if o.Over() {
+	if o.Finished() {
 		j.FinishedAt = rfc3339(o.FinishedAt)
 	}
 	return j

@@ -18,16 +18,16 @@ const (
 
 // AuditStore is what the audit page needs.
 type AuditStore interface {
-	Audit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error)
+	ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error)
 }
 
-// Audit is the administrator's record of who did what.
+// ListAudit is the administrator's record of who did what.
 type Audit struct{ Store AuditStore }
 
 // List shows a page of it, newest first. A position that is no number means the
 // first page.
 func (a Audit) List(c echo.Context) error {
-	page, err := a.Store.Audit(c.Request().Context(), Actor(c), position(c, "before"), position(c, "after"), auditPageSize)
+	page, err := a.Store.ListAudit(c.Request().Context(), Actor(c), position(c, "before"), position(c, "after"), auditPageSize)
 	if err != nil {
 		return err
 	}

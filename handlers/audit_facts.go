@@ -30,7 +30,7 @@ func auditFacts(e *models.AuditEntry) []views.AuditFact {
 	f.text("field.image", p.ImageID)
 	f.text("field.server", p.ServerID)
 	f.text("field.reason", p.Reason)
-	f.text("audit.was", string(p.Was))
+	f.text("audit.was", string(p.PriorStatus))
 	f.text("field.reset_to", string(p.ResetTo))
 	f.yes("audit.forced", p.Force)
 	f.yes("audit.attached", p.Attached)

@@ -56,7 +56,7 @@ func (d deletion) fill(c echo.Context, m *views.Delete, ids []string) error {
 		case err != nil && len(ids) == 1:
 			return err
 		case err != nil:
-			denial = &models.Denial{Text: models.Say("error.404")}
+			denial = &models.Denial{Text: models.NewText("error.404")}
 			item.ID = id
 		}
 		switch {
@@ -99,9 +99,9 @@ func (d deletion) many(c echo.Context) error {
 	}
 	switch {
 	case len(ids) == 0:
-		return models.Invalid("id", models.Say("list.need_many"))
+		return models.Invalid("id", models.NewText("list.need_many"))
 	case len(ids) > bulkLimit:
-		return models.Invalid("id", models.Say("list.too_many"))
+		return models.Invalid("id", models.NewText("list.too_many"))
 	}
 	m := views.Delete{Form: sentForm(c, d.list+"/delete"), Kind: d.kind}
 	o := outcome{list: d.list, all: []acceptedJSON{}, refused: []refusedJSON{}}
@@ -145,7 +145,7 @@ func (d deletion) many(c echo.Context) error {
 
 func (d deletion) noneDeleted(c echo.Context, m views.Delete) error {
 	if Wants(c) == JSON {
-		return &models.Error{Code: models.CodeConflict, Text: models.Say("delete.none")}
+		return &models.Error{Code: models.CodeConflict, Text: models.NewText("delete.none")}
 	}
 	return Render(c, http.StatusConflict, T(c, d.title()), views.DeletePopup(m))
 }

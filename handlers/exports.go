@@ -106,9 +106,9 @@ func heldBy(v *models.Volume) views.Message {
 	case v.Status != models.Detaching || len(clients) == 0:
 		return views.Message{}
 	case len(clients) > clientsNamed:
-		return Msg(models.Say("volume.held_by_more", strings.Join(clients[:clientsNamed], ", "), fmt.Sprint(len(clients)-clientsNamed)))
+		return Msg(models.NewText("volume.held_by_more", strings.Join(clients[:clientsNamed], ", "), fmt.Sprint(len(clients)-clientsNamed)))
 	}
-	return Msg(models.Say("volume.held_by", strings.Join(clients, ", ")))
+	return Msg(models.NewText("volume.held_by", strings.Join(clients, ", ")))
 }
 
 type exportJSON struct {

@@ -38,11 +38,11 @@ func readList(c echo.Context, path string) listState {
 	q.Status = models.Status(cutTyped(strings.ToUpper(get("status"))))
 	q.VolumeID, q.ServerID, q.Project = cutTyped(get("volume")), cutTyped(get("server")), cutTyped(get("project"))
 	var ok bool
-	if q.Sort, ok = models.NormalSort(get("sort")); !ok {
-		s.wrong = models.Invalid("sort", models.Say("list.unknown_sort"))
+	if q.Sort, ok = models.ParseSort(get("sort")); !ok {
+		s.wrong = models.Invalid("sort", models.NewText("list.unknown_sort"))
 	}
-	if q.Size, ok = models.NormalSize(get("size")); !ok && s.wrong == nil {
-		s.wrong = models.Invalid("size", models.Say("list.unknown_size", strconv.Itoa(q.Size)))
+	if q.Size, ok = models.ParsePageSize(get("size")); !ok && s.wrong == nil {
+		s.wrong = models.Invalid("size", models.NewText("list.unknown_size", strconv.Itoa(q.Size)))
 	}
 	q.After, q.Before = c.QueryParam("after"), c.QueryParam("before")
 	if q.After != "" && q.Before != "" {
@@ -108,7 +108,7 @@ func load[T any](c echo.Context, s *listState, read func(models.ListQuery) (mode
 }
 
 // view is the list's part of the page.
-func (s *listState) view(facts models.ListFacts, statuses []models.Status, next, previous string) views.List {
+func (s *listState) view(facts models.ListSummary, statuses []models.Status, next, previous string) views.List {
 	l := views.List{
 		Path: s.path, Query: s.query.Search, Status: string(s.query.Status), Sort: s.query.Sort, Size: s.query.Size,
 		Sizes: models.PageSizes, Next: s.at("after", next), Previous: s.at("before", previous),
@@ -164,7 +164,7 @@ func (s *listState) projects(l *views.List, all owners, ids []string) {
 }
 
 // degraded says since when the backend cannot be read, and why.
-func degraded(facts models.ListFacts) views.Degraded {
+func degraded(facts models.ListSummary) views.Degraded {
 	if facts.FailedSince == 0 || facts.Failure.None() {
 		return views.Degraded{}
 	}
@@ -172,7 +172,7 @@ func degraded(facts models.ListFacts) views.Degraded {
 }
 
 // eventsURL is the live stream of a list, from what the page has seen on.
-func eventsURL(path string, facts models.ListFacts) string {
+func eventsURL(path string, facts models.ListSummary) string {
 	return path + "/events?after=" + strconv.FormatInt(facts.LastChange, 10)
 }
 

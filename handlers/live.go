@@ -24,7 +24,7 @@ import (
 type LiveStore interface {
 	Subscribe() (<-chan struct{}, func())
 	Rules() models.Rules
-	Facts() models.Facts
+	Capabilities() models.Capabilities
 	AllProjects() bool
 	InScope(project, owner string) bool
 	LastChange(ctx context.Context) (int64, error)
@@ -33,7 +33,7 @@ type LiveStore interface {
 	SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error)
 	VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error)
 	FailedOperations(ctx context.Context, ids []string) ([]models.Operation, error)
-	Mirror(ctx context.Context, kind models.SubjectType) (models.MirrorState, error)
+	SyncState(ctx context.Context, kind models.SubjectType) (models.SyncState, error)
 	Session(ctx context.Context, token string) (*models.SignedIn, error)
 }
 
@@ -200,7 +200,7 @@ func (l *Live) send(s *listener, event []byte) {
 // read, or can be again, they are read again with what they say about that.
 func (l *Live) tellAge(ctx context.Context) {
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		m, err := l.store.Mirror(ctx, kind)
+		m, err := l.store.SyncState(ctx, kind)
 		before, known := l.failing[kind]
 		if err != nil || known && m.SeenAt == l.fresh[kind] && m.Failure.Key == before {
 			continue

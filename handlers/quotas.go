@@ -10,7 +10,7 @@ import (
 
 // quotas are the project's limits as a popup shows them. chosen is the volume type;
 // Asked -1 where the size is not known yet.
-func quotas(needs []models.Need, chosen string, base int, known bool) []views.Quota {
+func quotas(needs []models.QuotaUse, chosen string, base int, known bool) []views.Quota {
 	var all []views.Quota
 	for _, n := range needs {
 		q := views.Quota{What: n.What, Used: n.Used, Limit: n.Limit, Asked: n.Asked, PerGiB: n.PerGiB, Type: n.Type,

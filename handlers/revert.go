@@ -40,7 +40,7 @@ func (h Snapshots) fillRevert(c echo.Context, m *views.Revert, row *models.Snaps
 func (h Snapshots) reverted(ctx context.Context, actor models.Actor, row *models.Snapshot) (*models.Volume, *models.Denial, error) {
 	v, err := h.Store.Volume(ctx, actor, row.VolumeID)
 	if errors.Is(err, models.ErrNotFound) {
-		return nil, &models.Denial{Text: models.Say("deny.volume_gone")}, nil
+		return nil, &models.Denial{Text: models.NewText("deny.volume_gone")}, nil
 	}
 	if err != nil {
 		return nil, nil, err

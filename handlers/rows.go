@@ -22,12 +22,12 @@ type owners map[string]string
 // ownersOf are those of a store.
 func ownersOf(store interface {
 	AllProjects() bool
-	Facts() models.Facts
+	Capabilities() models.Capabilities
 }) owners {
 	if !store.AllProjects() {
 		return nil
 	}
-	return store.Facts().ProjectNames()
+	return store.Capabilities().ProjectNames()
 }
 
 // of is the owner as a row of a list shows it: nobody where there is only one.
@@ -191,8 +191,8 @@ func lines(text string) []string {
 }
 
 // owner is the project that an object belongs to, with its name where that is known.
-func owner(store interface{ Facts() models.Facts }, project string) views.Link {
-	return views.Link{ID: project, Name: store.Facts().ProjectNames()[project]}
+func owner(store interface{ Capabilities() models.Capabilities }, project string) views.Link {
+	return views.Link{ID: project, Name: store.Capabilities().ProjectNames()[project]}
 }
 
 // withOwners adds the name of the owner to an export, where several are shown.

@@ -13,9 +13,9 @@ import (
 
 // ServerStore is what the administrator's pages of servers need.
 type ServerStore interface {
-	Facts() models.Facts
+	Capabilities() models.Capabilities
 	AllProjects() bool
-	Servers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
+	ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
 	ServerUse(ctx context.Context, ids []string) (map[string]int, error)
 	ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error)
@@ -24,7 +24,7 @@ type ServerStore interface {
 	RemoveServer(ctx context.Context, actor models.Actor, id string) error
 }
 
-// Servers is the list of servers that volumes can be attached to. Where the
+// ListServers is the list of servers that volumes can be attached to. Where the
 // backend serves volumes itself the administrator registers them; elsewhere the
 // backend knows them, and the list is for reading.
 type Servers struct{ Store ServerStore }
@@ -35,11 +35,11 @@ const serversListed = 1000
 // List is the page of servers, or JSON.
 func (h Servers) List(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	rows, err := h.Store.Servers(ctx, actor, serversListed+1)
+	rows, err := h.Store.ListServers(ctx, actor, serversListed+1)
 	if err != nil {
 		return err
 	}
-	m := views.Servers{Own: h.Store.Facts().OwnServers, Owners: h.Store.AllProjects(), TLS: VisitOf(c).Site.ExportTLS}
+	m := views.Servers{Own: h.Store.Capabilities().OwnServers, Owners: h.Store.AllProjects(), TLS: VisitOf(c).Site.ExportTLS}
 	if m.More = len(rows) > serversListed; m.More {
 		rows = rows[:serversListed]
 	}
@@ -93,7 +93,7 @@ func toServerJSON(s *models.Server, volumes int) serverJSON {
 
 // elsewhere is the denial of changing servers that the backend knows.
 func (h Servers) elsewhere() *views.Denial {
-	if h.Store.Facts().OwnServers {
+	if h.Store.Capabilities().OwnServers {
 		return nil
 	}
 	return &views.Denial{Reason: views.Message{Key: "server.elsewhere"}}
@@ -198,7 +198,7 @@ func (h Servers) Delete(c echo.Context) error {
 
 // serverSaved answers a click that is done at once.
 func serverSaved(c echo.Context, status int, row *models.Server, key string) error {
-	message := Msg(models.Say(key, row.Name))
+	message := Msg(models.NewText(key, row.Name))
 	switch {
 	case Wants(c) == JSON:
 		c.Response().Header().Set(echo.HeaderLocation, serverPath(row.ID))

@@ -20,7 +20,7 @@ type SessionStore interface {
 	SignOut(ctx context.Context, actor models.Actor, id string) error
 }
 
-// Sessions signs in and out.
+// ListSessions signs in and out.
 type Sessions struct{ Store SessionStore }
 
 // SessionCookie is the name of the session's cookie. Behind HTTPS the prefix makes

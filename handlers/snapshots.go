@@ -16,17 +16,17 @@ import (
 type SnapshotStore interface {
 	Rules() models.Rules
 	AllProjects() bool
-	Owners(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
-	Facts() models.Facts
-	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
-	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
-	Found(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
+	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
+	Capabilities() models.Capabilities
+	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
+	ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
+	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
 	SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
-	Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
+	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
 	VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error)
-	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
 	NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error)
 	RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error)
 	CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error)
@@ -36,7 +36,7 @@ type SnapshotStore interface {
 	RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error)
 }
 
-// Snapshots are the Block Snapshot pages and popups.
+// ListSnapshots are the Block Snapshot pages and popups.
 type Snapshots struct {
 	Store SnapshotStore
 	Rows  *RowCache
@@ -48,10 +48,10 @@ const someOperations = 10
 func (h Snapshots) List(c echo.Context) error {
 	s := readList(c, views.SnapshotsPath)
 	ctx, actor := c.Request().Context(), Actor(c)
-	var facts models.ListFacts
+	var facts models.ListSummary
 	read := func(q models.ListQuery) (models.Page[models.Snapshot], error) {
 		q.AsOf = facts.LastChange
-		return h.Store.Snapshots(ctx, actor, q)
+		return h.Store.ListSnapshots(ctx, actor, q)
 	}
 	if wantsCSV(c) {
 		head, record := withOwners(ownersOf(h.Store), snapshotHead, snapshotRecord, func(s *models.Snapshot) string { return s.ProjectID })
@@ -60,7 +60,7 @@ func (h Snapshots) List(c echo.Context) error {
 	// The figures come first: the live stream goes on after their last change, and
 	// must not skip one that the rows do not have yet.
 	var err error
-	if facts, err = h.Store.ListFacts(ctx, actor, models.SubjectSnapshot); err != nil {
+	if facts, err = h.Store.ListSummary(ctx, actor, models.SubjectSnapshot); err != nil {
 		return err
 	}
 	page, err := load(c, &s, read)
@@ -78,7 +78,7 @@ func (h Snapshots) List(c echo.Context) error {
 		}
 	}
 	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
-	ids, err := h.Store.Owners(ctx, actor, models.SubjectSnapshot)
+	ids, err := h.Store.ProjectsWith(ctx, actor, models.SubjectSnapshot)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (h Snapshots) List(c echo.Context) error {
 // Count is the filtered total, which loads after the page.
 func (h Snapshots) Count(c echo.Context) error {
 	s := readList(c, views.SnapshotsPath)
-	n, err := h.Store.Found(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query)
+	n, err := h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query)
 	if err != nil {
 		return err
 	}
@@ -132,11 +132,11 @@ func toSnapshotJSON(s *models.Snapshot) snapshotJSON {
 		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
 }
 
-func (h Snapshots) listJSON(c echo.Context, s *listState, page models.Page[models.Snapshot], facts models.ListFacts) error {
+func (h Snapshots) listJSON(c echo.Context, s *listState, page models.Page[models.Snapshot], facts models.ListSummary) error {
 	total := facts.Total
 	if s.query.Filtered() {
 		var err error
-		if total, err = h.Store.Found(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query); err != nil {
+		if total, err = h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func snapshotRecord(s *models.Snapshot) []string {
 // Show is the page of one Block Snapshot.
 func (h Snapshots) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectSnapshot) // before the row: what changes meanwhile is told
+	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectSnapshot) // before the row: what changes meanwhile is told
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (h Snapshots) Show(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	operations, err := h.Store.Operations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ const choicesShown = 20
 
 // choices are volumes a snapshot can be made of.
 func (h Snapshots) choices(c echo.Context, search string) ([]views.VolumeBrief, error) {
-	page, err := h.Store.Volumes(c.Request().Context(), Actor(c), models.ListQuery{Search: search, Sort: models.DefaultSort, Size: choicesShown})
+	page, err := h.Store.ListVolumes(c.Request().Context(), Actor(c), models.ListQuery{Search: search, Sort: models.DefaultSort, Size: choicesShown})
 	var choices []views.VolumeBrief
 	rules := h.Store.Rules()
 	for i := range page.Rows {
@@ -260,10 +260,10 @@ func (h Snapshots) choices(c echo.Context, search string) ([]views.VolumeBrief, 
 // fillCreate loads what the popup shows of the volume, or the choices when none is
 // given.
 func (h Snapshots) fillCreate(c echo.Context, m *views.SnapshotCreate, volumeID string) error {
-	facts := h.Store.Facts()
+	facts := h.Store.Capabilities()
 	m.CrashSafe, m.FreeBytes, m.NeedBytes = facts.CrashSafe, facts.FreeBytes, -1
 	m.SearchURL = views.SnapshotsPath + "/new/volumes"
-	m.Quotas = quotas(facts.NeedsOfSnapshot(0), "", 0, false)
+	m.Quotas = quotas(facts.QuotaForSnapshot(0), "", 0, false)
 	if volumeID == "" {
 		var err error
 		m.VolumeChoices, err = h.choices(c, m.VolumeQuery)
@@ -275,7 +275,7 @@ func (h Snapshots) fillCreate(c echo.Context, m *views.SnapshotCreate, volumeID 
 	}
 	brief := volumeBrief(v)
 	m.Volume = &brief
-	m.Quotas = quotas(facts.NeedsOfSnapshot(v.SizeGiB), v.VolumeType, 0, true)
+	m.Quotas = quotas(facts.QuotaForSnapshot(v.SizeGiB), v.VolumeType, 0, true)
 	if m.Denial == nil {
 		m.Denial = Denial(h.Store.Rules().Volume(models.ActCreateSnapshot, v))
 	}

@@ -14,7 +14,7 @@ const usersPath = "/admin/users"
 
 // UserStore is what the administrator's pages of users need.
 type UserStore interface {
-	Users(ctx context.Context, actor models.Actor) ([]models.User, error)
+	ListUsers(ctx context.Context, actor models.Actor) ([]models.User, error)
 	User(ctx context.Context, actor models.Actor, id string) (*models.User, error)
 	AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error)
 	SetRole(ctx context.Context, actor models.Actor, id string, role models.Role) error
@@ -23,7 +23,7 @@ type UserStore interface {
 	DeleteUser(ctx context.Context, actor models.Actor, id string) error
 }
 
-// Users is the administrator's list of users and the page of each.
+// ListUsers is the administrator's list of users and the page of each.
 type Users struct{ Store UserStore }
 
 // List shows the users and the form to add one.
@@ -32,7 +32,7 @@ func (u Users) List(c echo.Context) error {
 }
 
 func (u Users) renderList(c echo.Context, status int, page views.Users) error {
-	users, err := u.Store.Users(c.Request().Context(), Actor(c))
+	users, err := u.Store.ListUsers(c.Request().Context(), Actor(c))
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (u Users) Change(c echo.Context) error {
 	case disabled == "0" || disabled == "1":
 		err = u.Store.SetDisabled(ctx, actor, id, disabled == "1")
 	case disabled != "":
-		err = models.Invalid("disabled", models.Say("form.invalid"))
+		err = models.Invalid("disabled", models.NewText("form.invalid"))
 	default:
 		err = u.Store.SetRole(ctx, actor, id, models.Role(c.FormValue("role")))
 	}

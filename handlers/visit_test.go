@@ -155,9 +155,9 @@ func TestFormErrors(t *testing.T) {
 		fields int
 		denied bool
 	}{
-		"field":    {models.Invalid("name", models.Say("name.invalid")), http.StatusUnprocessableEntity, 1, false},
-		"conflict": {models.Refused(&models.Denial{Text: models.Say("deny.error_deleting")}), http.StatusConflict, 0, true},
-		"stale":    {&models.Error{Code: models.CodeStale, Text: models.Say("form.invalid")}, http.StatusConflict, 0, false},
+		"field":    {models.Invalid("name", models.NewText("name.invalid")), http.StatusUnprocessableEntity, 1, false},
+		"conflict": {models.Refused(&models.Denial{Text: models.NewText("deny.error_deleting")}), http.StatusConflict, 0, true},
+		"stale":    {&models.Error{Code: models.CodeStale, Text: models.NewText("form.invalid")}, http.StatusConflict, 0, false},
 		"internal": {errors.New("secret"), 0, 0, false},
 		"missing":  {models.ErrNotFound, 0, 0, false},
 	} {

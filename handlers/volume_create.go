@@ -46,7 +46,7 @@ func (h Volumes) newForm(c echo.Context, snapshotID, action string) error {
 
 // fillCreate loads what the popup offers.
 func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID string) error {
-	ctx, actor, facts := c.Request().Context(), Actor(c), h.Store.Facts()
+	ctx, actor, facts := c.Request().Context(), Actor(c), h.Store.Capabilities()
 	m.MinGiB, m.MaxGiB, m.FreeBytes, m.Types, m.Zones = 1, facts.MaxSizeGiB, facts.FreeBytes, offeredTypes(facts.Types), facts.Zones
 	if snapshotID != "" {
 		snapshot, err := h.Store.Snapshot(ctx, actor, snapshotID)
@@ -59,7 +59,7 @@ func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID st
 			m.Denial = Denial(h.Store.Rules().Snapshot(models.ActRestore, snapshot))
 		}
 	} else if facts.Images {
-		images, err := h.Store.Images(ctx)
+		images, err := h.Store.ListImages(ctx)
 		if err != nil {
 			return err
 		}
@@ -85,16 +85,16 @@ func offeredTypes(all []string) []string {
 // quotas are the limits that the volume would count against, with the size and the
 // type that the form holds.
 func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
-	return quotas(h.Store.Facts().NeedsOfVolume(typedGiB(m.SizeGiB)), m.VolumeType, 0, true)
+	return quotas(h.Store.Capabilities().QuotaForVolume(typedGiB(m.SizeGiB)), m.VolumeType, 0, true)
 }
 
 // servers are those that a volume of the project can be attached to; an empty one is
 // that of new volumes.
 func (h Volumes) servers(c echo.Context, project string) ([]views.Link, error) {
-	if !h.Store.Facts().Attach {
+	if !h.Store.Capabilities().Attach {
 		return nil, nil
 	}
-	rows, err := h.Store.ServersOf(c.Request().Context(), Actor(c), project, serversShown)
+	rows, err := h.Store.ServersOfProject(c.Request().Context(), Actor(c), project, serversShown)
 	var all []views.Link
 	for _, s := range rows {
 		all = append(all, views.Link{ID: s.ID, Name: s.Name})

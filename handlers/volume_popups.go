@@ -53,10 +53,10 @@ func (h Volumes) ExtendForm(c echo.Context) error {
 }
 
 func (h Volumes) extend(form views.Form, row *models.Volume, typed string) views.Extend {
-	facts := h.Store.Facts()
+	facts := h.Store.Capabilities()
 	m := views.Extend{Form: form, Volume: volumeBrief(row), SizeGiB: typed, MinGiB: row.SizeGiB + 1, MaxGiB: facts.MaxSizeGiB, FreeBytes: facts.FreeBytes}
-	if row.ProjectID == h.Store.Home() { // another project's limits are not known
-		m.Quotas = quotas(facts.NeedsOfExtension(typedGiB(typed)-row.SizeGiB), row.VolumeType, row.SizeGiB, true)
+	if row.ProjectID == h.Store.OwnProjectID() { // another project's limits are not known
+		m.Quotas = quotas(facts.QuotaForExtension(typedGiB(typed)-row.SizeGiB), row.VolumeType, row.SizeGiB, true)
 	}
 	return m
 }
@@ -93,7 +93,7 @@ func (h Volumes) AttachForm(c echo.Context) error {
 func (h Volumes) attach(c echo.Context, form views.Form, row *models.Volume) (views.Attach, error) {
 	servers, err := h.servers(c, row.ProjectID)
 	return views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
-		Own: h.Store.Facts().OwnServers}, err
+		Own: h.Store.Capabilities().OwnServers}, err
 }
 
 // Attach attaches a volume to a server.
@@ -127,7 +127,7 @@ func (h Volumes) DetachForm(c echo.Context) error {
 
 func (h Volumes) detach(c echo.Context, form views.Form, row *models.Volume) views.Detach {
 	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: c.FormValue("server_id"), Force: c.FormValue("force") == "1",
-		Waits: h.Store.Facts().OwnServers, Waiting: row.Status == models.Detaching, Attached: attachedServers(row)}
+		Waits: h.Store.Capabilities().OwnServers, Waiting: row.Status == models.Detaching, Attached: attachedServers(row)}
 	for _, a := range row.Attachments {
 		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
 	}

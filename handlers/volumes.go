@@ -17,20 +17,20 @@ import (
 type VolumeStore interface {
 	Rules() models.Rules
 	AllProjects() bool
-	Owners(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
-	Home() string
-	Facts() models.Facts
-	ListFacts(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListFacts, error)
-	Volumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
-	Found(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
+	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
+	OwnProjectID() string
+	Capabilities() models.Capabilities
+	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
+	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
+	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
-	Snapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
-	Operations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
-	ServersOf(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error)
+	ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
+	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
-	Images(ctx context.Context) ([]models.Image, error)
+	ListImages(ctx context.Context) ([]models.Image, error)
 	CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error)
 	EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
 	ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error)
@@ -40,7 +40,7 @@ type VolumeStore interface {
 	RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
 }
 
-// Volumes are the Volume pages and popups.
+// ListVolumes are the Volume pages and popups.
 type Volumes struct {
 	Store VolumeStore
 	Rows  *RowCache
@@ -50,10 +50,10 @@ type Volumes struct {
 func (h Volumes) List(c echo.Context) error {
 	s := readList(c, views.VolumesPath)
 	ctx, actor := c.Request().Context(), Actor(c)
-	var facts models.ListFacts
+	var facts models.ListSummary
 	read := func(q models.ListQuery) (models.Page[models.Volume], error) {
 		q.AsOf = facts.LastChange
-		return h.Store.Volumes(ctx, actor, q)
+		return h.Store.ListVolumes(ctx, actor, q)
 	}
 	if wantsCSV(c) {
 		head, record := withOwners(ownersOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
@@ -62,7 +62,7 @@ func (h Volumes) List(c echo.Context) error {
 	// The figures come first: the live stream goes on after their last change, and
 	// must not skip one that the rows do not have yet.
 	var err error
-	if facts, err = h.Store.ListFacts(ctx, actor, models.SubjectVolume); err != nil {
+	if facts, err = h.Store.ListSummary(ctx, actor, models.SubjectVolume); err != nil {
 		return err
 	}
 	page, err := load(c, &s, read)
@@ -80,7 +80,7 @@ func (h Volumes) List(c echo.Context) error {
 		}
 	}
 	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
-	ids, err := h.Store.Owners(ctx, actor, models.SubjectVolume)
+	ids, err := h.Store.ProjectsWith(ctx, actor, models.SubjectVolume)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (h Volumes) List(c echo.Context) error {
 // Count is the filtered total, which loads after the page.
 func (h Volumes) Count(c echo.Context) error {
 	s := readList(c, views.VolumesPath)
-	n, err := h.Store.Found(c.Request().Context(), Actor(c), models.SubjectVolume, s.query)
+	n, err := h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query)
 	if err != nil {
 		return err
 	}
@@ -143,11 +143,11 @@ func toVolumeJSON(v *models.Volume) volumeJSON {
 	return j
 }
 
-func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.Volume], facts models.ListFacts) error {
+func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.Volume], facts models.ListSummary) error {
 	total := facts.Total
 	if s.query.Filtered() {
 		var err error
-		if total, err = h.Store.Found(c.Request().Context(), Actor(c), models.SubjectVolume, s.query); err != nil {
+		if total, err = h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query); err != nil {
 			return err
 		}
 	}
@@ -174,7 +174,7 @@ const someSnapshots = 10
 // Show is the page of one Volume.
 func (h Volumes) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	facts, err := h.Store.ListFacts(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
+	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
 	if err != nil {
 		return err
 	}
@@ -186,11 +186,11 @@ func (h Volumes) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toVolumeDetailJSON(c, row))
 	}
-	snapshots, err := h.Store.Snapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
+	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
 	if err != nil {
 		return err
 	}
-	operations, err := h.Store.Operations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
 	if err != nil {
 		return err
 	}

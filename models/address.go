@@ -12,8 +12,8 @@ const (
 	// ServerNamePattern is the rule for an input's pattern attribute.
 	ServerNamePattern = `[A-Za-z0-9._\-]{1,64}`
 	// AddressesMax is how many addresses and networks a server may have.
-	AddressesMax = 32
-	addressGlue  = ", "
+	AddressesMax     = 32
+	addressSeparator = ", "
 )
 
 // ValidateServerName says what is wrong with the name of a server registered
@@ -32,18 +32,18 @@ func ValidateServerName(name string) *Text {
 	return nil
 }
 
-// NormalAddresses reads the addresses and networks of a server as typed, separated
+// ParseAddresses reads the addresses and networks of a server as typed, separated
 // by commas, and returns them as they are stored: each once, in the shortest
 // writing. IPv4 written as IPv6 is IPv4; an address with a zone is none, for
 // others cannot know the zone.
-func NormalAddresses(typed string) (string, *Text) {
+func ParseAddresses(typed string) (string, *Text) {
 	var all []string
 	for word := range strings.SplitSeq(typed, ",") {
 		word = strings.TrimSpace(word)
 		if word == "" {
 			continue
 		}
-		address, wrong := normalAddress(word)
+		address, wrong := parseAddress(word)
 		if wrong != nil {
 			return "", wrong
 		}
@@ -57,15 +57,15 @@ func NormalAddresses(typed string) (string, *Text) {
 	case len(all) > AddressesMax:
 		return "", &Text{Key: "server.address_many"}
 	}
-	return strings.Join(all, addressGlue), nil
+	return strings.Join(all, addressSeparator), nil
 }
 
-const longestAddress = 64
+const maxAddressBytes = 64
 
-func normalAddress(word string) (string, *Text) {
-	if len(word) > longestAddress {
-		word = storable(word)
-		return "", &Text{Key: "server.address_invalid", Args: []string{string([]rune(word)[:min(longestAddress, len([]rune(word)))]) + "…"}}
+func parseAddress(word string) (string, *Text) {
+	if len(word) > maxAddressBytes {
+		word = Sanitize(word)
+		return "", &Text{Key: "server.address_invalid", Args: []string{string([]rune(word)[:min(maxAddressBytes, len([]rune(word)))]) + "…"}}
 	}
 	if ip, err := netip.ParseAddr(word); err == nil && ip.Zone() == "" {
 		ip = ip.Unmap()
@@ -76,7 +76,7 @@ func normalAddress(word string) (string, *Text) {
 	}
 	network, err := netip.ParsePrefix(word)
 	if err != nil {
-		return "", &Text{Key: "server.address_invalid", Args: []string{storable(word)}}
+		return "", &Text{Key: "server.address_invalid", Args: []string{Sanitize(word)}}
 	}
 	if network.Addr().Is4In6() && network.Bits() >= 96 {
 		network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
@@ -95,7 +95,7 @@ func (s *Server) Addresses() []string {
 	if s.Address == "" {
 		return nil
 	}
-	return strings.Split(s.Address, addressGlue)
+	return strings.Split(s.Address, addressSeparator)
 }
 
 // Overlaps names, for each server that shares an address with others, the others:

@@ -1,11 +1,5 @@
 package models
 
-import (
-	"context"
-
-	"gorm.io/gorm"
-)
-
 // Outcomes of audit lines.
 const (
 	AuditDone   = "ok"
@@ -32,61 +26,9 @@ type AuditEntry struct {
 // TableName is the table's.
 func (AuditEntry) TableName() string { return "audit" }
 
-// record writes an audit line in the caller's transaction.
-func (s *Store) record(tx *gorm.DB, actor Actor, e AuditEntry) error {
-	e.At = Micros(s.Now())
-	e.ProjectID = actor.Project
-	e.UserName = actor.Name
-	e.Address = actor.Address
-	e.RequestID = actor.RequestID
-	return tx.Create(&e).Error
-}
-
 // AuditPage is a page of the audit, newest first. Older and Newer are the
 // positions of the neighbouring pages for AuditAt; zero at the ends.
 type AuditPage struct {
 	Entries      []AuditEntry
 	Older, Newer int64
-}
-
-// Audit returns up to limit entries of the actor's project: those before the
-// entry number before, or those after the number after, or the newest when both
-// are zero.
-func (s *Store) Audit(ctx context.Context, actor Actor, before, after int64, limit int) (AuditPage, error) {
-	var page AuditPage
-	q := s.read(ctx).Where("project_id = ?", actor.Project).Limit(limit + 1)
-	switch {
-	case after > 0:
-		q = q.Where("num > ?", after).Order("num")
-	case before > 0:
-		q = q.Where("num < ?", before).Order("num DESC")
-	default:
-		q = q.Order("num DESC")
-	}
-	if err := q.Find(&page.Entries).Error; err != nil {
-		return page, err
-	}
-	more := len(page.Entries) > limit
-	if more {
-		page.Entries = page.Entries[:limit]
-	}
-	if after > 0 {
-		reverse(page.Entries)
-	}
-	if len(page.Entries) == 0 {
-		return page, nil
-	}
-	if after > 0 || more {
-		page.Older = page.Entries[len(page.Entries)-1].Num
-	}
-	if before > 0 || (after > 0 && more) {
-		page.Newer = page.Entries[0].Num
-	}
-	return page, nil
-}
-
-func reverse(entries []AuditEntry) {
-	for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
-		entries[i], entries[j] = entries[j], entries[i]
-	}
 }

@@ -63,7 +63,7 @@ func (d *Denial) Code() Code {
 	return CodeConflict
 }
 
-func deny(key string, args ...string) *Denial { return &Denial{Text: Say(key, args...)} }
+func NewDenial(key string, args ...string) *Denial { return &Denial{Text: NewText(key, args...)} }
 
 // Rules answers «may this be done, and if not, why» for everybody: it renders the
 // buttons, guards the handlers, and its statuses are checked again in the WHERE
@@ -78,7 +78,7 @@ func CanRole(action Action, role Role) *Denial {
 	if role.Allows(action.NeededRole()) {
 		return nil
 	}
-	return &Denial{Text: Say("deny.role", string(action.NeededRole())), role: true}
+	return &Denial{Text: NewText("deny.role", string(action.NeededRole())), role: true}
 }
 
 // VolumeStatusesFor are the statuses in which a volume takes the action; nil
@@ -125,17 +125,17 @@ func SnapshotStatusesFor(action Action) []Status {
 // Volume says why the volume does not take the action now; nil: it does.
 func (r Rules) Volume(action Action, v *Volume) *Denial {
 	if (action == ActAttach || action == ActDetach) && !r.Abilities.Attach {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if action == ActRevert && !r.Abilities.Revert {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
 		return r.repair(v.Status, v.StatusSince)
 	}
 	if d := statusDenial(action, v.Status, r.VolumeStatusesFor(action)); d != nil {
 		if action == ActDelete && v.Status == InUse {
-			return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach")}
+			return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
 		}
 		return d
 	}
@@ -148,11 +148,11 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 func (r Rules) volumeBlockers(v *Volume) *Denial {
 	switch {
 	case v.AttachmentCount > 0:
-		return &Denial{Text: Say("deny.attached"), Servers: v.ServerNames(), Guidance: Say("guide.detach")}
+		return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
 	case v.SnapshotCount > 0:
-		return &Denial{Text: Say("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: Say("guide.delete_snapshots")}
+		return &Denial{Text: NewText("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: NewText("guide.delete_snapshots")}
 	case v.LockedUntil > Micros(r.Now):
-		return deny("deny.locked", v.LockReason)
+		return NewDenial("deny.locked", v.LockReason)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 // dependents are volumes that stand in the way of deleting it.
 func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial {
 	if action == ActRevert && !r.Abilities.Revert {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
 		return r.repair(s.Status, s.StatusSince)
@@ -172,9 +172,9 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 	if action == ActDelete {
 		switch {
 		case s.LockedUntil > Micros(r.Now):
-			return deny("deny.locked", s.LockReason)
+			return NewDenial("deny.locked", s.LockReason)
 		case len(dependents) > 0:
-			return &Denial{Text: Say("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
+			return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
 		}
 	}
 	return nil
@@ -185,25 +185,25 @@ func statusDenial(action Action, is Status, allowed []Status) *Denial {
 		if is != Deleting {
 			return nil
 		}
-		return deny("deny.deleting")
+		return NewDenial("deny.deleting")
 	}
 	if slices.Contains(allowed, is) {
 		return nil
 	}
 	if action == ActDelete && is == ErrorDeleting {
-		return deny("deny.error_deleting")
+		return NewDenial("deny.error_deleting")
 	}
 	var words []string
 	for _, s := range allowed {
 		words = append(words, string(s))
 	}
-	return deny("deny.status", string(is), strings.Join(words, ", "))
+	return NewDenial("deny.status", string(is), strings.Join(words, ", "))
 }
 
 // repair: ERROR_DELETING, or stuck in transition for longer than StuckAfter.
 func (r Rules) repair(is Status, since int64) *Denial {
 	if !r.Abilities.Repair {
-		return deny("deny.unsupported")
+		return NewDenial("deny.unsupported")
 	}
 	if is == ErrorDeleting {
 		return nil
@@ -212,5 +212,5 @@ func (r Rules) repair(is Status, since int64) *Denial {
 	if stuck && since > 0 && Micros(r.Now)-since > StuckAfter.Microseconds() {
 		return nil
 	}
-	return deny("deny.not_stuck", string(is))
+	return NewDenial("deny.not_stuck", string(is))
 }

@@ -1,6 +1,8 @@
 package models
 
-import "errors"
+import (
+	"errors"
+)
 
 // Code is the kind of an [Error]; web/errors.go maps it to a status.
 type Code string
@@ -23,8 +25,8 @@ type Text struct {
 	Args []string `json:"args,omitempty"`
 }
 
-// Say makes a Text.
-func Say(key string, args ...string) Text { return Text{Key: key, Args: args} }
+// NewText makes a Text.
+func NewText(key string, args ...string) Text { return Text{Key: key, Args: args} }
 
 // Error is every expected refusal. Text is for people, by catalog key; anything
 // that is not an *Error is internal and never shown.
@@ -37,14 +39,14 @@ type Error struct {
 
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Text.Key }
 
-// Is makes errors.Is compare codes when the target has no text.
+// Stored makes errors.Is compare codes when the target has no text.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code && (t.Text.Key == "" || t.Text.Key == e.Text.Key)
 }
 
 // ErrNotFound is the answer for any object that does not exist in the project.
-var ErrNotFound = &Error{Code: CodeNotFound, Text: Say("error.404")}
+var ErrNotFound = &Error{Code: CodeNotFound, Text: NewText("error.404")}
 
 // Invalid is the error of one bad field.
 func Invalid(field string, text Text) *Error {
@@ -54,20 +56,20 @@ func Invalid(field string, text Text) *Error {
 // Refused is the error of a denied action.
 func Refused(d *Denial) *Error { return &Error{Code: d.Code(), Text: d.Text, Denial: d} }
 
-// invalidFields collects the errors of several fields; nil when there are none.
-type invalidFields map[string]Text
+// FieldErrors collects the errors of several fields; nil when there are none.
+type FieldErrors map[string]Text
 
-func (f invalidFields) add(field string, text *Text) {
+func (f FieldErrors) Add(field string, text *Text) {
 	if text != nil {
 		f[field] = *text
 	}
 }
 
-func (f invalidFields) err() error {
+func (f FieldErrors) Err() error {
 	if len(f) == 0 {
 		return nil
 	}
-	return &Error{Code: CodeInvalid, Text: Say("form.invalid"), Fields: f}
+	return &Error{Code: CodeInvalid, Text: NewText("form.invalid"), Fields: f}
 }
 
 // AsError returns the *Error in err's chain, or nil.

@@ -1,7 +1,6 @@
 package models
 
 import (
-	"context"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
@@ -32,8 +31,8 @@ type Dependent struct {
 // None says that nothing went wrong.
 func (f Failure) None() bool { return f.Key == "" }
 
-// same says that two failures read alike.
-func (f Failure) same(g Failure) bool {
+// Equal says that two failures read alike.
+func (f Failure) Equal(g Failure) bool {
 	return f.Key == g.Key && slices.Equal(f.Args, g.Args) && slices.Equal(f.Dependents, g.Dependents)
 }
 
@@ -66,11 +65,11 @@ func (f *Failure) Scan(src any) error {
 	return json.Unmarshal([]byte(text), f)
 }
 
-// storable makes what a backend said fit for both databases.
-func (f Failure) storable() Failure {
+// Sanitized makes what a backend said fit for both databases.
+func (f Failure) Sanitized() Failure {
 	args := make([]string, 0, len(f.Args))
 	for _, arg := range f.Args {
-		args = append(args, storable(arg))
+		args = append(args, Sanitize(arg))
 	}
 	if len(args) > 0 {
 		f.Args = args
@@ -81,32 +80,18 @@ func (f Failure) storable() Failure {
 	return f
 }
 
-// Dependents finds objects by their ids, the console's or the backend's, in the
-// same order. What the console does not know keeps its id, and is taken for the
-// likely kind.
-func (s *Store) Dependents(ctx context.Context, likely SubjectType, ids []string) ([]Dependent, error) {
-	if len(ids) > MaxDependents {
-		ids = ids[:MaxDependents]
-	}
-	known := map[string]Dependent{}
-	for _, kind := range []SubjectType{SubjectSnapshot, SubjectVolume} {
-		var rows []struct{ ID, BackendID, Name string }
-		err := s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name").Where(byEitherID, ids, ids).Scan(&rows).Error
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range rows {
-			d := Dependent{Type: kind, ID: row.ID, Name: row.Name}
-			known[row.ID], known[row.BackendID] = d, d
-		}
-	}
-	found := make([]Dependent, 0, len(ids))
-	for _, id := range ids {
-		d, ok := known[id]
-		if !ok {
-			d = Dependent{Type: likely, ID: storable(id)}
-		}
-		found = append(found, d)
-	}
-	return found, nil
+// The failures of a volume in use whose bytes could not be read or written; it
+// stays in use.
+const (
+	FailureDisk      = "failure.disk"
+	FailureDiskFull  = "failure.disk_full"
+	FailureDiskFlush = "failure.disk_flush" // what its servers wrote may be lost
+)
+
+func (f Failure) IsDisk() bool {
+	return f.Key == FailureDisk || f.Key == FailureDiskFull || f.Key == FailureDiskFlush
 }
+
+// FailureUnknown is the failure of an object in error whose backend gives no
+// reason.
+const FailureUnknown = "failure.unknown"

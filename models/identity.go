@@ -1,12 +1,7 @@
 package models
 
 import (
-	"context"
 	"fmt"
-	"strings"
-
-	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // Identity says what a database is a mirror of. The rows of another backend would
@@ -23,96 +18,11 @@ const FailureOtherProject = "failure.other_project"
 
 // IdentityError says that a database belongs to another backend. Its Error is for
 // the administrator's terminal: what is wrong, and what to do.
-type IdentityError struct{ Is, Now, Check string }
+type IdentityError struct{ Stored, Configured, Check string }
 
 func (e *IdentityError) Error() string {
 	return fmt.Sprintf("this database mirrors %s, but the settings lead to %s: check %s, or give this console a database of its own with BLOCKCONSOLE_DATABASE",
-		e.Is, e.Now, e.Check)
-}
-
-const (
-	identityBackend     = "backend"
-	identityCloud       = "cloud"
-	identityRegion      = "region"
-	identityProject     = "project"
-	identityProjectName = "project_name"
-)
-
-// identityRow is one word of the database's identity.
-type identityRow struct {
-	Name  string `gorm:"primaryKey"`
-	Value string
-}
-
-// TableName is the table's.
-func (identityRow) TableName() string { return "identity" }
-
-func (s *Store) identity(q *gorm.DB) (map[string]string, error) {
-	var rows []identityRow
-	err := q.Find(&rows).Error
-	words := map[string]string{}
-	for _, r := range rows {
-		words[r.Name] = r.Value
-	}
-	return words, err
-}
-
-func saveIdentity(tx *gorm.DB, words map[string]string) error {
-	for name, value := range words {
-		err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&identityRow{Name: name, Value: value}).Error
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// loadHome remembers which project the database's rows come from, so that pages
-// show them before the backend has answered.
-func (s *Store) loadHome() error {
-	words, err := s.identity(s.db)
-	if err == nil && words[identityProject] != "" {
-		s.home.Store(&Project{ID: words[identityProject], Name: words[identityProjectName]})
-	}
-	return err
-}
-
-// BelongTo notes at the first start which backend the database mirrors, and
-// refuses another one later with an *IdentityError. A cloud that has moved to
-// another address is told by its project, which OwnProject asks for.
-func (s *Store) BelongTo(ctx context.Context, now Identity) error {
-	s.foreign.Store(now.Backend != "local")
-	return s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		words, err := s.identity(tx)
-		if err != nil {
-			return err
-		}
-		is := Identity{Backend: words[identityBackend], Cloud: words[identityCloud], Region: words[identityRegion]}
-		if is.Backend == "" && now.Backend != "local" {
-			// Until it was written down, there was only one kind.
-			var rows int64
-			if err := tx.Raw("SELECT count(*) FROM (SELECT 1 FROM volumes LIMIT 1) v").Scan(&rows).Error; err != nil {
-				return err
-			}
-			if rows > 0 {
-				is.Backend = "local"
-			}
-		}
-		switch {
-		case is.Backend != "" && is.Backend != now.Backend:
-			return &IdentityError{Is: is.String(), Now: now.String(), Check: "BLOCKCONSOLE_BACKEND"}
-		case is.Region != "" && now.Region != "" && is.Region != now.Region:
-			return &IdentityError{Is: is.String(), Now: now.String(), Check: "OS_REGION_NAME and the region in the clouds.yaml entry that OS_CLOUD names"}
-		}
-		set := map[string]string{identityBackend: now.Backend}
-		if now.Region != "" {
-			set[identityRegion] = now.Region
-		}
-		if is.Cloud == "" && now.Cloud != "" {
-			set[identityCloud] = now.Cloud
-		}
-		return saveIdentity(tx, set)
-	})
+		e.Stored, e.Configured, e.Check)
 }
 
 func (i Identity) String() string {
@@ -127,38 +37,4 @@ func (i Identity) String() string {
 		text += " (region " + i.Region + ")"
 	}
 	return text
-}
-
-// OwnProject notes the first time which project of the backend new objects belong
-// to, and refuses another one later with an *IdentityError: nothing must be
-// mirrored or asked then. An empty project says nothing.
-func (s *Store) OwnProject(ctx context.Context, now Project) error {
-	if now.ID = storable(now.ID); now.ID == "" {
-		return nil
-	}
-	now.Name = storable(now.Name)
-	if p := s.home.Load(); p != nil && *p == now {
-		return nil
-	}
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		words, err := s.identity(tx)
-		if err != nil {
-			return err
-		}
-		is := Project{ID: words[identityProject], Name: words[identityProjectName]}
-		if is.ID != "" && is.ID != now.ID {
-			return &IdentityError{Is: is.String(), Now: now.String(),
-				Check: "OS_CLOUD, OS_PROJECT_ID, OS_PROJECT_NAME and the application credential"}
-		}
-		return saveIdentity(tx, map[string]string{identityProject: now.ID, identityProjectName: now.Name})
-	})
-	if err == nil {
-		s.home.Store(&now)
-		s.signals.wake()
-	}
-	return err
-}
-
-func (p Project) String() string {
-	return strings.TrimSpace("project "+p.Name) + " (" + p.ID + ")"
 }

@@ -1,13 +1,66 @@
 package models
 
 import (
-	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
-
-	"gorm.io/gorm"
 )
+
+// ListSummary is what a list page says beside its rows.
+type ListSummary struct {
+	Total       int64   // rows of the unfiltered list
+	SeenAt      int64   // when the backend was read last; 0: never
+	FailedSince int64   // since when it cannot be read; 0: it can
+	Failure     Failure // why
+	LastChange  int64   // the newest change when the page was made: live news begin after it
+}
+
+// DefaultSort is newest first.
+const DefaultSort = "-created_at"
+
+// PageSizes are the choices of rows per page.
+var PageSizes = []int{20, 50, 100, 200}
+
+// DefaultPageSize is the size of a page that does not say.
+const DefaultPageSize = 50
+
+// Sorts are the values of ?sort= without their direction.
+var Sorts = []string{"created_at", "name", "size", "status"}
+
+// ParseSort returns sort when lists know it, else DefaultSort and false.
+func ParseSort(sort string) (string, bool) {
+	if sort == "" {
+		return DefaultSort, true
+	}
+	if !slices.Contains(Sorts, strings.TrimPrefix(sort, "-")) {
+		return DefaultSort, false
+	}
+	return sort, true
+}
+
+// ParsePageSize returns the page size that was asked for; the nearest choice and
+// false when it is none of PageSizes.
+func ParsePageSize(typed string) (int, bool) {
+	if typed == "" {
+		return DefaultPageSize, true
+	}
+	n, err := strconv.Atoi(typed)
+	if err != nil || n < 1 {
+		return DefaultPageSize, false
+	}
+	if slices.Contains(PageSizes, n) {
+		return n, true
+	}
+	for _, size := range PageSizes {
+		if n < size {
+			return size, false
+		}
+	}
+	return PageSizes[len(PageSizes)-1], false
+}
+
+// ErrCursor says that ?after= or ?before= is not a place in this list.
+var ErrCursor = &Error{Code: CodeInvalid, Text: NewText("list.first_page")}
 
 // ListQuery is the state of a list: everything that its URL holds.
 type ListQuery struct {
@@ -16,7 +69,7 @@ type ListQuery struct {
 	VolumeID string // snapshots of this volume
 	ServerID string // volumes attached to this server
 	Project  string // objects of this project, where several are shown
-	Sort     string // normal, see NormalSort
+	Sort     string // normal, see ParseSort
 	Size     int    // rows of a page
 	After    string // cursors; at most one of them
 	Before   string
@@ -38,370 +91,3 @@ type Page[T any] struct {
 
 // CountLimit is how far filtered totals are exact.
 const CountLimit = 1000
-
-// table is what the list queries of volumes and snapshots differ in.
-type table struct {
-	name string      // also the prefix of its search indexes
-	kind SubjectType // in counters
-	from string      // columns and joins; the table itself is called t
-}
-
-var (
-	volumeTable   = table{"volumes", SubjectVolume, "SELECT t.* FROM volumes t"}
-	snapshotTable = table{"snapshots", SubjectSnapshot, `SELECT t.*, COALESCE(v.name, t.volume_name) AS volume_name, v.id IS NULL AS volume_gone
-		FROM snapshots t LEFT JOIN volumes v ON v.id = t.volume_id`}
-)
-
-// Snapshots returns a page of the project's snapshots. ErrCursor: the cursor is
-// none of this list.
-func (s *Store) Snapshots(ctx context.Context, actor Actor, q ListQuery) (Page[Snapshot], error) {
-	return cached(ctx, s, &s.snapshotPages, s.scope(actor.Project), q, func() (Page[Snapshot], error) {
-		return list(ctx, s, snapshotTable, s.scope(actor.Project), q, func(r *Snapshot, sort string) string {
-			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
-		})
-	})
-}
-
-// Volumes returns a page of the project's volumes, with their attachments.
-// ErrCursor: the cursor is none of this list.
-func (s *Store) Volumes(ctx context.Context, actor Actor, q ListQuery) (Page[Volume], error) {
-	return cached(ctx, s, &s.volumePages, s.scope(actor.Project), q, func() (Page[Volume], error) {
-		page, err := list(ctx, s, volumeTable, s.scope(actor.Project), q, func(r *Volume, sort string) string {
-			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
-		})
-		if err != nil {
-			return page, err
-		}
-		return page, s.loadAttachments(ctx, page.Rows)
-	})
-}
-
-func sortValue(sort string, created int64, name string, size int, status Status) string {
-	switch strings.TrimPrefix(sort, "-") {
-	case "name":
-		return name
-	case "size":
-		return fmt.Sprint(size)
-	case "status":
-		return string(status)
-	}
-	return fmt.Sprint(created)
-}
-
-func (s *Store) loadAttachments(ctx context.Context, rows []Volume) error {
-	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
-		return err
-	}
-	return s.loadConnections(ctx, rows, func(v *Volume) bool { return v.Status == Detaching })
-}
-
-func (s *Store) attachmentsOf(q *gorm.DB, rows []Volume) error {
-	var ids []string
-	at := map[string]*Volume{}
-	for i := range rows {
-		if rows[i].AttachmentCount > 0 {
-			ids = append(ids, rows[i].ID)
-			at[rows[i].ID] = &rows[i]
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	var all []Attachment
-	if err := q.Where("volume_id IN ?", ids).Order("server_name, server_id").Find(&all).Error; err != nil {
-		return err
-	}
-	for _, a := range all {
-		v := at[a.VolumeID]
-		v.Attachments = append(v.Attachments, a)
-	}
-	return nil
-}
-
-// list runs a query for one row more than the page holds: the row more says
-// whether there is a next page.
-func list[T any](ctx context.Context, s *Store, t table, scope string, q ListQuery, cursorOf func(*T, string) string) (Page[T], error) {
-	var page Page[T]
-	q = q.normal(t)
-	where, args, err := s.filter(ctx, t, scope, q)
-	if err != nil {
-		return page, err
-	}
-	read := func(p place) ([]T, error) {
-		sql, values := pageSQL(t, where, args, q, p)
-		rows := make([]T, 0, q.Size+1)
-		return rows, s.read(ctx).Raw(sql, values...).Scan(&rows).Error
-	}
-	at, err := q.place()
-	if err != nil {
-		return page, err
-	}
-	rows, err := read(at)
-	if err != nil {
-		return page, err
-	}
-	more := len(rows) > q.Size
-	switch {
-	case at.back && !more && !at.end: // near the beginning: show it as the whole first page
-		at = place{}
-		if rows, err = read(at); err != nil {
-			return page, err
-		}
-		more = len(rows) > q.Size
-	case at.key != nil && !at.back && len(rows) == 0: // what was here is gone: show the last page
-		at = place{back: true, end: true}
-		if rows, err = read(at); err != nil {
-			return page, err
-		}
-		more = len(rows) > q.Size
-	}
-	rows = rows[:min(len(rows), q.Size)]
-	if at.back {
-		slices.Reverse(rows)
-	}
-	page.Rows = rows
-	if len(rows) == 0 {
-		return page, nil
-	}
-	if at.back && !at.end || !at.back && more {
-		page.Next = cursorOf(&rows[len(rows)-1], q.Sort)
-	}
-	if at.back && more || !at.back && at.key != nil {
-		page.Previous = cursorOf(&rows[0], q.Sort)
-	}
-	return page, nil
-}
-
-// place is where a page begins: beyond a cursor, or at one of the list's ends.
-type place struct {
-	key  any // of the cursor; nil: at the end of the list
-	id   string
-	back bool // towards the beginning
-	end  bool // the last page
-}
-
-func (q ListQuery) place() (place, error) {
-	if q.Before == "" && q.After == "" {
-		return place{}, nil
-	}
-	c, err := decodeCursor(firstNonEmpty(q.Before, q.After), q.Sort)
-	if err == nil && q.oneStatus() && c.key != string(q.Status) {
-		err = ErrCursor // of the list of another status
-	}
-	return place{key: c.key, id: c.id, back: q.Before != ""}, err
-}
-
-// oneStatus says that the list is sorted by what all its rows have in common.
-func (q ListQuery) oneStatus() bool {
-	return q.Status != "" && strings.TrimPrefix(q.Sort, "-") == "status"
-}
-
-// normal makes the query one that the database understands, whatever its URL
-// held.
-func (q ListQuery) normal(t table) ListQuery {
-	q.Sort, _ = NormalSort(q.Sort)
-	if q.Size < 1 {
-		q.Size = DefaultPageSize
-	}
-	q.Search, q.VolumeID, q.ServerID = lookup(q.Search), lookup(q.VolumeID), lookup(q.ServerID)
-	q.Project = lookup(q.Project)
-	q.Status = Status(lookup(string(q.Status)))
-	if t.kind == SubjectSnapshot {
-		q.ServerID = ""
-	} else {
-		q.VolumeID = ""
-	}
-	return q
-}
-
-// pageSQL is the query of a page. Each combination of filter and order is served
-// by an index; a test asks the databases.
-func pageSQL(t table, where string, args []any, q ListQuery, p place) (string, []any) {
-	descending := strings.HasPrefix(q.Sort, "-") != p.back
-	column := "t." + sortKeys[strings.TrimPrefix(q.Sort, "-")].column
-	direction, beyond := "ASC", ">"
-	if descending {
-		direction, beyond = "DESC", "<"
-	}
-	args = slices.Clone(args)
-	if q.oneStatus() { // then the id alone is the place: SQLite finds no row by a pair whose first is given
-		if p.key != nil {
-			where += " AND t.id " + beyond + " ?"
-			args = append(args, p.id)
-		}
-		return fmt.Sprintf("%s WHERE %s ORDER BY t.id %s LIMIT ?", t.from, where, direction), append(args, q.Size+1)
-	}
-	if p.key != nil {
-		where += fmt.Sprintf(" AND (%s, t.id) %s (?, ?)", column, beyond)
-		args = append(args, p.key, p.id)
-	}
-	sql := fmt.Sprintf("%s WHERE %s ORDER BY %s %s, t.id %s LIMIT ?", t.from, where, column, direction, direction)
-	return sql, append(args, q.Size+1)
-}
-
-// filter is the WHERE clause of a list.
-func (s *Store) filter(ctx context.Context, t table, scope string, q ListQuery) (string, []any, error) {
-	narrow := q.VolumeID != "" || q.ServerID != ""
-	var search string
-	var values []any
-	if q.Search != "" {
-		common, err := s.common(ctx, t, q.Search)
-		if err != nil {
-			return "", nil, err
-		}
-		search, values = s.searchClause(t, q.Search, common)
-		narrow = narrow || !common
-	}
-	var where []string
-	var args []any
-	add := func(condition string, values ...any) {
-		where, args = append(where, condition), append(args, values...)
-	}
-	for _, project := range q.projects(scope) {
-		if narrow {
-			// The filter finds few rows; SQLite would rather walk the whole project in the order of the list.
-			add(s.unindexed("t.project_id")+" = ?", project)
-		} else {
-			add("t.project_id = ?", project)
-		}
-	}
-	if q.Status != "" {
-		add("t.status = ?", q.Status)
-	}
-	if q.VolumeID != "" {
-		add("t.volume_id = ?", q.VolumeID)
-	}
-	if q.ServerID != "" {
-		add("t.id IN (SELECT volume_id FROM attachments WHERE server_id = ?)", q.ServerID)
-	}
-	if search != "" {
-		add(search, values...)
-	}
-	if len(where) == 0 {
-		add("TRUE")
-	}
-	return strings.Join(where, " AND "), args, nil
-}
-
-// projects are those that a row must belong to, all at once; none: to any.
-func (q ListQuery) projects(scope string) []string {
-	switch {
-	case scope == everyProject && q.Project == "":
-		return nil
-	case scope == everyProject, scope == q.Project:
-		return []string{q.Project}
-	case q.Project == "":
-		return []string{scope}
-	}
-	return []string{scope, q.Project}
-}
-
-// Total is the number of all the project's volumes or snapshots, from a counter
-// that triggers keep.
-func (s *Store) Total(ctx context.Context, actor Actor, kind SubjectType) (int64, error) {
-	var n int64
-	q := within(s.read(ctx).Table("counters").Select("COALESCE(sum(n), 0)"), s.scope(actor.Project))
-	return n, q.Where("kind = ?", kind).Scan(&n).Error
-}
-
-// Found is the number of rows of a filtered list, exact to CountLimit; one more
-// means «more than that».
-func (s *Store) Found(ctx context.Context, actor Actor, kind SubjectType, q ListQuery) (int64, error) {
-	t := volumeTable
-	if kind == SubjectSnapshot {
-		t = snapshotTable
-	}
-	where, args, err := s.filter(ctx, t, s.scope(actor.Project), q.normal(t))
-	if err != nil {
-		return 0, err
-	}
-	var n int64
-	sql := fmt.Sprintf("SELECT count(*) FROM (SELECT 1 FROM %s t WHERE %s LIMIT ?) found", t.name, where)
-	return n, s.read(ctx).Raw(sql, append(args, CountLimit+1)...).Scan(&n).Error
-}
-
-// Snapshot finds a snapshot by the console's id or the backend's.
-func (s *Store) Snapshot(ctx context.Context, actor Actor, id string) (*Snapshot, error) {
-	var row Snapshot
-	if err := first(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
-		return nil, err
-	}
-	var v Volume
-	err := first(s.read(ctx).Select("id", "name").Where("id = ?", row.VolumeID), &v)
-	if err == nil {
-		row.VolumeName = v.Name
-	}
-	row.VolumeGone = err != nil
-	return &row, ignoreNotFound(err)
-}
-
-// Volume finds a volume by the console's id or the backend's, with its
-// attachments.
-func (s *Store) Volume(ctx context.Context, actor Actor, id string) (*Volume, error) {
-	rows := make([]Volume, 1)
-	if err := first(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
-		return nil, err
-	}
-	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
-		return nil, err
-	}
-	return &rows[0], s.loadConnections(ctx, rows, func(*Volume) bool { return true })
-}
-
-// VolumesFrom are volumes made from a snapshot, newest first.
-func (s *Store) VolumesFrom(ctx context.Context, actor Actor, snapshot string, limit int) ([]Volume, error) {
-	var rows []Volume
-	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", lookup(snapshot))
-	if scope := s.scope(actor.Project); scope != everyProject {
-		q = q.Where(s.unindexed("project_id")+" = ?", scope)
-	}
-	return rows, q.Order("id DESC").Limit(limit).Find(&rows).Error
-}
-
-// NameTaken says whether another object of the project already has the name; names
-// need not be unique, so this is a hint.
-func (s *Store) NameTaken(ctx context.Context, actor Actor, kind SubjectType, name, except string) (bool, error) {
-	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.newIn(actor), lookup(name), lookup(except)).
-		Limit(1).Scan(&n).Error
-	return n > 0, err
-}
-
-// SnapshotBlockers names the volumes that keep a snapshot from being deleted.
-func (s *Store) SnapshotBlockers(ctx context.Context, row *Snapshot) ([]Link, error) {
-	return s.dependents(s.read(ctx), row)
-}
-
-// VolumeBlockers names the snapshots that keep a volume from being deleted.
-func (s *Store) VolumeBlockers(ctx context.Context, row *Volume) ([]Link, error) {
-	if row.SnapshotCount == 0 {
-		return nil, nil
-	}
-	return s.someSnapshots(s.read(ctx), row.ID)
-}
-
-// RevertDenial says why a volume cannot be reverted to the snapshot; nil: it can.
-func (s *Store) RevertDenial(ctx context.Context, snapshot *Snapshot, v *Volume) (*Denial, error) {
-	if d := s.Rules().Volume(ActRevert, v); d != nil {
-		return d, nil
-	}
-	return s.canRevert(s.read(ctx), snapshot, v)
-}
-
-// rowsByID loads rows by their ids, whichever still exist.
-func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
-	var rows []T
-	return rows, q.Where("id IN ?", ids).Find(&rows).Error
-}
-
-// SnapshotRow and VolumeRow load a row for the worker, which serves all projects.
-func (s *Store) SnapshotRow(ctx context.Context, id string) (*Snapshot, error) {
-	var row Snapshot
-	return &row, first(s.read(ctx).Where("id = ?", id), &row)
-}
-
-// VolumeRow: see SnapshotRow.
-func (s *Store) VolumeRow(ctx context.Context, id string) (*Volume, error) {
-	var row Volume
-	return &row, first(s.read(ctx).Where("id = ?", id), &row)
-}

@@ -1,16 +1,10 @@
 package models
 
 import (
-	"context"
-	"crypto/sha256"
 	"database/sql/driver"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
-
-	"gorm.io/gorm"
 )
 
 // OperationState is how far an operation is.
@@ -129,13 +123,13 @@ type Params struct {
 	OldName        string `json:"old_name,omitempty"`
 	OldDescription string `json:"old_description,omitempty"`
 	SizeGiB        int    `json:"size_gib,omitempty"`
-	Was            Status `json:"was,omitempty"` // the status before the click, to return to when it is refused
+	PriorStatus    Status `json:"was,omitempty"` // the status before the click, to return to when it is refused
 	ResetTo        Status `json:"reset_to,omitempty"`
 	Reason         string `json:"reason,omitempty"`
 	Force          bool   `json:"force,omitempty"`
 	Attached       bool   `json:"attached,omitempty"`
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
-	Again          bool   `json:"again,omitempty"`      // it failed before and is tried again
+	Retried        bool   `json:"again,omitempty"`      // it failed before and is tried again
 	BackendID      string `json:"backend_id,omitempty"` // of a deletion: listings that were under way may still have it
 	// Of a revert: when the volume and the snapshot had changed last before the backend was asked, microseconds
 	// of its clock. Whoever does not get the answer sees in them whether it happened.
@@ -160,196 +154,18 @@ func (p *Params) Scan(src any) error {
 	return fmt.Errorf("params: cannot scan %T", src)
 }
 
-// Over says that the operation has ended.
-func (o *Operation) Over() bool { return o.FinishedAt > 0 }
+// Finished says that the operation has ended.
+func (o *Operation) Finished() bool { return o.FinishedAt > 0 }
 
 // ErrLeaseLost says that another worker has the operation now.
 var ErrLeaseLost = errors.New("lease lost")
 
-// ask is one click: fn checks and changes the rows and returns the operation and
-// its audit line; both are written in the same transaction. The same form key
-// sent again returns the operation that it made the first time.
-func (s *Store) ask(ctx context.Context, actor Actor, formKey string, fn func(tx *gorm.DB) (*Operation, error)) (*Operation, error) {
-	if formKey != "" {
-		sum := sha256.Sum256([]byte(actor.UserID + ":" + formKey)) // it may hold anything
-		formKey = hex.EncodeToString(sum[:])
-		if before, err := s.operationOfForm(s.read(ctx), formKey); before != nil || err != nil {
-			return before, err
-		}
-	}
-	var op *Operation
-	err := s.write(ctx, func(tx *gorm.DB) error {
-		var err error
-		if op, err = fn(tx); err != nil {
-			return err
-		}
-		s.fillIn(op, actor, formKey)
-		if err := tx.Create(op).Error; err != nil {
-			return err
-		}
-		return s.record(tx, actor, AuditEntry{
-			Action: string(op.Kind), SubjectType: string(op.SubjectType), SubjectID: op.SubjectID,
-			SubjectName: op.SubjectName, Detail: op.Params.summary(), Outcome: "accepted",
-		})
-	})
-	if formKey != "" && err != nil {
-		// Its twin may have been a moment faster: then the rows have already changed under this one.
-		if before, again := s.operationOfForm(s.read(ctx), formKey); before != nil || again != nil {
-			return before, again
-		}
-	}
-	return op, err
-}
-
-func (s *Store) fillIn(op *Operation, actor Actor, formKey string) {
-	op.ID = NewID()
-	op.ProjectID = firstNonEmpty(op.ProjectID, s.newIn(actor))
-	op.FormKey = formKey
-	op.State = Pending
-	op.Steps = len(op.StepNames())
-	op.Percent = -1
-	op.AskedBy = actor.Name
-	op.AskedAt = Micros(s.Now())
-	op.RunAt = op.AskedAt
-	if op.Lane == "" {
-		op.Lane = op.SubjectID
-	}
-}
-
-func (s *Store) operationOfForm(q *gorm.DB, formKey string) (*Operation, error) {
-	var op Operation
-	err := first(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the index has no others
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	op.Replayed = true
-	return &op, err
-}
-
-func (p Params) summary() string {
+func (p Params) Summary() string {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return ""
 	}
 	return string(b)
-}
-
-// claimable are the operations whose lane is free for them: its present one, or,
-// when none is, the first that was asked.
-const claimable = `o.finished_at = 0 AND (o.state = 'RUNNING' OR (
-	NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.finished_at = 0 AND p.num < o.num)
-	AND NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.state = 'RUNNING')))`
-
-// Claim takes the next operation that is due and whose lane is free, for the
-// worker called owner, until lease has passed. Nil: there is none. Every claim
-// should have its own owner: then nobody else saves what this one did.
-func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (*Operation, error) {
-	now := s.Now()
-	const due = "SELECT o.num FROM operations o WHERE " + claimable + " AND o.run_at <= ? AND o.lease_until <= ? ORDER BY o.run_at, o.num LIMIT 1"
-	var found int64
-	if err := s.read(ctx).Raw(due, Micros(now), Micros(now)).Scan(&found).Error; err != nil || found == 0 {
-		return nil, err
-	}
-	var op Operation
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		op = Operation{}
-		skipLocked := ""
-		if s.postgres {
-			// One claim at a time: each sees the lanes that the others have taken.
-			if err := lockOthersOut(tx); err != nil {
-				return err
-			}
-			skipLocked = " FOR UPDATE SKIP LOCKED"
-		}
-		return tx.Raw(`UPDATE operations SET state = 'RUNNING', lease_owner = ?, lease_until = ?,
-				started_at = CASE WHEN started_at = 0 THEN ? ELSE started_at END
-			WHERE num = (`+due+skipLocked+`) RETURNING *`, owner, Micros(now.Add(lease)), Micros(now), Micros(now), Micros(now)).Scan(&op).Error
-	})
-	if err != nil || op.ID == "" {
-		return nil, err
-	}
-	s.signals.wake()
-	op.First = op.StartedAt == Micros(now)
-	return &op, nil
-}
-
-// lockOthersOut keeps other claims from PostgreSQL until the transaction ends.
-func lockOthersOut(tx *gorm.DB) error {
-	return tx.Exec("SELECT pg_advisory_xact_lock(?)", lockClaims).Error
-}
-
-// Heartbeat prolongs the lease; ErrLeaseLost when another worker has it.
-func (s *Store) Heartbeat(ctx context.Context, op *Operation, lease time.Duration) error {
-	return s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		return s.leased(tx, op, map[string]any{"lease_until": Micros(s.Now().Add(lease))})
-	})
-}
-
-// NoteCall records that the backend is about to be asked for what must not happen
-// twice, and the operation's parameters as they are now: when the answer is lost,
-// the next worker knows how long it may take to become visible. ErrLeaseLost.
-func (s *Store) NoteCall(ctx context.Context, op *Operation) error {
-	now := Micros(s.Now())
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		return s.leased(tx, op, map[string]any{"called_at": now, "params": op.Params})
-	})
-	if err == nil {
-		op.CalledAt = now
-	}
-	return err
-}
-
-// ForgetCall takes the last NoteCall back, since the backend was not reached: what
-// counts is what it said at before. ErrLeaseLost.
-func (s *Store) ForgetCall(ctx context.Context, op *Operation, before int64) error {
-	err := s.writeQuietly(ctx, func(tx *gorm.DB) error {
-		return s.leased(tx, op, map[string]any{"called_at": before})
-	})
-	if err == nil {
-		op.CalledAt = before
-	}
-	return err
-}
-
-// leased updates an operation as long as its lease is held.
-func (s *Store) leased(tx *gorm.DB, op *Operation, set map[string]any) error {
-	result := tx.Model(&Operation{}).Where("num = ? AND lease_owner = ? AND finished_at = 0", op.Num, op.LeaseOwner).Updates(set)
-	if result.Error != nil {
-		return result.Error
-	}
-	if result.RowsAffected == 0 {
-		return ErrLeaseLost
-	}
-	return nil
-}
-
-// NextDue is when the next operation may be claimed; zero when there is none. One
-// whose lane is taken does not count: whoever frees the lane signals a change.
-func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
-	var at *int64
-	err := s.read(ctx).Raw(`SELECT min(CASE WHEN o.lease_until > o.run_at THEN o.lease_until ELSE o.run_at END)
-		FROM operations o WHERE ` + claimable).Scan(&at).Error
-	if err != nil || at == nil {
-		return time.Time{}, err
-	}
-	return time.UnixMicro(*at), nil
-}
-
-// Running is how many operations of the project are not over.
-func (s *Store) Running(ctx context.Context, project string) (int64, error) {
-	var n int64
-	q := within(s.read(ctx).Model(&Operation{}), s.scope(project))
-	err := q.Where("state IN ?", []OperationState{Pending, Running}).Count(&n).Error
-	return n, err
-}
-
-// Operation finds one operation.
-func (s *Store) Operation(ctx context.Context, actor Actor, id string) (*Operation, error) {
-	var op Operation
-	if err := first(within(s.read(ctx), s.scope(actor.Project)).Where("id = ?", lookup(id)), &op); err != nil {
-		return nil, err
-	}
-	return &op, nil
 }
 
 // OperationQuery asks for a page of operations, newest first.
@@ -360,24 +176,20 @@ type OperationQuery struct {
 	Limit   int
 }
 
-// Operations lists operations, newest first.
-func (s *Store) Operations(ctx context.Context, actor Actor, query OperationQuery) ([]Operation, error) {
-	q := s.read(ctx).Order("num DESC").Limit(query.Limit)
-	scope := s.scope(actor.Project)
-	switch {
-	case query.Subject == "":
-		q = within(q, scope)
-	case scope == everyProject:
-		q = q.Where("subject_id = ?", lookup(query.Subject))
-	default:
-		q = q.Where("subject_id = ? AND "+s.unindexed("project_id")+" = ?", lookup(query.Subject), scope)
+// Cancellable says that the operation has not begun and can be taken back.
+func (o *Operation) Cancellable() bool {
+	neverRan := o.StartedAt == 0 && o.RunAt == o.AskedAt // one that is tried again has run
+	return o.State == Pending && neverRan && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
+}
+
+// Retryable says that the operation failed and may simply be tried again.
+func (o *Operation) Retryable() bool {
+	if o.State != Failed {
+		return false
 	}
-	if query.State != "" {
-		q = q.Where("state = ?", lookup(string(query.State)))
+	switch o.Kind {
+	case VolumeCreate, SnapshotCreate, SnapshotRestore, VolumeExtend, VolumeAttach, VolumeDetach:
+		return true
 	}
-	if query.Before > 0 {
-		q = q.Where("num < ?", query.Before)
-	}
-	var ops []Operation
-	return ops, q.Find(&ops).Error
+	return false
 }

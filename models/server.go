@@ -1,12 +1,5 @@
 package models
 
-import (
-	"context"
-	"time"
-
-	"gorm.io/gorm"
-)
-
 // Server is a machine that volumes can be attached to.
 type Server struct {
 	ID        string `gorm:"primaryKey"`
@@ -32,168 +25,12 @@ type Image struct {
 
 const gib = 1 << 30
 
-// LeastGiB is the size of the smallest volume that holds the image.
-func (i Image) LeastGiB() int { return max(1, int((i.SizeBytes+gib-1)/gib)) }
+// MinGiB is the size of the smallest volume that holds the image.
+func (i Image) MinGiB() int { return max(1, int((i.SizeBytes+gib-1)/gib)) }
 
-// serverOrigin is where the servers that volumes can be attached to come from.
-func (s *Store) serverOrigin() Origin {
-	if s.Facts().OwnServers {
-		return ByHand
-	}
-	return Elsewhere
-}
+// AuditSubjectServer is the subject type of audit lines about servers.
+const AuditSubjectServer = "server"
 
-// Servers lists the project's servers by name, at most limit.
-func (s *Store) Servers(ctx context.Context, actor Actor, limit int) ([]Server, error) {
-	var rows []Server
-	return rows, within(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
-}
-
-// ServersOf lists those servers that volumes of the project can be attached to, by
-// name, at most limit. An empty project is the one that what the actor makes
-// belongs to.
-func (s *Store) ServersOf(ctx context.Context, actor Actor, project string, limit int) ([]Server, error) {
-	project = firstNonEmpty(project, s.newIn(actor))
-	if !s.InScope(actor.Project, project) {
-		return nil, nil
-	}
-	var rows []Server
-	return rows, within(s.read(ctx), project).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
-}
-
-// Server finds one server.
-func (s *Store) Server(ctx context.Context, actor Actor, id string) (*Server, error) {
-	var row Server
-	if err := first(within(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", lookup(id), s.serverOrigin()), &row); err != nil {
-		return nil, err
-	}
-	return &row, nil
-}
-
-// Images lists the images by name.
-func (s *Store) Images(ctx context.Context) ([]Image, error) {
-	var rows []Image
-	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
-}
-
-// MirrorServers makes the table say what the backend says. Servers registered here
-// are none of its business.
-func (s *Store) MirrorServers(ctx context.Context, now []Server) error {
-	var before []Server
-	if err := s.read(ctx).Where("origin = ?", Elsewhere).Find(&before).Error; err != nil {
-		return err
-	}
-	for i := range now {
-		now[i].Origin = Elsewhere
-		for _, text := range []*string{&now[i].Name, &now[i].Status, &now[i].ProjectID} {
-			*text = storable(*text)
-		}
-	}
-	return s.mirrorSet(ctx, diff(before, now, func(r Server) string { return r.ID }, func(a, b Server) bool {
-		return a.Name == b.Name && a.Status == b.Status && a.ProjectID == b.ProjectID
-	}))
-}
-
-// MirrorImages makes the table say what the backend says.
-func (s *Store) MirrorImages(ctx context.Context, now []Image) error {
-	before, err := s.Images(ctx)
-	if err != nil {
-		return err
-	}
-	return s.mirrorSet(ctx, diff(before, now, func(r Image) string { return r.ID }, func(a, b Image) bool { return a == b }))
-}
-
-// changed is what a small table needs to become like the backend.
-type changed[T any] struct {
-	save []T
-	gone []T
-}
-
-func diff[T any](before, now []T, id func(T) string, same func(a, b T) bool) changed[T] {
-	known := map[string]T{}
-	for _, row := range before {
-		known[id(row)] = row
-	}
-	var c changed[T]
-	for _, row := range now {
-		old, there := known[id(row)]
-		if !there || !same(old, row) {
-			c.save = append(c.save, row)
-		}
-		delete(known, id(row))
-	}
-	for _, row := range known {
-		c.gone = append(c.gone, row)
-	}
-	return c
-}
-
-type changeSet interface{ apply(tx *gorm.DB) error }
-
-func (c changed[T]) apply(tx *gorm.DB) error {
-	for i := range c.save {
-		if err := tx.Save(&c.save[i]).Error; err != nil {
-			return err
-		}
-	}
-	for i := range c.gone {
-		if err := tx.Delete(&c.gone[i]).Error; err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c changed[T]) empty() bool { return len(c.save)+len(c.gone) == 0 }
-
-func (s *Store) mirrorSet(ctx context.Context, c interface {
-	changeSet
-	empty() bool
-}) error {
-	if c.empty() {
-		return nil
-	}
-	return s.write(ctx, c.apply)
-}
-
-// MirrorState says how fresh the copy of the backend's objects is.
-type MirrorState struct {
-	Kind        string `gorm:"primaryKey"`
-	SeenAt      int64
-	FailedSince int64
-	Failure     Failure
-}
-
-// TableName is the table's.
-func (MirrorState) TableName() string { return "mirror" }
-
-// Mirror returns the freshness of the mirror of kind (volume, snapshot).
-func (s *Store) Mirror(ctx context.Context, kind SubjectType) (MirrorState, error) {
-	var m MirrorState
-	return m, ignoreNotFound(first(s.read(ctx).Where("kind = ?", kind), &m))
-}
-
-// MirrorReads says that the backend's volumes and snapshots could be read the last
-// time.
-func (s *Store) MirrorReads(ctx context.Context) (bool, error) {
-	var well int64
-	err := s.read(ctx).Model(&MirrorState{}).Where("seen_at > 0 AND failed_since = 0").Count(&well).Error
-	return well == 2, err
-}
-
-// NoteMirror records that the backend was read at that time, or could not be.
-func (s *Store) NoteMirror(ctx context.Context, kind SubjectType, at time.Time, failure Failure) error {
-	return s.write(ctx, func(tx *gorm.DB) error {
-		m := MirrorState{Kind: string(kind)}
-		if err := ignoreNotFound(first(tx.Where("kind = ?", kind), &m)); err != nil {
-			return err
-		}
-		m.Failure = failure
-		if failure.None() {
-			m.SeenAt, m.FailedSince = Micros(at), 0
-		} else if m.FailedSince == 0 {
-			m.FailedSince = Micros(at)
-		}
-		return tx.Save(&m).Error
-	})
+func (s *Server) AuditEntry(action, detail string) AuditEntry {
+	return AuditEntry{Action: action, SubjectType: AuditSubjectServer, SubjectID: s.ID, SubjectName: s.Name, Detail: detail, Outcome: AuditDone}
 }

@@ -1,29 +1,27 @@
 package models
 
 import (
-	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
-	"encoding/hex"
-	"strings"
+	"strconv"
 	"time"
-
-	"github.com/google/uuid"
-	"gorm.io/gorm"
 )
+
+// ThrottledError is the *Error of too many tries, with the time to wait.
+type ThrottledError struct{ RetryAfter time.Duration }
+
+func (e *ThrottledError) Error() string { return "too many failed sign-ins" }
+
+// Unwrap makes AsError find what to say.
+func (e *ThrottledError) Unwrap() error {
+	minutes := int((e.RetryAfter + time.Minute - 1) / time.Minute)
+	return &Error{Code: CodeThrottled, Text: NewText("login.throttled", strconv.Itoa(minutes))}
+}
 
 // How long a session lasts: SessionIdle after the last request, SessionMax after
 // the sign-in. A request moves the first of them at most once in sessionTouch, so
 // an idle session may end that much earlier.
 const (
-	SessionIdle  = 8 * time.Hour
-	SessionMax   = 7 * 24 * time.Hour
-	sessionTouch = time.Minute
-
-	secretBytes     = 32
-	browserMaxBytes = 200
+	SessionIdle = 8 * time.Hour
+	SessionMax  = 7 * 24 * time.Hour
 )
 
 // Session is one signed-in browser. The cookie holds the id and a secret of which
@@ -63,194 +61,9 @@ type Login struct {
 }
 
 // ErrSignedOut says that a token opens no session.
-var ErrSignedOut = &Error{Code: CodeUnauthorized, Text: Say("error.401")}
+var ErrSignedOut = &Error{Code: CodeUnauthorized, Text: NewText("error.401")}
 
-// unknownUserHash is verified when no user has the typed name, so that the answer
+// DummyHash is verified when no user has the typed name, so that the answer
 // takes as long as for one who exists. No password has it: finding one would mean
 // inverting argon2.
-var unknownUserHash = formatHash(make([]byte, argonSaltBytes), make([]byte, argonKeyBytes))
-
-// SignIn checks name and password and opens a session. The token is for the
-// cookie and is kept nowhere. Errors: CodeUnauthorized, the same for every reason;
-// *ThrottledError.
-func (s *Store) SignIn(ctx context.Context, login Login) (token string, in *SignedIn, err error) {
-	var u User
-	if ValidateUserName(login.Name) == nil { // others have no user, and databases refuse some of them
-		err = first(s.read(ctx).Where("name = ?", login.Name), &u)
-		if err != nil && AsError(err) == nil {
-			return "", nil, err
-		}
-	}
-	hash := u.PasswordHash
-	if u.ID == "" {
-		hash = unknownUserHash
-	}
-	actor := Actor{Name: u.Name, Project: u.ProjectID, Address: login.Address, RequestID: login.RequestID}
-	err = s.tryPassword(ctx, actor, login.Name, login.Password, hash)
-	if err == nil && (u.ID == "" || u.Disabled) {
-		err = errWrongLogin
-	}
-	if err != nil {
-		return "", nil, s.recordRefusal(ctx, actor, &u, err)
-	}
-	return s.openSession(ctx, actor, &u, login)
-}
-
-// recordRefusal writes failed sign-ins of existing users to the audit, and returns
-// err. Other names stay unwritten: people type passwords there.
-func (s *Store) recordRefusal(ctx context.Context, actor Actor, u *User, err error) error {
-	if e := AsError(err); e == nil || e.Code != CodeUnauthorized || u.ID == "" {
-		return err
-	}
-	line := u.auditLine("login.failed", "")
-	line.Outcome = AuditDenied
-	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.record(tx, actor, line) }); auditErr != nil {
-		return auditErr
-	}
-	return err
-}
-
-func (s *Store) openSession(ctx context.Context, actor Actor, u *User, login Login) (string, *SignedIn, error) {
-	secret := make([]byte, secretBytes)
-	rand.Read(secret)
-	now := s.Now()
-	session := Session{
-		ID: NewID(), SecretHash: hashSecret(secret), CSRF: rand.Text(), UserID: u.ID,
-		Address: login.Address, Browser: cut(login.Browser, browserMaxBytes),
-		CreatedAt: Micros(now), SeenAt: Micros(now), ExpiresAt: Micros(now.Add(SessionIdle)),
-	}
-	err := s.write(ctx, func(tx *gorm.DB) error {
-		if old, _, ok := parseToken(login.Replaces); ok {
-			if err := tx.Where("id = ?", old).Delete(&Session{}).Error; err != nil {
-				return err
-			}
-		}
-		if err := tx.Create(&session).Error; err != nil {
-			return err
-		}
-		if err := tx.Model(u).Update("seen_at", Micros(now)).Error; err != nil {
-			return err
-		}
-		return s.record(tx, actor, u.auditLine("login", ""))
-	})
-	if err != nil {
-		return "", nil, err
-	}
-	token := session.ID + "." + base64.RawURLEncoding.EncodeToString(secret)
-	return token, &SignedIn{Session: session, Name: u.Name, Role: u.Role, ProjectID: u.ProjectID}, nil
-}
-
-func hashSecret(secret []byte) string {
-	sum := sha256.Sum256(secret)
-	return hex.EncodeToString(sum[:])
-}
-
-// parseToken splits a cookie's value into id and secret.
-func parseToken(token string) (id string, secret []byte, ok bool) {
-	id, text, found := strings.Cut(token, ".")
-	if !found || uuid.Validate(id) != nil {
-		return "", nil, false
-	}
-	secret, err := base64.RawURLEncoding.DecodeString(text)
-	return id, secret, err == nil && len(secret) == secretBytes
-}
-
-// cut shortens text to at most limit bytes of whole characters, all valid.
-func cut(text string, limit int) string {
-	if len(text) > limit {
-		text = text[:limit]
-	}
-	return strings.ToValidUTF8(text, "")
-}
-
-// Session returns who the token signs in, by one query over two primary keys.
-// ErrSignedOut when it opens nothing, has expired or its user is disabled.
-func (s *Store) Session(ctx context.Context, token string) (*SignedIn, error) {
-	id, secret, ok := parseToken(token)
-	if !ok {
-		return nil, ErrSignedOut
-	}
-	var in SignedIn
-	result := s.read(ctx).Raw(`SELECT s.id, s.secret_hash, s.csrf, s.user_id, s.address, s.browser, s.created_at, s.seen_at, s.expires_at,
-		u.name, u.role, u.project_id, u.disabled
-		FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`, id).Scan(&in)
-	if result.Error != nil {
-		return nil, result.Error
-	}
-	now := s.Now()
-	right := subtle.ConstantTimeCompare([]byte(hashSecret(secret)), []byte(in.SecretHash)) == 1
-	if result.RowsAffected == 0 || !right || in.Disabled || in.ExpiresAt <= Micros(now) {
-		return nil, ErrSignedOut
-	}
-	if Micros(now)-in.SeenAt >= sessionTouch.Microseconds() {
-		// Only a note of the visit: the page must not fail with it.
-		if err := s.touch(ctx, &in, now); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "session not noted as used", "error", err)
-		}
-	}
-	return &in, nil
-}
-
-// touch moves the session's idle limit and notes when its user was last here.
-func (s *Store) touch(ctx context.Context, in *SignedIn, now time.Time) error {
-	in.SeenAt = Micros(now)
-	in.ExpiresAt = min(Micros(now.Add(SessionIdle)), in.CreatedAt+SessionMax.Microseconds())
-	return s.write(ctx, func(tx *gorm.DB) error {
-		err := tx.Model(&Session{}).Where("id = ?", in.ID).
-			Updates(map[string]any{"seen_at": in.SeenAt, "expires_at": in.ExpiresAt}).Error
-		if err != nil {
-			return err
-		}
-		return tx.Model(&User{}).Where("id = ?", in.UserID).Update("seen_at", in.SeenAt).Error
-	})
-}
-
-// Sessions returns the actor's own sessions, the last used first.
-func (s *Store) Sessions(ctx context.Context, actor Actor) ([]Session, error) {
-	var sessions []Session
-	return sessions, s.read(ctx).Where("user_id = ? AND expires_at > ?", actor.UserID, Micros(s.Now())).
-		Order("seen_at DESC, id DESC").Find(&sessions).Error
-}
-
-// EndSession ends one of the actor's own sessions; ErrNotFound.
-func (s *Store) EndSession(ctx context.Context, actor Actor, id string) error {
-	return s.endSession(ctx, actor, id, "session.end")
-}
-
-// SignOut ends the session that the actor has in this browser; ErrNotFound when
-// it has ended already.
-func (s *Store) SignOut(ctx context.Context, actor Actor, id string) error {
-	return s.endSession(ctx, actor, id, "logout")
-}
-
-func (s *Store) endSession(ctx context.Context, actor Actor, id, action string) error {
-	if uuid.Validate(id) != nil {
-		return ErrNotFound
-	}
-	return s.write(ctx, func(tx *gorm.DB) error {
-		result := tx.Where("id = ? AND user_id = ?", id, actor.UserID).Delete(&Session{})
-		if result.Error != nil {
-			return result.Error
-		}
-		if result.RowsAffected == 0 {
-			return ErrNotFound
-		}
-		return s.record(tx, actor, AuditEntry{Action: action, SubjectType: AuditSubjectUser,
-			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: AuditDone})
-	})
-}
-
-// EndOtherSessions ends the actor's sessions but the one kept.
-func (s *Store) EndOtherSessions(ctx context.Context, actor Actor, keep string) error {
-	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := endSessions(tx, actor.UserID, keep); err != nil {
-			return err
-		}
-		return s.record(tx, actor, AuditEntry{Action: "session.end", SubjectType: AuditSubjectUser,
-			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: AuditDone})
-	})
-}
-
-func endSessions(tx *gorm.DB, userID, keep string) error {
-	return tx.Where("user_id = ? AND id <> ?", userID, keep).Delete(&Session{}).Error
-}
+var DummyHash = formatHash(make([]byte, argonSaltBytes), make([]byte, argonKeyBytes))

@@ -1,6 +1,8 @@
 package models
 
-import "slices"
+import (
+	"slices"
+)
 
 // Status is the state of a volume or snapshot, as the user guide writes it. A
 // cloud may report others; they are kept as they came.
@@ -41,7 +43,7 @@ type Consistency string
 const (
 	Clean              Consistency = "clean"
 	CrashConsistent    Consistency = "crash"
-	Smeared            Consistency = "smear"
+	Inconsistent       Consistency = "smear"
 	ConsistencyUnknown Consistency = ""
 )
 

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
@@ -53,31 +54,31 @@ type Attachment struct {
 	UsedAt     int64 // when a client of the server last connected, or was last there; 0: never, or not known
 }
 
-// Use is what is known of how an attached volume is used.
-type Use string
+// ConnectionUse is what is known of how an attached volume is used.
+type ConnectionUse string
 
 // The uses. A backend that does not serve volumes itself does not know.
 const (
-	UseUnknown Use = ""
-	NeverUsed  Use = "never"     // attached, and no client has ever connected
-	NotUsedNow Use = "idle"      // no client is connected at present
-	InUseNow   Use = "connected" // clients are connected
+	UseUnknown ConnectionUse = ""
+	NeverUsed  ConnectionUse = "never"     // attached, and no client has ever connected
+	UsedBefore ConnectionUse = "idle"      // no client is connected at present
+	Connected  ConnectionUse = "connected" // clients are connected
 )
 
-// Use says how the volume is used by the server; of all servers when it is empty.
+// ConnectionUse says how the volume is used by the server; of all servers when it is empty.
 // The volume's connections must be loaded.
-func (v *Volume) Use(server string) Use {
+func (v *Volume) Use(server string) ConnectionUse {
 	if v.Export.None() {
 		return UseUnknown
 	}
 	for _, c := range v.Connections {
 		if server == "" || c.ServerID == server {
-			return InUseNow
+			return Connected
 		}
 	}
 	for _, a := range v.Attachments {
 		if (server == "" || a.ServerID == server) && a.UsedAt > 0 {
-			return NotUsedNow
+			return UsedBefore
 		}
 	}
 	return NeverUsed
@@ -142,7 +143,7 @@ const (
 func (v *Volume) ServerNames() []string {
 	var names []string
 	for _, a := range v.Attachments {
-		names = append(names, firstNonEmpty(a.ServerName, a.ServerID))
+		names = append(names, cmp.Or(a.ServerName, a.ServerID))
 	}
 	return names
 }
@@ -150,9 +151,6 @@ func (v *Volume) ServerNames() []string {
 // Link names the volume.
 func (v *Volume) Link() Link { return Link{ID: v.ID, Name: v.Name} }
 
-func firstNonEmpty(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
+func (v *Volume) IsAttached() bool {
+	return v.Status == InUse || v.AttachmentCount > 0 || len(v.Attachments) > 0
 }

@@ -18,14 +18,15 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
 // bench is a console whose list has many rows, and a signed-in browser.
 type bench struct {
 	b       *testing.B
-	store   *models.Store
+	store   *store.Store
 	handler http.Handler
 	server  *httptest.Server
 	client  *http.Client
@@ -40,8 +41,8 @@ func newBench(b *testing.B, rows int) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	store := modelstest.Open(b, time.Now)
-	modelstest.SeedSnapshots(b, store, rows)
+	store := storetest.Open(b, time.Now)
+	storetest.SeedSnapshots(b, store, rows)
 	if _, err := store.EnsureFirstUser(b.Context(), testPassword); err != nil {
 		b.Fatal(err)
 	}
@@ -140,7 +141,7 @@ type way struct {
 func (w *bench) change() {
 	w.b.Helper()
 	const volume = "0190000a-0000-7000-8000-000000000001"
-	_, err := w.store.EditVolume(w.b.Context(), modelstest.Administrator(), models.EditInput{ID: volume, Name: "changed"})
+	_, err := w.store.EditVolume(w.b.Context(), storetest.Administrator(), models.EditInput{ID: volume, Name: "changed"})
 	if err != nil {
 		w.b.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func (w *bench) halfway(sort string, rows int) string {
 	w.b.Helper()
 	q := models.ListQuery{Sort: sort, Size: 200}
 	for range rows / 2 / q.Size {
-		page, err := w.store.Snapshots(w.b.Context(), modelstest.Administrator(), q)
+		page, err := w.store.ListSnapshots(w.b.Context(), storetest.Administrator(), q)
 		if err != nil {
 			w.b.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 	"blockconsole/views"
 )
@@ -49,7 +49,7 @@ func (b *board) work() {
 	b.t.Helper()
 	for range 100 {
 		b.look()
-		n, err := b.store.Running(b.t.Context(), models.DefaultProject)
+		n, err := b.store.CountRunning(b.t.Context(), models.DefaultProject)
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func (b *board) look() {
 // volume makes an AVAILABLE volume.
 func (b *board) volume(name string, gib string) *models.Volume {
 	b.t.Helper()
-	op, err := b.store.CreateVolume(b.t.Context(), modelstest.Operator(), models.VolumeInput{Name: name, Size: gib})
+	op, err := b.store.CreateVolume(b.t.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: gib})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func (b *board) volume(name string, gib string) *models.Volume {
 
 func (b *board) volumeNow(id string) *models.Volume {
 	b.t.Helper()
-	v, err := b.store.Volume(b.t.Context(), modelstest.Operator(), id)
+	v, err := b.store.Volume(b.t.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func (b *board) volumeNow(id string) *models.Volume {
 // snapshot makes an AVAILABLE snapshot.
 func (b *board) snapshot(v *models.Volume, name string) *models.Snapshot {
 	b.t.Helper()
-	op, err := b.store.CreateSnapshot(b.t.Context(), modelstest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: name, Acknowledge: true})
+	op, err := b.store.CreateSnapshot(b.t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: name, Acknowledge: true})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func (b *board) snapshot(v *models.Volume, name string) *models.Snapshot {
 
 func (b *board) snapshotNow(id string) *models.Snapshot {
 	b.t.Helper()
-	s, err := b.store.Snapshot(b.t.Context(), modelstest.Operator(), id)
+	s, err := b.store.Snapshot(b.t.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func (b *board) snapshotNow(id string) *models.Snapshot {
 // attached attaches the volume to web-1.
 func (b *board) attached(v *models.Volume) *models.Volume {
 	b.t.Helper()
-	if _, err := b.store.AttachVolume(b.t.Context(), modelstest.Operator(), v.ID, "server-1", ""); err != nil {
+	if _, err := b.store.AttachVolume(b.t.Context(), storetest.Operator(), v.ID, "server-1", ""); err != nil {
 		b.t.Fatal(err)
 	}
 	b.work()
@@ -124,7 +124,7 @@ func (b *board) errorDeleting(v *models.Volume, name string) *models.Snapshot {
 	b.t.Helper()
 	s := b.snapshot(v, name)
 	b.fake.FailDelete(s.ID, &backend.Error{Code: backend.CodeConflict, Message: "test"})
-	if _, err := b.store.DeleteSnapshot(b.t.Context(), modelstest.Operator(), s.ID, ""); err != nil {
+	if _, err := b.store.DeleteSnapshot(b.t.Context(), storetest.Operator(), s.ID, ""); err != nil {
 		b.t.Fatal(err)
 	}
 	b.work()
@@ -138,7 +138,7 @@ func (b *board) errorDeleting(v *models.Volume, name string) *models.Snapshot {
 func (b *board) found(v backend.Volume) *models.Volume {
 	b.t.Helper()
 	id := b.fake.PutVolume(v).ID
-	if err := b.worker.Sweep(b.t.Context()); err != nil {
+	if err := b.worker.Resync(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 	return b.volumeNow(id)

@@ -13,7 +13,7 @@ import (
 func (p *page) attached(name string) string {
 	p.t.Helper()
 	id := p.w.volume(p.t, name)
-	p.w.fake.AttachBehind(id, "server-1")
+	p.w.fake.AttachOutOfBand(id, "server-1")
 	p.w.sweep(p.t)
 	p.w.volumeIs(p.t, id, models.InUse)
 	return id
@@ -80,7 +80,7 @@ func walkAttachedMeanwhile(p *page) {
 	p.popup(p.say.newSnapshot)
 	p.wait("all('checkbox', null).length === 0")
 	p.fill("textbox", p.say.snapshotName, shot)
-	p.w.fake.AttachBehind(id, "server-1")
+	p.w.fake.AttachOutOfBand(id, "server-1")
 	p.w.sweep(p.t)
 	p.click("button", p.say.create)
 	p.warned()
@@ -263,12 +263,12 @@ func (p *page) restoreToServer(name string) {
 	if !p.w.fake.EqualBytes(volume, shot) {
 		p.t.Error("the volume does not hold what the snapshot holds")
 	}
-	operations, err := p.w.store.Operations(p.t.Context(), administrator, models.OperationQuery{Subject: volume, Limit: 1})
+	operations, err := p.w.store.ListOperations(p.t.Context(), administrator, models.OperationQuery{Subject: volume, Limit: 1})
 	if err != nil || len(operations) != 1 {
 		p.t.Fatalf("%d operations, %v", len(operations), err)
 	}
 	p.w.until(p.t, "the operation to end", func(ctx ctx) bool {
-		done, err := p.w.store.Operations(ctx, administrator, models.OperationQuery{Subject: volume, Limit: 1})
+		done, err := p.w.store.ListOperations(ctx, administrator, models.OperationQuery{Subject: volume, Limit: 1})
 		return err == nil && done[0].State == models.Succeeded
 	})
 	p.open("/activity/" + operations[0].ID)

@@ -6,7 +6,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 	"blockconsole/views/viewtest"
 )
@@ -97,7 +97,7 @@ func (p *page) followsConnections(say exportWords, volume, server string) {
 
 	p.w.fake.Connect(volume, server, "10.0.0.5:43210")
 	p.wait(`document.querySelector(".clients")`)
-	if _, err := p.w.store.DetachVolume(p.t.Context(), modelstest.Operator(), volume, server, false, ""); err != nil {
+	if _, err := p.w.store.DetachVolume(p.t.Context(), storetest.Operator(), volume, server, false, ""); err != nil {
 		p.t.Fatal(err)
 	}
 	p.sees(say.waiting)
@@ -108,7 +108,7 @@ func (p *page) followsConnections(say exportWords, volume, server string) {
 	p.press("\x1b")
 	p.noPopup()
 	p.marked()
-	if _, err := p.w.store.DetachVolume(p.t.Context(), modelstest.Operator(), volume, server, true, ""); err != nil {
+	if _, err := p.w.store.DetachVolume(p.t.Context(), storetest.Operator(), volume, server, true, ""); err != nil {
 		p.t.Fatal(err)
 	}
 	p.w.volumeIs(p.t, volume, models.Available)

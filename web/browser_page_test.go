@@ -18,7 +18,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"blockconsole/handlers"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views/viewtest"
 )
 
@@ -405,7 +405,7 @@ func (p *page) forge(path string, form url.Values) int {
 type ctx = context.Context
 
 // administrator asks the store past the pages.
-var administrator = modelstest.Administrator()
+var administrator = storetest.Administrator()
 
 func clickAt(at point) chromedp.Action[chromedp.Void] { return chromedp.MouseClickXY(at.X, at.Y) }
 

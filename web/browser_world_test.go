@@ -22,7 +22,8 @@ import (
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/models/backend/local"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 	"blockconsole/views"
 	"blockconsole/views/viewtest"
@@ -36,7 +37,7 @@ type world struct {
 	browser context.Context
 	url     string
 	folder  string
-	store   *models.Store
+	store   *store.Store
 	worker  *worker.Worker
 	fake    *backendtest.Fake // nil: the local backend
 	token   string            // of a session of the administrator
@@ -144,7 +145,7 @@ func newWorld(t *testing.T, browser context.Context, fake *backendtest.Fake) *wo
 		t.Fatal(err)
 	}
 	w.url = config.URL(listener.Addr())
-	if w.store, err = models.Open(config.DSN(), models.Options{Log: log}); err != nil {
+	if w.store, err = store.Open(config.DSN(), store.Options{Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.store.Close() })
@@ -169,7 +170,7 @@ func (w *world) users(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, role := range []models.Role{models.Operator, models.Viewer} {
-		if _, err := w.store.AddUser(t.Context(), modelstest.Administrator(), string(role), role, testPassword); err != nil {
+		if _, err := w.store.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -203,7 +204,7 @@ func (w *world) startWorker(t *testing.T, log *slog.Logger) (stop func()) {
 		w.fake.AddServer("server-1", "web-1")
 		w.fake.AddServer("server-2", "db-1")
 	}
-	w.worker = worker.New(w.store, storage, worker.Options{Log: log, SweepEvery: time.Hour})
+	w.worker = worker.New(w.store, storage, worker.Options{Log: log, ResyncInterval: time.Hour})
 	if err := w.worker.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -225,8 +226,8 @@ func (w *world) server(config Config, log *slog.Logger) *Server {
 		Config: config, Store: w.store, Log: log, Registry: prometheus.NewRegistry(), Handlers: NewHandlers(w.store),
 		Site: handlers.Site{
 			Running: running.Count,
-			Attach:  func() bool { return w.store.Facts().Attach },
-			Revert:  func() bool { return w.store.Facts().Revert },
+			Attach:  func() bool { return w.store.Capabilities().Attach },
+			Revert:  func() bool { return w.store.Capabilities().Revert },
 		},
 	})
 	s.Echo.Pre(func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -249,7 +250,7 @@ func (w *world) server(config Config, log *slog.Logger) *Server {
 // sweep lets the console see at once what changed in the backend.
 func (w *world) sweep(t *testing.T) {
 	t.Helper()
-	if err := w.worker.Sweep(t.Context()); err != nil {
+	if err := w.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -344,7 +345,7 @@ func (w *world) snapshotIs(t *testing.T, id string, want models.Status) {
 // snapshotsNamed and volumesNamed are the objects whose name contains text.
 func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 	t.Helper()
-	found, err := w.store.Snapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.ListSnapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +354,7 @@ func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 
 func (w *world) volumesNamed(t *testing.T, text string) []models.Volume {
 	t.Helper()
-	found, err := w.store.Volumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.ListVolumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}

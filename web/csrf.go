@@ -18,7 +18,7 @@ const (
 	csrfHeader = "X-CSRF-Token"
 )
 
-var errForeign = &models.Error{Code: models.CodeForbidden, Text: models.Say("error.csrf")}
+var errForeign = &models.Error{Code: models.CodeForbidden, Text: models.NewText("error.csrf")}
 
 // csrf refuses writing requests that another site made the browser send. Echo's
 // own middleware would fall back to the token for same-site, which on one machine

@@ -30,26 +30,26 @@ var statusOf = map[models.Code]int{
 // textOf is what is said about a status that did not come with a text. Statuses
 // that are not here say what 400 or 500 say.
 var textOf = map[int]models.Text{
-	http.StatusBadRequest:            models.Say("error.400"),
-	http.StatusUnauthorized:          models.Say("error.401"),
-	http.StatusForbidden:             models.Say("error.403"),
-	http.StatusNotFound:              models.Say("error.404"),
-	http.StatusMethodNotAllowed:      models.Say("error.405"),
-	http.StatusRequestEntityTooLarge: models.Say("error.413"),
-	http.StatusInternalServerError:   models.Say("error.500"),
-	http.StatusServiceUnavailable:    models.Say("error.503"),
+	http.StatusBadRequest:            models.NewText("error.400"),
+	http.StatusUnauthorized:          models.NewText("error.401"),
+	http.StatusForbidden:             models.NewText("error.403"),
+	http.StatusNotFound:              models.NewText("error.404"),
+	http.StatusMethodNotAllowed:      models.NewText("error.405"),
+	http.StatusRequestEntityTooLarge: models.NewText("error.413"),
+	http.StatusInternalServerError:   models.NewText("error.500"),
+	http.StatusServiceUnavailable:    models.NewText("error.503"),
 }
 
 // guidanceOf is what to do about a status.
 var guidanceOf = map[int]models.Text{
-	http.StatusForbidden:             models.Say("error.403.guide"),
-	http.StatusMethodNotAllowed:      models.Say("error.405.guide"),
-	http.StatusConflict:              models.Say("error.409.guide"),
-	http.StatusRequestEntityTooLarge: models.Say("error.413.guide"),
-	http.StatusTooManyRequests:       models.Say("error.429.guide"),
-	http.StatusNotFound:              models.Say("error.404.guide"),
-	http.StatusInternalServerError:   models.Say("error.500.guide"),
-	http.StatusServiceUnavailable:    models.Say("error.503.guide"),
+	http.StatusForbidden:             models.NewText("error.403.guide"),
+	http.StatusMethodNotAllowed:      models.NewText("error.405.guide"),
+	http.StatusConflict:              models.NewText("error.409.guide"),
+	http.StatusRequestEntityTooLarge: models.NewText("error.413.guide"),
+	http.StatusTooManyRequests:       models.NewText("error.429.guide"),
+	http.StatusNotFound:              models.NewText("error.404.guide"),
+	http.StatusInternalServerError:   models.NewText("error.500.guide"),
+	http.StatusServiceUnavailable:    models.NewText("error.503.guide"),
 }
 
 // failure is an error as it is answered.
@@ -77,7 +77,7 @@ func failureOf(err error) failure {
 		case e.Denial != nil && e.Denial.Guidance.Key != "":
 			f.guidance = e.Denial.Guidance
 		case i18n.Has(own):
-			f.guidance = models.Say(own)
+			f.guidance = models.NewText(own)
 		}
 		return f
 	case errors.As(err, &http4xx) && http4xx.Code < http.StatusInternalServerError:

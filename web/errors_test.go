@@ -81,7 +81,7 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 			t.Errorf("%s has status %d", code, statusOf[code])
 		}
 	}
-	if f := failureOf(&models.Error{Code: "new", Text: models.Say("secret")}); f.status != http.StatusInternalServerError || f.text.Key == "secret" {
+	if f := failureOf(&models.Error{Code: "new", Text: models.NewText("secret")}); f.status != http.StatusInternalServerError || f.text.Key == "secret" {
 		t.Errorf("a code that the table does not have became %+v", f)
 	}
 }

@@ -20,16 +20,17 @@ const module = "blockconsole"
 
 // arrows are the imports of our own packages that the design allows.
 var arrows = map[string][]string{
-	"":                         {"web", "handlers", "models", "models/backend", "models/backend/local", "models/backend/openstack", "models/worker", "views", "static"},
-	"web":                      {"handlers", "models", "models/backend", "views", "views/i18n", "static"},
+	"":                         {"web", "handlers", "models", "models/store", "models/backend", "models/backend/local", "models/backend/openstack", "models/worker", "views", "static"},
+	"web":                      {"handlers", "models", "models/store", "models/backend", "views", "views/i18n", "static"},
 	"handlers":                 {"views", "views/i18n", "models", "models/backend"},
 	"views":                    {"views/i18n", "static"},
 	"views/i18n":               {},
 	"static":                   {},
 	"models":                   {},
-	"models/modelstest":        {"models"},
+	"models/store":             {"models"},
+	"models/store/storetest":   {"models", "models/store"},
 	"models/backend":           {},
-	"models/worker":            {"models", "models/backend"},
+	"models/worker":            {"models", "models/store", "models/backend"},
 	"models/backend/local":     {"models/backend", "models/backend/local/nbd"},
 	"models/backend/local/nbd": {},
 	"models/backend/openstack": {"models/backend"},
@@ -38,17 +39,17 @@ var arrows = map[string][]string{
 // homes are the packages that an outside module may be imported in.
 var homes = map[string][]string{
 	"github.com/labstack/echo":           {"web", "handlers"},
-	"gorm.io":                            {"models"},
-	"modernc.org":                        {"models"},
+	"gorm.io":                            {"models/store"},
+	"modernc.org":                        {"models/store"},
 	"github.com/gophercloud":             {"models/backend/openstack"},
 	"github.com/prometheus":              {"", "web"},
 	"github.com/a-h/templ":               {"views", "handlers", "web"},
 	"golang.org/x/crypto":                {"models"},
-	"github.com/go-gormigrate":           {"models"},
+	"github.com/go-gormigrate":           {"models/store"},
 	"golang.org/x/text":                  {"views/i18n"},
 	"github.com/PuerkitoBio/goquery":     {},
 	"github.com/chromedp":                {},
-	"github.com/jackc/pgx":               {"models", "models/modelstest"},
+	"github.com/jackc/pgx":               {"models/store", "models/store/storetest"},
 	"github.com/stretchr":                {},
 	"github.com/gophercloud/gophercloud": {"models/backend/openstack"},
 }

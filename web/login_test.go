@@ -12,6 +12,7 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models"
+	"blockconsole/models/store"
 )
 
 func loginForm(name, password string) url.Values {
@@ -111,7 +112,7 @@ func TestWrongSignInsLookAlike(t *testing.T) {
 
 func TestThrottledSignIn(t *testing.T) {
 	c := newConsole(t)
-	for range models.AccountTries {
+	for range store.AccountAttempts {
 		wantStatus(t, c.browser().post("/login", loginForm("viewer", "wrong")), http.StatusUnauthorized)
 	}
 	for _, headers := range [][]string{nil, {"Accept", "application/json"}} {
@@ -237,7 +238,7 @@ func TestAdministratorManagesUsers(t *testing.T) {
 
 func TestLastAdministratorIsToldWhy(t *testing.T) {
 	c := newConsole(t)
-	users, err := c.store.Users(t.Context(), models.Actor{Project: models.DefaultProject})
+	users, err := c.store.ListUsers(t.Context(), models.Actor{Project: models.DefaultProject})
 	if err != nil {
 		t.Fatal(err)
 	}

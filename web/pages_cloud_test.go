@@ -9,7 +9,8 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
@@ -20,9 +21,9 @@ const (
 
 // limited gives the project of the board limits, as a cloud tells them.
 func (b *board) limited(quotas ...models.Quota) {
-	facts := b.store.Facts()
+	facts := b.store.Capabilities()
 	facts.Types, facts.Quotas = []string{"ssd", "__DEFAULT__", "hdd"}, quotas
-	b.store.SetFacts(facts)
+	b.store.SetCapabilities(facts)
 }
 
 func someQuotas() []models.Quota {
@@ -118,7 +119,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 	wantText(t, empty, ".empty-title", "아직 읽지 못했습니다")
 	wantNone(t, empty, "[data-degraded]")
 	v := b.volume("data", "1")
-	if err := b.worker.Sweep(t.Context()); err != nil {
+	if err := b.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, b.get(views.SnapshotsPath), ".empty-title", "Block Snapshot이 없습니다")
@@ -128,9 +129,9 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 		for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
 			failure := models.Failure{}
 			if key != "" {
-				failure.Text = models.Say(key)
+				failure.Text = models.NewText(key)
 			}
-			if err := b.store.NoteMirror(t.Context(), kind, b.clock.Now(), failure); err != nil {
+			if err := b.store.RecordSync(t.Context(), kind, b.clock.Now(), failure); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -166,19 +167,19 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 // TestOpenListsHearThatTheBackendFails: they are read again, with the banner.
 func TestOpenListsHearThatTheBackendFails(t *testing.T) {
 	b := liveBoard(t)
-	if err := b.worker.Sweep(t.Context()); err != nil {
+	if err := b.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
 	note := func(failure models.Failure) {
 		t.Helper()
-		if err := b.store.NoteMirror(t.Context(), models.SubjectVolume, b.clock.Now(), failure); err != nil {
+		if err := b.store.RecordSync(t.Context(), models.SubjectVolume, b.clock.Now(), failure); err != nil {
 			t.Fatal(err)
 		}
 	}
 	note(models.Failure{})
 	s.until("fresh") // that all is well is known
-	note(models.Failure{Text: models.Say("failure.unavailable")})
+	note(models.Failure{Text: models.NewText("failure.unavailable")})
 	s.until("list")
 	note(models.Failure{})
 	s.until("list")
@@ -227,10 +228,10 @@ func TestFailuresAreExplained(t *testing.T) {
 		t.Errorf("a program is told %+v", told)
 	}
 	// Nobody else is bothered: the next thing they hear of is the row of what comes next.
-	if _, err := b.store.EditVolume(t.Context(), modelstest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
+	if _, err := b.store.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.store.CreateSnapshot(t.Context(), modelstest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "last"}); err != nil {
+	if _, err := b.store.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "last"}); err != nil {
 		t.Fatal(err)
 	}
 	_, before := theirs.until("list")
@@ -252,17 +253,17 @@ type operationJSONBody struct {
 func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 	b.t.Helper()
 	ctx := b.t.Context()
-	if _, err := b.store.DeleteSnapshot(ctx, modelstest.Operator(), s.ID, ""); err != nil {
+	if _, err := b.store.DeleteSnapshot(ctx, storetest.Operator(), s.ID, ""); err != nil {
 		b.t.Fatal(err)
 	}
 	op, err := b.store.Claim(ctx, "test", time.Minute)
 	if err != nil || op == nil {
 		b.t.Fatal(op, err)
 	}
-	failure := models.Failure{Text: models.Say("failure.reported.015"),
+	failure := models.Failure{Text: models.NewText("failure.reported.015"),
 		Dependents: []models.Dependent{{Type: models.SubjectVolume, ID: v.ID, Name: v.Name}}}
-	err = b.store.SaveProgress(ctx, op, models.Progress{State: models.Failed, Again: b.clock.Now(), Trouble: failure, Request: "req-77",
-		Subject: &models.Observed{Status: models.Available, Percent: -1, Failure: failure, RequestID: "req-77"}})
+	err = b.store.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: b.clock.Now(), Failure: failure, RequestID: "req-77",
+		Subject: &store.ObservedState{Status: models.Available, Percent: -1, Failure: failure, RequestID: "req-77"}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -272,7 +273,7 @@ func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 // TestRevertSaysWhyNot: the popup is offered, and where it cannot work it says why.
 func TestRevertSaysWhyNot(t *testing.T) {
 	b := newBoard(t)
-	b.web.site.Revert = func() bool { return b.store.Facts().Revert }
+	b.web.site.Revert = func() bool { return b.store.Capabilities().Revert }
 	v := b.volume("data", "1")
 	older := b.snapshot(v, "older")
 	b.clock.Add(time.Minute)
@@ -289,17 +290,17 @@ func TestRevertSaysWhyNot(t *testing.T) {
 	wantText(t, a, ".blockers a", "newer")
 	b.attached(v)
 	wantText(t, b.get(snapshotPath(newer, "revert")), ".callout-title", "IN-USE 상태에서는")
-	facts := b.store.Facts()
+	facts := b.store.Capabilities()
 	facts.Revert = false
-	b.store.SetFacts(facts)
+	b.store.SetCapabilities(facts)
 	wantText(t, b.get(snapshotPath(newer, "revert")), ".callout-title", "지원하지 않는")
 
 	// A cloud may keep snapshots whose volume is gone.
 	facts.Revert = true
-	b.store.SetFacts(facts)
-	orphan := models.Mirrored{BackendID: "orphan", Project: models.DefaultProject, Name: "orphan", SizeGiB: 1, Source: "gone", CreatedAt: b.clock.Now(),
-		Observed: models.Observed{Status: models.Available, Percent: -1}}
-	if _, err := b.store.MirrorSnapshots(t.Context(), []models.Mirrored{orphan}, b.clock.Now()); err != nil {
+	b.store.SetCapabilities(facts)
+	orphan := store.ObservedObject{BackendID: "orphan", Project: models.DefaultProject, Name: "orphan", SizeGiB: 1, Source: "gone", CreatedAt: b.clock.Now(),
+		ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}
+	if _, err := b.store.UpsertSnapshots(t.Context(), []store.ObservedObject{orphan}, b.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	a = b.get(views.SnapshotsPath + "/orphan/revert")
@@ -312,7 +313,7 @@ func TestAuditIsReadable(t *testing.T) {
 	b := newBoard(t)
 	admin := b.as(models.Administrator)
 	v := b.volume("data", "3")
-	if _, err := b.store.EditVolume(t.Context(), modelstest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
+	if _, err := b.store.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
 	a := admin.get("/admin/audit")
@@ -335,17 +336,17 @@ func TestAuditIsReadable(t *testing.T) {
 func TestAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
 	b := c.as(models.Operator)
-	c.store.SetFacts(models.Facts{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
+	c.store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
 		Projects: []models.Project{{ID: ownProject, Name: "lab"}, {ID: otherProject, Name: "<b>other</b>"}}})
 	now := c.clock.Now()
 	for _, project := range []string{ownProject, otherProject} {
-		m := models.Mirrored{BackendID: "v-" + project, Project: project, Name: "data-" + project[:4], SizeGiB: 2, CreatedAt: now,
-			Observed: models.Observed{Status: models.Available, Percent: -1}}
-		if _, err := c.store.MirrorVolumes(t.Context(), []models.Mirrored{m}, now); err != nil {
+		m := store.ObservedObject{BackendID: "v-" + project, Project: project, Name: "data-" + project[:4], SizeGiB: 2, CreatedAt: now,
+			ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}
+		if _, err := c.store.UpsertVolumes(t.Context(), []store.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 		m.Source, m.BackendID = m.BackendID, "s-"+project
-		if _, err := c.store.MirrorSnapshots(t.Context(), []models.Mirrored{m}, now); err != nil {
+		if _, err := c.store.UpsertSnapshots(t.Context(), []store.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 	}

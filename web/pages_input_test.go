@@ -8,7 +8,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
@@ -263,7 +263,7 @@ func TestHostileNamesAreInert(t *testing.T) {
 		"\u202egnp.exe", "bell\x07\u200b", " \u200b\u2066 ", "אבג-data", strings.Repeat("가", 255), "", "=HYPERLINK(\"http://evil\")",
 	} {
 		v := b.found(backend.Volume{Name: name, SizeGiB: 1})
-		op, err := b.store.CreateSnapshot(t.Context(), modelstest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "snap-1"})
+		op, err := b.store.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "snap-1"})
 		if err != nil {
 			t.Fatal(err)
 		}

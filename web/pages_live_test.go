@@ -15,7 +15,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
@@ -142,7 +142,7 @@ func (b *board) eventsOf(who *browser, list string) string {
 
 func (b *board) rename(s *models.Snapshot, name string) {
 	b.t.Helper()
-	if _, err := b.store.EditSnapshot(b.t.Context(), modelstest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
+	if _, err := b.store.EditSnapshot(b.t.Context(), storetest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -224,7 +224,7 @@ func TestLiveLists(t *testing.T) {
 	if _, before := snapshots.until("list"); !strings.Contains(fmt.Sprint(before), "DELETING") {
 		t.Errorf("the row did not say DELETING before it left: %v", before)
 	}
-	if err := b.worker.Sweep(t.Context()); err != nil {
+	if err := b.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	fresh, _ := snapshots.until("fresh")
@@ -288,7 +288,7 @@ func TestLiveEnds(t *testing.T) {
 	staying := b.open(b.browser, events)
 	wantStatus(t, gone.post("/logout", nil), http.StatusSeeOther)
 	ending.ends()
-	elsewhere := modelstest.Operator()
+	elsewhere := storetest.Operator()
 	elsewhere.Project = "elsewhere"
 	if _, err := b.store.CreateVolume(t.Context(), elsewhere, models.VolumeInput{Name: "secret", Size: "1"}); err != nil {
 		t.Fatal(err)
@@ -308,7 +308,7 @@ func TestLiveNamesAreInert(t *testing.T) {
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
 	name := "a\n\nevent: evil\ndata: x\r\rid: 999999\r\nretry: 1\n\n<script>alert(1)</script>"
 	b.fake.PutVolume(backend.Volume{Key: backend.Key{ID: v.BackendID}, Name: name, SizeGiB: 1})
-	if err := b.worker.Sweep(t.Context()); err != nil {
+	if err := b.worker.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	e, before := s.until("")

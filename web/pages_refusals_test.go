@@ -10,7 +10,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
@@ -299,7 +299,7 @@ func TestRetry(t *testing.T) {
 // TestForeignProject: what belongs to another project is not there.
 func TestForeignProject(t *testing.T) {
 	b := newBoard(t)
-	actor := modelstest.Operator()
+	actor := storetest.Operator()
 	actor.Project = "elsewhere"
 	op, err := b.store.CreateVolume(t.Context(), actor, models.VolumeInput{Name: "vol-1", Size: "1"})
 	if err != nil {

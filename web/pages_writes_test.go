@@ -12,7 +12,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
@@ -75,7 +75,7 @@ func TestWritesWithoutJavaScript(t *testing.T) {
 			b.work()
 		})
 	}
-	ops, err := b.store.Operations(t.Context(), modelstest.Operator(), models.OperationQuery{Limit: 100, State: models.Failed})
+	ops, err := b.store.ListOperations(t.Context(), storetest.Operator(), models.OperationQuery{Limit: 100, State: models.Failed})
 	if err != nil || len(ops) != 1 { // the deletion that was to fail
 		t.Errorf("%d operations failed, %v: %+v", len(ops), err, ops)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models"
+	"blockconsole/models/store"
 	"blockconsole/views"
 )
 
@@ -25,14 +26,14 @@ type Handlers struct {
 
 // NewHandlers makes the handlers of a store. site is the server's: the live pages
 // render their rows as the pages do.
-func NewHandlers(store *models.Store) func(site *handlers.Site) Handlers {
+func NewHandlers(store *store.Store) func(site *handlers.Site) Handlers {
 	return func(site *handlers.Site) Handlers { return newHandlers(store, site) }
 }
 
-func newHandlers(store *models.Store, site *handlers.Site) Handlers {
+func newHandlers(store *store.Store, site *handlers.Site) Handlers {
 	rows := &handlers.RowCache{}
 	if site.Project == nil {
-		site.Project = func() (string, bool) { return store.HomeName(), store.AllProjects() }
+		site.Project = func() (string, bool) { return store.OwnProjectName(), store.AllProjects() }
 	}
 	return Handlers{
 		Sessions:  handlers.Sessions{Store: store},
@@ -176,7 +177,7 @@ func (s *Server) allow(role models.Role) echo.MiddlewareFunc {
 				return models.ErrSignedOut
 			}
 			if !in.Role.Allows(role) {
-				return &models.Error{Code: models.CodeForbidden, Text: models.Say("error.role", string(role))}
+				return &models.Error{Code: models.CodeForbidden, Text: models.NewText("error.role", string(role))}
 			}
 			return next(c)
 		}

@@ -9,7 +9,7 @@ import (
 
 // OperationCounter is what Running asks of the database.
 type OperationCounter interface {
-	Running(ctx context.Context, project string) (int64, error)
+	CountRunning(ctx context.Context, project string) (int64, error)
 	Subscribe() (<-chan struct{}, func())
 }
 
@@ -54,7 +54,7 @@ func (r *Running) Count(ctx context.Context, project string) int {
 	if ok && r.now().Sub(known.at) < runningFresh {
 		return known.n
 	}
-	n, err := r.store.Running(ctx, project)
+	n, err := r.store.CountRunning(ctx, project)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.log.WarnContext(ctx, "operations not counted", "error", err)

@@ -18,7 +18,8 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 )
 
 const testPassword = "correct horse"
@@ -28,8 +29,8 @@ type console struct {
 	*httptest.Server
 	t     *testing.T
 	web   *Server
-	store *models.Store
-	clock *modelstest.Clock
+	store *store.Store
+	clock *storetest.Clock
 
 	registry *prometheus.Registry
 }
@@ -46,16 +47,16 @@ func newConsole(t *testing.T, settings ...string) *console {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &console{t: t, clock: modelstest.NewClock(), registry: prometheus.NewRegistry()}
-	c.store = modelstest.Open(t, c.clock.Now)
+	c := &console{t: t, clock: storetest.NewClock(), registry: prometheus.NewRegistry()}
+	c.store = storetest.Open(t, c.clock.Now)
 	if config.AllProjects {
-		c.store = modelstest.AllProjects(t, c.store, c.clock.Now)
+		c.store = storetest.AllProjects(t, c.store, c.clock.Now)
 	}
 	if _, err := c.store.EnsureFirstUser(t.Context(), testPassword); err != nil {
 		t.Fatal(err)
 	}
 	for _, role := range models.Roles {
-		if _, err := c.store.AddUser(t.Context(), modelstest.Administrator(), string(role), role, testPassword); err != nil {
+		if _, err := c.store.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,8 +75,8 @@ var errSecret = errors.New("secret: /root/.ssh and SELECT * FROM users")
 // addTestRoutes adds routes that fail in every way.
 func addTestRoutes(s *Server) {
 	for path, err := range map[string]error{
-		"/test/internal": errSecret, "/test/conflict": models.Refused(&models.Denial{Text: models.Say("deny.error_deleting")}),
-		"/test/invalid": models.Invalid("name", models.Say("name.invalid")), "/test/notfound": models.ErrNotFound,
+		"/test/internal": errSecret, "/test/conflict": models.Refused(&models.Denial{Text: models.NewText("deny.error_deleting")}),
+		"/test/invalid": models.Invalid("name", models.NewText("name.invalid")), "/test/notfound": models.ErrNotFound,
 		"/test/echo": echo.NewHTTPError(http.StatusTeapot, "secret"),
 	} {
 		s.get(models.Viewer, path, func(echo.Context) error { return err })

@@ -10,12 +10,13 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 )
 
 // servers are those registered in the store, as the backend asks for them.
-func registered(store *models.Store) func(ctx context.Context) ([]backend.RegisteredServer, error) {
+func registered(store *store.Store) func(ctx context.Context) ([]backend.RegisteredServer, error) {
 	return func(ctx context.Context) ([]backend.RegisteredServer, error) {
 		rows, err := store.RegisteredServers(ctx)
 		var all []backend.RegisteredServer
@@ -45,7 +46,7 @@ func (b *board) start() {
 // server registers one.
 func (b *board) server(name, address string) *models.Server {
 	b.t.Helper()
-	row, err := b.store.AddServer(b.t.Context(), modelstest.Administrator(), models.ServerInput{Name: name, Address: address})
+	row, err := b.store.AddServer(b.t.Context(), storetest.Administrator(), models.ServerInput{Name: name, Address: address})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func (b *board) server(name, address string) *models.Server {
 func (b *board) attachedTo(name string, s *models.Server) (*models.Volume, *models.Operation) {
 	b.t.Helper()
 	v := b.volume(name, "1")
-	op, err := b.store.AttachVolume(b.t.Context(), modelstest.Operator(), v.ID, s.ID, "")
+	op, err := b.store.AttachVolume(b.t.Context(), storetest.Operator(), v.ID, s.ID, "")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func (b *board) connect(v *models.Volume, s *models.Server, address string) stri
 
 func (b *board) lookWho() {
 	b.t.Helper()
-	if err := b.worker.MirrorConnections(b.t.Context()); err != nil {
+	if err := b.worker.SyncConnections(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -164,7 +165,7 @@ func TestServersAreEditedAndRemoved(t *testing.T) {
 	wantStatus(t, a, http.StatusConflict)
 	wantText(t, a, "#popup-form .blockers a", "data-1")
 	wrong(t, admin.post(path+"/delete", nil, asJS...), http.StatusConflict)
-	if _, err := b.store.DetachVolume(t.Context(), modelstest.Operator(), v.ID, s.ID, false, ""); err != nil {
+	if _, err := b.store.DetachVolume(t.Context(), storetest.Operator(), v.ID, s.ID, false, ""); err != nil {
 		t.Fatal(err)
 	}
 	b.work()
@@ -232,7 +233,7 @@ func TestCommandsOfAnAttachedVolume(t *testing.T) {
 					t.Errorf("%s:\n%s", path, text)
 				}
 			}
-			if _, err := b.store.DetachVolume(t.Context(), modelstest.Operator(), v.ID, s.ID, false, ""); err != nil {
+			if _, err := b.store.DetachVolume(t.Context(), storetest.Operator(), v.ID, s.ID, false, ""); err != nil {
 				t.Fatal(err)
 			}
 			b.work()
@@ -311,7 +312,7 @@ func TestThePageSaysWhoUsesTheVolume(t *testing.T) {
 		len(detail.Connections) != 1 || detail.Connections[0].BytesRead != 3<<30 || !strings.HasPrefix(detail.Export["uri"], "nbds://") {
 		t.Errorf("%+v %v", detail, err)
 	}
-	b.fake.SetFault(v.ID, &backend.Error{Code: backend.CodeFault, Op: "flush"})
+	b.fake.SetDiskFault(v.ID, &backend.Error{Code: backend.CodeFault, Op: "flush"})
 	b.lookWho()
 	wantText(t, b.get(volumePath(v, "")), "main .detail-callout", "디스크 오류")
 }
@@ -353,15 +354,15 @@ func TestDetachingNamesWhoHoldsIt(t *testing.T) {
 // its own project.
 func TestServersOfAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
-	c.store.SetFacts(models.Facts{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
+	c.store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
 		Project: models.Project{ID: ownProject, Name: "lab"}, Projects: []models.Project{{ID: ownProject, Name: "lab"}}})
 	now := c.clock.Now()
 	servers := []models.Server{{ID: "s-web", Name: "web", ProjectID: ownProject, Version: 1}, {ID: "s-db", Name: "db", ProjectID: otherProject, Version: 1}}
-	if err := c.store.MirrorServers(t.Context(), servers); err != nil {
+	if err := c.store.SyncServers(t.Context(), servers); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.store.MirrorVolumes(t.Context(), []models.Mirrored{{BackendID: "v-theirs", Project: otherProject, Name: "data", SizeGiB: 2, CreatedAt: now,
-		Observed: models.Observed{Status: models.Available, Percent: -1}}}, now); err != nil {
+	if _, err := c.store.UpsertVolumes(t.Context(), []store.ObservedObject{{BackendID: "v-theirs", Project: otherProject, Name: "data", SizeGiB: 2, CreatedAt: now,
+		ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}}, now); err != nil {
 		t.Fatal(err)
 	}
 	list := c.as(models.Administrator).get(views.ServersPath)

@@ -21,6 +21,7 @@ import (
 	_ "modernc.org/sqlite" // to damage databases with
 
 	"blockconsole/models"
+	"blockconsole/models/store"
 )
 
 // program builds the real program once, without a C compiler.
@@ -256,11 +257,11 @@ func TestStartErrorsAreOneSentence(t *testing.T) {
 	})
 	t.Run("the data of another backend", func(t *testing.T) {
 		data := t.TempDir()
-		store, err := models.Open(filepath.Join(data, "blockconsole.db"), models.Options{})
+		store, err := store.Open(filepath.Join(data, "blockconsole.db"), store.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := store.BelongTo(t.Context(), models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000"}); err != nil {
+		if err := store.CheckIdentity(t.Context(), models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000"}); err != nil {
 			t.Fatal(err)
 		}
 		if err := store.Close(); err != nil {

@@ -11,31 +11,31 @@ import (
 // they are stuck. They hold up whatever is asked of it after them.
 var unrepairable = []models.Kind{models.VolumeExtend, models.VolumeRevert, models.VolumeEdit, models.SnapshotEdit}
 
-// alone says that a backend which answers others has not answered this operation for
+// stalled says that a backend which answers others has not answered this operation for
 // models.StuckAfter: something is wrong with its object, and it would never end.
-func (w *Worker) alone(ctx context.Context, op *models.Operation) bool {
+func (w *Worker) stalled(ctx context.Context, op *models.Operation) bool {
 	if !slices.Contains(unrepairable, op.Kind) {
 		return false
 	}
-	read, err := w.store.MirrorReads(ctx)
+	read, err := w.store.SyncHealthy(ctx)
 	now := w.store.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil || !read {
-		delete(w.silent, op.ID)
+		delete(w.unansweredSince, op.ID)
 		return false
 	}
-	since, there := w.silent[op.ID]
+	since, there := w.unansweredSince[op.ID]
 	if !there {
-		w.silent[op.ID] = now
+		w.unansweredSince[op.ID] = now
 		return false
 	}
 	return now.Sub(since) >= models.StuckAfter
 }
 
-// heard forgets what alone knows of an operation.
-func (w *Worker) heard(op *models.Operation) {
+// clearStalled forgets what alone knows of an operation.
+func (w *Worker) clearStalled(op *models.Operation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.silent, op.ID)
+	delete(w.unansweredSince, op.ID)
 }

@@ -9,7 +9,8 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 )
 
@@ -20,8 +21,8 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // bench is a store and a backend with a worker between them, and a clock for all.
 type bench struct {
 	*testing.T
-	store  *models.Store
-	clock  *modelstest.Clock
+	store  *store.Store
+	clock  *storetest.Clock
 	fake   *backendtest.Fake
 	faulty *backendtest.Faulty
 	worker *worker.Worker
@@ -29,11 +30,11 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	clock := modelstest.NewClock()
-	return benchOf(t, modelstest.Open(t, clock.Now), clock)
+	clock := storetest.NewClock()
+	return benchOf(t, storetest.Open(t, clock.Now), clock)
 }
 
-func benchOf(t *testing.T, store *models.Store, clock *modelstest.Clock) *bench {
+func benchOf(t *testing.T, store *store.Store, clock *storetest.Clock) *bench {
 	t.Helper()
 	b := &bench{T: t, store: store, clock: clock, fake: backendtest.NewFake(clock.Now)}
 	b.fake.AddServer("server-1", "web-1")
@@ -86,7 +87,7 @@ func (b *bench) work() {
 	b.Fatal("the queue never becomes empty")
 }
 
-// look lets the worker look n times, at whatever is due next.
+// reconcile lets the worker look n times, at whatever is due next.
 func (b *bench) look(n int) {
 	b.Helper()
 	for range n {
@@ -100,12 +101,12 @@ func (b *bench) look(n int) {
 func (b *bench) sweep() {
 	b.Helper()
 	b.clock.Add(time.Second)
-	if err := b.worker.Sweep(b.Context()); err != nil {
+	if err := b.worker.Resync(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 }
 
-// asked is an operation that was accepted.
+// failRefused is an operation that was accepted.
 func (b *bench) asked(op *models.Operation, err error) *models.Operation {
 	b.Helper()
 	if err != nil {
@@ -128,7 +129,7 @@ func (b *bench) done(op *models.Operation, err error) *models.Operation {
 
 func (b *bench) operation(id string) *models.Operation {
 	b.Helper()
-	op, err := b.store.Operation(b.Context(), modelstest.Operator(), id)
+	op, err := b.store.Operation(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func (b *bench) failed(op *models.Operation, key string) {
 
 func (b *bench) volume(id string) *models.Volume {
 	b.Helper()
-	row, err := b.store.Volume(b.Context(), modelstest.Operator(), id)
+	row, err := b.store.Volume(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -154,7 +155,7 @@ func (b *bench) volume(id string) *models.Volume {
 
 func (b *bench) snapshot(id string) *models.Snapshot {
 	b.Helper()
-	row, err := b.store.Snapshot(b.Context(), modelstest.Operator(), id)
+	row, err := b.store.Snapshot(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -164,12 +165,12 @@ func (b *bench) snapshot(id string) *models.Snapshot {
 // newVolume and newSnapshot make what the other tests begin with.
 func (b *bench) newVolume(name string) string {
 	b.Helper()
-	return b.done(b.store.CreateVolume(b.Context(), modelstest.Operator(), models.VolumeInput{Name: name, Size: "2"})).SubjectID
+	return b.done(b.store.CreateVolume(b.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "2"})).SubjectID
 }
 
 func (b *bench) newSnapshot(volume, name string) string {
 	b.Helper()
-	return b.done(b.store.CreateSnapshot(b.Context(), modelstest.Operator(), models.SnapshotInput{VolumeID: volume, Name: name, Acknowledge: true})).SubjectID
+	return b.done(b.store.CreateSnapshot(b.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: volume, Name: name, Acknowledge: true})).SubjectID
 }
 
 // same expects that rows and backend tell the same, and each object once.
@@ -177,7 +178,7 @@ func (b *bench) same() {
 	b.Helper()
 	b.sweep()
 	ctx, all := b.Context(), models.ListQuery{Size: 200}
-	volumes, err := b.store.Volumes(ctx, modelstest.Operator(), all)
+	volumes, err := b.store.ListVolumes(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -194,7 +195,7 @@ func (b *bench) same() {
 			b.Errorf("row %+v, backend %+v", row, v)
 		}
 	}
-	snapshots, err := b.store.Snapshots(ctx, modelstest.Operator(), all)
+	snapshots, err := b.store.ListSnapshots(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}

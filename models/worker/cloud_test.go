@@ -24,7 +24,7 @@ func newCloudBench(t *testing.T) *bench {
 		c.Poll = []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second}
 		c.Pace = backend.Pace{Small: time.Minute, Changed: 10 * time.Second, Whole: 2 * time.Minute}
 	})
-	b.fake.TellChanges()
+	b.fake.EnableChangedVolumes()
 	b.fake.SetLag(settle * 2 / 3)
 	b.restart()
 	return b
@@ -141,11 +141,11 @@ func TestARevertWhoseAnswerIsLost(t *testing.T) {
 		b.faulty.Inject("RevertVolume", 1, backendtest.Fault{})
 		b.look(1)
 		b.clock.Add(time.Second)
-		b.fake.AttachBehind(volume, "server-1")
+		b.fake.AttachOutOfBand(volume, "server-1")
 		if err := b.fake.WriteVolume(volume, 0, []byte("of great value")); err != nil {
 			t.Fatal(err)
 		}
-		b.fake.DetachBehind(volume, "server-1")
+		b.fake.DetachOutOfBand(volume, "server-1")
 		b.work()
 		b.failed(op, "failure.revert_unknown")
 		if b.faulty.Calls("RevertVolume") != 1 || b.fake.EqualBytes(volume, snapshot) || b.volume(volume).Status != models.Available {
@@ -222,7 +222,7 @@ func TestATwinIsRemoved(t *testing.T) {
 			if got := b.faulty.Calls("DeleteVolume"); got != want {
 				t.Errorf("%d deletions, want %d", got, want)
 			}
-			audit, err := b.store.Audit(t.Context(), admin, 0, 0, 10)
+			audit, err := b.store.ListAudit(t.Context(), admin, 0, 0, 10)
 			if err != nil || slices.ContainsFunc(audit.Entries, func(e models.AuditEntry) bool { return e.Action == "twin.delete" && e.Detail == twin.ID }) == tt.stays {
 				t.Errorf("%v, %+v", err, audit.Entries)
 			}
@@ -281,7 +281,7 @@ func TestARestoredBackupIsListed(t *testing.T) {
 	}
 	b.fake.RemoveVolume(kept.ID)
 	b.sweep()
-	if _, err := b.store.VolumeRow(t.Context(), id); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.VolumeByID(t.Context(), id); !errors.Is(err, models.ErrNotFound) {
 		t.Errorf("the row of the volume that is gone: %v", err)
 	}
 	if again, err := b.store.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID {

@@ -7,39 +7,40 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
-// connectionsEvery is how often it is asked who uses attached volumes.
-const connectionsEvery = 2 * time.Second
+// connectionsInterval is how often it is asked who uses attached volumes.
+const connectionsInterval = 2 * time.Second
 
-// holdStep is how exactly a predicted hold is kept: it changes with every write.
-const holdStep = 10 * time.Millisecond
+// holdResolution is how exactly a predicted hold is kept: it changes with every write.
+const holdResolution = 10 * time.Millisecond
 
-// followConnections copies who uses attached volumes, where the backend serves
+// pollConnections copies who uses attached volumes, where the backend serves
 // them itself.
-func (w *Worker) followConnections(ctx context.Context) {
+func (w *Worker) pollConnections(ctx context.Context) {
 	if w.exporter == nil {
 		return
 	}
-	ticker := time.NewTicker(connectionsEvery)
+	ticker := time.NewTicker(connectionsInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			w.logged(ctx, "see who uses the volumes", w.MirrorConnections)
+			w.logFailure(ctx, "see who uses the volumes", w.SyncConnections)
 		}
 	}
 }
 
-// MirrorConnections copies who uses attached volumes now, and what those volumes
+// SyncConnections copies who uses attached volumes now, and what those volumes
 // are: a failing disk shows while they are used.
-func (w *Worker) MirrorConnections(ctx context.Context) error {
+func (w *Worker) SyncConnections(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if w.exporter == nil {
-		return w.store.MirrorConnections(ctx, nil) // of another backend, before
+		return w.store.SyncConnections(ctx, nil) // of another backend, before
 	}
 	now, err := w.exporter.Connections(ctx)
 	if errors.Is(err, backend.ErrUnsupported) {
@@ -57,15 +58,15 @@ func (w *Worker) MirrorConnections(ctx context.Context) error {
 		})
 		used[c.Volume] = true
 	}
-	if err := w.store.MirrorConnections(ctx, rows); err != nil {
+	if err := w.store.SyncConnections(ctx, rows); err != nil {
 		return err
 	}
-	return w.mirrorUsed(ctx, used)
+	return w.syncConnectedVolumes(ctx, used)
 }
 
-func (w *Worker) mirrorUsed(ctx context.Context, used map[backend.Key]bool) error {
+func (w *Worker) syncConnectedVolumes(ctx context.Context, used map[backend.Key]bool) error {
 	asked := w.store.Now()
-	var rows []models.Mirrored
+	var rows []store.ObservedObject
 	for key := range used {
 		v, err := w.backend.Volume(ctx, key)
 		if errors.Is(err, backend.ErrNotFound) {
@@ -74,23 +75,23 @@ func (w *Worker) mirrorUsed(ctx context.Context, used map[backend.Key]bool) erro
 		if err != nil {
 			return err
 		}
-		rows = append(rows, w.mirroredVolume(ctx, v))
+		rows = append(rows, w.volumeObject(ctx, v))
 	}
 	if len(rows) == 0 {
 		return nil
 	}
-	_, err := w.store.MirrorVolumes(ctx, rows, asked)
+	_, err := w.store.UpsertVolumes(ctx, rows, asked)
 	return err
 }
 
-// seen is what the backend says about a volume, with where its servers find it.
-func (w *Worker) seen(ctx context.Context, v backend.Volume) models.Observed {
+// observe is what the backend says about a volume, with where its servers find it.
+func (w *Worker) observe(ctx context.Context, v backend.Volume) store.ObservedState {
 	o := observedVolume(v)
-	w.nameServers(*o.Attachments)
+	w.fillServerNames(*o.Attachments)
 	if w.exporter == nil {
 		return o
 	}
-	hold := v.Hold.Round(holdStep).Microseconds()
+	hold := v.Hold.Round(holdResolution).Microseconds()
 	o.Hold, o.Export = &hold, &models.Export{}
 	if len(v.Attachments) == 0 {
 		return o
@@ -98,14 +99,14 @@ func (w *Worker) seen(ctx context.Context, v backend.Volume) models.Observed {
 	switch e, err := w.exporter.Export(ctx, v.Key); {
 	case err == nil:
 		o.Export = &models.Export{Protocol: e.Protocol, Address: e.Address, Name: e.Name}
-	case !final(err):
+	case !permanent(err):
 		o.Export = nil // the row keeps what it has
 	}
 	return o
 }
 
-// nameServers fills in the names of servers where the volume does not tell them.
-func (w *Worker) nameServers(attachments []models.Attachment) {
+// fillServerNames fills in the names of servers where the volume does not tell them.
+func (w *Worker) fillServerNames(attachments []models.Attachment) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, a := range attachments {
@@ -115,7 +116,7 @@ func (w *Worker) nameServers(attachments []models.Attachment) {
 		name, known := w.servers[a.ServerID]
 		attachments[i].ServerName = name
 		if !known && w.servers != nil { // a new one
-			w.small.hurry(w.store.Now().Add(soon))
+			w.inventory.runBy(w.store.Now().Add(soon))
 		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 )
 
@@ -19,17 +20,17 @@ import (
 // registered server.
 type exporting struct {
 	*testing.T
-	store  *models.Store
+	store  *store.Store
 	fake   *backendtest.Fake
 	worker *worker.Worker
-	clock  *modelstest.Clock
+	clock  *storetest.Clock
 	server string
 }
 
 func newExporting(t *testing.T) *exporting {
 	t.Helper()
-	e := &exporting{T: t, clock: modelstest.NewClock()}
-	e.store, e.fake = modelstest.Open(t, e.clock.Now), backendtest.NewFake(e.clock.Now)
+	e := &exporting{T: t, clock: storetest.NewClock()}
+	e.store, e.fake = storetest.Open(t, e.clock.Now), backendtest.NewFake(e.clock.Now)
 	e.fake.Serve("nbd", "127.0.0.1:10809", func(ctx context.Context) ([]backend.RegisteredServer, error) {
 		rows, err := e.store.RegisteredServers(ctx)
 		var all []backend.RegisteredServer
@@ -40,7 +41,7 @@ func newExporting(t *testing.T) *exporting {
 	})
 	e.worker = worker.New(e.store, e.fake, worker.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	e.must(e.worker.Start(t.Context()))
-	row, err := e.store.AddServer(t.Context(), modelstest.Administrator(), models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
+	row, err := e.store.AddServer(t.Context(), storetest.Administrator(), models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
 	e.must(err)
 	e.server = row.ID
 	return e
@@ -65,7 +66,7 @@ func (e *exporting) work(times int) {
 
 func (e *exporting) volume(id string) *models.Volume {
 	e.Helper()
-	v, err := e.store.Volume(e.Context(), modelstest.Operator(), id)
+	v, err := e.store.Volume(e.Context(), storetest.Operator(), id)
 	e.must(err)
 	return v
 }
@@ -73,7 +74,7 @@ func (e *exporting) volume(id string) *models.Volume {
 // attached makes a volume that is attached to the server.
 func (e *exporting) attached(name string) string {
 	e.Helper()
-	op, err := e.store.CreateVolume(e.Context(), modelstest.Operator(), models.VolumeInput{Name: name, Size: "1", ServerID: e.server})
+	op, err := e.store.CreateVolume(e.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "1", ServerID: e.server})
 	e.must(err)
 	e.work(8)
 	if v := e.volume(op.SubjectID); v.Status != models.InUse || len(v.Attachments) != 1 {
@@ -87,7 +88,7 @@ func TestTheBackendsServersAreNotMirrored(t *testing.T) {
 	if n := e.fake.Calls("Servers"); n > 0 {
 		t.Errorf("asked %d times for servers that it does not know", n)
 	}
-	if !e.store.Facts().OwnServers {
+	if !e.store.Capabilities().OwnServers {
 		t.Error("the facts do not say whose servers they are")
 	}
 }
@@ -102,28 +103,28 @@ func TestExportAndConnectionsReachTheRow(t *testing.T) {
 	c := e.fake.Connect(id, e.server, "10.0.0.5:43210")
 	e.fake.Transfer(c, 4096, 512)
 	e.fake.SetHold(id, 123_400*time.Microsecond)
-	e.must(e.worker.MirrorConnections(t.Context()))
+	e.must(e.worker.SyncConnections(t.Context()))
 	v = e.volume(id)
-	if v.Use(e.server) != models.InUseNow || v.Connections[0].BytesRead != 4096 || v.Connections[0].BytesWritten != 512 || v.HoldUS != 120_000 {
+	if v.Use(e.server) != models.Connected || v.Connections[0].BytesRead != 4096 || v.Connections[0].BytesWritten != 512 || v.HoldUS != 120_000 {
 		t.Errorf("connections %+v, hold %d", v.Connections, v.HoldUS)
 	}
 	last, err := e.store.LastChange(t.Context())
 	e.must(err)
-	e.must(e.worker.MirrorConnections(t.Context()))
+	e.must(e.worker.SyncConnections(t.Context()))
 	if now, _ := e.store.LastChange(t.Context()); now != last {
 		t.Error("nothing new was written")
 	}
-	op, err := e.store.CreateSnapshot(t.Context(), modelstest.Operator(), models.SnapshotInput{VolumeID: id, Name: "snap-1", Acknowledge: true})
+	op, err := e.store.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: id, Name: "snap-1", Acknowledge: true})
 	e.must(err)
 	e.work(4)
-	s, err := e.store.Snapshot(t.Context(), modelstest.Operator(), op.SubjectID)
+	s, err := e.store.Snapshot(t.Context(), storetest.Operator(), op.SubjectID)
 	if err != nil || s.Status != models.Available || s.HeldUS != 123_400 || s.Consistency != models.CrashConsistent {
 		t.Errorf("snapshot %s, held %d, %s, %v", s.Status, s.HeldUS, s.Consistency, err)
 	}
 	// Another process begins with nobody connected.
 	e.fake.Disconnect(c)
 	e.must(worker.New(e.store, e.fake, worker.Options{}).Start(t.Context()))
-	if v = e.volume(id); len(v.Connections) != 0 || v.Use("") != models.NotUsedNow {
+	if v = e.volume(id); len(v.Connections) != 0 || v.Use("") != models.UsedBefore {
 		t.Errorf("%d connections, %q", len(v.Connections), v.Use(""))
 	}
 }
@@ -139,8 +140,8 @@ func TestADiskErrorIsSaidWhileTheVolumeStaysInUse(t *testing.T) {
 		{&backend.Error{Code: backend.CodeFault, Op: "write", Err: errors.New("EIO")}, models.FailureDisk}, {&backend.Error{Code: backend.CodeFault, Op: "flush"}, models.FailureDiskFlush},
 		{&backend.Error{Code: backend.CodeNoSpace, Need: 1, Free: 0}, models.FailureDiskFull}, {nil, ""},
 	} {
-		e.fake.SetFault(id, step.err)
-		e.must(e.worker.MirrorConnections(t.Context()))
+		e.fake.SetDiskFault(id, step.err)
+		e.must(e.worker.SyncConnections(t.Context()))
 		if v := e.volume(id); v.Status != models.InUse || v.Failure.Key != step.want {
 			t.Errorf("%v: %s %q", step.err, v.Status, v.Failure.Key)
 		}
@@ -151,34 +152,34 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	e := newExporting(t)
 	id := e.attached("data-1")
 	e.fake.Connect(id, e.server, "10.0.0.5:43210")
-	e.must(e.worker.MirrorConnections(t.Context()))
-	waiting, err := e.store.DetachVolume(t.Context(), modelstest.Operator(), id, e.server, false, "")
+	e.must(e.worker.SyncConnections(t.Context()))
+	waiting, err := e.store.DetachVolume(t.Context(), storetest.Operator(), id, e.server, false, "")
 	e.must(err)
 	e.work(5)
 	v := e.volume(id)
 	if v.Status != models.Detaching || len(v.Connections) != 1 {
 		t.Fatalf("it is %s with %d connections", v.Status, len(v.Connections))
 	}
-	_, err = e.store.DetachVolume(t.Context(), modelstest.Operator(), id, e.server, false, "")
+	_, err = e.store.DetachVolume(t.Context(), storetest.Operator(), id, e.server, false, "")
 	if refused := models.AsError(err); refused == nil || refused.Fields["force"].Key != "detach.waits" {
 		t.Errorf("to wait twice: %v", err)
 	}
-	cut, err := e.store.DetachVolume(t.Context(), modelstest.Operator(), id, e.server, true, "")
+	cut, err := e.store.DetachVolume(t.Context(), storetest.Operator(), id, e.server, true, "")
 	e.must(err)
 	e.work(6)
-	e.must(e.worker.MirrorConnections(t.Context()))
+	e.must(e.worker.SyncConnections(t.Context()))
 	if v = e.volume(id); v.Status != models.Available || len(v.Attachments)+len(v.Connections) != 0 || !v.Export.None() {
 		t.Errorf("it is %s, attached %v, connected %v, export %v", v.Status, v.Attachments, v.Connections, v.Export)
 	}
 	for _, id := range []string{waiting.ID, cut.ID} {
-		if op, err := e.store.Operation(t.Context(), modelstest.Operator(), id); err != nil || op.State != models.Succeeded {
+		if op, err := e.store.Operation(t.Context(), storetest.Operator(), id); err != nil || op.State != models.Succeeded {
 			t.Errorf("operation %s: %v", op.State, err)
 		}
 	}
 	// And one that waits goes on by itself when the client goes.
 	id = e.attached("data-2")
 	c := e.fake.Connect(id, e.server, "10.0.0.5:43211")
-	_, err = e.store.DetachVolume(t.Context(), modelstest.Operator(), id, "", false, "")
+	_, err = e.store.DetachVolume(t.Context(), storetest.Operator(), id, "", false, "")
 	e.must(err)
 	e.work(3)
 	e.fake.Disconnect(c)

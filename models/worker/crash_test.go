@@ -9,7 +9,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 )
 
@@ -48,7 +48,7 @@ func TestACrashAtEveryStep(t *testing.T) {
 			id := k.prepare(b)
 			op := b.asked(k.ask(b, id))
 			for range looks {
-				if b.pass(); b.operation(op.ID).Over() {
+				if b.pass(); b.operation(op.ID).Finished() {
 					break
 				}
 				b.die()
@@ -171,8 +171,8 @@ func TestALostAnswerIsWaitedFor(t *testing.T) {
 // TestTheSlowerOfTwoWorkersSavesNothing: its lease ran out while the backend was
 // silent.
 func TestTheSlowerOfTwoWorkersSavesNothing(t *testing.T) {
-	clock := modelstest.NewClock()
-	store := modelstest.Open(t, clock.Now)
+	clock := storetest.NewClock()
+	store := storetest.Open(t, clock.Now)
 	b := benchOf(t, store, clock)
 	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "raced-1", Size: "1"}))
 	entered := make(chan struct{})

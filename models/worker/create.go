@@ -7,17 +7,18 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // Steps of a creation. A volume that is to be attached has two more: asked for,
 // and attached.
 const (
 	stepAccepted = 1 // the backend has the object, and makes it
-	stepMade     = 2
+	stepCreated  = 2
 )
 
-// creation is what creating a volume and a snapshot differ in.
-type creation[T any] struct {
+// createCalls is what creating a volume and a snapshot differ in.
+type createCalls[T any] struct {
 	find   func(ctx context.Context) (T, error)
 	status func(T) backend.Status
 	remove func(ctx context.Context) error
@@ -29,38 +30,38 @@ type creation[T any] struct {
 // off, and it is asked for again.
 var errVanished = errors.New("the object vanished while it was made")
 
-// makeOrFind gives the object of a creation, asking for it where it certainly is
+// findOrCreate gives the object of a creation, asking for it where it certainly is
 // not there yet. wait is not nil when there is nothing to say about it before that
 // time.
-func makeOrFind[T any](ctx context.Context, w *Worker, op *models.Operation, c creation[T]) (object T, wait *models.Progress, err error) {
-	if !op.First || op.Params.Again {
+func findOrCreate[T any](ctx context.Context, w *Worker, op *models.Operation, c createCalls[T]) (object T, wait *store.Progress, err error) {
+	if !op.First || op.Params.Retried {
 		object, err = c.find(ctx)
 		switch {
 		case err == nil && op.First && c.status(object) == backend.ErrorStatus:
 			// What the failed try left holds nothing; a second one of the same Ref cannot be made beside it.
-			again := w.again(op, op.Step, backend.PercentUnknown, nil)
+			again := w.requeue(op, op.Step, backend.PercentUnknown, nil)
 			return object, &again, c.remove(ctx)
 		case err == nil || !errors.Is(err, backend.ErrNotFound):
 			return object, nil, err
 		case op.Step >= stepAccepted && w.capabilities().Shared:
 			return object, nil, errVanished
 		}
-		if unsettled := w.unsettled(op); unsettled != nil {
+		if unsettled := w.awaitSettle(op); unsettled != nil {
 			return object, unsettled, nil
 		}
 	}
 	before := op.CalledAt
 	if w.capabilities().Settle > 0 {
-		if err := w.store.NoteCall(ctx, op); err != nil {
+		if err := w.store.RecordCall(ctx, op); err != nil {
 			return object, nil, err
 		}
 	}
 	object, err = c.create(ctx)
-	return object, nil, w.forgetUnsent(ctx, op, before, err)
+	return object, nil, w.forgetUnsentCall(ctx, op, before, err)
 }
 
-// forgetUnsent makes a call whose request never left no reason to wait.
-func (w *Worker) forgetUnsent(ctx context.Context, op *models.Operation, before int64, err error) error {
+// forgetUnsentCall makes a call whose request never left no reason to wait.
+func (w *Worker) forgetUnsentCall(ctx context.Context, op *models.Operation, before int64, err error) error {
 	if e := backend.AsError(err); e == nil || !e.Unsent {
 		return err
 	}
@@ -70,18 +71,18 @@ func (w *Worker) forgetUnsent(ctx context.Context, op *models.Operation, before 
 	return err
 }
 
-// unsettled waits as long as an earlier call, whose answer was lost, may still
+// awaitSettle waits as long as an earlier call, whose answer was lost, may still
 // become visible.
-func (w *Worker) unsettled(op *models.Operation) *models.Progress {
+func (w *Worker) awaitSettle(op *models.Operation) *store.Progress {
 	settled := time.UnixMicro(op.CalledAt).Add(w.capabilities().Settle)
 	if op.CalledAt == 0 || !w.store.Now().Before(settled) {
 		return nil
 	}
-	return &models.Progress{State: models.Running, Again: settled, Step: op.Step, Percent: backend.PercentUnknown, Trouble: op.LastError}
+	return &store.Progress{State: models.Running, RunAt: settled, Step: op.Step, Percent: backend.PercentUnknown, Failure: op.LastError}
 }
 
-func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *models.Volume, key backend.Key) (models.Progress, error) {
-	now, wait, err := makeOrFind(ctx, w, op, creation[backend.Volume]{
+func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *models.Volume, key backend.Key) (store.Progress, error) {
+	now, wait, err := findOrCreate(ctx, w, op, createCalls[backend.Volume]{
 		find:   func(ctx context.Context) (backend.Volume, error) { return w.backend.Volume(ctx, key) },
 		status: func(v backend.Volume) backend.Status { return v.Status },
 		remove: func(ctx context.Context) error { return w.backend.DeleteVolume(ctx, key) },
@@ -94,19 +95,19 @@ func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *mo
 		},
 	})
 	if err != nil {
-		return w.createFailed(ctx, op, err)
+		return w.failCreate(ctx, op, err)
 	}
 	if wait != nil {
 		return *wait, nil
 	}
-	o := w.seen(ctx, now)
+	o := w.observe(ctx, now)
 	if made := o.Status == models.Available || o.Status == models.InUse; made && op.Params.ServerID != "" {
 		o.Status = models.Attaching
-		next := w.again(op, stepMade, backend.PercentUnknown, &o)
-		next.Again = w.store.Now()
+		next := w.requeue(op, stepCreated, backend.PercentUnknown, &o)
+		next.RunAt = w.store.Now()
 		return next, nil
 	}
-	return w.creating(ctx, op, key, &o), nil
+	return w.followCreate(ctx, op, key, &o), nil
 }
 
 func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.VolumeSpec, error) {
@@ -117,7 +118,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 	if row.SnapshotID == "" {
 		return spec, nil
 	}
-	source, err := w.store.SnapshotRow(ctx, row.SnapshotID)
+	source, err := w.store.SnapshotByID(ctx, row.SnapshotID)
 	if err != nil {
 		return spec, err
 	}
@@ -125,16 +126,16 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 	return spec, nil
 }
 
-func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (models.Progress, error) {
-	volume, err := w.store.VolumeRow(ctx, row.VolumeID)
+func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (store.Progress, error) {
+	volume, err := w.store.VolumeByID(ctx, row.VolumeID)
 	if err != nil {
-		return w.createFailed(ctx, op, err)
+		return w.failCreate(ctx, op, err)
 	}
 	consistency := row.Consistency
 	if op.Step < stepAccepted && volume.AttachmentCount > 0 && consistency == models.Clean {
 		consistency = w.consistencyAttached() // attached while the request was in the queue
 	}
-	now, wait, err := makeOrFind(ctx, w, op, creation[backend.Snapshot]{
+	now, wait, err := findOrCreate(ctx, w, op, createCalls[backend.Snapshot]{
 		find:   func(ctx context.Context) (backend.Snapshot, error) { return w.backend.Snapshot(ctx, key) },
 		status: func(s backend.Snapshot) backend.Status { return s.Status },
 		remove: func(ctx context.Context) error { return w.backend.DeleteSnapshot(ctx, key) },
@@ -147,52 +148,52 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *
 		},
 	})
 	if err != nil {
-		return w.createFailed(ctx, op, err)
+		return w.failCreate(ctx, op, err)
 	}
 	if wait != nil {
 		return *wait, nil
 	}
 	o := observedSnapshot(now)
 	o.Consistency = consistency
-	return w.creating(ctx, op, key, &o), nil
+	return w.followCreate(ctx, op, key, &o), nil
 }
 
 func (w *Worker) consistencyAttached() models.Consistency {
 	if w.capabilities().CrashSafe {
 		return models.CrashConsistent
 	}
-	return models.Smeared
+	return models.Inconsistent
 }
 
-// creating follows an object that the backend has accepted.
-func (w *Worker) creating(ctx context.Context, op *models.Operation, key backend.Key, o *models.Observed) models.Progress {
+// followCreate follows an object that the backend has accepted.
+func (w *Worker) followCreate(ctx context.Context, op *models.Operation, key backend.Key, o *store.ObservedState) store.Progress {
 	switch o.Status {
 	case models.Available, models.InUse:
 		return w.succeeded(op, o)
 	case models.ErrorStatus, models.ErrorDeleting:
-		return w.cameToNothing(ctx, op, stepAccepted, key, *o, o.Failure)
+		return w.failAccepted(ctx, op, stepAccepted, key, *o, o.Failure)
 	case models.Deleting:
-		if op.Params.Again && op.Step < stepAccepted { // what the failed try left is on its way out
+		if op.Params.Retried && op.Step < stepAccepted { // what the failed try left is on its way out
 			o.Status = models.Creating
-			return w.again(op, op.Step, backend.PercentUnknown, o)
+			return w.requeue(op, op.Step, backend.PercentUnknown, o)
 		}
 	}
-	return w.again(op, stepAccepted, o.Percent, o)
+	return w.requeue(op, stepAccepted, o.Percent, o)
 }
 
-// createFailed ends a creation that the backend refuses, with the row in ERROR.
-func (w *Worker) createFailed(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
+// failCreate ends a creation that the backend refuses, with the row in ERROR.
+func (w *Worker) failCreate(ctx context.Context, op *models.Operation, err error) (store.Progress, error) {
 	if errors.Is(err, models.ErrNotFound) {
 		err = backend.ErrNotFound
 	}
-	why := w.why(ctx, op.SubjectType, err)
+	why := w.failureWithDependents(ctx, op.SubjectType, err)
 	switch {
 	case errors.Is(err, errVanished):
-		why = models.Failure{Text: models.Say("failure.vanished")}
+		why = models.Failure{Text: models.NewText("failure.vanished")}
 	case errors.Is(err, backend.ErrNotFound):
-		why = models.Failure{Text: models.Say("source.not_found")}
-	case !final(err):
-		return models.Progress{}, err
+		why = models.Failure{Text: models.NewText("source.not_found")}
+	case !permanent(err):
+		return store.Progress{}, err
 	}
-	return w.failed(op, why, &models.Observed{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
+	return w.failed(op, why, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 }

@@ -61,7 +61,7 @@ func TestTheRowLeavesWhenTheObjectIsGone(t *testing.T) {
 	}
 	b.fake.Release(id)
 	b.done(op, nil)
-	if _, err := b.store.SnapshotRow(b.Context(), id); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.SnapshotByID(b.Context(), id); !errors.Is(err, models.ErrNotFound) {
 		b.Error(err)
 	}
 	b.same()
@@ -73,7 +73,7 @@ func TestAttachedWhileQueued(t *testing.T) {
 		want                    models.Consistency
 	}{
 		"crash-consistent":           {true, true, models.CrashConsistent},
-		"a smear":                    {false, true, models.Smeared},
+		"a smear":                    {false, true, models.Inconsistent},
 		"nobody accepted the danger": {true, false, models.Clean},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAttachedWhileQueued(t *testing.T) {
 			if row := b.snapshot(op.SubjectID); row.Consistency != models.Clean {
 				b.Errorf("%+v", row)
 			}
-			b.fake.AttachBehind(volume, "server-1")
+			b.fake.AttachOutOfBand(volume, "server-1")
 			// The snapshot waits; the volume itself is not under operation, so the listing tells.
 			b.sweep()
 			if row := b.volume(volume); row.Status != models.InUse {
@@ -110,7 +110,7 @@ func TestAConsistencySurvivesACrash(t *testing.T) {
 	b := newBench(t)
 	volume := b.newVolume("volume-1")
 	op := b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1", Acknowledge: true}))
-	b.fake.AttachBehind(volume, "server-1")
+	b.fake.AttachOutOfBand(volume, "server-1")
 	b.sweep()
 	b.die()
 	b.done(op, nil)
@@ -279,16 +279,16 @@ func TestTheBackendIsDownAtTheStart(t *testing.T) {
 	}
 	b.worker = late
 	b.look(2)
-	if err := b.worker.Sweep(b.Context()); err == nil {
+	if err := b.worker.Resync(b.Context()); err == nil {
 		b.Error("a sweep of nothing")
 	}
-	if m, err := b.store.Mirror(b.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
+	if m, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
 		b.Errorf("%+v, %v", m, err)
 	}
 	b.fake.SetDown(nil)
 	b.done(op, nil)
-	if late.Capabilities().Name != "fake" || !b.store.Facts().Attach {
-		b.Errorf("%+v", b.store.Facts())
+	if late.Capabilities().Name != "fake" || !b.store.Capabilities().Attach {
+		b.Errorf("%+v", b.store.Capabilities())
 	}
 	b.same()
 }

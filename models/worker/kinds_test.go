@@ -5,7 +5,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store/storetest"
 )
 
 // kind is a click of one kind: prepare makes what it needs, ask clicks, and after
@@ -18,7 +18,7 @@ type kind struct {
 	after   func(b *bench, id string, op *models.Operation) bool
 }
 
-var me, admin = modelstest.Operator(), modelstest.Administrator()
+var me, admin = storetest.Operator(), storetest.Administrator()
 
 func aVolume(b *bench) string { return b.newVolume("volume-1") }
 
@@ -90,7 +90,7 @@ var kinds = []kind{
 	{"volume.delete", "DeleteVolume", aVolume, func(b *bench, id string) (*models.Operation, error) {
 		return b.store.DeleteVolume(b.Context(), me, id, "")
 	}, func(b *bench, id string, _ *models.Operation) bool {
-		_, err := b.store.VolumeRow(b.Context(), id)
+		_, err := b.store.VolumeByID(b.Context(), id)
 		_, gone := b.fake.Volume(b.Context(), backend.Key{Ref: id})
 		return err == error(models.ErrNotFound) && gone == backend.ErrNotFound
 	}},
@@ -132,7 +132,7 @@ var kinds = []kind{
 	{"snapshot.delete", "DeleteSnapshot", aSnapshot, func(b *bench, id string) (*models.Operation, error) {
 		return b.store.DeleteSnapshot(b.Context(), me, id, "")
 	}, func(b *bench, id string, _ *models.Operation) bool {
-		_, err := b.store.SnapshotRow(b.Context(), id)
+		_, err := b.store.SnapshotByID(b.Context(), id)
 		_, gone := b.fake.Snapshot(b.Context(), backend.Key{Ref: id})
 		return err == error(models.ErrNotFound) && gone == backend.ErrNotFound
 	}},
@@ -188,8 +188,8 @@ func TestEveryKindSucceeds(t *testing.T) {
 }
 
 func TestEveryKindOnPostgres(t *testing.T) {
-	clock := modelstest.NewClock()
-	store := modelstest.OpenPostgres(t, clock.Now)
+	clock := storetest.NewClock()
+	store := storetest.OpenPostgres(t, clock.Now)
 	b := benchOf(t, store, clock)
 	for _, k := range kinds {
 		id := k.prepare(b)

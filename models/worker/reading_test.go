@@ -10,7 +10,8 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 )
 
 // readFor lets time pass, reading what is due, as Run does.
@@ -185,7 +186,7 @@ func TestAPageKnowsLessThanALook(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := w.Sweep(b.Context()); err != nil {
+	if err := w.Resync(b.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if row := b.elsewhere(v.ID); row == nil || row.Name != "new" || row.Status != models.Available {
@@ -196,10 +197,10 @@ func TestAPageKnowsLessThanALook(t *testing.T) {
 // TestOneConsoleReadsForAll that share a database; another one goes on when it
 // ends, and soon when it dies.
 func TestOneConsoleReadsForAll(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		cloud := newCloudBench(t)
 		one := &bench{T: t, store: store, clock: clock, fake: cloud.fake, faulty: backendtest.NewFaulty(cloud.fake)}
-		two := &bench{T: t, store: modelstest.Second(t, store, clock.Now), clock: clock, fake: cloud.fake, faulty: backendtest.NewFaulty(cloud.fake)}
+		two := &bench{T: t, store: storetest.Second(t, store, clock.Now), clock: clock, fake: cloud.fake, faulty: backendtest.NewFaulty(cloud.fake)}
 		one.restart()
 		two.restart()
 		both := func(d time.Duration) (first, second int) {
@@ -245,7 +246,7 @@ func TestReadingThroughAnOutage(t *testing.T) {
 	b.faulty.Down(errors.New("no route to host"))
 	b.readFor(12 * time.Second)
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		if m, err := b.store.Mirror(t.Context(), kind); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" || m.SeenAt == 0 {
+		if m, err := b.store.SyncState(t.Context(), kind); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" || m.SeenAt == 0 {
 			t.Errorf("%s: %+v, %v", kind, m, err)
 		}
 	}
@@ -263,7 +264,7 @@ func TestReadingThroughAnOutage(t *testing.T) {
 	if b.status(v.ID) != models.ErrorStatus {
 		t.Error(b.status(v.ID))
 	}
-	if m, err := b.store.Mirror(t.Context(), models.SubjectSnapshot); err != nil || m.FailedSince != 0 {
+	if m, err := b.store.SyncState(t.Context(), models.SubjectSnapshot); err != nil || m.FailedSince != 0 {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
@@ -303,12 +304,12 @@ func TestQuotasAreReadAfterOperations(t *testing.T) {
 	})
 	b.restart()
 	b.readFor(time.Second)
-	if f := b.store.Facts(); len(f.Quotas) != 1 || f.Quotas[0] != (models.Quota{What: "volumes", Limit: 10}) || f.Project.Name != "demo" || len(f.Projects) != 1 {
+	if f := b.store.Capabilities(); len(f.Quotas) != 1 || f.Quotas[0] != (models.Quota{What: "volumes", Limit: 10}) || f.Project.Name != "demo" || len(f.Projects) != 1 {
 		t.Fatalf("%+v", f)
 	}
 	b.done(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	b.readFor(3 * time.Second)
-	if f := b.store.Facts(); f.Quotas[0].Used != 1 {
+	if f := b.store.Capabilities(); f.Quotas[0].Used != 1 {
 		t.Errorf("%+v", f.Quotas)
 	}
 }
@@ -334,7 +335,7 @@ func TestAnotherProjectIsNotMirrored(t *testing.T) {
 		t.Errorf("%+v", now)
 	}
 	b.readFor(5 * time.Minute)
-	if m, err := b.store.Mirror(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != models.FailureOtherProject || b.faulty.Calls("Volumes")+b.faulty.Calls("CreateVolume") != 0 {
+	if m, err := b.store.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != models.FailureOtherProject || b.faulty.Calls("Volumes")+b.faulty.Calls("CreateVolume") != 0 {
 		t.Errorf("%+v, %v, %d listings", m, err, b.faulty.Calls("Volumes"))
 	}
 	project(models.DefaultProject)

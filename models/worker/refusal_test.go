@@ -71,7 +71,7 @@ func (k kind) refused(b *bench, op *models.Operation, key string) {
 		v := b.volume(op.SubjectID)
 		row = shown{v.Status, v.Name, v.Failure.Key, v.BackendID != ""}
 	}
-	want := shown{op.Params.Was, row.name, key, true}
+	want := shown{op.Params.PriorStatus, row.name, key, true}
 	switch op.Kind {
 	case models.VolumeCreate, models.SnapshotRestore, models.SnapshotCreate:
 		want.status, want.object = models.ErrorStatus, false
@@ -285,10 +285,10 @@ func TestOneOperationThatIsNeverAnswered(t *testing.T) {
 				if _, err := b.worker.RunDue(b.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if err := b.worker.Sweep(b.Context()); (err != nil) != tt.down {
+				if err := b.worker.Resync(b.Context()); (err != nil) != tt.down {
 					t.Fatal(err)
 				}
-				if !tt.down && b.clock.Now().Before(time.UnixMicro(op.AskedAt).Add(time.Hour)) && b.operation(op.ID).Over() {
+				if !tt.down && b.clock.Now().Before(time.UnixMicro(op.AskedAt).Add(time.Hour)) && b.operation(op.ID).Finished() {
 					t.Fatal("given up too early")
 				}
 				b.clock.Add(time.Minute)

@@ -6,38 +6,39 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
-func (w *Worker) renameVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
-	return w.renamed(ctx, op, w.backend.RenameVolume(ctx, key, op.Params.Name, op.Params.Description))
+func (w *Worker) renameVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
+	return w.finishRename(ctx, op, w.backend.RenameVolume(ctx, key, op.Params.Name, op.Params.Description))
 }
 
-func (w *Worker) renameSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (models.Progress, error) {
+func (w *Worker) renameSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (store.Progress, error) {
 	err := w.backend.RenameSnapshot(ctx, key, op.Params.Name, op.Params.Description)
 	if errors.Is(err, backend.ErrNotFound) && row.Status == models.Creating {
-		return w.again(op, 0, backend.PercentUnknown, nil), nil // it waits in the queue of its volume
+		return w.requeue(op, 0, backend.PercentUnknown, nil), nil // it waits in the queue of its volume
 	}
-	return w.renamed(ctx, op, err)
+	return w.finishRename(ctx, op, err)
 }
 
-// renamed ends a rename. One that the backend refuses takes the row's name back.
-func (w *Worker) renamed(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
+// finishRename ends a rename. One that the backend refuses takes the row's name back.
+func (w *Worker) finishRename(ctx context.Context, op *models.Operation, err error) (store.Progress, error) {
 	switch {
 	case err == nil:
 		return w.succeeded(op, nil), nil
-	case !final(err):
-		return models.Progress{}, err
+	case !permanent(err):
+		return store.Progress{}, err
 	}
-	return w.failed(op, w.why(ctx, op.SubjectType, err), w.nameBefore(ctx, op)), nil
+	return w.failed(op, w.failureWithDependents(ctx, op.SubjectType, err), w.restoredName(ctx, op)), nil
 }
 
-// nameBefore gives a row the name that its object has, unless somebody has changed
+// restoredName gives a row the name that its object has, unless somebody has changed
 // it again. Where the backend does not tell, that is the one before the edit.
-func (w *Worker) nameBefore(ctx context.Context, op *models.Operation) *models.Observed {
+func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *store.ObservedState {
 	var rowName, rowText string
 	var name, text string
 	if op.SubjectType == models.SubjectSnapshot {
-		row, err := w.store.SnapshotRow(ctx, op.SubjectID)
+		row, err := w.store.SnapshotByID(ctx, op.SubjectID)
 		if err != nil {
 			return nil
 		}
@@ -47,7 +48,7 @@ func (w *Worker) nameBefore(ctx context.Context, op *models.Operation) *models.O
 		}
 		rowName, rowText, name, text = row.Name, row.Description, now.Name, now.Description
 	} else {
-		row, err := w.store.VolumeRow(ctx, op.SubjectID)
+		row, err := w.store.VolumeByID(ctx, op.SubjectID)
 		if err != nil {
 			return nil
 		}
@@ -60,5 +61,5 @@ func (w *Worker) nameBefore(ctx context.Context, op *models.Operation) *models.O
 	if rowName != op.Params.Name || rowText != op.Params.Description {
 		return nil
 	}
-	return &models.Observed{Name: &name, Description: &text}
+	return &store.ObservedState{Name: &name, Description: &text}
 }

@@ -8,19 +8,20 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
-// freshly is how exactly clouds write times: what changed so recently may change
+// timestampResolution is how exactly clouds write times: what changed so recently may change
 // once more without showing it.
-const freshly = 2 * time.Second
+const timestampResolution = 2 * time.Second
 
 // revertVolume puts the bytes of a snapshot back. It is asked for once: a second
 // time might destroy what was written after the first.
-func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	if op.Step == 0 {
-		progress, err := w.askRevert(ctx, op, key)
+		progress, err := w.requestRevert(ctx, op, key)
 		if err != nil {
-			return models.Progress{}, err
+			return store.Progress{}, err
 		}
 		if progress != nil {
 			return *progress, nil
@@ -28,33 +29,33 @@ func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key bac
 	}
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
-		return w.asked(ctx, op, err, backend.Volume{})
+		return w.failRefused(ctx, op, err, backend.Volume{})
 	}
-	return w.reverting(ctx, op, key, w.seen(ctx, now)), nil
+	return w.followRevert(ctx, op, key, w.observe(ctx, now)), nil
 }
 
-// reverting follows a revert that the backend accepted.
-func (w *Worker) reverting(ctx context.Context, op *models.Operation, key backend.Key, o models.Observed) models.Progress {
+// followRevert follows a revert that the backend accepted.
+func (w *Worker) followRevert(ctx context.Context, op *models.Operation, key backend.Key, o store.ObservedState) store.Progress {
 	switch o.Status {
 	case models.Available:
 		return w.succeeded(op, &o)
 	case models.ErrorStatus:
-		return w.cameToNothing(ctx, op, 1, key, o, o.Failure)
+		return w.failAccepted(ctx, op, 1, key, o, o.Failure)
 	}
 	o.Status = models.Restoring
-	return w.again(op, 1, o.Percent, &o)
+	return w.requeue(op, 1, o.Percent, &o)
 }
 
-// askRevert asks for the revert, unless it may have been asked for already. Nil
+// requestRevert asks for the revert, unless it may have been asked for already. Nil
 // and no error: the backend has accepted it.
-func (w *Worker) askRevert(ctx context.Context, op *models.Operation, key backend.Key) (*models.Progress, error) {
+func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key backend.Key) (*store.Progress, error) {
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
-		return progressOf(w.asked(ctx, op, err, backend.Volume{}))
+		return progressOf(w.failRefused(ctx, op, err, backend.Volume{}))
 	}
-	source, err := w.store.SnapshotRow(ctx, op.Params.SnapshotID)
+	source, err := w.store.SnapshotByID(ctx, op.Params.SnapshotID)
 	if errors.Is(err, models.ErrNotFound) {
-		return progressOf(w.asked(ctx, op, backend.ErrNotFound, now))
+		return progressOf(w.failRefused(ctx, op, backend.ErrNotFound, now))
 	}
 	if err != nil {
 		return nil, err
@@ -63,26 +64,26 @@ func (w *Worker) askRevert(ctx context.Context, op *models.Operation, key backen
 	if w.capabilities().Shared { // others may write between one try and the next
 		snapshot, err := w.backend.Snapshot(ctx, snapshotKey)
 		if err != nil {
-			return progressOf(w.asked(ctx, op, err, now))
+			return progressOf(w.failRefused(ctx, op, err, now))
 		}
-		if wait, err := w.beforeRevert(ctx, op, key, now, snapshot); wait != nil || err != nil {
+		if wait, err := w.prepareRevert(ctx, op, key, now, snapshot); wait != nil || err != nil {
 			return wait, err
 		}
 	}
 	if err := w.backend.RevertVolume(ctx, key, snapshotKey); err != nil {
-		return progressOf(w.asked(ctx, op, err, now))
+		return progressOf(w.failRefused(ctx, op, err, now))
 	}
 	return nil, nil
 }
 
-func progressOf(p models.Progress, err error) (*models.Progress, error) { return &p, err }
+func progressOf(p store.Progress, err error) (*store.Progress, error) { return &p, err }
 
-// beforeRevert says what to do instead of asking for the revert; nil: it may be
+// prepareRevert says what to do instead of asking for the revert; nil: it may be
 // asked for. After an answer was lost, what changed since tells whether it arrived:
 // a revert changes the volume and its snapshot, whoever writes changes the volume
 // alone.
-func (w *Worker) beforeRevert(ctx context.Context, op *models.Operation, key backend.Key, volume backend.Volume, snapshot backend.Snapshot) (*models.Progress, error) {
-	o := w.seen(ctx, volume)
+func (w *Worker) prepareRevert(ctx context.Context, op *models.Operation, key backend.Key, volume backend.Volume, snapshot backend.Snapshot) (*store.Progress, error) {
+	o := w.observe(ctx, volume)
 	if op.CalledAt > 0 {
 		volumeIs, snapshotIs := models.Micros(volume.Changed), models.Micros(snapshot.Changed)
 		known := !slices.Contains([]int64{op.Params.VolumeChanged, op.Params.SnapshotChanged, volumeIs, snapshotIs}, 0)
@@ -91,25 +92,25 @@ func (w *Worker) beforeRevert(ctx context.Context, op *models.Operation, key bac
 		switch {
 		case o.Status == models.Restoring, snapshot.Status == backend.Restoring:
 			o.Status = models.Restoring
-			next := w.again(op, 1, o.Percent, &o)
+			next := w.requeue(op, 1, o.Percent, &o)
 			return &next, nil
 		case o.Status == models.ErrorStatus, o.Status == models.Available && happened:
-			over := w.reverting(ctx, op, key, o)
+			over := w.followRevert(ctx, op, key, o)
 			return &over, nil
 		case o.Status != models.Available || !same:
-			why := models.Failure{Text: models.Say("failure.revert_unknown")}
-			unknown := w.failed(op, why, with(o, o.Status, why))
+			why := models.Failure{Text: models.NewText("failure.revert_unknown")}
+			unknown := w.failed(op, why, withStatus(o, o.Status, why))
 			return &unknown, nil
 		}
-		if wait := w.unsettled(op); wait != nil {
+		if wait := w.awaitSettle(op); wait != nil {
 			return wait, nil
 		}
 	}
-	if age := w.store.Now().Sub(volume.Changed); age > -freshly && age < freshly {
-		next := w.again(op, 0, backend.PercentUnknown, nil)
-		next.Again = w.store.Now().Add(freshly)
+	if age := w.store.Now().Sub(volume.Changed); age > -timestampResolution && age < timestampResolution {
+		next := w.requeue(op, 0, backend.PercentUnknown, nil)
+		next.RunAt = w.store.Now().Add(timestampResolution)
 		return &next, nil
 	}
 	op.Params.VolumeChanged, op.Params.SnapshotChanged = models.Micros(volume.Changed), models.Micros(snapshot.Changed)
-	return nil, w.store.NoteCall(ctx, op)
+	return nil, w.store.RecordCall(ctx, op)
 }

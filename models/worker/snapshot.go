@@ -6,18 +6,19 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
-// lookSnapshot takes the next step of an operation on a snapshot. An error that it
+// reconcileSnapshot takes the next step of an operation on a snapshot. An error that it
 // returns is not final: the operation is tried again.
-func (w *Worker) lookSnapshot(ctx context.Context, op *models.Operation) (models.Progress, error) {
-	row, err := w.store.SnapshotRow(ctx, op.SubjectID)
+func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (store.Progress, error) {
+	row, err := w.store.SnapshotByID(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
-		return w.failed(op, models.Failure{Text: models.Say("failure.not_found")}, nil), nil
+		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil
 	}
 	if err != nil {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	key := backend.Key{Ref: row.ID, ID: row.BackendID}
 	switch op.Kind {
@@ -30,70 +31,70 @@ func (w *Worker) lookSnapshot(ctx context.Context, op *models.Operation) (models
 	case models.SnapshotRepair:
 		return w.repairSnapshot(ctx, op, key)
 	}
-	return w.failed(op, models.Failure{Text: models.Say("failure.unsupported")}, nil), nil
+	return w.failed(op, models.Failure{Text: models.NewText("failure.unsupported")}, nil), nil
 }
 
-func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	var refused error
 	if op.Step == 0 {
 		refused = w.backend.DeleteSnapshot(ctx, key)
 	}
 	now, err := w.backend.Snapshot(ctx, key)
 	if refused != nil && (err != nil || now.Status != backend.ErrorDeleting) {
-		return w.refusedDelete(ctx, op, refused)
+		return w.failDelete(ctx, op, refused)
 	}
-	return w.deleting(ctx, op, key, observedSnapshot(now), err)
+	return w.followDelete(ctx, op, key, observedSnapshot(now), err)
 }
 
-// refusedDelete puts the row back as it was when the backend will not delete it.
-func (w *Worker) refusedDelete(ctx context.Context, op *models.Operation, err error) (models.Progress, error) {
-	if !final(err) {
-		return models.Progress{}, err
+// failDelete puts the row back as it was when the backend will not delete it.
+func (w *Worker) failDelete(ctx context.Context, op *models.Operation, err error) (store.Progress, error) {
+	if !permanent(err) {
+		return store.Progress{}, err
 	}
-	why := w.why(ctx, op.SubjectType, err)
-	return w.failed(op, why, &models.Observed{Status: op.Params.Was, Percent: backend.PercentUnknown, Failure: why}), nil
+	why := w.failureWithDependents(ctx, op.SubjectType, err)
+	return w.failed(op, why, &store.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 }
 
-// deleting follows a deletion that the backend accepted: it is over when the
+// followDelete follows a deletion that the backend accepted: it is over when the
 // object is not found. One that is AVAILABLE again was refused after all.
-func (w *Worker) deleting(ctx context.Context, op *models.Operation, key backend.Key, o models.Observed, err error) (models.Progress, error) {
+func (w *Worker) followDelete(ctx context.Context, op *models.Operation, key backend.Key, o store.ObservedState, err error) (store.Progress, error) {
 	if errors.Is(err, backend.ErrNotFound) {
-		return w.succeeded(op, &models.Observed{Gone: true}), nil
+		return w.succeeded(op, &store.ObservedState{Gone: true}), nil
 	}
 	if err != nil {
-		return models.Progress{}, err
+		return store.Progress{}, err
 	}
 	switch o.Status {
 	case models.Deleting:
-		return w.again(op, 1, o.Percent, &o), nil
+		return w.requeue(op, 1, o.Percent, &o), nil
 	case models.ErrorDeleting:
-		return w.cameToNothing(ctx, op, 1, key, o, o.Failure), nil
+		return w.failAccepted(ctx, op, 1, key, o, o.Failure), nil
 	}
-	return w.cameToNothing(ctx, op, 1, key, o, models.Failure{Text: models.Say("failure.delete_refused")}), nil
+	return w.failAccepted(ctx, op, 1, key, o, models.Failure{Text: models.NewText("failure.delete_refused")}), nil
 }
 
-func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (models.Progress, error) {
+func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
 	if err := w.backend.RepairSnapshot(ctx, key, backend.Status(op.Params.ResetTo)); err != nil {
-		return w.repairFailed(op, err)
+		return w.failRepair(op, err)
 	}
 	now, err := w.backend.Snapshot(ctx, key)
 	if err != nil {
-		return w.repairFailed(op, err)
+		return w.failRepair(op, err)
 	}
 	o := observedSnapshot(now)
 	return w.succeeded(op, &o), nil
 }
 
-// repairFailed: what the backend no longer has is ERROR and can be deleted; what
+// failRepair: what the backend no longer has is ERROR and can be deleted; what
 // it refuses stays as it was, and says why.
-func (w *Worker) repairFailed(op *models.Operation, err error) (models.Progress, error) {
-	if !final(err) {
-		return models.Progress{}, err
+func (w *Worker) failRepair(op *models.Operation, err error) (store.Progress, error) {
+	if !permanent(err) {
+		return store.Progress{}, err
 	}
 	why := failureOf(err)
 	if errors.Is(err, backend.ErrNotFound) {
-		gone := models.Failure{Text: models.Say("failure.vanished")}
-		return w.succeeded(op, &models.Observed{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: gone}), nil
+		gone := models.Failure{Text: models.NewText("failure.vanished")}
+		return w.succeeded(op, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: gone}), nil
 	}
-	return w.failed(op, why, &models.Observed{Status: op.Params.Was, Percent: backend.PercentUnknown, Failure: why}), nil
+	return w.failed(op, why, &store.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 }

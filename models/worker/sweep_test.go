@@ -10,7 +10,8 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/modelstest"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 )
 
 func (b *bench) shared(shared bool) {
@@ -22,7 +23,7 @@ func (b *bench) shared(shared bool) {
 // only is the one row of a list.
 func (b *bench) onlyVolume() *models.Volume {
 	b.Helper()
-	page, err := b.store.Volumes(b.Context(), me, models.ListQuery{})
+	page, err := b.store.ListVolumes(b.Context(), me, models.ListQuery{})
 	if err != nil || len(page.Rows) != 1 {
 		b.Fatalf("%d volumes, %v", len(page.Rows), err)
 	}
@@ -30,14 +31,14 @@ func (b *bench) onlyVolume() *models.Volume {
 }
 
 func TestObjectsMadeElsewhereAreImported(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		long := strings.Repeat("\uac00", 255)
 		created := clock.Now().Add(-time.Hour).Truncate(time.Second)
 		v := b.fake.PutVolume(backend.Volume{Name: "its <b>name</b>\x00", SizeGiB: 7, Type: "ssd", Zone: "z1", CreatedAt: created})
 		s := b.fake.PutSnapshot(backend.Snapshot{Name: long, Volume: v.Key, SizeGiB: 7, CreatedAt: created, State: backend.State{Status: "AWAITING\x00-TRANSFER", Percent: -1}})
 		copied := b.fake.PutVolume(backend.Volume{Name: "", SizeGiB: 8, Source: &s.Key})
-		b.fake.AttachBehind(copied.ID, "server-2")
+		b.fake.AttachOutOfBand(copied.ID, "server-2")
 		b.sweep()
 		row, err := store.Volume(t.Context(), me, v.ID)
 		if err != nil || row.Name != "its <b>name</b>" || row.SizeGiB != 7 || row.Origin != models.Elsewhere || row.VolumeType != "ssd" ||
@@ -69,7 +70,7 @@ func TestObjectsMadeElsewhereAreImported(t *testing.T) {
 
 // TestASnapshotListedBeforeItsVolume: the volume was made between the two listings.
 func TestASnapshotListedBeforeItsVolume(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		v := b.fake.PutVolume(backend.Volume{Name: "late"})
 		s := b.fake.PutSnapshot(backend.Snapshot{Name: "early", Volume: v.Key})
@@ -98,8 +99,8 @@ func TestWhatVanishedElsewhere(t *testing.T) {
 			b.fake.RemoveSnapshot(id)
 			b.fake.RemoveVolume(volume)
 			b.sweep()
-			_, gone := b.store.SnapshotRow(b.Context(), id)
-			_, goneVolume := b.store.VolumeRow(b.Context(), volume)
+			_, gone := b.store.SnapshotByID(b.Context(), id)
+			_, goneVolume := b.store.VolumeByID(b.Context(), volume)
 			if shared {
 				if !errors.Is(gone, models.ErrNotFound) || !errors.Is(goneVolume, models.ErrNotFound) {
 					b.Errorf("%v, %v", gone, goneVolume)
@@ -148,11 +149,11 @@ func TestNothingFlickersUnderOperation(t *testing.T) {
 		op := b.asked(k.ask(b, id))
 		var states []string
 		note := func() {
-			row, err := b.store.VolumeRow(b.Context(), op.SubjectID)
+			row, err := b.store.VolumeByID(b.Context(), op.SubjectID)
 			state := "gone"
 			if op.SubjectType == models.SubjectSnapshot {
 				var snap *models.Snapshot
-				if snap, err = b.store.SnapshotRow(b.Context(), op.SubjectID); err == nil {
+				if snap, err = b.store.SnapshotByID(b.Context(), op.SubjectID); err == nil {
 					state = string(snap.Status) + " " + snap.Name
 				}
 			} else if err == nil {
@@ -167,7 +168,7 @@ func TestNothingFlickersUnderOperation(t *testing.T) {
 		for range 3 {
 			b.sweep()
 			note()
-			if b.pass(); !b.operation(op.ID).Over() {
+			if b.pass(); !b.operation(op.ID).Finished() {
 				b.look(1)
 			}
 			note()
@@ -214,13 +215,13 @@ func TestAStalePageChangesNothing(t *testing.T) {
 		b.done(b.store.DeleteSnapshot(ctx, me, deleted, ""))
 		b.newSnapshot(volume, "snap-3")
 	}})
-	if err := slow.Sweep(ctx); err != nil {
+	if err := slow.Resync(ctx); err != nil {
 		b.Fatal(err)
 	}
 	if row := b.snapshot(snap); row.Name != "renamed" {
 		b.Errorf("%+v", row)
 	}
-	if _, err := b.store.SnapshotRow(ctx, deleted); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.SnapshotByID(ctx, deleted); !errors.Is(err, models.ErrNotFound) {
 		b.Error("a deleted snapshot came back")
 	}
 	if row := b.volume(volume); row.SizeGiB != 9 || row.SnapshotCount != 2 {
@@ -247,32 +248,32 @@ func TestAnErrorRemovesNothing(t *testing.T) {
 	if total() != 1005 {
 		b.Fatalf("%d volumes", total())
 	}
-	good, err := b.store.Mirror(b.Context(), models.SubjectVolume)
+	good, err := b.store.SyncState(b.Context(), models.SubjectVolume)
 	if err != nil || good.SeenAt == 0 || good.FailedSince != 0 {
 		b.Fatalf("%+v, %v", good, err)
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 2, backendtest.Fault{})
-	if err := b.worker.Sweep(b.Context()); err == nil {
+	if err := b.worker.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
-	first, err := b.store.Mirror(b.Context(), models.SubjectVolume)
+	first, err := b.store.SyncState(b.Context(), models.SubjectVolume)
 	if err != nil || first.SeenAt != good.SeenAt || first.FailedSince == 0 || first.Failure.Key != "failure.unavailable" || total() != 1005 {
 		b.Errorf("%+v, %d volumes, %v", first, total(), err)
 	}
-	if other, err := b.store.Mirror(b.Context(), models.SubjectSnapshot); err != nil || other.SeenAt <= good.SeenAt || other.FailedSince != 0 {
+	if other, err := b.store.SyncState(b.Context(), models.SubjectSnapshot); err != nil || other.SeenAt <= good.SeenAt || other.FailedSince != 0 {
 		b.Errorf("the snapshots were read: %+v, %v", other, err)
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 1, backendtest.Fault{Err: errStrange})
-	if err := b.worker.Sweep(b.Context()); err == nil {
+	if err := b.worker.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
-	if second, err := b.store.Mirror(b.Context(), models.SubjectVolume); err != nil || second.FailedSince != first.FailedSince || second.Failure.Key != "failure.internal" {
+	if second, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || second.FailedSince != first.FailedSince || second.Failure.Key != "failure.internal" {
 		b.Errorf("%+v, %v", second, err)
 	}
 	b.sweep()
-	if now, err := b.store.Mirror(b.Context(), models.SubjectVolume); err != nil || now.FailedSince != 0 || !now.Failure.None() || now.SeenAt <= good.SeenAt {
+	if now, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || now.FailedSince != 0 || !now.Failure.None() || now.SeenAt <= good.SeenAt {
 		b.Errorf("%+v, %v", now, err)
 	}
 }
@@ -280,13 +281,13 @@ func TestAnErrorRemovesNothing(t *testing.T) {
 func TestChangesElsewhereAreCopied(t *testing.T) {
 	b := newBench(t)
 	volume := b.newVolume("volume-1")
-	b.fake.AttachBehind(volume, "server-1")
+	b.fake.AttachOutOfBand(volume, "server-1")
 	b.sweep()
 	if !attachedTo(b.volume(volume), "server-1") {
 		b.Errorf("%+v", b.volume(volume))
 	}
-	b.fake.DetachBehind(volume, "server-1")
-	b.fake.AttachBehind(volume, "server-2")
+	b.fake.DetachOutOfBand(volume, "server-1")
+	b.fake.AttachOutOfBand(volume, "server-2")
 	b.sweep()
 	if !attachedTo(b.volume(volume), "server-2") {
 		b.Errorf("%+v", b.volume(volume))
@@ -327,10 +328,10 @@ func TestATwinIsNotListedTwice(t *testing.T) {
 // TestTwoConsolesSweepTogether on one database: objects are imported once, and what
 // one has just imported is not missed by the other.
 func TestTwoConsolesSweepTogether(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		b.shared(true)
-		other := &bench{T: t, store: modelstest.Second(t, store, clock.Now), clock: clock, fake: b.fake, faulty: b.faulty}
+		other := &bench{T: t, store: storetest.Second(t, store, clock.Now), clock: clock, fake: b.fake, faulty: b.faulty}
 		other.restart()
 		for i := range 150 {
 			v := b.fake.PutVolume(backend.Volume{Name: fmt.Sprintf("volume-%04d", i)})
@@ -339,7 +340,7 @@ func TestTwoConsolesSweepTogether(t *testing.T) {
 		for range 2 {
 			errs := make(chan error, 2)
 			for _, w := range []*bench{b, other} {
-				go func() { errs <- w.worker.Sweep(t.Context()) }()
+				go func() { errs <- w.worker.Resync(t.Context()) }()
 			}
 			if err := errors.Join(<-errs, <-errs); err != nil {
 				t.Fatal(err)
@@ -357,7 +358,7 @@ func TestTwoConsolesSweepTogether(t *testing.T) {
 func TestSmallThingsAreCopied(t *testing.T) {
 	b := newBench(t)
 	servers := func() string {
-		rows, err := b.store.Servers(b.Context(), me, 10)
+		rows, err := b.store.ListServers(b.Context(), me, 10)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -378,10 +379,10 @@ func TestSmallThingsAreCopied(t *testing.T) {
 	if got := servers(); got != "db-1 web-2" {
 		b.Errorf("%q", got)
 	}
-	if images, err := b.store.Images(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].LeastGiB() != 1 {
+	if images, err := b.store.ListImages(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
 		b.Errorf("%+v, %v", images, err)
 	}
-	if f := b.store.Facts(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
+	if f := b.store.Capabilities(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
 		b.Errorf("%+v", f)
 	}
 }
@@ -390,7 +391,7 @@ func TestSmallThingsAreCopied(t *testing.T) {
 // arrives after it. The object was made elsewhere, so nothing but the cloud's id tells
 // that it is the same.
 func TestWhatWasDeletedDoesNotComeBack(t *testing.T) {
-	modelstest.Each(t, func(t *testing.T, store *models.Store, clock *modelstest.Clock) {
+	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		b := benchOf(t, store, clock)
 		b.shared(true)
 		v := b.fake.PutVolume(backend.Volume{Name: "elsewhere"})
@@ -406,7 +407,7 @@ func TestWhatWasDeletedDoesNotComeBack(t *testing.T) {
 		}
 		old.duringVolumes = func() { b.done(store.DeleteVolume(t.Context(), me, v.ID, "")) }
 		old.duringSnapshots = func() { b.done(store.DeleteSnapshot(t.Context(), me, s.ID, "")) }
-		if err := staleWorker(b, old).Sweep(t.Context()); err != nil {
+		if err := staleWorker(b, old).Resync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if row := b.onlyVolume(); row.BackendID != kept.ID {

@@ -9,6 +9,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // failureOf puts an error of the backend into the words of the catalog: the key is
@@ -21,13 +22,13 @@ func failureOf(err error) models.Failure {
 	case err == nil:
 		return models.Failure{}
 	case errors.As(err, &other):
-		return models.Failure{Text: models.Say(models.FailureOtherProject)}
+		return models.Failure{Text: models.NewText(models.FailureOtherProject)}
 	case e == nil || e.Code == backend.CodeFault:
-		return models.Failure{Text: models.Say("failure.internal")}
+		return models.Failure{Text: models.NewText("failure.internal")}
 	case e.Code == backend.CodeReported:
 		return failureReported(e)
 	}
-	return models.Failure{Text: models.Say("failure."+backend.ErrorCode(e), failureArgs(e)...)}
+	return models.Failure{Text: models.NewText("failure."+backend.ErrorCode(e), failureArgs(e)...)}
 }
 
 // failureArgs are what the catalog's sentence for e.Code has places for.
@@ -59,13 +60,13 @@ var knownDetails = []string{"002", "003", "006", "007", "009", "010", "011", "01
 func failureReported(r *backend.Error) models.Failure {
 	detail := r.EventID[strings.LastIndexByte(r.EventID, '_')+1:]
 	if slices.Contains(knownDetails, detail) {
-		return models.Failure{Text: models.Say("failure.reported."+detail, r.Message, r.EventID)}
+		return models.Failure{Text: models.NewText("failure.reported."+detail, r.Message, r.EventID)}
 	}
-	return models.Failure{Text: models.Say("failure.reported", r.Message, r.EventID)}
+	return models.Failure{Text: models.NewText("failure.reported", r.Message, r.EventID)}
 }
 
-// why is failureOf with the dependents of an object of this kind named.
-func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) models.Failure {
+// failureWithDependents is failureOf with the dependents of an object of this kind named.
+func (w *Worker) failureWithDependents(ctx context.Context, kind models.SubjectType, err error) models.Failure {
 	failure := failureOf(err)
 	busy := backend.AsError(err, backend.CodeBusy)
 	if busy == nil || len(busy.Dependents) == 0 {
@@ -77,7 +78,7 @@ func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) mo
 	}
 	var ids []string
 	for _, key := range busy.Dependents {
-		ids = append(ids, anyID(key))
+		ids = append(ids, eitherID(key))
 	}
 	named, nameErr := w.store.Dependents(ctx, dependents, ids)
 	if nameErr != nil {
@@ -88,15 +89,15 @@ func (w *Worker) why(ctx context.Context, kind models.SubjectType, err error) mo
 	return failure
 }
 
-// final says that asking again cannot help: the backend understood, and refused.
-func final(err error) bool {
+// permanent says that asking again cannot help: the backend understood, and refused.
+func permanent(err error) bool {
 	e := backend.AsError(err)
 	return e != nil && e.Code != backend.CodeUnavailable && e.Code != backend.CodeFault
 }
 
-// observed is what the backend's state says about a row.
-func observed(key backend.Key, state backend.State) models.Observed {
-	o := models.Observed{
+// observedState is what the backend's state says about a row.
+func observedState(key backend.Key, state backend.State) store.ObservedState {
+	o := store.ObservedState{
 		BackendID: key.ID, Status: models.Status(state.Status), Percent: state.Percent, RequestID: state.RequestID,
 	}
 	if !o.Status.InTransition() {
@@ -105,31 +106,31 @@ func observed(key backend.Key, state backend.State) models.Observed {
 	if o.Status == models.ErrorStatus || o.Status == models.ErrorDeleting {
 		o.Failure = failureOf(state.Failure)
 		if o.Failure.None() {
-			o.Failure = models.Failure{Text: models.Say(models.FailureUntold)}
+			o.Failure = models.Failure{Text: models.NewText(models.FailureUnknown)}
 		}
 	}
 	if o.Status == models.InUse || o.Status == models.Detaching {
-		o.Failure = faultOf(state.Failure)
+		o.Failure = diskFailure(state.Failure)
 	}
 	return o
 }
 
-// faultOf says what is wrong with a volume that stays in use.
-func faultOf(err error) models.Failure {
+// diskFailure says what is wrong with a volume that stays in use.
+func diskFailure(err error) models.Failure {
 	e := backend.AsError(err)
 	switch {
 	case err == nil:
 		return models.Failure{}
 	case e != nil && e.Code == backend.CodeNoSpace:
-		return models.Failure{Text: models.Say(models.FailureDiskFull)}
+		return models.Failure{Text: models.NewText(models.FailureDiskFull)}
 	case e != nil && e.Code == backend.CodeFault && e.Op == "flush":
-		return models.Failure{Text: models.Say(models.FailureDiskFlush)}
+		return models.Failure{Text: models.NewText(models.FailureDiskFlush)}
 	}
-	return models.Failure{Text: models.Say(models.FailureDisk)}
+	return models.Failure{Text: models.NewText(models.FailureDisk)}
 }
 
-func observedVolume(v backend.Volume) models.Observed {
-	o := observed(v.Key, v.State)
+func observedVolume(v backend.Volume) store.ObservedState {
+	o := observedState(v.Key, v.State)
 	o.SizeGiB = v.SizeGiB
 	attachments := make([]models.Attachment, 0, len(v.Attachments))
 	for _, a := range v.Attachments {
@@ -142,8 +143,8 @@ func observedVolume(v backend.Volume) models.Observed {
 	return o
 }
 
-func observedSnapshot(s backend.Snapshot) models.Observed {
-	o := observed(s.Key, s.State)
+func observedSnapshot(s backend.Snapshot) store.ObservedState {
+	o := observedState(s.Key, s.State)
 	o.SizeGiB = s.SizeGiB
 	if held := s.Held.Microseconds(); held > 0 {
 		o.Hold = &held
@@ -151,9 +152,9 @@ func observedSnapshot(s backend.Snapshot) models.Observed {
 	return o
 }
 
-// with returns o with another status and reason: what the row says when the
+// withStatus returns o with another status and reason: what the row says when the
 // backend's word is not the whole story.
-func with(o models.Observed, status models.Status, why models.Failure) *models.Observed {
+func withStatus(o store.ObservedState, status models.Status, why models.Failure) *store.ObservedState {
 	o.Status, o.Failure, o.Percent = status, why, backend.PercentUnknown
 	return &o
 }

@@ -7,86 +7,89 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
-// twins collects, of one whole listing, the objects that carry one Ref: a lost
+// duplicateSince collects, of one whole listing, the objects that carry one Ref: a lost
 // answer may have left a second one.
-type twins struct {
-	first map[string]twin   // by Ref
-	more  map[string][]twin // all of a Ref that has several
+type duplicateSet struct {
+	first map[string]duplicate   // by Ref
+	more  map[string][]duplicate // all of a Ref that has several
 }
 
-type twin struct {
+type duplicate struct {
 	id      string
 	created time.Time
 	size    int
 	source  string
 }
 
-func newTwins() *twins { return &twins{map[string]twin{}, map[string][]twin{}} }
+func newDuplicateSet() *duplicateSet {
+	return &duplicateSet{map[string]duplicate{}, map[string][]duplicate{}}
+}
 
-func (t *twins) add(rows []models.Mirrored) {
+func (t *duplicateSet) add(rows []store.ObservedObject) {
 	for _, row := range rows {
 		if row.ID == "" {
 			continue
 		}
-		this := twin{row.BackendID, row.CreatedAt, row.SizeGiB, row.Source}
+		this := duplicate{row.BackendID, row.CreatedAt, row.SizeGiB, row.Source}
 		first, there := t.first[row.ID]
 		switch {
 		case !there:
 			t.first[row.ID] = this
 		case first.id == this.id: // listed twice
 		case len(t.more[row.ID]) == 0:
-			t.more[row.ID] = []twin{first, this}
+			t.more[row.ID] = []duplicate{first, this}
 		default:
 			t.more[row.ID] = append(t.more[row.ID], this)
 		}
 	}
 }
 
-// leastSettle is how long a twin is left alone at least.
-const leastSettle = 90 * time.Second
+// minSettle is how long a twin is left alone at least.
+const minSettle = 90 * time.Second
 
-// removeTwins deletes second copies that a lost answer has left. Only what nobody
+// removeDuplicates deletes second copies that a lost answer has left. Only what nobody
 // can have used is deleted: made while the operation was under way, like the one in
 // the list and not listed itself, made for this console, attached to nothing, without
 // snapshots, and seen before the time in which an operation may still choose it.
 // Others are no twins and get rows of their own: restoring a backup copies the
 // metadata of a volume, too.
-func (w *Worker) removeTwins(ctx context.Context, kind models.SubjectType, t *twins) {
+func (w *Worker) removeDuplicates(ctx context.Context, kind models.SubjectType, t *duplicateSet) {
 	there := map[string]bool{}
 	for ref, group := range t.more {
-		row, err := w.store.TwinOf(ctx, kind, ref)
+		row, err := w.store.DuplicateOf(ctx, kind, ref)
 		if err != nil {
 			w.log.WarnContext(ctx, "cannot compare objects of one id", "kind", kind, "id", ref, "error", err)
 			continue
 		}
 		for _, extra := range group {
 			there[extra.id] = true
-			if row == nil || row.Busy || extra.id == row.BackendID || !w.settledTwin(extra.id) {
+			if row == nil || row.Busy || extra.id == row.BackendID || !w.settledDuplicate(extra.id) {
 				continue
 			}
-			if err := w.removeTwin(ctx, kind, row, group, extra); err != nil {
+			if err := w.removeDuplicate(ctx, kind, row, group, extra); err != nil {
 				w.log.WarnContext(ctx, "cannot delete the second copy of an object", "kind", kind, "id", ref, "copy", extra.id, "error", err)
 			}
 		}
 	}
 	w.mirrored.Lock()
 	defer w.mirrored.Unlock()
-	for id := range w.mirrored.twins {
-		if !there[id] && w.store.Now().Sub(w.mirrored.twins[id]) > 24*time.Hour {
-			delete(w.mirrored.twins, id)
+	for id := range w.mirrored.duplicateSince {
+		if !there[id] && w.store.Now().Sub(w.mirrored.duplicateSince[id]) > 24*time.Hour {
+			delete(w.mirrored.duplicateSince, id)
 		}
 	}
 }
 
-// estrange notes that an object is no twin although it carries the id of another one;
+// markForeign notes that an object is no twin although it carries the id of another one;
 // new: it was not known.
-func (m *mirrored) estrange(id string) (new bool) {
+func (m *mirrorState) markForeign(id string) (new bool) {
 	m.Lock()
 	defer m.Unlock()
-	new = !m.strangers[id]
-	m.strangers[id] = true
+	new = !m.foreignRef[id]
+	m.foreignRef[id] = true
 	return new
 }
 
@@ -95,27 +98,27 @@ func (m *mirrored) estrange(id string) (new bool) {
 func (w *Worker) ownID(key backend.Key) string {
 	w.mirrored.Lock()
 	defer w.mirrored.Unlock()
-	if w.mirrored.strangers[key.ID] {
+	if w.mirrored.foreignRef[key.ID] {
 		return ""
 	}
 	return key.Ref
 }
 
-// settledTwin says that it was seen long enough ago.
-func (w *Worker) settledTwin(id string) bool {
+// settledDuplicate says that it was seen long enough ago.
+func (w *Worker) settledDuplicate(id string) bool {
 	w.mirrored.Lock()
 	defer w.mirrored.Unlock()
 	now := w.store.Now()
-	seen, there := w.mirrored.twins[id]
+	seen, there := w.mirrored.duplicateSince[id]
 	if !there {
-		w.mirrored.twins[id] = now
+		w.mirrored.duplicateSince[id] = now
 		return false
 	}
-	return now.Sub(seen) >= max(w.capabilities().Settle, leastSettle)
+	return now.Sub(seen) >= max(w.capabilities().Settle, minSettle)
 }
 
-func (w *Worker) removeTwin(ctx context.Context, kind models.SubjectType, row *models.TwinRow, group []twin, extra twin) error {
-	var kept *twin
+func (w *Worker) removeDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, group []duplicate, extra duplicate) error {
+	var kept *duplicate
 	for i := range group {
 		if group[i].id == row.BackendID {
 			kept = &group[i]
@@ -124,20 +127,20 @@ func (w *Worker) removeTwin(ctx context.Context, kind models.SubjectType, row *m
 	if kept == nil { // its row is about to leave, and then the oldest of the others has the id
 		return nil
 	}
-	used, err := w.store.TwinIsUsed(ctx, kind, extra.id)
+	used, err := w.store.DuplicateIsUsed(ctx, kind, extra.id)
 	if err != nil {
 		return err
 	}
-	last := kept.created.Add(row.Made + max(w.capabilities().Settle, leastSettle))
-	alike := row.Ours && extra.created.After(kept.created) && !extra.created.After(last) && extra.size == kept.size && extra.source == kept.source
+	last := kept.created.Add(row.CreateDuration + max(w.capabilities().Settle, minSettle))
+	sameOrigin := row.CreatedHere && extra.created.After(kept.created) && !extra.created.After(last) && extra.size == kept.size && extra.source == kept.source
 	unused := false
-	if alike && !used {
-		if unused, used, err = w.unusedTwin(ctx, kind, row, extra.id); err != nil {
+	if sameOrigin && !used {
+		if unused, used, err = w.unusedDuplicate(ctx, kind, row, extra.id); err != nil {
 			return err
 		}
 	}
-	if !alike || used {
-		if w.mirrored.estrange(extra.id) {
+	if !sameOrigin || used {
+		if w.mirrored.markForeign(extra.id) {
 			w.log.WarnContext(ctx, "two objects carry the id of one; the second is left alone", "kind", kind, "id", row.ID, "copy", extra.id)
 		}
 		return nil
@@ -155,13 +158,13 @@ func (w *Worker) removeTwin(ctx context.Context, kind models.SubjectType, row *m
 	}
 	w.log.WarnContext(ctx, "the second copy of an object is deleted: an answer was lost when it was made",
 		"kind", kind, "id", row.ID, "kept", row.BackendID, "deleted", extra.id)
-	return w.store.RecordTwin(ctx, kind, row, extra.id)
+	return w.store.RecordDuplicate(ctx, kind, row, extra.id)
 }
 
-// unusedTwin looks at both once more: the one in the list must be there, and the
+// unusedDuplicate looks at both once more: the one in the list must be there, and the
 // other one at rest and attached to nothing. used says that somebody has attached it.
-func (w *Worker) unusedTwin(ctx context.Context, kind models.SubjectType, row *models.TwinRow, extra string) (unused, used bool, err error) {
-	look := func(id string) (backend.Status, string, int, error) {
+func (w *Worker) unusedDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, extra string) (unused, used bool, err error) {
+	get := func(id string) (backend.Status, string, int, error) {
 		if kind == models.SubjectSnapshot {
 			s, err := w.backend.Snapshot(ctx, backend.Key{ID: id})
 			return s.Status, s.Ref, 0, err
@@ -169,11 +172,11 @@ func (w *Worker) unusedTwin(ctx context.Context, kind models.SubjectType, row *m
 		v, err := w.backend.Volume(ctx, backend.Key{ID: id})
 		return v.Status, v.Ref, len(v.Attachments), err
 	}
-	status, ref, _, err := look(row.BackendID)
+	status, ref, _, err := get(row.BackendID)
 	if err != nil || ref != row.ID || status == backend.Deleting || status == backend.ErrorStatus {
 		return false, false, ignoreNotFound(err)
 	}
-	status, ref, attachments, err := look(extra)
+	status, ref, attachments, err := get(extra)
 	if err != nil || ref != row.ID {
 		return false, false, ignoreNotFound(err)
 	}

@@ -18,46 +18,47 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/store"
 )
 
 // Options of New. Zero values are sensible.
 type Options struct {
-	Log        *slog.Logger
-	Parallel   int           // operations looked at at once; default 8
-	Lease      time.Duration // how long a silent worker keeps an operation; default 30 s
-	SweepEvery time.Duration // where the backend has no pace of its own; default a minute
-	Project    string        // of objects whose backend knows no projects; default models.DefaultProject
-	// Looked is called after each look at an operation, for metrics; may be nil.
-	Looked func(kind models.Kind, state models.OperationState)
+	Log            *slog.Logger
+	Parallel       int           // operations looked at at once; default 8
+	Lease          time.Duration // how long a silent worker keeps an operation; default 30 s
+	ResyncInterval time.Duration // where the backend has no pace of its own; default a minute
+	Project        string        // of objects whose backend knows no projects; default models.DefaultProject
+	// Reconciled is called after each look at an operation, for metrics; may be nil.
+	Reconciled func(kind models.Kind, state models.OperationState)
 }
 
 // Worker carries out operations. Several may share one database.
 type Worker struct {
-	store    *models.Store
+	store    *store.Store
 	backend  backend.Backend
 	exporter backend.Exporter // the same, where it serves volumes itself
 	options  Options
 	log      *slog.Logger
 	owner    string
 	claims   atomic.Int64
-	limit    chan struct{}
-	busy     sync.WaitGroup
+	slots    chan struct{}
+	inFlight sync.WaitGroup
 
-	mu      sync.Mutex
-	caps    backend.Capabilities
-	servers map[string]string    // names by id; nil: not read yet
-	silent  map[string]time.Time // since when the backend answers others, but not this operation
+	mu              sync.Mutex
+	caps            backend.Capabilities
+	servers         map[string]string    // names by id; nil: not read yet
+	unansweredSince map[string]time.Time // since when the backend answers others, but not this operation
 
-	small, quotas, changed, looks, prune, whole *task
-	wake, wakeWhole                             chan struct{}
-	mirrored                                    mirrored
+	inventory, quotas, delta, poll, prune, resync *task
+	wake, wakeResync                              chan struct{}
+	mirrored                                      mirrorState
 
-	ending context.Context // done when looks are cut off
-	cutOff context.CancelFunc
+	shutdown       context.Context // done when looks are cut off
+	cancelInFlight context.CancelFunc
 }
 
 // New makes a worker; Run starts it.
-func New(store *models.Store, b backend.Backend, options Options) *Worker {
+func New(store *store.Store, b backend.Backend, options Options) *Worker {
 	if options.Log == nil {
 		options.Log = slog.Default()
 	}
@@ -67,8 +68,8 @@ func New(store *models.Store, b backend.Backend, options Options) *Worker {
 	if options.Lease == 0 {
 		options.Lease = 30 * time.Second
 	}
-	if options.SweepEvery == 0 {
-		options.SweepEvery = time.Minute
+	if options.ResyncInterval == 0 {
+		options.ResyncInterval = time.Minute
 	}
 	if options.Project == "" {
 		options.Project = models.DefaultProject
@@ -77,16 +78,16 @@ func New(store *models.Store, b backend.Backend, options Options) *Worker {
 	w := &Worker{
 		store: store, backend: b, exporter: exporter, options: options, log: options.Log,
 		owner: fmt.Sprintf("%d-%s", os.Getpid(), models.NewID()),
-		limit: make(chan struct{}, options.Parallel), silent: map[string]time.Time{},
+		slots: make(chan struct{}, options.Parallel), unansweredSince: map[string]time.Time{},
 	}
-	w.ending, w.cutOff = context.WithCancel(context.Background())
-	w.planReading()
+	w.shutdown, w.cancelInFlight = context.WithCancel(context.Background())
+	w.initTasks()
 	return w
 }
 
-// idle is the longest time without a look at the queue: other processes on the
+// maxIdle is the longest time without a look at the queue: other processes on the
 // same database do not signal this one.
-const idle = time.Second
+const maxIdle = time.Second
 
 // Run works until ctx ends, then finishes the looks under way. Call Start before,
 // so that pages know what the backend can do.
@@ -94,14 +95,14 @@ func (w *Worker) Run(ctx context.Context) {
 	changed, unsubscribe := w.store.Subscribe()
 	defer unsubscribe()
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { w.readUntil(ctx) })
-	sweeping.Go(func() { w.followConnections(ctx) })
+	sweeping.Go(func() { w.runTasks(ctx) })
+	sweeping.Go(func() { w.pollConnections(ctx) })
 	defer sweeping.Wait()
-	defer w.finishLooks()
+	defer w.drain()
 	for ctx.Err() == nil {
-		wait := idle
-		if err := w.startDue(ctx); err == nil {
-			wait = w.untilNext(ctx)
+		wait := maxIdle
+		if err := w.dispatchDue(ctx); err == nil {
+			wait = w.untilNextDue(ctx)
 		} else if ctx.Err() == nil {
 			w.log.ErrorContext(ctx, "cannot read the queue", "error", err)
 		}
@@ -115,42 +116,42 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
-// grace is how long looks under way may take at the end. One that is cut off then
+// drainTimeout is how long looks under way may take at the end. One that is cut off then
 // saves nothing, as if the process had been killed: the next worker goes on.
-const grace = 10 * time.Second
+const drainTimeout = 10 * time.Second
 
-func (w *Worker) finishLooks() {
-	timer := time.AfterFunc(grace, w.cutOff)
+func (w *Worker) drain() {
+	timer := time.AfterFunc(drainTimeout, w.cancelInFlight)
 	defer timer.Stop()
-	w.busy.Wait()
+	w.inFlight.Wait()
 }
 
-func (w *Worker) untilNext(ctx context.Context) time.Duration {
+func (w *Worker) untilNextDue(ctx context.Context) time.Duration {
 	next, err := w.store.NextDue(ctx)
 	if err != nil || next.IsZero() {
-		return idle
+		return maxIdle
 	}
-	return min(idle, max(next.Sub(w.store.Now()), time.Millisecond))
+	return min(maxIdle, max(next.Sub(w.store.Now()), time.Millisecond))
 }
 
-// startDue starts a look at every operation that is due, as many at once as
+// dispatchDue starts a look at every operation that is due, as many at once as
 // allowed.
-func (w *Worker) startDue(ctx context.Context) error {
+func (w *Worker) dispatchDue(ctx context.Context) error {
 	for {
 		select {
-		case w.limit <- struct{}{}:
+		case w.slots <- struct{}{}:
 		case <-ctx.Done():
 			return nil
 		}
 		op, err := w.claim(ctx)
 		if err != nil || op == nil {
-			<-w.limit
+			<-w.slots
 			return err
 		}
-		w.busy.Go(func() {
-			defer func() { <-w.limit }()
+		w.inFlight.Go(func() {
+			defer func() { <-w.slots }()
 			// A look that has begun is finished: what it learned must be saved.
-			w.handle(context.WithoutCancel(ctx), op)
+			w.process(context.WithoutCancel(ctx), op)
 		})
 	}
 }
@@ -163,7 +164,7 @@ func (w *Worker) RunDue(ctx context.Context) (int, error) {
 		if err != nil || op == nil {
 			return n, err
 		}
-		w.handle(ctx, op)
+		w.process(ctx, op)
 	}
 }
 
@@ -173,12 +174,12 @@ func (w *Worker) claim(ctx context.Context) (*models.Operation, error) {
 	return w.store.Claim(ctx, fmt.Sprintf("%s-%d", w.owner, w.claims.Add(1)), w.options.Lease)
 }
 
-// handle looks at one claimed operation and saves what it found.
-func (w *Worker) handle(ctx context.Context, op *models.Operation) {
-	looking, stop := w.heartbeat(ctx, op)
-	progress := w.look(looking, op)
+// process looks at one claimed operation and saves what it found.
+func (w *Worker) process(ctx context.Context, op *models.Operation) {
+	running, stop := w.heartbeat(ctx, op)
+	progress := w.reconcile(running, op)
 	stop()
-	if w.ending.Err() != nil {
+	if w.shutdown.Err() != nil {
 		return
 	}
 	err := w.store.SaveProgress(ctx, op, progress)
@@ -191,88 +192,88 @@ func (w *Worker) handle(ctx context.Context, op *models.Operation) {
 		w.log.ErrorContext(ctx, "cannot save what an operation did", "operation", op.ID, "kind", op.Kind, "error", err)
 		return
 	}
-	w.usedUp(op, progress)
-	if w.options.Looked != nil {
-		w.options.Looked(op.Kind, progress.State)
+	w.refreshQuotasAfter(op, progress)
+	if w.options.Reconciled != nil {
+		w.options.Reconciled(op.Kind, progress.State)
 	}
 	if progress.State == models.Failed {
 		w.log.WarnContext(ctx, "operation failed", "operation", op.ID, "kind", op.Kind, "subject", op.SubjectID,
-			"failure", progress.Trouble.Key, "backend_request", progress.Request)
+			"failure", progress.Failure.Key, "backend_request", progress.RequestID)
 	}
 }
 
 // heartbeat keeps the lease while a look lasts, and ends the look when another
 // worker has it.
-func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (looking context.Context, stop func()) {
-	looking, cancel := context.WithCancel(ctx)
-	release := context.AfterFunc(w.ending, cancel)
+func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (running context.Context, stop func()) {
+	running, cancel := context.WithCancel(ctx)
+	release := context.AfterFunc(w.shutdown, cancel)
 	var done sync.WaitGroup
 	done.Go(func() {
 		ticker := time.NewTicker(w.options.Lease / 3)
 		defer ticker.Stop()
 		for {
 			select {
-			case <-looking.Done():
+			case <-running.Done():
 				return
 			case <-ticker.C:
 			}
-			switch err := w.store.Heartbeat(looking, op, w.options.Lease); {
+			switch err := w.store.Heartbeat(running, op, w.options.Lease); {
 			case errors.Is(err, models.ErrLeaseLost):
 				cancel()
-			case err != nil && looking.Err() == nil:
+			case err != nil && running.Err() == nil:
 				w.log.WarnContext(ctx, "cannot prolong the lease of an operation", "operation", op.ID, "error", err)
 			}
 		}
 	})
-	return looking, func() { release(); cancel(); done.Wait() }
+	return running, func() { release(); cancel(); done.Wait() }
 }
 
-// look asks the backend what is and takes the next step.
-func (w *Worker) look(ctx context.Context, op *models.Operation) models.Progress {
+// reconcile asks the backend what is and takes the next step.
+func (w *Worker) reconcile(ctx context.Context, op *models.Operation) store.Progress {
 	if err := w.ensureCapabilities(ctx); err != nil {
-		return w.trouble(ctx, op, err)
+		return w.retryLater(ctx, op, err)
 	}
-	var progress models.Progress
+	var progress store.Progress
 	var err error
 	if op.SubjectType == models.SubjectSnapshot {
-		progress, err = w.lookSnapshot(ctx, op)
+		progress, err = w.reconcileSnapshot(ctx, op)
 	} else {
-		progress, err = w.lookVolume(ctx, op)
+		progress, err = w.reconcileVolume(ctx, op)
 	}
 	if err != nil {
-		return w.trouble(ctx, op, err)
+		return w.retryLater(ctx, op, err)
 	}
-	w.heard(op)
+	w.clearStalled(op)
 	return progress
 }
 
 // maxAttempts is how often a fault that nobody can name is tried again. A backend
-// that does not answer is asked for ever; its silence leaves maxAttempts - countedSilence
+// that does not answer is asked for ever; its silence leaves maxAttempts - countedUnanswered
 // tries for other faults, and see alone.
 const (
-	maxAttempts    = 8
-	countedSilence = 6
+	maxAttempts       = 8
+	countedUnanswered = 6
 )
 
-// trouble turns an error that says nothing final into another try later. One that
+// retryLater turns an error that says nothing final into another try later. One that
 // no backend should give is given up after maxAttempts.
-func (w *Worker) trouble(ctx context.Context, op *models.Operation, err error) models.Progress {
+func (w *Worker) retryLater(ctx context.Context, op *models.Operation, err error) store.Progress {
 	w.log.WarnContext(ctx, "operation met an error", "operation", op.ID, "kind", op.Kind, "subject", op.SubjectID,
 		"attempt", op.Attempts+1, "error", err)
 	failure := failureOf(err)
 	var other *models.IdentityError
 	unavailable := backend.AsError(err, backend.CodeUnavailable)
-	silent := unavailable != nil || errors.As(err, &other)
-	if !silent && op.Attempts+1 >= maxAttempts || silent && w.alone(ctx, op) {
-		w.heard(op)
-		return w.failed(op, failure, w.subjectAfterGivingUp(ctx, op, failure))
+	unanswered := unavailable != nil || errors.As(err, &other)
+	if !unanswered && op.Attempts+1 >= maxAttempts || unanswered && w.stalled(ctx, op) {
+		w.clearStalled(op)
+		return w.failed(op, failure, w.subjectAfterFailure(ctx, op, failure))
 	}
 	wait := backoff(op.Attempts)
 	if unavailable != nil && unavailable.RetryAfter > wait {
 		wait = unavailable.RetryAfter
 	}
-	return models.Progress{State: models.Running, Again: w.store.Now().Add(wait), Step: op.Step, Percent: op.Percent,
-		Trouble: failure, Retry: !silent || op.Attempts < countedSilence}
+	return store.Progress{State: models.Running, RunAt: w.store.Now().Add(wait), Step: op.Step, Percent: op.Percent,
+		Failure: failure, CountAttempt: !unanswered || op.Attempts < countedUnanswered}
 }
 
 // backoff doubles from half a second to a minute, with a fifth of chance in it, so
@@ -282,22 +283,22 @@ func backoff(attempts int) time.Duration {
 	return wait + time.Duration(rand.Int64N(int64(wait)/5+1))
 }
 
-// again is a Progress that looks again when the backend may have news.
-func (w *Worker) again(op *models.Operation, step, percent int, o *models.Observed) models.Progress {
-	return progress(models.Progress{State: models.Running, Again: w.store.Now().Add(w.pollDelay(op)), Step: step, Percent: percent}, o)
+// requeue is a Progress that looks again when the backend may have news.
+func (w *Worker) requeue(op *models.Operation, step, percent int, o *store.ObservedState) store.Progress {
+	return progress(store.Progress{State: models.Running, RunAt: w.store.Now().Add(w.pollDelay(op)), Step: step, Percent: percent}, o)
 }
 
-func (w *Worker) succeeded(op *models.Operation, o *models.Observed) models.Progress {
-	return progress(models.Progress{State: models.Succeeded, Step: op.Steps, Percent: backend.PercentUnknown}, o)
+func (w *Worker) succeeded(op *models.Operation, o *store.ObservedState) store.Progress {
+	return progress(store.Progress{State: models.Succeeded, Step: op.Steps, Percent: backend.PercentUnknown}, o)
 }
 
-func (w *Worker) failed(op *models.Operation, why models.Failure, o *models.Observed) models.Progress {
-	return progress(models.Progress{State: models.Failed, Step: op.Step, Percent: backend.PercentUnknown, Trouble: why}, o)
+func (w *Worker) failed(op *models.Operation, why models.Failure, o *store.ObservedState) store.Progress {
+	return progress(store.Progress{State: models.Failed, Step: op.Step, Percent: backend.PercentUnknown, Failure: why}, o)
 }
 
-func progress(p models.Progress, o *models.Observed) models.Progress {
+func progress(p store.Progress, o *store.ObservedState) store.Progress {
 	if o != nil {
-		p.Subject, p.Request = o, o.RequestID
+		p.Subject, p.RequestID = o, o.RequestID
 	}
 	return p
 }

@@ -75,7 +75,7 @@ func fixture(t *testing.T, o openstacktest.Options) backendtest.Fixture {
 	content := []byte("the beginning of an image")
 	opened := func() backend.Backend { return open(t, Options{Getenv: getenv}) }
 	return backendtest.Fixture{
-		Backend: opened(), Reopen: opened, Project: cloud.Project.ID, Type: "ceph", Keeps: kept,
+		Backend: opened(), Reopen: opened, Project: cloud.Project.ID, Type: "ceph", StoredText: kept,
 		Settle: func(ctx context.Context) error {
 			cloud.Settle()
 			return ctx.Err()

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"encoding/base64"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"blockconsole/models"
+)
+
+// sortKey is a column that lists can be sorted by.
+type sortKey struct {
+	column string
+	number bool
+	least  int64 // of a number
+	most   int64
+}
+
+var sortKeys = map[string]sortKey{
+	"created_at": {column: "created_at", number: true, least: math.MinInt64, most: math.MaxInt64},
+	"name":       {column: "name"},
+	"size":       {column: "size_gib", number: true, least: math.MinInt32, most: math.MaxInt32},
+	"status":     {column: "status"},
+}
+
+// cursor is a place in a list: the sort key and id of a row.
+type cursor struct {
+	key any
+	id  string
+}
+
+const cursorSeparator = "\x1f"
+
+func encodeCursor(sort, key, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{sort, id, key}, cursorSeparator)))
+}
+
+// decodeCursor reads a cursor that was made for the same sort.
+func decodeCursor(text, sort string) (cursor, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) > 2000 {
+		return cursor{}, models.ErrCursor
+	}
+	parts := strings.SplitN(string(raw), cursorSeparator, 3)
+	if len(parts) != 3 || parts[0] != sort || parts[1] == "" {
+		return cursor{}, models.ErrCursor
+	}
+	c := cursor{key: parts[2], id: parts[1]}
+	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) { // PostgreSQL has neither in text
+		return cursor{}, models.ErrCursor
+	}
+	by := sortKeys[strings.TrimPrefix(sort, "-")]
+	if by.number {
+		n, err := strconv.ParseInt(parts[2], 10, 64)
+		if err != nil || n < by.least || n > by.most {
+			return cursor{}, models.ErrCursor
+		}
+		c.key = n
+	}
+	return c, nil
+}

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+)
+
+// DuplicateRow is the row of an object that the backend has twice.
+type DuplicateRow struct {
+	ID, BackendID, Name string
+	Busy                bool          // an operation is changing it
+	CreatedHere         bool          // this console made it,
+	CreateDuration      time.Duration // in an operation that lasted so long
+}
+
+// DuplicateIsUsed says whether the object with this backend's id has a row of its own or
+// snapshots: then users know it, and it may hold what they need.
+func (s *Store) DuplicateIsUsed(ctx context.Context, kind models.SubjectType, backendID string) (bool, error) {
+	var n int64
+	err := s.read(ctx).Table(string(kind)+"s").Where("backend_id = ?", backendID).Limit(1).Count(&n).Error
+	if n > 0 || err != nil || kind != models.SubjectVolume {
+		return n > 0, err
+	}
+	err = s.read(ctx).Model(&models.Snapshot{}).Where("volume_id = ?", backendID).Limit(1).Count(&n).Error
+	return n > 0, err
+}
+
+// DuplicateOf is the row with an id that several objects carry; nil when there is none.
+func (s *Store) DuplicateOf(ctx context.Context, kind models.SubjectType, id string) (*DuplicateRow, error) {
+	var row struct {
+		ID, BackendID, Name string
+		Origin              models.Origin
+	}
+	err := takeOne(s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name", "origin").
+		Where("id = ? AND backend_id <> ''", searchable(id)), &row)
+	if err != nil {
+		return nil, ignoreNotFound(err)
+	}
+	busy, err := busySubjects(s.read(ctx), []string{row.ID}, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	twin := &DuplicateRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}
+	if row.Origin == models.Elsewhere {
+		return twin, nil
+	}
+	var made models.Operation
+	err = s.read(ctx).Where("subject_id = ? AND kind IN ? AND finished_at > 0", row.ID, []models.Kind{models.VolumeCreate, models.SnapshotRestore, models.SnapshotCreate}).
+		Order("num DESC").Limit(1).Find(&made).Error
+	if made.StartedAt > 0 {
+		twin.CreatedHere, twin.CreateDuration = true, time.Duration(made.FinishedAt-made.StartedAt)*time.Microsecond
+	}
+	return twin, err
+}
+
+// RecordDuplicate writes into the audit that the second copy of an object was deleted.
+func (s *Store) RecordDuplicate(ctx context.Context, kind models.SubjectType, row *DuplicateRow, backendID string) error {
+	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
+		return s.audit(tx, models.Actor{Name: "blockconsole", Project: models.DefaultProject}, models.AuditEntry{
+			Action: "twin.delete", SubjectType: string(kind), SubjectID: row.ID, SubjectName: row.Name, Detail: backendID, Outcome: models.AuditDone,
+		})
+	})
+}

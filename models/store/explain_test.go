@@ -1,0 +1,336 @@
+package store_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
+)
+
+// wholeTables are statements that read a whole small table because they want all
+// of it.
+var wholeTables = []string{
+	"SELECT * FROM `servers`", `SELECT * FROM "servers"`, // the mirror compares all of them
+	"DELETE FROM leases", // who starts alone on a file gives all back
+	"SELECT * FROM `images`", `SELECT * FROM "images"`,
+	"SELECT * FROM `connections`", `SELECT * FROM "connections"`, // and these
+	"SELECT count(*) FROM `users`", `SELECT count(*) FROM "users"`, // is this the first start?
+	"SELECT `id` FROM `users` WHERE role", `SELECT "id" FROM "users" WHERE role`, // who is left that can add users?
+	"SELECT * FROM `operations` ORDER BY num DESC LIMIT", `SELECT * FROM "operations" ORDER BY num DESC LIMIT`, // a page along a primary key
+	"DELETE FROM operations WHERE num IN", "DELETE FROM audit WHERE num IN", // a batch from the old end of one
+	"SELECT min(seq) FROM changes", "SELECT max(seq) FROM changes", // the ends of a primary key
+}
+
+// TestEveryStatementHasItsIndex runs everything the store can ask and lets the
+// database explain how it answers: no table is read from one end to the other.
+func TestEveryStatementHasItsIndex(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
+		storetest.SeedSnapshots(t, db, 1200)
+		explainAll(t, db, clock)
+	})
+}
+
+// TestAllProjectsHaveTheirIndexes is the same for a console that shows every
+// project.
+func TestAllProjectsHaveTheirIndexes(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, one *store.Store, clock *storetest.Clock) {
+		db := storetest.AllProjects(t, one, clock.Now)
+		storetest.SeedSnapshots(t, db, 1200)
+		none(t, db.DB().Exec("UPDATE snapshots SET project_id = 'another' WHERE num % 2 = 0").Error)
+		explainAll(t, db, clock)
+	})
+}
+
+func explainAll(t *testing.T, db *store.Store, clock *storetest.Clock) {
+	t.Helper()
+	{
+		db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
+		end := db.Capture()
+		askAllLists(t, db)
+		askEverything(t, db, clock)
+		askPeople(t, db, clock)
+		askServers(t, db)
+		asked, statements := map[string]bool{}, 0
+		for _, s := range end() {
+			if verb, _, _ := strings.Cut(s.SQL, " "); asked[s.SQL] || !strings.Contains("SELECT UPDATE DELETE", verb) || strings.Contains(s.SQL, "pg_advisory") {
+				continue
+			}
+			asked[s.SQL] = true
+			statements++
+			for _, bad := range scans(t, db, s) {
+				t.Errorf("%s\n\t%s", bad, s.SQL)
+			}
+		}
+		if statements < 100 {
+			t.Errorf("only %d different statements", statements)
+		}
+	}
+}
+
+var (
+	// A scan of an alias that is a subquery, of a search index or along a partial index is none of a table; nor is one
+	// that follows a list of all projects in its order, or the operations' primary key, as far as a page needs.
+	sqliteScan   = regexp.MustCompile(`^SCAN (t|v|o|p|s|u|volumes|snapshots|operations|changes|counters|mirror|users|sessions|audit|attachments|servers|images|login_failures)\b`)
+	partialIndex = regexp.MustCompile(`USING (COVERING )?INDEX (operations_(due|running|by_lane)|(volumes|snapshots)_all_by_)`)
+	wholeList    = regexp.MustCompile(`t WHERE (t\.project_id = \?|TRUE|t\.status = \?|instr\()`)
+	filteredList = regexp.MustCompile(`t\.num IN|t\.volume_id = \?|server_id = \?`)
+)
+
+func scans(t *testing.T, db *store.Store, s store.Statement) []string {
+	t.Helper()
+	for _, whole := range wholeTables {
+		if strings.HasPrefix(s.SQL, whole) {
+			return nil
+		}
+	}
+	var bad []string
+	if !db.IsPostgres() {
+		var plan []struct{ Detail string }
+		if err := db.DB().Raw("EXPLAIN QUERY PLAN "+s.SQL, s.Vars...).Scan(&plan).Error; err != nil {
+			t.Fatalf("%s: %v", s.SQL, err)
+		}
+		walk := strings.Contains(s.SQL, "ORDER BY") && (strings.Contains(s.SQL, "WHERE t.project_id = ?") ||
+			wholeList.MatchString(s.SQL) && !filteredList.MatchString(s.SQL)) // the list in its order, not some rows sorted
+		for _, step := range plan {
+			if walk && strings.Contains(step.Detail, "TEMP B-TREE") {
+				bad = append(bad, step.Detail)
+			}
+			beyond := strings.Contains(s.SQL, ") > (?, ?)") || strings.Contains(s.SQL, ") < (?, ?)") || strings.Contains(s.SQL, "t.id > ?") || strings.Contains(s.SQL, "t.id < ?")
+			if walk && beyond && strings.HasPrefix(step.Detail, "SEARCH t ") && !strings.ContainsAny(step.Detail, "<>") {
+				bad = append(bad, "all before the cursor is read: "+step.Detail)
+			}
+			if sqliteScan.MatchString(step.Detail) && !partialIndex.MatchString(step.Detail) {
+				bad = append(bad, step.Detail)
+			}
+		}
+		return bad
+	}
+	err := db.DB().Transaction(func(tx *gorm.DB) error {
+		if err := tx.Exec("SET LOCAL enable_seqscan = off").Error; err != nil {
+			return err
+		}
+		var lines []string
+		sql := s.SQL
+		for i := range s.Vars { // gorm writes them as $1
+			sql = strings.Replace(sql, fmt.Sprintf("$%d", i+1), "?", 1)
+		}
+		if strings.HasPrefix(sql, "EXPLAIN") {
+			return nil
+		}
+		if err := tx.Raw("EXPLAIN "+sql, s.Vars...).Scan(&lines).Error; err != nil {
+			return err
+		}
+		for _, line := range lines {
+			if strings.Contains(line, "Seq Scan") {
+				bad = append(bad, strings.Join(lines, "\n\t"))
+				break
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", s.SQL, err)
+	}
+	return bad
+}
+
+// askAllLists asks for every combination of order, direction, filter and search,
+// from the beginning and from cursors.
+func askAllLists(t *testing.T, db *store.Store) {
+	t.Helper()
+	ctx, me := t.Context(), storetest.Operator()
+	page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
+	if err != nil || len(page.Rows) == 0 {
+		t.Fatal(err)
+	}
+	volume := page.Rows[0].VolumeID
+	attach(t, db, volume, "server-1")
+	searches := []string{"", "s", "sn", "snap", "0000777", "zzz", page.Rows[0].ID}
+	for _, sort := range some(sorts) {
+		for _, status := range []models.Status{"", models.Available} {
+			for _, filter := range []string{"", volume} {
+				for _, search := range searches {
+					q := models.ListQuery{Sort: sort, Status: status, VolumeID: filter, Search: search, Size: 20}
+					if filter != "" {
+						q.ServerID = "server-1"
+					}
+					at := store.EncodeCursor(sort, map[string]string{"name": "snap-0000500", "status": "AVAILABLE"}[strings.TrimPrefix(sort, "-")], page.Rows[10].ID)
+					if strings.HasSuffix(sort, "created_at") || strings.HasSuffix(sort, "size") {
+						at = store.EncodeCursor(sort, "5", page.Rows[10].ID)
+					}
+					for _, cursor := range [][2]string{{"", ""}, {at, ""}, {"", at}} {
+						q.After, q.Before = cursor[0], cursor[1]
+						_, err1 := db.ListSnapshots(ctx, me, q)
+						_, err2 := db.ListVolumes(ctx, me, q)
+						none(t, err1, err2)
+					}
+					_, err1 := db.CountMatching(ctx, me, models.SubjectSnapshot, q)
+					_, err2 := db.CountMatching(ctx, me, models.SubjectVolume, q)
+					none(t, err1, err2)
+				}
+			}
+		}
+	}
+}
+
+// none fails the test at once with the errors that are not nil or refusals.
+func none(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil && models.AsError(err) == nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// attach makes the row say that the volume is attached.
+func attach(t *testing.T, db *store.Store, volume, server string) {
+	t.Helper()
+	row, err := db.VolumeByID(t.Context(), volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.UpsertVolumes(t.Context(), []store.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
+		ObservedState: store.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]models.Attachment{{ServerID: server, ServerName: server}}}}}, db.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// askEverything uses the operations, the mirror and the small questions.
+func askEverything(t *testing.T, db *store.Store, clock *storetest.Clock) {
+	t.Helper()
+	ctx, me, admin := t.Context(), storetest.Operator(), storetest.Administrator()
+	none(t, db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
+		db.SyncImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), db.SyncServers(ctx, nil),
+		db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
+	page, err := db.ListSnapshots(ctx, me, models.ListQuery{Size: 200})
+	none(t, err)
+	snap := page.Rows[1]
+	made, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "from-snap", SnapshotID: snap.ID, ServerID: "server-1", FormKey: "k"})
+	none(t, err)
+	ask := func(_ *models.Operation, err error) {
+		t.Helper()
+		none(t, err)
+	}
+	ask(db.CreateVolume(ctx, me, models.VolumeInput{Name: "from-image", ImageID: "image-1", Size: "1"}))
+	ask(db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: snap.VolumeID, Name: "another"}))
+	ask(db.EditSnapshot(ctx, me, models.EditInput{ID: snap.ID, Name: "renamed"}))
+	ask(db.EditVolume(ctx, me, models.EditInput{ID: snap.VolumeID, Name: "renamed"}))
+	ask(db.DeleteSnapshot(ctx, me, page.Rows[2].ID, ""))
+	ask(db.DeleteSnapshot(ctx, me, snap.ID, ""))
+	ask(db.DeleteVolume(ctx, me, snap.VolumeID, ""))
+	ask(db.RevertVolume(ctx, me, page.Rows[0].ID, ""))
+	ask(db.ExtendVolume(ctx, me, page.Rows[150].VolumeID, "20", ""))
+	ask(db.AttachVolume(ctx, me, page.Rows[150].VolumeID, "server-1", ""))
+	ask(db.DetachVolume(ctx, me, page.Rows[0].VolumeID, "server-1", false, ""))
+	ask(db.RepairSnapshot(ctx, admin, models.RepairInput{ID: page.Rows[3].ID, Reason: "stuck", ResetTo: models.ErrorStatus}))
+	ask(db.CancelOperation(ctx, me, made.ID))
+	workThrough(t, db, clock)
+	ops, err := db.ListOperations(ctx, me, models.OperationQuery{Limit: 100})
+	none(t, err)
+	for _, op := range ops {
+		ask(db.RetryOperation(ctx, me, op.ID))
+	}
+	for _, q := range []models.OperationQuery{{Before: 3}, {State: models.Failed}, {State: models.Failed, Before: 9}, {Subject: snap.ID}, {Subject: snap.ID, State: models.Failed, Before: 9}} {
+		q.Limit = 20
+		_, err := db.ListOperations(ctx, me, q)
+		none(t, err)
+	}
+	askSmall(t, db, ops, snap)
+	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
+		none(t, db.RecordSync(ctx, kind, clock.Now(), models.Failure{}), db.RecordSync(ctx, kind, clock.Now(), models.Failure{}))
+		_, err := db.SyncMissing(ctx, kind, map[string]struct{}{}, clock.Now())
+		none(t, err)
+	}
+	_, err = db.UpsertSnapshots(ctx, []store.ObservedObject{{BackendID: "new", Source: "nowhere", Project: models.DefaultProject}, {BackendID: snap.BackendID, Name: "x"}}, clock.Now())
+	none(t, err)
+	_, err = db.UpsertVolumes(ctx, []store.ObservedObject{{BackendID: "nowhere", Source: snap.ID, Project: models.DefaultProject}}, clock.Now())
+	none(t, err)
+}
+
+// workThrough claims everything and lets it fail.
+func workThrough(t *testing.T, db *store.Store, clock *storetest.Clock) {
+	t.Helper()
+	ctx := t.Context()
+	for {
+		_, err := db.NextDue(ctx)
+		none(t, err)
+		op, err := db.Claim(ctx, "w", time.Minute)
+		none(t, err)
+		if op == nil {
+			return
+		}
+		none(t, db.Heartbeat(ctx, op, time.Minute), db.RecordCall(ctx, op), db.ForgetCall(ctx, op, 0),
+			db.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
+				Subject: &store.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText("failure.internal")}}}))
+	}
+}
+
+func askSmall(t *testing.T, db *store.Store, ops []models.Operation, snap models.Snapshot) {
+	t.Helper()
+	ctx, me := t.Context(), storetest.Operator()
+	var errs []error
+	note := func(_ any, err error) { errs = append(errs, err) }
+	note(db.Volume(ctx, me, snap.VolumeID))
+	row, err := db.Snapshot(ctx, me, snap.BackendID)
+	none(t, err)
+	note(db.SnapshotBlockers(ctx, row))
+	note(db.VolumeBlockers(ctx, &models.Volume{ID: snap.VolumeID, SnapshotCount: 1}))
+	note(db.RevertDenial(ctx, row, &models.Volume{ID: snap.VolumeID, Status: models.Available, SizeGiB: row.SizeGiB}))
+	note(db.VolumesFrom(ctx, me, snap.ID, 20))
+	note(db.NameTaken(ctx, me, models.SubjectSnapshot, snap.Name, ""))
+	note(db.NameTaken(ctx, me, models.SubjectVolume, snap.Name, ""))
+	note(db.Total(ctx, me, models.SubjectSnapshot))
+	note(db.ListSummary(ctx, me, models.SubjectSnapshot))
+	note(db.SubjectsThatExist(ctx, me, ops))
+	note(db.SyncState(ctx, models.SubjectSnapshot))
+	note(db.LastChange(ctx))
+	note(db.FirstChange(ctx))
+	note(db.ChangesAfter(ctx, 5, 100))
+	note(db.SnapshotsByID(ctx, []string{snap.ID}))
+	note(db.VolumesByID(ctx, []string{snap.VolumeID}))
+	note(db.CountRunning(ctx, me.Project))
+	note(db.ProjectsWith(ctx, me, models.SubjectSnapshot))
+	note(db.FailedOperations(ctx, []string{ops[0].ID}))
+	note(db.Operation(ctx, me, ops[0].ID))
+	note(db.SnapshotByID(ctx, snap.ID))
+	note(db.VolumeByID(ctx, snap.VolumeID))
+	note(db.ListServers(ctx, me, 10))
+	note(db.ServersOfProject(ctx, me, "", 10))
+	note(db.Server(ctx, me, "server-1"))
+	note(db.ListImages(ctx))
+	none(t, append(errs, db.Prune(ctx), db.ReleaseLeases(ctx))...)
+}
+
+func askPeople(t *testing.T, db *store.Store, clock *storetest.Clock) {
+	t.Helper()
+	ctx := t.Context()
+	_, err := db.EnsureFirstUser(ctx, adminPassword)
+	none(t, err)
+	token, in, err := db.SignIn(ctx, models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
+	none(t, err)
+	clock.Add(2 * time.Minute)
+	_, err = db.Session(ctx, token)
+	none(t, err)
+	admin := in.Actor("192.0.2.1", "test")
+	_, err = db.ListSessions(ctx, admin)
+	none(t, err)
+	_, err = db.ListUsers(ctx, admin)
+	none(t, err)
+	other, err := db.AddUser(ctx, admin, "kim", models.Viewer, "another password")
+	none(t, err)
+	none(t, db.SetRole(ctx, admin, other.ID, models.Operator), db.SetDisabled(ctx, admin, other.ID, true), db.DeleteUser(ctx, admin, other.ID),
+		db.EndOtherSessions(ctx, admin, in.ID), db.EndSession(ctx, admin, in.ID))
+	for _, at := range [][2]int64{{0, 0}, {5, 0}, {0, 5}} {
+		_, err := db.ListAudit(ctx, admin, at[0], at[1], 20)
+		none(t, err)
+	}
+}

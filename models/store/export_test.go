@@ -1,0 +1,77 @@
+package store
+
+import (
+	"strings"
+	"sync"
+
+	"gorm.io/gorm"
+)
+
+// What the tests of this package look at from inside.
+var (
+	EncodeCursor   = encodeCursor
+	FoldName       = foldName
+	MigrationSteps = migrationSteps
+)
+
+// DecodeCursor returns key and id of a cursor.
+func DecodeCursor(text, sort string) (key any, id string, err error) {
+	c, err := decodeCursor(text, sort)
+	return c.key, c.id, err
+}
+
+// DB is the database under the store.
+func (s *Store) DB() *gorm.DB { return s.db }
+
+// Statement is one that the store has sent.
+type Statement struct {
+	SQL  string
+	Vars []any
+}
+
+// Capture collects all statements until the test ends the capture.
+func (s *Store) Capture() (end func() []Statement) {
+	var mu sync.Mutex
+	var all []Statement
+	on := true
+	note := func(db *gorm.DB) {
+		mu.Lock()
+		defer mu.Unlock()
+		sql := strings.TrimSpace(db.Statement.SQL.String())
+		if on && sql != "" && db.Error == nil {
+			all = append(all, Statement{sql, append([]any(nil), db.Statement.Vars...)})
+		}
+	}
+	c := s.db.Callback()
+	for _, err := range []error{
+		c.Query().After("gorm:query").Register("test:query", note),
+		c.Row().After("gorm:row").Register("test:row", note),
+		c.Raw().After("gorm:raw").Register("test:raw", note),
+		c.Update().After("gorm:update").Register("test:update", note),
+		c.Delete().After("gorm:delete").Register("test:delete", note),
+		c.Create().After("gorm:create").Register("test:create", note),
+	} {
+		if err != nil {
+			panic(err)
+		}
+	}
+	return func() []Statement {
+		mu.Lock()
+		defer mu.Unlock()
+		on = false
+		return all
+	}
+}
+
+// ForgetPages lets the next page be read, as if something had changed.
+func (s *Store) ForgetPages() {
+	for _, forget := range []func(){s.snapshotPages.forget, s.volumePages.forget} {
+		forget()
+	}
+}
+
+func (c *pageCache[T]) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pages = nil
+}

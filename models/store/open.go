@@ -1,0 +1,85 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+)
+
+// Options of Open. Zero values are sensible.
+type Options struct {
+	Now func() time.Time // the clock; nil: the wall clock
+	Log *slog.Logger
+
+	AllProjects bool // show the objects of every project of the backend
+}
+
+// Open opens the database that dsn names, a path of a SQLite file or a
+// postgres:// URL, and brings its schema up to date. *StartError tells in one
+// sentence what to do when it cannot.
+func Open(dsn string, options Options) (*Store, error) {
+	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	var err error
+	if s.postgres {
+		s.db, err = openPostgres(dsn, s)
+	} else {
+		s.db, err = openSQLite(dsn, s)
+	}
+	if err != nil {
+		return nil, &StartError{DSN: dsn, Err: err}
+	}
+	err = s.migrate()
+	if err == nil {
+		err = s.loadOwnProject()
+	}
+	if err != nil {
+		return nil, errors.Join(&StartError{DSN: dsn, Err: err}, s.Close())
+	}
+	return s, nil
+}
+
+func isPostgres(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+// StartError is a database that cannot be used. Its Error is for the
+// administrator's terminal: what is wrong, and what to do.
+type StartError struct {
+	DSN string
+	Err error
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+func (e *StartError) Error() string {
+	name := e.DSN
+	if isPostgres(name) {
+		name = "the PostgreSQL database"
+	}
+	var newer *NewerSchemaError
+	switch {
+	case errors.As(e.Err, &newer):
+		return fmt.Sprintf("%s was written by a newer blockconsole (schema step %s); start that version, or restore a backup made before the upgrade", name, newer.Step)
+	case isCorrupt(e.Err):
+		return fmt.Sprintf("%s is damaged or not a SQLite database (%v); move it away and restore a backup, volumes and snapshots in the data folder are untouched", name, e.Err)
+	case isFull(e.Err):
+		return fmt.Sprintf("there is no space for %s; free some on that disk, or name another place in BLOCKCONSOLE_DATA or BLOCKCONSOLE_DATABASE", name)
+	}
+	why := strings.Join(strings.Fields(e.Err.Error()), " ") // one sentence, whatever the driver wrote
+	if isPostgres(e.DSN) {
+		return fmt.Sprintf("cannot open %s: %s; check BLOCKCONSOLE_DATABASE, that the server runs and that this role may use the database", name, why)
+	}
+	if info, err := os.Stat(e.DSN); err == nil && info.IsDir() {
+		return fmt.Sprintf("cannot open %s: it is a folder; let BLOCKCONSOLE_DATABASE name a file in it", name)
+	}
+	return fmt.Sprintf("cannot open %s: %s; check BLOCKCONSOLE_DATABASE, that the folder exists and that this user may write there", name, why)
+}

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"blockconsole/models"
+)
+
+func isID(text string) bool {
+	return len(text) == 36 && uuid.Validate(text) == nil
+}
+
+// searchClause finds a part of the name, or a full id, through an index over the
+// pieces of the names. Where the text is common, walking the list in its order
+// meets matches often, and sorting them all would be the slower way.
+func (s *Store) searchClause(t table, text string, common bool) (string, []any) {
+	var named string
+	var args []any
+	switch {
+	case common && s.postgres:
+		return "strpos(fold_name(t.name), fold_name(?)) > 0", []any{text}
+	case common:
+		return "instr(fold_name(t.name), ?) > 0", []any{foldName(text)}
+	case s.postgres:
+		named, args = "name_grams(t.name) @> text_grams(?) AND strpos(fold_name(t.name), fold_name(?)) > 0", []any{text, text}
+	default:
+		index, match := ftsMatch(t, text)
+		named, args = fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
+	}
+	if !isID(text) {
+		return named, args
+	}
+	if s.postgres {
+		named = fmt.Sprintf("SELECT t.num FROM %s t WHERE %s", t.name, named)
+	} else {
+		index, _ := ftsMatch(t, text)
+		named = fmt.Sprintf("SELECT rowid FROM %s WHERE %s MATCH ?", index, index)
+	}
+	id := strings.ToLower(text)
+	return fmt.Sprintf(`t.num IN (SELECT num FROM %[1]s WHERE id = ?
+		UNION ALL SELECT num FROM %[1]s WHERE backend_id = ? AND backend_id <> '' UNION ALL %[2]s)`, t.name, named), append([]any{id, id}, args...)
+}
+
+func ftsMatch(t table, text string) (index, match string) {
+	text = foldName(text)
+	if utf8.RuneCountInString(text) < 3 {
+		return t.name + "_grams", gramWord(text)
+	}
+	return t.name + "_fts", `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+}
+
+// isCommon says that the text is in more than CountLimit names; PostgreSQL tells by
+// its statistics, since its index would read all matches to count some.
+func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, error) {
+	if isID(search) {
+		return false, nil
+	}
+	if s.postgres {
+		var plan string
+		err := s.read(ctx).Raw("EXPLAIN (FORMAT JSON) SELECT 1 FROM "+t.name+" t WHERE name_grams(t.name) @> text_grams(?)", search).Scan(&plan).Error
+		if err != nil {
+			return false, err
+		}
+		var plans []struct {
+			Plan struct {
+				Rows float64 `json:"Plan Rows"`
+			}
+		}
+		err = json.Unmarshal([]byte(plan), &plans)
+		return err == nil && len(plans) == 1 && plans[0].Plan.Rows > models.CountLimit, err
+	}
+	index, match := ftsMatch(t, search)
+	var n int64
+	err := s.read(ctx).Raw(fmt.Sprintf("SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH ? LIMIT ?)", index, index),
+		match, models.CountLimit+1).Scan(&n).Error
+	return n > models.CountLimit, err
+}
+
+// searchable is a text of a request as a value that both databases take. Neither an id
+// nor a name holds what it replaces, so it finds nothing.
+func searchable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
+}

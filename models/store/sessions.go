@@ -1,0 +1,210 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+)
+
+const (
+	// sessionTouch is how often a session in use is written.
+	sessionTouch = time.Minute
+
+	secretBytes     = 32
+	browserMaxBytes = 200
+)
+
+// SignIn checks name and password and opens a session. The token is for the
+// cookie and is kept nowhere. Errors: CodeUnauthorized, the same for every reason;
+// *ThrottledError.
+func (s *Store) SignIn(ctx context.Context, login models.Login) (token string, in *models.SignedIn, err error) {
+	var u models.User
+	if models.ValidateUserName(login.Name) == nil { // others have no user, and databases refuse some of them
+		err = takeOne(s.read(ctx).Where("name = ?", login.Name), &u)
+		if err != nil && models.AsError(err) == nil {
+			return "", nil, err
+		}
+	}
+	hash := u.PasswordHash
+	if u.ID == "" {
+		hash = models.DummyHash
+	}
+	actor := models.Actor{Name: u.Name, Project: u.ProjectID, Address: login.Address, RequestID: login.RequestID}
+	err = s.checkPassword(ctx, actor, login.Name, login.Password, hash)
+	if err == nil && (u.ID == "" || u.Disabled) {
+		err = errWrongLogin
+	}
+	if err != nil {
+		return "", nil, s.auditRefusal(ctx, actor, &u, err)
+	}
+	return s.openSession(ctx, actor, &u, login)
+}
+
+// auditRefusal writes failed sign-ins of existing users to the audit, and returns
+// err. Other names stay unwritten: people type passwords there.
+func (s *Store) auditRefusal(ctx context.Context, actor models.Actor, u *models.User, err error) error {
+	if e := models.AsError(err); e == nil || e.Code != models.CodeUnauthorized || u.ID == "" {
+		return err
+	}
+	line := u.AuditEntry("login.failed", "")
+	line.Outcome = models.AuditDenied
+	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.audit(tx, actor, line) }); auditErr != nil {
+		return auditErr
+	}
+	return err
+}
+
+func (s *Store) openSession(ctx context.Context, actor models.Actor, u *models.User, login models.Login) (string, *models.SignedIn, error) {
+	secret := make([]byte, secretBytes)
+	rand.Read(secret)
+	now := s.Now()
+	session := models.Session{
+		ID: models.NewID(), SecretHash: hashSecret(secret), CSRF: rand.Text(), UserID: u.ID,
+		Address: login.Address, Browser: truncate(login.Browser, browserMaxBytes),
+		CreatedAt: models.Micros(now), SeenAt: models.Micros(now), ExpiresAt: models.Micros(now.Add(models.SessionIdle)),
+	}
+	err := s.write(ctx, func(tx *gorm.DB) error {
+		if old, _, ok := parseToken(login.Replaces); ok {
+			if err := tx.Where("id = ?", old).Delete(&models.Session{}).Error; err != nil {
+				return err
+			}
+		}
+		if err := tx.Create(&session).Error; err != nil {
+			return err
+		}
+		if err := tx.Model(u).Update("seen_at", models.Micros(now)).Error; err != nil {
+			return err
+		}
+		return s.audit(tx, actor, u.AuditEntry("login", ""))
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	token := session.ID + "." + base64.RawURLEncoding.EncodeToString(secret)
+	return token, &models.SignedIn{Session: session, Name: u.Name, Role: u.Role, ProjectID: u.ProjectID}, nil
+}
+
+func hashSecret(secret []byte) string {
+	sum := sha256.Sum256(secret)
+	return hex.EncodeToString(sum[:])
+}
+
+// parseToken splits a cookie's value into id and secret.
+func parseToken(token string) (id string, secret []byte, ok bool) {
+	id, text, found := strings.Cut(token, ".")
+	if !found || uuid.Validate(id) != nil {
+		return "", nil, false
+	}
+	secret, err := base64.RawURLEncoding.DecodeString(text)
+	return id, secret, err == nil && len(secret) == secretBytes
+}
+
+// truncate shortens text to at most limit bytes of whole characters, all valid.
+func truncate(text string, limit int) string {
+	if len(text) > limit {
+		text = text[:limit]
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// Session returns who the token signs in, by one query over two primary keys.
+// ErrSignedOut when it opens nothing, has expired or its user is disabled.
+func (s *Store) Session(ctx context.Context, token string) (*models.SignedIn, error) {
+	id, secret, ok := parseToken(token)
+	if !ok {
+		return nil, models.ErrSignedOut
+	}
+	var in models.SignedIn
+	result := s.read(ctx).Raw(`SELECT s.id, s.secret_hash, s.csrf, s.user_id, s.address, s.browser, s.created_at, s.seen_at, s.expires_at,
+		u.name, u.role, u.project_id, u.disabled
+		FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`, id).Scan(&in)
+	if result.Error != nil {
+		return nil, result.Error
+	}
+	now := s.Now()
+	right := subtle.ConstantTimeCompare([]byte(hashSecret(secret)), []byte(in.SecretHash)) == 1
+	if result.RowsAffected == 0 || !right || in.Disabled || in.ExpiresAt <= models.Micros(now) {
+		return nil, models.ErrSignedOut
+	}
+	if models.Micros(now)-in.SeenAt >= sessionTouch.Microseconds() {
+		// Only a note of the visit: the page must not fail with it.
+		if err := s.touch(ctx, &in, now); err != nil && ctx.Err() == nil {
+			s.log.WarnContext(ctx, "session not noted as used", "error", err)
+		}
+	}
+	return &in, nil
+}
+
+// touch moves the session's idle limit and notes when its user was last here.
+func (s *Store) touch(ctx context.Context, in *models.SignedIn, now time.Time) error {
+	in.SeenAt = models.Micros(now)
+	in.ExpiresAt = min(models.Micros(now.Add(models.SessionIdle)), in.CreatedAt+models.SessionMax.Microseconds())
+	return s.write(ctx, func(tx *gorm.DB) error {
+		err := tx.Model(&models.Session{}).Where("id = ?", in.ID).
+			Updates(map[string]any{"seen_at": in.SeenAt, "expires_at": in.ExpiresAt}).Error
+		if err != nil {
+			return err
+		}
+		return tx.Model(&models.User{}).Where("id = ?", in.UserID).Update("seen_at", in.SeenAt).Error
+	})
+}
+
+// ListSessions returns the actor's own sessions, the last used first.
+func (s *Store) ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error) {
+	var sessions []models.Session
+	return sessions, s.read(ctx).Where("user_id = ? AND expires_at > ?", actor.UserID, models.Micros(s.Now())).
+		Order("seen_at DESC, id DESC").Find(&sessions).Error
+}
+
+// EndSession ends one of the actor's own sessions; ErrNotFound.
+func (s *Store) EndSession(ctx context.Context, actor models.Actor, id string) error {
+	return s.endSession(ctx, actor, id, "session.end")
+}
+
+// SignOut ends the session that the actor has in this browser; ErrNotFound when
+// it has ended already.
+func (s *Store) SignOut(ctx context.Context, actor models.Actor, id string) error {
+	return s.endSession(ctx, actor, id, "logout")
+}
+
+func (s *Store) endSession(ctx context.Context, actor models.Actor, id, action string) error {
+	if uuid.Validate(id) != nil {
+		return models.ErrNotFound
+	}
+	return s.write(ctx, func(tx *gorm.DB) error {
+		result := tx.Where("id = ? AND user_id = ?", id, actor.UserID).Delete(&models.Session{})
+		if result.Error != nil {
+			return result.Error
+		}
+		if result.RowsAffected == 0 {
+			return models.ErrNotFound
+		}
+		return s.audit(tx, actor, models.AuditEntry{Action: action, SubjectType: models.AuditSubjectUser,
+			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: models.AuditDone})
+	})
+}
+
+// EndOtherSessions ends the actor's sessions but the one kept.
+func (s *Store) EndOtherSessions(ctx context.Context, actor models.Actor, keep string) error {
+	return s.write(ctx, func(tx *gorm.DB) error {
+		if err := endSessions(tx, actor.UserID, keep); err != nil {
+			return err
+		}
+		return s.audit(tx, actor, models.AuditEntry{Action: "session.end", SubjectType: models.AuditSubjectUser,
+			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: models.AuditDone})
+	})
+}
+
+func endSessions(tx *gorm.DB, userID, keep string) error {
+	return tx.Where("user_id = ? AND id <> ?", userID, keep).Delete(&models.Session{}).Error
+}

@@ -1,0 +1,249 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+)
+
+// CreateSnapshot asks for a snapshot. Snapshots of one volume queue: a second
+// request is accepted while the first is under way. Invalid fields: volume_id,
+// name, description, acknowledge (the volume is attached and the tick is
+// missing), quota (the project's limit, with the figures).
+func (s *Store) CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error) {
+	if d := models.CanRole(models.ActCreateSnapshot, actor.Role); d != nil {
+		return nil, models.Refused(d)
+	}
+	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+		fields := models.FieldErrors{}
+		fields.Add("name", models.ValidateName(in.Name))
+		fields.Add("description", models.ValidateDescription(in.Description))
+		v, err := s.volumeForUpdate(tx, s.scope(actor.Project), in.VolumeID)
+		switch {
+		case in.VolumeID == "":
+			fields["volume_id"] = models.NewText("volume.required")
+		case errors.Is(err, models.ErrNotFound):
+			fields["volume_id"] = models.NewText("volume.not_found")
+		case err != nil:
+			return nil, err
+		default:
+			if d := s.Rules().Volume(models.ActCreateSnapshot, v); d != nil {
+				return nil, models.Refused(d)
+			}
+			if v.IsAttached() && !in.Acknowledge {
+				fields["acknowledge"] = models.NewText("ack.required")
+			}
+			models.CheckQuota(s.Capabilities().QuotaForSnapshot(v.SizeGiB), v.VolumeType, false, fields)
+		}
+		if err := fields.Err(); err != nil {
+			return nil, err
+		}
+		return s.insertSnapshot(tx, actor, in, v)
+	})
+}
+
+func (s *Store) insertSnapshot(tx *gorm.DB, actor models.Actor, in models.SnapshotInput, v *models.Volume) (*models.Operation, error) {
+	now := models.Micros(s.Now())
+	row := models.Snapshot{
+		ID: models.NewID(), ProjectID: s.projectFor(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
+		Status: models.Creating, StatusSince: now, Percent: -1, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: models.ByHand,
+		Consistency: s.consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
+	}
+	if err := tx.Create(&row).Error; err != nil {
+		return nil, err
+	}
+	return &models.Operation{
+		Kind: models.SnapshotCreate, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: v.ID,
+		Params: models.Params{VolumeID: v.ID, Name: in.Name, Description: in.Description, SizeGiB: v.SizeGiB,
+			Attached: v.IsAttached(), Acknowledged: in.Acknowledge},
+	}, nil
+}
+
+func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
+	switch {
+	case !v.IsAttached():
+		return models.Clean
+	case s.Capabilities().CrashSafe:
+		return models.CrashConsistent
+	}
+	return models.Inconsistent
+}
+
+// EditSnapshot renames a snapshot: the row changes at once, the backend follows.
+// CodeStale: somebody else changed it since Version.
+func (s *Store) EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
+	if d := models.CanRole(models.ActEdit, actor.Role); d != nil {
+		return nil, models.Refused(d)
+	}
+	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if d := s.Rules().Snapshot(models.ActEdit, row); d != nil {
+			return nil, models.Refused(d)
+		}
+		if err := in.Validate(row.Name); err != nil {
+			return nil, err
+		}
+		in := in.KeepingName(row.Name)
+		if in.Version > 0 && in.Version != row.Version {
+			return nil, &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}
+		}
+		if err := changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.editColumns(actor, in)); err != nil {
+			return nil, err
+		}
+		return &models.Operation{
+			Kind: models.SnapshotEdit, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: in.Name, ProjectID: row.ProjectID,
+			Params: models.Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
+		}, nil
+	})
+}
+
+func (s *Store) editColumns(actor models.Actor, in models.EditInput) map[string]any {
+	return map[string]any{
+		"name": in.Name, "description": in.Description, "version": gorm.Expr("version + 1"),
+		"edited_by": actor.Name, "edited_at": models.Micros(s.Now()),
+	}
+}
+
+// DeleteSnapshot asks for the deletion of a snapshot.
+func (s *Store) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
+	if d := models.CanRole(models.ActDelete, actor.Role); d != nil {
+		return nil, models.Refused(d)
+	}
+	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*models.Operation, error) {
+		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), id)
+		if err != nil {
+			return nil, err
+		}
+		dependents, err := s.dependents(tx, row)
+		if err != nil {
+			return nil, err
+		}
+		if d := s.Rules().Snapshot(models.ActDelete, row, dependents...); d != nil {
+			return nil, models.Refused(d)
+		}
+		if err := changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting)); err != nil {
+			return nil, err
+		}
+		return &models.Operation{
+			Kind: models.SnapshotDelete, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID,
+			Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID},
+		}, nil
+	})
+}
+
+// dependents are the volumes that stand in the way of deleting a snapshot: those
+// being made from it now, and where the backend says so all that were.
+func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, error) {
+	q := tx.Model(&models.Volume{}).Select("id", "name").Where("snapshot_id = ? AND snapshot_id <> ''", row.ID).Order("id").Limit(20)
+	if !s.Capabilities().BusySnapshots {
+		q = q.Where("status = ?", models.Creating)
+	}
+	var links []models.Link
+	return links, q.Find(&links).Error
+}
+
+// RepairSnapshot puts a snapshot that is stuck into a status from which one can go
+// on. What was under way for it ends as failed.
+func (s *Store) RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
+	if d := models.CanRole(models.ActRepair, actor.Role); d != nil {
+		return nil, models.Refused(d)
+	}
+	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+		if err := s.lockSubject(tx, s.scope(actor.Project), models.SubjectSnapshot, in.ID); err != nil {
+			return nil, err
+		}
+		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if d := s.Rules().Snapshot(models.ActRepair, row); d != nil {
+			return nil, models.Refused(d)
+		}
+		if err := in.Validate(); err != nil {
+			return nil, err
+		}
+		if err := s.cancelQueued(tx, row.ID); err != nil {
+			return nil, err
+		}
+		return &models.Operation{
+			Kind: models.SnapshotRepair, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID, Lane: repairLane(row.ID),
+			Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status},
+		}, nil
+	})
+}
+
+// repairLane lets a repair overtake what is stuck before it.
+func repairLane(subject string) string { return subject + "/repair" }
+
+// lockSubject locks the operations under way on a subject before its row is locked: a
+// worker that saves does it in that order too.
+func (s *Store) lockSubject(tx *gorm.DB, scope string, kind models.SubjectType, id string) error {
+	if !s.postgres {
+		return nil
+	}
+	var subjects []string
+	if err := byID(tx.Table(string(kind)+"s"), scope, id).Pluck("id", &subjects).Error; err != nil {
+		return err
+	}
+	var locked []int64
+	return s.forUpdate(tx).Model(&models.Operation{}).Where("subject_id IN ? AND finished_at = 0", subjects).Order("num").Pluck("num", &locked).Error
+}
+
+// cancelQueued ends what is under way on a subject, because an administrator repairs
+// it.
+func (s *Store) cancelQueued(tx *gorm.DB, subject string) error {
+	now := models.Micros(s.Now())
+	return tx.Model(&models.Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
+		"state": models.Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": models.Failure{Text: models.NewText("failure.abandoned")},
+	}).Error
+}
+
+// changeRow updates a row as long as it still has the status that the rules were
+// asked about.
+func changeRow(tx *gorm.DB, model any, id string, was models.Status, set map[string]any) error {
+	result := tx.Model(model).Where("id = ? AND status = ?", id, was).Updates(set)
+	if result.Error != nil {
+		return result.Error
+	}
+	if result.RowsAffected != 1 {
+		return &models.Error{Code: models.CodeConflict, Text: models.NewText("conflict.state")}
+	}
+	return nil
+}
+
+// statusColumns is the change of a row to a status the user asked for.
+func (s *Store) statusColumns(to models.Status) map[string]any {
+	return map[string]any{"status": to, "status_since": models.Micros(s.Now()), "percent": -1, "failure": models.Failure{}, "request_id": ""}
+}
+
+func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapshot, error) {
+	var row models.Snapshot
+	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
+func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, error) {
+	var row models.Volume
+	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
+		return nil, err
+	}
+	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
+// byID finds an object of a scope by the console's id or by the backend's.
+func byID(q *gorm.DB, scope, id string) *gorm.DB {
+	id = searchable(id)
+	return inProject(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
+}

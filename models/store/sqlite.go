@@ -1,0 +1,152 @@
+package store
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	modernc "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// sqliteDialector is gorm's SQLite dialect over the pure Go driver. It embeds the
+// concrete type: embedding gorm.Dialector would lose SavePoint, and with it
+// nested transactions.
+type sqliteDialector struct{ *sqlite.Dialector }
+
+// Translate makes gorm's portable errors of modernc's, which gorm's own
+// translation (written for mattn's driver) does not understand.
+func (d sqliteDialector) Translate(err error) error {
+	var e *modernc.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return gorm.ErrDuplicatedKey
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return gorm.ErrForeignKeyViolated
+	case sqlite3.SQLITE_CONSTRAINT_CHECK:
+		return gorm.ErrCheckConstraintViolated
+	}
+	return err
+}
+
+func isCorrupt(err error) bool {
+	code := primaryCode(err)
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
+func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
+
+// primaryCode is SQLite's result code without its extension; SQLITE_OK for other
+// errors.
+func primaryCode(err error) int {
+	var e *modernc.Error
+	if !errors.As(err, &e) {
+		return sqlite3.SQLITE_OK
+	}
+	return e.Code() & 0xff
+}
+
+// sqliteDSN sets the pragmas for every connection of the pool (an Exec would
+// reach one). busy_timeout comes first, so that the others may wait.
+// synchronous(FULL): an acknowledged click survives a power cut.
+func sqliteDSN(path string) string {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		"cache_size(-65536)", "mmap_size(268435456)", "temp_store(MEMORY)", "journal_size_limit(67108864)",
+	}}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+func openSQLite(path string, s *Store) (*gorm.DB, error) {
+	registerGrams()
+	dialector := sqliteDialector{&sqlite.Dialector{DriverName: "sqlite", DSN: sqliteDSN(path)}}
+	pool, err := sql.Open(dialector.DriverName, dialector.DSN)
+	if err != nil {
+		return nil, err
+	}
+	dialector.Conn = pool
+	if err := pingUntilFree(pool); err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	db, err := gorm.Open(dialector, s.gormConfig())
+	if err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	pool.SetMaxOpenConns(8)
+	pool.SetMaxIdleConns(8)
+	return db, nil
+}
+
+// pingUntilFree opens the first connection. Of several programs that make a database at
+// once SQLite lets some not wait for the change to WAL, whatever busy_timeout says,
+// since they would wait for each other (https://sqlite.org/c3ref/busy_handler.html);
+// they try again, no longer than busy_timeout either.
+func pingUntilFree(pool *sql.DB) error {
+	late := time.After(10 * time.Second)
+	for {
+		err := pool.Ping()
+		if primaryCode(err) != sqlite3.SQLITE_BUSY {
+			return err
+		}
+		select {
+		case <-late:
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// name_grams is the SQL function that the triggers of the gram tables call: the
+// one- and two-letter pieces of a name as words of an FTS5 table. fold_name is the
+// folding of the search.
+var registerGrams = onceFunc(func() {
+	modernc.MustRegisterDeterministicScalarFunction("name_grams", 1,
+		func(_ *modernc.FunctionContext, args []driver.Value) (driver.Value, error) {
+			name, _ := args[0].(string)
+			return strings.Join(nameGrams(name), " "), nil
+		})
+	modernc.MustRegisterDeterministicScalarFunction("fold_name", 1,
+		func(_ *modernc.FunctionContext, args []driver.Value) (driver.Value, error) {
+			name, _ := args[0].(string)
+			return foldName(name), nil
+		})
+})
+
+// nameGrams returns every distinct letter and pair of letters of name, folded as
+// the search folds, each in hexadecimal: FTS5 then sees plain words whatever the
+// name contains.
+func nameGrams(name string) []string {
+	letters := []rune(foldName(name))
+	seen := map[string]bool{}
+	var grams []string
+	for i := range letters {
+		for n := 1; n <= 2 && i+n <= len(letters); n++ {
+			gram := gramWord(string(letters[i : i+n]))
+			if !seen[gram] {
+				seen[gram] = true
+				grams = append(grams, gram)
+			}
+		}
+	}
+	return grams
+}
+
+func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(letters)) }
+
+// foldName is the case folding of the name search, letter by letter: a part of a
+// name is then a part of the folded name. It is the same in PostgreSQL, whose
+// lower-case of two letters Go has otherwise.
+func foldName(name string) string {
+	return foldExceptions.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
+}
+
+var foldExceptions = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma

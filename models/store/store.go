@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+)
+
+// Store is the console's database. It is safe for concurrent use.
+type Store struct {
+	db       *gorm.DB
+	log      *slog.Logger
+	now      func() time.Time
+	postgres bool
+
+	// SQLite has one writer. Waiting for it here, in order of arrival, is fair;
+	// SQLite's own busy handler is a lottery.
+	writer sync.Mutex
+
+	snapshotPages pageCache[models.Snapshot]
+	volumePages   pageCache[models.Volume]
+
+	signals signals
+	caps    atomic.Pointer[models.Capabilities]
+
+	allProjects bool                           // users see every project of the backend
+	ownProject  atomic.Pointer[models.Project] // that new objects belong to; nil: not known
+	hasProjects atomic.Bool                    // the backend has projects of its own
+}
+
+// SetCapabilities is called by the worker.
+func (s *Store) SetCapabilities(f models.Capabilities) { s.caps.Store(&f) }
+
+// Capabilities returns what the worker told last.
+func (s *Store) Capabilities() models.Capabilities {
+	if f := s.caps.Load(); f != nil {
+		return *f
+	}
+	return models.Capabilities{FreeBytes: -1}
+}
+
+// Rules are the rules as of now.
+func (s *Store) Rules() models.Rules {
+	return models.Rules{Abilities: s.Capabilities().Abilities, Now: s.Now()}
+}
+
+// Configured is the store's clock, in UTC.
+func (s *Store) Now() time.Time { return s.now().UTC() }
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	db, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	return db.PingContext(ctx)
+}
+
+// Close ends the use of the database.
+func (s *Store) Close() error {
+	db, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// write runs fn in one transaction, and wakes whoever waits for changes once it
+// is committed. The backend is never called inside: transactions are short. Of
+// two that waited for each other PostgreSQL ends one; it runs once more, so fn
+// must not count on what it left outside the database.
+func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
+	err := s.writeUnsignalled(ctx, fn)
+	if err == nil {
+		s.signals.wake()
+	}
+	return err
+}
+
+const deadlockTries = 10
+
+// writeUnsignalled is write for what nobody waits for.
+func (s *Store) writeUnsignalled(ctx context.Context, fn func(tx *gorm.DB) error) error {
+	if !s.postgres {
+		s.writer.Lock()
+		defer s.writer.Unlock()
+	}
+	for try := 1; ; try++ {
+		err := s.db.WithContext(ctx).Transaction(fn)
+		if err == nil || !isDeadlock(err) || try == deadlockTries {
+			return err
+		}
+	}
+}
+
+func (s *Store) read(ctx context.Context) *gorm.DB { return s.db.WithContext(ctx) }
+
+// takeOne loads the one row of query into dest; ErrNotFound when there is none. It
+// does not sort, so the query must name one row by a unique key.
+func takeOne(query *gorm.DB, dest any) error {
+	result := query.Limit(1).Find(dest)
+	if result.Error != nil {
+		return result.Error
+	}
+	if result.RowsAffected == 0 {
+		return models.ErrNotFound
+	}
+	return nil
+}
+
+// forUpdate locks the rows that a transaction reads before it changes them. On
+// SQLite the whole database already belongs to the writing transaction.
+func (s *Store) forUpdate(tx *gorm.DB) *gorm.DB {
+	if s.postgres {
+		return tx.Clauses(lockingForUpdate)
+	}
+	return tx
+}
+
+// unindexed is the column such that SQLite, which has no statistics here, does not
+// choose an index for it.
+func (s *Store) unindexed(column string) string {
+	if s.postgres {
+		return column
+	}
+	return "+" + column
+}
+
+// IsPostgres says which of the two databases this is, for tests that ask for
+// query plans.
+func (s *Store) IsPostgres() bool { return s.postgres }
+
+// signals wakes those who wait for a committed change of this process.
+type signals struct {
+	mu      sync.Mutex
+	waiters map[chan struct{}]struct{}
+}
+
+// Subscribe returns a channel that receives after each committed change (several
+// may fall together), and a function that ends it.
+func (s *Store) Subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	s.signals.mu.Lock()
+	defer s.signals.mu.Unlock()
+	if s.signals.waiters == nil {
+		s.signals.waiters = map[chan struct{}]struct{}{}
+	}
+	s.signals.waiters[ch] = struct{}{}
+	return ch, func() {
+		s.signals.mu.Lock()
+		defer s.signals.mu.Unlock()
+		delete(s.signals.waiters, ch)
+	}
+}
+
+func (g *signals) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for ch := range g.waiters {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}

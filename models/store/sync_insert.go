@@ -1,0 +1,126 @@
+package store
+
+import (
+	"cmp"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"blockconsole/models"
+)
+
+// insertVolumes inserts rows of volumes made elsewhere, all in a few
+// statements. Those that another console on the same database has just inserted
+// stay as they are.
+func (s *Store) insertVolumes(tx *gorm.DB, found []ObservedObject) error {
+	var sources []models.Snapshot
+	if err := tx.Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&sources).Error; err != nil {
+		return err
+	}
+	byID := map[string]*models.Snapshot{}
+	for i, row := range sources {
+		byID[row.ID], byID[row.BackendID] = &sources[i], &sources[i]
+	}
+	rows := make([]models.Volume, 0, len(found))
+	for _, m := range found {
+		row := models.Volume{
+			ID: cmp.Or(m.ID, models.NewID()), BackendID: m.BackendID, ProjectID: m.Project, Name: m.Name, Description: m.Description,
+			Status: m.Status, StatusSince: models.Micros(s.Now()), Percent: m.Percent, Failure: m.Failure, RequestID: m.RequestID,
+			SizeGiB: m.SizeGiB, ImageID: m.ImageID, VolumeType: m.Type, Zone: m.Zone, Origin: models.Elsewhere,
+			CreatedAt: models.Micros(m.CreatedAt), Version: 1,
+		}
+		if source := byID[m.Source]; m.Source != "" && source != nil {
+			row.SnapshotID, row.Consistency = source.ID, source.Consistency
+		}
+		rows = append(rows, row)
+	}
+	if err := insertMissing(tx, &rows); err != nil {
+		return err
+	}
+	known, err := s.knownVolumes(tx, found)
+	if err != nil {
+		return err
+	}
+	if err := adoptSnapshots(tx, found, known); err != nil {
+		return err
+	}
+	for _, m := range found {
+		if id := known.idOf(m); id != "" && m.Attachments != nil && len(*m.Attachments) > 0 {
+			if err := replaceAttachments(tx, id, *m.Attachments); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// adoptSnapshots gives volumes those of their snapshots that were listed before
+// them.
+func adoptSnapshots(tx *gorm.DB, found []ObservedObject, known *knownRows) error {
+	var early []string
+	err := tx.Model(&models.Snapshot{}).Where("volume_id IN ?", idsOf(found, backendID)).Distinct().Pluck("volume_id", &early).Error
+	if err != nil {
+		return err
+	}
+	names := map[string]string{}
+	for _, m := range found {
+		names[m.BackendID] = m.Name
+	}
+	for _, id := range early {
+		if known.ids[id] == "" || known.ids[id] == id {
+			continue
+		}
+		err := tx.Model(&models.Snapshot{}).Where("volume_id = ?", id).
+			Updates(map[string]any{"volume_id": known.ids[id], "volume_name": names[id]}).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertSnapshots is insertVolumes for snapshots.
+func (s *Store) insertSnapshots(tx *gorm.DB, found []ObservedObject) error {
+	var volumes []models.Volume
+	err := tx.Select("id", "backend_id", "name").Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&volumes).Error
+	if err != nil {
+		return err
+	}
+	byID := map[string]*models.Volume{}
+	for i, row := range volumes {
+		byID[row.ID], byID[row.BackendID] = &volumes[i], &volumes[i]
+	}
+	rows := make([]models.Snapshot, 0, len(found))
+	for _, m := range found {
+		row := models.Snapshot{
+			ID: cmp.Or(m.ID, models.NewID()), BackendID: m.BackendID, ProjectID: m.Project, VolumeID: m.Source,
+			Name: m.Name, Description: m.Description, Status: m.Status, StatusSince: models.Micros(s.Now()), Percent: m.Percent,
+			Failure: m.Failure, RequestID: m.RequestID, SizeGiB: m.SizeGiB, Consistency: m.Consistency, Origin: models.Elsewhere,
+			CreatedAt: models.Micros(m.CreatedAt), Version: 1,
+		}
+		if v := byID[m.Source]; m.Source != "" && v != nil {
+			row.VolumeID, row.VolumeName = v.ID, v.Name
+		}
+		rows = append(rows, row)
+	}
+	return insertMissing(tx, &rows)
+}
+
+func source(m ObservedObject) string    { return m.Source }
+func backendID(m ObservedObject) string { return m.BackendID }
+
+// idsOf are the ids of rows that are not empty, each once.
+func idsOf(rows []ObservedObject, id func(ObservedObject) string) []string {
+	seen, ids := map[string]bool{"": true}, []string{}
+	for _, m := range rows {
+		if one := id(m); !seen[one] {
+			seen[one], ids = true, append(ids, one)
+		}
+	}
+	return ids
+}
+
+// insertMissing inserts rows that are not there yet.
+func insertMissing(tx *gorm.DB, rows any) error {
+	return tx.Clauses(clause.OnConflict{DoNothing: true}).Create(rows).Error
+}

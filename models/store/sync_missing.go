@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+)
+
+const failureMissing = "failure.vanished"
+
+// SyncMissing deals with the rows that a whole listing, begun at asked, did not
+// have. In a shared backend they were deleted elsewhere and leave the list;
+// otherwise their data is missing, which is said. It returns how many there were.
+// Rows whose object was never made, those that came since, and those of an
+// operation are not missed.
+func (s *Store) SyncMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
+	missing, err := s.findMissing(ctx, kind, seen, asked)
+	count := 0
+	for len(missing) > 0 && err == nil {
+		n := min(len(missing), syncBatch)
+		var missed int
+		missed, err = s.markMissing(ctx, kind, missing[:n], asked)
+		count, missing = count+missed, missing[n:]
+	}
+	return count, err
+}
+
+// markMissing writes that objects are gone, after locking their rows and asking once more
+// whether an operation has begun.
+func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []string, asked time.Time) (int, error) {
+	o := ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText(failureMissing)}}
+	if s.Capabilities().Shared {
+		o = ObservedState{Gone: true}
+	}
+	apply := s.applyVolume
+	if kind == models.SubjectSnapshot {
+		apply = s.applySnapshot
+	}
+	count := 0
+	return count, s.write(ctx, func(tx *gorm.DB) error {
+		count = 0
+		var locked []string
+		if err := s.forUpdate(tx).Table(string(kind)+"s").Where("id IN ?", ids).Order("id").Pluck("id", &locked).Error; err != nil {
+			return err
+		}
+		busy, err := busySubjects(tx, locked, asked)
+		if err != nil {
+			return err
+		}
+		for _, id := range locked {
+			if busy[id] {
+				continue
+			}
+			if err := apply(tx, id, o); err != nil {
+				return err
+			}
+			count++
+		}
+		return nil
+	})
+}
+
+// findMissing walks all rows in order of id, in pages, and returns those that no
+// operation can account for.
+func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) ([]string, error) {
+	const page = 5000
+	vanished, err := models.Failure{Text: models.NewText(failureMissing)}.Value()
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for last := ""; ; {
+		var ids []string
+		err := s.read(ctx).Table(string(kind)+"s").Order("id").Limit(page).
+			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(asked), vanished).Pluck("id", &ids).Error
+		if err != nil {
+			return nil, err
+		}
+		var unseen []string
+		for _, id := range ids {
+			if _, there := seen[id]; !there {
+				unseen = append(unseen, id)
+			}
+		}
+		busy, err := busySubjects(s.read(ctx), unseen, asked)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range unseen {
+			if !busy[id] {
+				missing = append(missing, id)
+			}
+		}
+		if len(ids) < page {
+			return missing, nil
+		}
+		last = ids[len(ids)-1]
+	}
+}
+
+// RemoveGone takes the row of an object away that the backend no longer has, as
+// asked at that time, unless an operation is changing it.
+func (s *Store) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, asked time.Time) error {
+	var id string
+	err := s.read(ctx).Table(string(kind)+"s").Where("backend_id = ?", backendID).Limit(1).Pluck("id", &id).Error
+	if err != nil || id == "" {
+		return err
+	}
+	_, err = s.markMissing(ctx, kind, []string{id}, asked)
+	return err
+}
+
+// BusyBackendIDs says which of the objects with these backend's ids an operation
+// is changing.
+func (s *Store) BusyBackendIDs(ctx context.Context, backendIDs []string) (map[string]bool, error) {
+	busy := map[string]bool{}
+	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
+		table := string(kind) + "s"
+		var ids []string
+		err := s.read(ctx).Table(table).
+			Where("backend_id IN ? AND EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = "+table+".id AND o.finished_at = 0)", backendIDs).
+			Pluck("backend_id", &ids).Error
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			busy[id] = true
+		}
+	}
+	return busy, nil
+}

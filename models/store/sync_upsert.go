@@ -1,0 +1,306 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+)
+
+// ObservedObject is a volume or snapshot as one page of the backend's listing has it.
+// ID is the console's id, empty for objects made elsewhere.
+type ObservedObject struct {
+	ID, BackendID string
+	Project       string
+	Name          string
+	Description   string
+	SizeGiB       int
+	Source        string // of a volume: the snapshot it was made from; of a snapshot: its volume; by any id
+	ImageID       string
+	Type, Zone    string // of a volume
+	CreatedAt     time.Time
+	Outdated      bool // newer news have been written: it only says that the object is there
+	ObservedState
+}
+
+// UpsertVolumes makes the rows say what a page of the backend's listing says, and
+// returns the console's ids of the page. asked is when the backend was asked:
+// rows that an operation is changing, or changed since, are left to it. A page
+// that says nothing new writes nothing.
+func (s *Store) UpsertVolumes(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, asked, volumeUpsert)
+}
+
+// UpsertSnapshots is UpsertVolumes for snapshots.
+func (s *Store) UpsertSnapshots(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, asked, snapshotUpsert)
+}
+
+// upsertKind is what mirroring volumes and snapshots differ in.
+type upsertKind struct {
+	lookup func(s *Store, q *gorm.DB, page []ObservedObject) (*knownRows, error)
+	apply  func(s *Store, tx *gorm.DB, id string, o ObservedState) error
+	insert func(s *Store, tx *gorm.DB, new []ObservedObject) error
+}
+
+var (
+	volumeUpsert   = upsertKind{(*Store).knownVolumes, (*Store).applyVolume, (*Store).insertVolumes}
+	snapshotUpsert = upsertKind{(*Store).knownSnapshots, (*Store).applySnapshot, (*Store).insertSnapshots}
+)
+
+// syncBatch is how many rows one transaction of the mirror changes at most:
+// clicks wait for it.
+const syncBatch = 100
+
+func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
+	for i := range page {
+		page[i] = page[i].sanitized()
+	}
+	known, err := kind.lookup(s, s.read(ctx), page)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, m := range page {
+		ids = append(ids, cmp.Or(known.idOf(m), m.ID))
+	}
+	busy, err := busySubjects(s.read(ctx), ids, asked)
+	if err != nil {
+		return nil, err
+	}
+	var seen []string
+	var changed []ObservedObject
+	younger := youngerDuplicates(page)
+	for i, m := range page {
+		id := known.idOf(m)
+		switch {
+		case known.isDuplicate(m), known.backends[id] == "" && younger[m.BackendID]:
+		case busy[ids[i]], m.Outdated, id != "" && known.same(id, m):
+			seen = append(seen, ids[i])
+		default:
+			changed = append(changed, m)
+		}
+	}
+	for len(changed) > 0 {
+		n := min(len(changed), syncBatch)
+		ids, err := s.upsertChanged(ctx, changed[:n], asked, kind)
+		if err != nil {
+			return seen, err
+		}
+		seen, changed = append(seen, ids...), changed[n:]
+	}
+	return seen, nil
+}
+
+// upsertChanged writes what differs. The rows are locked before it is asked again
+// whether an operation has begun: a click locks its row and then writes its
+// operation.
+func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
+	var seen []string
+	err := s.write(ctx, func(tx *gorm.DB) error {
+		seen = nil
+		known, err := kind.lookup(s, s.forUpdate(tx), changed)
+		if err != nil {
+			return err
+		}
+		var ids []string
+		for _, m := range changed {
+			ids = append(ids, cmp.Or(known.idOf(m), m.ID))
+		}
+		busy, err := busySubjects(tx, ids, asked)
+		if err != nil {
+			return err
+		}
+		var unknown []ObservedObject
+		for i, m := range changed {
+			id := known.idOf(m)
+			switch {
+			case busy[ids[i]]:
+				seen = append(seen, ids[i])
+			case id == "":
+				unknown = append(unknown, m)
+			default:
+				if err := kind.apply(s, tx, id, m.state()); err != nil {
+					return err
+				}
+				seen = append(seen, id)
+			}
+		}
+		unknown, err = withoutDeleted(tx, unknown, asked)
+		if len(unknown) == 0 || err != nil {
+			return err
+		}
+		if err := kind.insert(s, tx, unknown); err != nil {
+			return err
+		}
+		if known, err = kind.lookup(s, tx, unknown); err != nil { // another console may just have inserted some
+			return err
+		}
+		for _, m := range unknown {
+			seen = append(seen, known.idOf(m))
+		}
+		return nil
+	})
+	return seen, err
+}
+
+// withoutDeleted leaves out what has been deleted here since asked: the page is older
+// than that, and the row has left.
+func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, asked time.Time) ([]ObservedObject, error) {
+	if len(unknown) == 0 {
+		return nil, nil
+	}
+	const recent = 10_000 // of the newest; all of them would be too many to read
+	var deletions []models.Operation
+	err := tx.Select("params").Where("num > (SELECT max(num) FROM operations) - ?", recent).
+		Where("kind IN ? AND state = ? AND finished_at >= ?", []models.Kind{models.VolumeDelete, models.SnapshotDelete}, models.Succeeded, models.Micros(asked)).
+		Find(&deletions).Error
+	gone := map[string]bool{}
+	for _, op := range deletions {
+		gone[op.Params.BackendID] = op.Params.BackendID != ""
+	}
+	return slices.DeleteFunc(unknown, func(m ObservedObject) bool { return gone[m.BackendID] }), err
+}
+
+// Sanitized makes texts that came from elsewhere fit for both databases: valid,
+// without NUL, and no longer than the port promises.
+func (m ObservedObject) sanitized() ObservedObject {
+	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID} {
+		*text = models.Sanitize(*text)
+	}
+	m.Status, m.Failure = models.Status(models.Sanitize(string(m.Status))), m.Failure.Sanitized()
+	return m
+}
+
+func (m ObservedObject) state() ObservedState {
+	o := m.ObservedState
+	o.BackendID, o.SizeGiB, o.Name, o.Description, o.listed = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
+	o.Type, o.Zone = m.Type, m.Zone
+	return o
+}
+
+// knownRows are the rows that a page of a listing is about.
+type knownRows struct {
+	ids      map[string]string // by the console's id and by the backend's
+	backends map[string]string // the backend's id of a row
+	missing  map[string]bool   // rows whose object was missed before
+	same     func(id string, m ObservedObject) bool
+}
+
+func newKnownRows() *knownRows {
+	return &knownRows{ids: map[string]string{}, backends: map[string]string{}, missing: map[string]bool{}}
+}
+
+func (k *knownRows) add(id, backendID string, failure models.Failure) {
+	k.ids[id], k.backends[id] = id, backendID
+	k.missing[id] = failure.Key == failureMissing
+	if backendID != "" {
+		k.ids[backendID] = id
+	}
+}
+
+// idOf finds the row of an object: by the backend's id, else by the console's that
+// the object carries.
+func (k *knownRows) idOf(m ObservedObject) string {
+	if id := k.ids[m.BackendID]; m.BackendID != "" && id != "" {
+		return id
+	}
+	if m.ID == "" {
+		return ""
+	}
+	return k.ids[m.ID]
+}
+
+// isDuplicate says that the object carries the id of a row that is about another one: a
+// second copy, which a lost answer may have left. It is not listed twice.
+func (k *knownRows) isDuplicate(m ObservedObject) bool {
+	id := k.idOf(m)
+	return id != "" && k.backends[id] != "" && k.backends[id] != m.BackendID && !k.missing[id]
+}
+
+// youngerDuplicates are, of the objects of a page that carry one id, all but the oldest.
+func youngerDuplicates(page []ObservedObject) map[string]bool {
+	oldest, younger := map[string]ObservedObject{}, map[string]bool{}
+	for _, m := range page {
+		if m.ID == "" {
+			continue
+		}
+		other, there := oldest[m.ID]
+		switch {
+		case !there || other.BackendID == m.BackendID:
+			oldest[m.ID] = m
+		case m.CreatedAt.Before(other.CreatedAt):
+			oldest[m.ID], younger[other.BackendID] = m, true
+		default:
+			younger[m.BackendID] = true
+		}
+	}
+	return younger
+}
+
+func objectKeys(page []ObservedObject) (refs, backendIDs []string) {
+	for _, m := range page {
+		if m.ID != "" {
+			refs = append(refs, m.ID)
+		}
+		backendIDs = append(backendIDs, m.BackendID)
+	}
+	return refs, backendIDs
+}
+
+const byEitherID = "id IN ? OR (backend_id IN ? AND backend_id <> '')"
+
+func (s *Store) knownVolumes(q *gorm.DB, page []ObservedObject) (*knownRows, error) {
+	refs, backendIDs := objectKeys(page)
+	var rows []models.Volume
+	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	known := newKnownRows()
+	if err := s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows); err != nil {
+		return nil, err
+	}
+	at := map[string]*models.Volume{}
+	for i, r := range rows {
+		known.add(r.ID, r.BackendID, r.Failure)
+		at[r.ID] = &rows[i]
+	}
+	known.same = func(id string, m ObservedObject) bool {
+		v, o := at[id], m.state()
+		return len(s.changedColumns(o, displayedVolume(v), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
+	}
+	return known, nil
+}
+
+func (s *Store) knownSnapshots(q *gorm.DB, page []ObservedObject) (*knownRows, error) {
+	refs, backendIDs := objectKeys(page)
+	var rows []models.Snapshot
+	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	known, at := newKnownRows(), map[string]*models.Snapshot{}
+	for i, r := range rows {
+		known.add(r.ID, r.BackendID, r.Failure)
+		at[r.ID] = &rows[i]
+	}
+	known.same = func(id string, m ObservedObject) bool {
+		return len(s.changedColumns(m.state(), displayedSnapshot(at[id]), at[id].Consistency)) == 0
+	}
+	return known, nil
+}
+
+// busySubjects are those that an operation is changing, or changed since asked.
+func busySubjects(q *gorm.DB, ids []string, asked time.Time) (map[string]bool, error) {
+	var busy []string
+	err := q.Model(&models.Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, models.Micros(asked)).
+		Distinct().Pluck("subject_id", &busy).Error
+	set := map[string]bool{}
+	for _, id := range busy {
+		set[id] = true
+	}
+	return set, err
+}

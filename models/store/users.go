@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"blockconsole/models"
+)
+
+// ListUsers returns the users of the actor's project by name.
+func (s *Store) ListUsers(ctx context.Context, actor models.Actor) ([]models.User, error) {
+	var users []models.User
+	return users, s.read(ctx).Where("project_id = ?", actor.Project).Order("name").Find(&users).Error
+}
+
+// User returns a user of the actor's project; ErrNotFound.
+func (s *Store) User(ctx context.Context, actor models.Actor, id string) (*models.User, error) {
+	if uuid.Validate(id) != nil {
+		return nil, models.ErrNotFound
+	}
+	var u models.User
+	if err := takeOne(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
+		return nil, err
+	}
+	return &u, nil
+}
+
+// EnsureFirstUser makes the administrator FirstUser when there are no users at
+// all. made is false when there are some, and the password was then not used.
+func (s *Store) EnsureFirstUser(ctx context.Context, password string) (made bool, err error) {
+	var users int64
+	if err := s.read(ctx).Model(&models.User{}).Count(&users).Error; err != nil || users > 0 {
+		return false, err
+	}
+	hash, err := models.HashPassword(ctx, password)
+	if err != nil {
+		return false, err
+	}
+	actor := models.Actor{Name: models.FirstUser, Project: models.DefaultProject}
+	err = s.insertUser(ctx, actor, &models.User{ID: models.NewID(), Name: models.FirstUser, PasswordHash: hash, Role: models.Administrator, ProjectID: models.DefaultProject})
+	if e := models.AsError(err); e != nil && e.Code == models.CodeInvalid {
+		return false, nil // another console on the same database was first
+	}
+	return err == nil, err
+}
+
+// AddUser makes a user in the actor's project. Errors: CodeInvalid with the
+// fields name, password, role.
+func (s *Store) AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error) {
+	bad := models.FieldErrors{}
+	bad.Add("name", models.ValidateUserName(name))
+	bad.Add("password", models.ValidatePassword(password, name))
+	bad.Add("role", models.ValidateRole(role))
+	if err := bad.Err(); err != nil {
+		return nil, err
+	}
+	hash, err := models.HashPassword(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	u := &models.User{ID: models.NewID(), Name: name, PasswordHash: hash, Role: role, ProjectID: actor.Project}
+	return u, s.insertUser(ctx, actor, u)
+}
+
+func (s *Store) insertUser(ctx context.Context, actor models.Actor, u *models.User) error {
+	u.CreatedAt = models.Micros(s.Now())
+	return s.write(ctx, func(tx *gorm.DB) error {
+		// The column is a number on both databases, and PostgreSQL takes no bool for it: 0 is its default.
+		err := tx.Omit("Disabled").Create(u).Error
+		if errors.Is(err, gorm.ErrDuplicatedKey) {
+			return models.Invalid("name", models.NewText("user.name.taken"))
+		}
+		if err != nil {
+			return err
+		}
+		return s.audit(tx, actor, u.AuditEntry("user.create", string(u.Role)))
+	})
+}
+
+// SetRole changes a user's role, from its next request on. Errors: ErrNotFound,
+// CodeInvalid, ErrLastAdministrator.
+func (s *Store) SetRole(ctx context.Context, actor models.Actor, id string, role models.Role) error {
+	if text := models.ValidateRole(role); text != nil {
+		return models.Invalid("role", *text)
+	}
+	return s.changeUser(ctx, actor, id, role != models.Administrator, func(tx *gorm.DB, u *models.User) error {
+		if err := tx.Model(u).Update("role", role).Error; err != nil {
+			return err
+		}
+		return s.audit(tx, actor, u.AuditEntry("user.edit", string(role)))
+	})
+}
+
+// SetDisabled keeps a user from signing in, and ends its sessions; or lets it
+// again. Errors: ErrNotFound, ErrLastAdministrator.
+func (s *Store) SetDisabled(ctx context.Context, actor models.Actor, id string, disabled bool) error {
+	return s.changeUser(ctx, actor, id, disabled, func(tx *gorm.DB, u *models.User) error {
+		value, action := 0, "user.enable"
+		if disabled {
+			value, action = 1, "user.disable"
+			if err := endSessions(tx, u.ID, ""); err != nil {
+				return err
+			}
+		}
+		if err := tx.Model(u).Update("disabled", value).Error; err != nil {
+			return err
+		}
+		return s.audit(tx, actor, u.AuditEntry(action, ""))
+	})
+}
+
+// DeleteUser removes a user and its sessions. What it did stays in the audit.
+// Errors: ErrNotFound, ErrLastAdministrator.
+func (s *Store) DeleteUser(ctx context.Context, actor models.Actor, id string) error {
+	return s.changeUser(ctx, actor, id, true, func(tx *gorm.DB, u *models.User) error {
+		if err := tx.Delete(u).Error; err != nil {
+			return err
+		}
+		return s.audit(tx, actor, u.AuditEntry("user.delete", ""))
+	})
+}
+
+// ResetPassword gives a user of the actor's project a generated password, ends
+// its sessions and forgets its failed sign-ins. It returns the password, which is
+// KeepingName nowhere else. Errors: ErrNotFound.
+func (s *Store) ResetPassword(ctx context.Context, actor models.Actor, id string) (password string, err error) {
+	password = models.GeneratePassword()
+	hash, err := models.HashPassword(ctx, password)
+	if err != nil {
+		return "", err
+	}
+	err = s.changeUser(ctx, actor, id, false, func(tx *gorm.DB, u *models.User) error {
+		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
+	})
+	return password, err
+}
+
+// ChangePassword sets the actor's own password after checking the present one,
+// and ends its other sessions. Errors: CodeInvalid with the fields current and
+// password, CodeThrottled.
+func (s *Store) ChangePassword(ctx context.Context, actor models.Actor, current, password, keepSession string) error {
+	u, err := s.User(ctx, actor, actor.UserID)
+	if err != nil {
+		return err
+	}
+	if text := models.ValidatePassword(password, u.Name); text != nil {
+		return models.Invalid("password", *text)
+	}
+	if err := s.checkPassword(ctx, actor, u.Name, current, u.PasswordHash); err != nil {
+		if e := models.AsError(err); e != nil && e.Code == models.CodeUnauthorized {
+			return models.Invalid("current", models.NewText("password.wrong"))
+		}
+		return err
+	}
+	hash, err := models.HashPassword(ctx, password)
+	if err != nil {
+		return err
+	}
+	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *models.User) error {
+		return s.replacePassword(tx, actor, u, hash, keepSession, "password.change")
+	})
+}
+
+// SetPasswordByName is what the host's administrator does at the terminal: a new
+// password for the user of that name, whatever its project. It ends the user's
+// sessions and forgets its failed sign-ins. Errors: ErrNotFound, CodeInvalid.
+func (s *Store) SetPasswordByName(ctx context.Context, name, password string) error {
+	if text := models.ValidatePassword(password, name); text != nil {
+		return models.Invalid("password", *text)
+	}
+	var u models.User
+	if err := takeOne(s.read(ctx).Where("name = ?", name), &u); err != nil {
+		return err
+	}
+	hash, err := models.HashPassword(ctx, password)
+	if err != nil {
+		return err
+	}
+	actor := models.Actor{Name: "(host)", Project: u.ProjectID}
+	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *models.User) error {
+		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
+	})
+}
+
+func (s *Store) replacePassword(tx *gorm.DB, actor models.Actor, u *models.User, hash, keepSession, action string) error {
+	if err := tx.Model(u).Update("password_hash", hash).Error; err != nil {
+		return err
+	}
+	if err := endSessions(tx, u.ID, keepSession); err != nil {
+		return err
+	}
+	if err := clearFailures(tx, accountKey(u.Name)); err != nil {
+		return err
+	}
+	return s.audit(tx, actor, u.AuditEntry(action, ""))
+}
+
+// changeUser runs fn on a user of the actor's project in one transaction. When
+// weakens, the user may stop being an active administrator, and another one must
+// be left: their rows are locked, so that two who demote each other cannot both
+// succeed.
+func (s *Store) changeUser(ctx context.Context, actor models.Actor, id string, weakens bool, fn func(tx *gorm.DB, u *models.User) error) error {
+	if uuid.Validate(id) != nil {
+		return models.ErrNotFound
+	}
+	return s.write(ctx, func(tx *gorm.DB) error {
+		if weakens {
+			var active []string
+			q := s.forUpdate(tx).Model(&models.User{}).Where("role = ? AND disabled = 0", models.Administrator).Order("id")
+			if err := q.Pluck("id", &active).Error; err != nil {
+				return err
+			}
+			if len(active) == 1 && active[0] == id {
+				return models.ErrLastAdministrator
+			}
+		}
+		var u models.User
+		if err := takeOne(s.forUpdate(tx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
+			return err
+		}
+		return fn(tx, &u)
+	})
+}
