@@ -6,14 +6,14 @@ import (
 	"blockconsole/models/backend"
 )
 
-// Volumes lists at most limit volumes after marker, in the order of Ref. Errors:
+// Volumes lists at most limit objects after marker, in the order of Ref. Errors:
 // CodeUnavailable after Close.
 func (b *Backend) Volumes(ctx context.Context, marker string, limit int) (backend.Page[backend.Volume], error) {
 	b.refreshServerNames(ctx)
 	return list(ctx, b, volumes, marker, limit, b.volumeLocked)
 }
 
-// Snapshots lists at most limit snapshots after marker, in the order of Ref. Errors:
+// Snapshots lists at most limit objects after marker, in the order of Ref. Errors:
 // CodeUnavailable after Close.
 func (b *Backend) Snapshots(ctx context.Context, marker string, limit int) (backend.Page[backend.Snapshot], error) {
 	return list(ctx, b, snapshots, marker, limit, b.snapshotLocked)

@@ -35,7 +35,7 @@ type Options struct {
 	Dir       string           // the data folder; made when absent
 	Now       func() time.Time // nil means the system clock
 	Log       *slog.Logger     // nil means slog.Default
-	MaxCopies int              // copies at once; 0 means 2
+	MaxCopies int              // number of copies at once; 0 means 2
 	Reserve   int64            // bytes of the file system that copies leave free; 0 means 1 %, at most 64 MiB
 
 	// NBD accepts the connections of servers; the backend closes it. nil: volumes

@@ -12,14 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"blockconsole/models/backend"
 )
 
-// put writes a file below dir, with its folders.
-func put(t *testing.T, dir, name, content string) {
+// writeFile writes a file below dir, with its folders.
+func writeFile(t *testing.T, dir, name, content string) {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -30,30 +29,30 @@ func put(t *testing.T, dir, name, content string) {
 	}
 }
 
-// litter puts things into a closed stage that are not ours, or only half, and
-// links that lead to outside.
-func litter(t *testing.T, s *stage, outside string, refs []string) {
+// addForeignFiles adds foreign and incomplete files, and links to the folder outside, to
+// a closed backend's folder.
+func addForeignFiles(t *testing.T, s *harness, outside string, refs []string) {
 	t.Helper()
-	put(t, outside, "precious/data.raw", "precious")
+	writeFile(t, outside, "precious/data.raw", "precious")
 	good, err := os.ReadFile(filepath.Join(s.dir, "volumes", s.bare, metaFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	as := func(ref string) string { return strings.ReplaceAll(string(good), s.bare, ref) }
-	put(t, s.dir, "volumes/lost+found/x", "x")
-	put(t, s.dir, "volumes/stray.txt", "stray")
-	put(t, s.dir, "volumes/"+refs[0]+"/data.raw", "no description")
-	put(t, s.dir, "volumes/"+refs[1]+"/meta.json", "{torn")
-	put(t, s.dir, "volumes/"+refs[2]+"/meta.json", as(refs[2]))
-	put(t, s.dir, "volumes/"+refs[2]+"/data.raw", "not a GiB")
-	put(t, s.dir, "volumes/"+refs[3]+"/meta.json", as(newRef(t))) // describes another
-	put(t, s.dir, "snapshots/"+refs[4]+"/meta.json", as(refs[4])) // a volume among the snapshots
-	put(t, s.dir, "volumes/"+refs[5]+"/meta.json", as(refs[5]))
-	put(t, s.dir, "tmp/"+refs[6]+"/data.raw", "ours, half made")
-	put(t, s.dir, "tmp/"+refs[6]+".meta", "ours")
-	put(t, s.dir, "tmp/upload.part", "not ours")
-	put(t, s.dir, "tmp/"+refs[7]+"/thesis.txt", "not ours in a folder like ours")
-	put(t, s.dir, "trash/holiday.jpg", "not ours")
+	writeFile(t, s.dir, "volumes/lost+found/x", "x")
+	writeFile(t, s.dir, "volumes/stray.txt", "stray")
+	writeFile(t, s.dir, "volumes/"+refs[0]+"/data.raw", "no description")
+	writeFile(t, s.dir, "volumes/"+refs[1]+"/meta.json", "{torn")
+	writeFile(t, s.dir, "volumes/"+refs[2]+"/meta.json", as(refs[2]))
+	writeFile(t, s.dir, "volumes/"+refs[2]+"/data.raw", "not a GiB")
+	writeFile(t, s.dir, "volumes/"+refs[3]+"/meta.json", as(newRef(t))) // describes another
+	writeFile(t, s.dir, "snapshots/"+refs[4]+"/meta.json", as(refs[4])) // a volume among the snapshots
+	writeFile(t, s.dir, "volumes/"+refs[5]+"/meta.json", as(refs[5]))
+	writeFile(t, s.dir, "tmp/"+refs[6]+"/data.raw", "ours, half made")
+	writeFile(t, s.dir, "tmp/"+refs[6]+".meta", "ours")
+	writeFile(t, s.dir, "tmp/upload.part", "not ours")
+	writeFile(t, s.dir, "tmp/"+refs[7]+"/thesis.txt", "not ours in a folder like ours")
+	writeFile(t, s.dir, "trash/holiday.jpg", "not ours")
 	for to, from := range map[string]string{
 		outside + "/precious":          "volumes/link",
 		outside + "/precious/data.raw": "volumes/" + refs[5] + "/data.raw",
@@ -65,14 +64,15 @@ func litter(t *testing.T, s *stage, outside string, refs []string) {
 	}
 }
 
-func TestQuarantine(t *testing.T) {
-	s := newStage(t, nil)
+func TestOpen_Quarantine(t *testing.T) {
+	t.Parallel()
+	s := newHarness(t, nil)
 	s.b.Close()
 	outside, refs := t.TempDir(), make([]string, 8)
 	for i := range refs {
 		refs[i] = newRef(t)
 	}
-	litter(t, s, outside, refs)
+	addForeignFiles(t, s, outside, refs)
 	var log bytes.Buffer
 	s.b = open(t, Options{Dir: s.dir, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	found := map[string]bool{}
@@ -111,7 +111,7 @@ func TestQuarantine(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(outside, "precious/data.raw")); err != nil || string(got) != "precious" {
 		t.Errorf("behind the links: %q %v", got, err)
 	}
-	s.whole()
+	s.wantConsistent()
 	s.b.Close()
 	s.b = open(t, Options{Dir: s.dir})
 	if n := quarantined(); n != 13 {
@@ -119,29 +119,30 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpen_Errors(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for name, tt := range map[string]struct {
-		spoil func(t *testing.T, s *stage)
+		spoil func(t *testing.T, s *harness)
 		want  string
 	}{
-		"a folder in use": {func(t *testing.T, s *stage) { open(t, Options{Dir: s.dir}) }, ErrInUse.Error()},
-		"a file as folder": {func(t *testing.T, s *stage) {
+		"a folder in use": {func(t *testing.T, s *harness) { open(t, Options{Dir: s.dir}) }, ErrInUse.Error()},
+		"a file as folder": {func(t *testing.T, s *harness) {
 			os.RemoveAll(filepath.Join(s.dir, "trash"))
-			put(t, s.dir, "trash", "")
+			writeFile(t, s.dir, "trash", "")
 		}, "trash is not a folder"},
-		"a link as folder": {func(t *testing.T, s *stage) {
+		"a link as folder": {func(t *testing.T, s *harness) {
 			os.RemoveAll(filepath.Join(s.dir, "images"))
 			os.Symlink("/etc", filepath.Join(s.dir, "images"))
 		}, "images is not a folder"},
-		"a newer format": {func(t *testing.T, s *stage) {
+		"a newer format": {func(t *testing.T, s *harness) {
 			path := filepath.Join("volumes", s.vol, metaFile)
 			raw, _ := os.ReadFile(filepath.Join(s.dir, path))
-			put(t, s.dir, path, strings.Replace(string(raw), `"format": 1`, `"format": 2`, 1))
+			writeFile(t, s.dir, path, strings.Replace(string(raw), `"format": 1`, `"format": 2`, 1))
 		}, "newer version"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, nil)
+			s := newHarness(t, nil)
 			s.b.Close()
 			tt.spoil(t, s)
 			b, err := Open(Options{Dir: s.dir, Log: slog.New(slog.DiscardHandler)})
@@ -156,7 +157,7 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := Open(Options{}); err == nil {
 		t.Error("no folder is accepted")
 	}
-	s := newStage(t, nil)
+	s := newHarness(t, nil)
 	if _, err := Open(Options{Dir: s.dir}); !errors.Is(err, ErrInUse) {
 		t.Errorf("%v", err)
 	}
@@ -165,8 +166,9 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestModes(t *testing.T) {
-	s := newStage(t, nil)
+func TestOpen_FileModes(t *testing.T) {
+	t.Parallel()
+	s := newHarness(t, nil)
 	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || path == s.dir {
 			return err
@@ -189,74 +191,5 @@ func TestModes(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestImages(t *testing.T) {
-	ctx := context.Background()
-	b := open(t, Options{Dir: t.TempDir()})
-	images := b.path("images")
-	put(t, images, "disk.raw", "raw bytes")
-	put(t, images, "disk.img", "img bytes")
-	put(t, images, "notes.txt", "x")
-	put(t, images, ".hidden.raw", "x")
-	put(t, images, "folder.raw/x", "x")
-	if err := os.Symlink("/etc/passwd", images+"/link.raw"); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mkfifo(images+"/pipe.raw", 0o600); err != nil {
-		t.Fatal(err)
-	}
-	put(t, images, "large.raw", "")
-	if err := os.Truncate(images+"/large.raw", gib+1); err != nil {
-		t.Fatal(err)
-	}
-	list, err := b.Images(ctx)
-	if err != nil || len(list) != 3 || list[0] != (backend.Image{ID: "disk.img", Name: "disk.img", SizeBytes: 9}) {
-		t.Fatalf("%+v %v", list, err)
-	}
-	for _, id := range []string{"link.raw", "pipe.raw", "folder.raw", "notes.txt", ".hidden.raw", "../images/disk.raw", "/etc/passwd.raw", "none.raw", "a\x00.raw"} {
-		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1, Image: id}); !errors.Is(err, backend.ErrNotFound) {
-			t.Errorf("%q: %v", id, err)
-		}
-	}
-	var invalid *backend.Error
-	if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1, Image: "large.raw"}); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "size_gib" {
-		t.Errorf("an image that does not fit: %v", err)
-	}
-	v, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 2, Image: "large.raw"})
-	if err != nil || v.Image != "large.raw" {
-		t.Errorf("%+v %v", v, err)
-	}
-	settle(t, b)
-	if fi, err := os.Stat(b.path("volumes", v.Ref, dataFile)); err != nil || fi.Size() != 2*gib {
-		t.Errorf("%v %v", fi, err)
-	}
-}
-
-func TestRefsNeverReachAPath(t *testing.T) {
-	ctx := context.Background()
-	b := open(t, Options{Dir: t.TempDir()})
-	for _, ref := range []string{"", ".", "..", "../../x", strings.Repeat("a", 36), strings.ToUpper(newRef(t)), newRef(t) + "/", "00000000-0000-0000-0000-00000000000\x00"} {
-		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: ref, SizeGiB: 1}); backend.AsError(err, backend.CodeInvalid) == nil {
-			t.Errorf("%q: %v", ref, err)
-		}
-		if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: ref}); backend.AsError(err, backend.CodeInvalid) == nil {
-			t.Errorf("%q: %v", ref, err)
-		}
-	}
-	for _, name := range []string{strings.Repeat("n", 256), "\xff"} {
-		var invalid *backend.Error
-		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: 1, Name: name}); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "name" {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	one := newRef(t)
-	if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: one, SizeGiB: 1}); err != nil {
-		t.Fatal(err)
-	}
-	settle(t, b)
-	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: one, Volume: backend.Key{Ref: one}}); backend.AsError(err, backend.CodeConflict) == nil {
-		t.Errorf("one ref for two: %v", err)
 	}
 }

@@ -85,7 +85,8 @@ func (d *FileDevice) Flush(context.Context) error {
 	return err
 }
 
-// Trim punches a hole, or does nothing where the file system cannot.
+// Trim punches a hole, or does nothing where the file system cannot. Its errors are
+// those of the file system.
 func (d *FileDevice) Trim(_ context.Context, off, n int64) error {
 	err := d.punch(off, n)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -168,5 +169,6 @@ func (d *FileDevice) BlockStatus(_ context.Context, off, n int64, dst []Extent) 
 	return dst, nil
 }
 
-// Cache starts the kernel's read-ahead of the range, where it can.
+// Cache starts the kernel's read-ahead of the range, where it can. Its errors are
+// those of posix_fadvise.
 func (d *FileDevice) Cache(_ context.Context, off, n int64) error { return d.cache(off, n) }
