@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// tools skips a test whose programs are missing, by name. With
-// BLOCKCONSOLE_REQUIRE_NBD set that is an error.
-func tools(t testing.TB, names ...string) {
+// requireTools skips a test whose programs are missing, or fails it where
+// BLOCKCONSOLE_REQUIRE_NBD is set.
+func requireTools(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err == nil {
@@ -25,8 +25,8 @@ func tools(t testing.TB, names ...string) {
 	}
 }
 
-// command runs a program in a folder of its own and returns what it said.
-func command(t testing.TB, name string, args ...string) string {
+// runTool runs a program in a folder of its own and returns its output.
+func runTool(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), name, args...)
 	c.Dir = t.TempDir()
@@ -37,14 +37,15 @@ func command(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
-func TestNbdinfo(t *testing.T) {
-	tools(t, "nbdinfo")
-	addr, _ := start(t, twoExports(), nil)
+func TestInterop_Nbdinfo(t *testing.T) {
+	t.Parallel()
+	requireTools(t, "nbdinfo")
+	addr, _ := startServer(t, twoExports(), nil)
 	var info struct {
 		Protocol string
 		Exports  []map[string]any
 	}
-	out := command(t, "nbdinfo", "--json", "--list", "nbd://"+addr)
+	out := runTool(t, "nbdinfo", "--json", "--list", "nbd://"+addr)
 	if err := json.Unmarshal([]byte(out), &info); err != nil {
 		t.Fatal(err, out)
 	}
@@ -68,16 +69,16 @@ func TestNbdinfo(t *testing.T) {
 	}
 }
 
-// A random pattern goes in and out through several connections, and holes arrive
-// as holes.
-func TestNbdcopy(t *testing.T) {
-	tools(t, "nbdcopy", "nbdinfo")
+// nbdcopy writes and reads a random pattern over several connections and keeps holes.
+func TestInterop_Nbdcopy(t *testing.T) {
+	t.Parallel()
+	requireTools(t, "nbdcopy", "nbdinfo")
 	const size = 64 << 20
-	dev := newFile(t, size)
-	addr, _ := start(t, one{NewExport("v", dev, ExportOptions{})}, nil)
+	dev := newFileDevice(t, size)
+	addr, _ := startServer(t, singleExport{NewExport("v", dev, ExportOptions{})}, nil)
 	uri, dir := "nbd://"+addr+"/v", t.TempDir()
 	src, dst := filepath.Join(dir, "src"), filepath.Join(dir, "dst")
-	data := noise(16 << 20)
+	data := randomBytes(16 << 20)
 	f, err := os.Create(src)
 	if err != nil {
 		t.Fatal(err)
@@ -91,11 +92,11 @@ func TestNbdcopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	command(t, "nbdcopy", "--flush", "--connections=4", src, uri)
-	command(t, "nbdcopy", "--connections=4", uri, dst)
-	same(t, src, dst)
-	same(t, src, dev.f.Name())
-	out := command(t, "nbdinfo", "--json", "--map", uri)
+	runTool(t, "nbdcopy", "--flush", "--connections=4", src, uri)
+	runTool(t, "nbdcopy", "--connections=4", uri, dst)
+	wantSameContent(t, src, dst)
+	wantSameContent(t, src, dev.f.Name())
+	out := runTool(t, "nbdinfo", "--json", "--map", uri)
 	var extents []struct{ Offset, Length, Type int64 }
 	if err := json.Unmarshal([]byte(out), &extents); err != nil {
 		t.Fatal(err, out)
@@ -115,7 +116,7 @@ func TestNbdcopy(t *testing.T) {
 	}
 }
 
-func same(t testing.TB, a, b string) {
+func wantSameContent(t testing.TB, a, b string) {
 	t.Helper()
 	x, err := os.ReadFile(a)
 	if err != nil {
@@ -130,32 +131,34 @@ func same(t testing.TB, a, b string) {
 	}
 }
 
-func TestQemuImg(t *testing.T) {
-	tools(t, "qemu-img")
-	dev := newFile(t, 32<<20)
-	addr, _ := start(t, one{NewExport("v", dev, ExportOptions{})}, nil)
+func TestInterop_QemuImg(t *testing.T) {
+	t.Parallel()
+	requireTools(t, "qemu-img")
+	dev := newFileDevice(t, 32<<20)
+	addr, _ := startServer(t, singleExport{NewExport("v", dev, ExportOptions{})}, nil)
 	uri, dir := "nbd://"+addr+"/v", t.TempDir()
 	src, dst := filepath.Join(dir, "src"), filepath.Join(dir, "dst")
-	data := append(noise(5<<20), make([]byte, 27<<20)...)
+	data := append(randomBytes(5<<20), make([]byte, 27<<20)...)
 	if err := os.WriteFile(src, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", "-m", "8", "-W", src, uri)
-	command(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", src, uri)
-	command(t, "qemu-img", "convert", "-f", "raw", "-O", "raw", uri, dst)
-	same(t, src, dst)
-	if out := command(t, "qemu-img", "info", "-f", "raw", uri); !strings.Contains(out, "32 MiB") {
+	runTool(t, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", "-m", "8", "-W", src, uri)
+	runTool(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", src, uri)
+	runTool(t, "qemu-img", "convert", "-f", "raw", "-O", "raw", uri, dst)
+	wantSameContent(t, src, dst)
+	if out := runTool(t, "qemu-img", "info", "-f", "raw", uri); !strings.Contains(out, "32 MiB") {
 		t.Error(out)
 	}
-	command(t, "qemu-img", "bench", "-f", "raw", "-c", "2000", "-d", "32", "-w", "-s", "4096", uri)
-	command(t, "qemu-img", "bench", "-f", "raw", "-c", "2000", "-d", "32", "-w", "--flush-interval", "100", uri)
+	runTool(t, "qemu-img", "bench", "-f", "raw", "-c", "2000", "-d", "32", "-w", "-s", "4096", uri)
+	runTool(t, "qemu-img", "bench", "-f", "raw", "-c", "2000", "-d", "32", "-w", "--flush-interval", "100", uri)
 }
 
 // qemu-io writes, zeroes and discards, and verifies patterns itself.
-func TestQemuIO(t *testing.T) {
-	tools(t, "qemu-io", "nbdinfo")
-	dev := newFile(t, 16<<20)
-	addr, _ := start(t, one{NewExport("v", dev, ExportOptions{})}, nil)
+func TestInterop_QemuIO(t *testing.T) {
+	t.Parallel()
+	requireTools(t, "qemu-io", "nbdinfo")
+	dev := newFileDevice(t, 16<<20)
+	addr, _ := startServer(t, singleExport{NewExport("v", dev, ExportOptions{})}, nil)
 	uri := "nbd://" + addr + "/v"
 	args := []string{"-f", "raw", "-d", "unmap"}
 	for _, c := range []string{
@@ -170,12 +173,12 @@ func TestQemuIO(t *testing.T) {
 	} {
 		args = append(args, "-c", c)
 	}
-	out := command(t, "qemu-io", append(args, uri)...)
+	out := runTool(t, "qemu-io", append(args, uri)...)
 	if strings.Contains(out, "failed") || strings.Contains(out, "error") {
 		t.Error(out)
 	}
-	out = command(t, "nbdinfo", "--map", uri)
-	for _, hole := range []int64{3 << 20, 4 << 20} { // what was unmapped and discarded
+	out = runTool(t, "nbdinfo", "--map", uri)
+	for _, hole := range []int64{3 << 20, 4 << 20} { // unmapped, and discarded
 		start, stop, err := nextData(dev.f, hole, hole+1<<20)
 		if err != nil || start != stop {
 			t.Errorf("data at %d: %d to %d %v\n%s", hole, start, stop, err, out)
@@ -186,15 +189,16 @@ func TestQemuIO(t *testing.T) {
 	}
 }
 
-// fio verifies what it wrote, with many requests under way.
-func TestFio(t *testing.T) {
-	tools(t, "fio")
+// fio verifies what it wrote with many requests under way.
+func TestInterop_Fio(t *testing.T) {
+	t.Parallel()
+	requireTools(t, "fio")
 	if out, err := exec.Command("fio", "--enghelp=nbd").CombinedOutput(); err != nil || !bytes.Contains(out, []byte("uri")) {
 		t.Skip("fio has no nbd engine")
 	}
-	dev := newFile(t, 32<<20)
-	addr, _ := start(t, one{NewExport("v", dev, ExportOptions{})}, nil)
-	out := command(t, "fio", "--name=verify", "--ioengine=nbd", "--uri=nbd://"+addr+"/v", "--rw=randwrite", "--bsrange=512-128k", "--iodepth=32",
+	dev := newFileDevice(t, 32<<20)
+	addr, _ := startServer(t, singleExport{NewExport("v", dev, ExportOptions{})}, nil)
+	out := runTool(t, "fio", "--name=verify", "--ioengine=nbd", "--uri=nbd://"+addr+"/v", "--rw=randwrite", "--bsrange=512-128k", "--iodepth=32",
 		"--size=32m", "--verify=crc32c", "--verify_fatal=1", "--fsync=200", "--output-format=terse")
 	if !strings.Contains(out, "verify") {
 		t.Error(out)

@@ -9,23 +9,23 @@ import (
 	"testing"
 )
 
-// one is Exports with a single export for everybody.
-type one struct{ export *Export }
+// singleExport is Exports with a single export for everybody.
+type singleExport struct{ export *Export }
 
-func (o one) Open(_ context.Context, name string, _ Peer) (*Export, error) {
+func (o singleExport) Open(_ context.Context, name string, _ Peer) (*Export, error) {
 	if name != o.export.Name() {
 		return nil, ErrUnknownExport
 	}
 	return o.export, nil
 }
 
-func (o one) List(context.Context, Peer) []ExportInfo {
+func (o singleExport) List(context.Context, Peer) []ExportInfo {
 	return []ExportInfo{{Name: o.export.Name(), Description: o.export.opt.Description}}
 }
 
-// TestServeForBench is the server of docs/nbd-bench.sh: it exports the file that
+// TestBenchServer is the server of docs/nbd-bench.sh: it exports the file that
 // the environment names until it is interrupted.
-func TestServeForBench(t *testing.T) {
+func TestBenchServer(t *testing.T) {
 	path := os.Getenv("BLOCKCONSOLE_NBD_BENCH_FILE")
 	if path == "" {
 		t.Skip("only for docs/nbd-bench.sh")
@@ -41,7 +41,7 @@ func TestServeForBench(t *testing.T) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	s := &Server{Exports: one{NewExport("", NewFileDevice(f), ExportOptions{OnError: func(op string, err error) { fmt.Println(op, err) }})}}
+	s := &Server{Exports: singleExport{NewExport("", NewFileDevice(f), ExportOptions{OnError: func(op string, err error) { fmt.Println(op, err) }})}}
 	if err := s.Serve(ctx, l); err != ErrServerClosed {
 		t.Error(err)
 	}

@@ -18,11 +18,10 @@ import (
 	"blockconsole/models/backend/backendtest"
 )
 
-// servedVolume is a volume of a new backend in dir that is attached to this
-// machine.
-func servedVolume(t testing.TB, dir string, hook func(op, string) error) (*Backend, string) {
+// attachedVolume makes a backend in dir with a volume that is attached to this machine.
+func attachedVolume(t testing.TB, dir string, hook func(op, string) error) (*Backend, string) {
 	t.Helper()
-	b, ref := open(t, served(t, Options{Dir: filepath.Join(dir, "data"), hook: hook})), newRef(t)
+	b, ref := open(t, withNBD(t, Options{Dir: filepath.Join(dir, "data"), hook: hook})), newRef(t)
 	if _, err := b.CreateVolume(context.Background(), backend.VolumeSpec{Ref: ref, Name: "served", SizeGiB: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +32,7 @@ func servedVolume(t testing.TB, dir string, hook func(op, string) error) (*Backe
 	return b, ref
 }
 
-// takeSnapshot takes one and waits until it is there.
+// takeSnapshot takes a snapshot and waits for it.
 func takeSnapshot(t testing.TB, b *Backend, volume string) backend.Snapshot {
 	t.Helper()
 	ctx, key := context.Background(), backend.Key{Ref: newRef(t)}
@@ -49,16 +48,16 @@ func takeSnapshot(t testing.TB, b *Backend, volume string) backend.Snapshot {
 	return sn
 }
 
-const rounds = 64 // blocks that a writer writes one after the other, again and again
+const blocksPerRound = 64 // blocks that writeRounds writes one after the other, again and again
 
-// writeRounds writes the number of the round into each block, in order and all over
-// the volume, until it is told to stop.
+// writeRounds writes the number of the round into each block, in order and all over the
+// volume, until stop.
 func writeRounds(c *backendtest.NBD, stop *atomic.Bool) error {
 	block := make([]byte, 4096)
 	for round := uint64(1); !stop.Load(); round++ {
 		binary.BigEndian.PutUint64(block, round)
-		for i := range int64(rounds) {
-			if _, err := c.WriteAt(block, i*gib/rounds); err != nil {
+		for i := range int64(blocksPerRound) {
+			if _, err := c.WriteAt(block, i*gib/blocksPerRound); err != nil {
 				return err
 			}
 		}
@@ -66,8 +65,8 @@ func writeRounds(c *backendtest.NBD, stop *atomic.Bool) error {
 	return nil
 }
 
-// wantOneInstant checks that a snapshot holds what was written before some moment
-// and nothing after it.
+// wantOneInstant fails unless the snapshot holds everything written before some instant
+// and nothing written after it.
 func wantOneInstant(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)
@@ -75,10 +74,10 @@ func wantOneInstant(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var seen [rounds]uint64
+	var seen [blocksPerRound]uint64
 	for i := range seen {
 		var block [8]byte
-		if _, err := f.ReadAt(block[:], int64(i)*gib/rounds); err != nil {
+		if _, err := f.ReadAt(block[:], int64(i)*gib/blocksPerRound); err != nil {
 			t.Fatal(err)
 		}
 		seen[i] = binary.BigEndian.Uint64(block[:])
@@ -93,12 +92,13 @@ func wantOneInstant(t *testing.T, path string) {
 	}
 }
 
-func TestSnapshotOfAServedVolumeIsOneInstant(t *testing.T) {
-	b, ref := servedVolume(t, xfs(t, 4*gib), nil)
+func TestCreateSnapshot_AttachedOneInstant(t *testing.T) {
+	t.Parallel()
+	b, ref := attachedVolume(t, xfs(t, 4*gib), nil)
 	if caps, err := b.Capabilities(t.Context()); err != nil || !caps.CrashSafe {
 		t.Fatalf("%+v %v", caps, err)
 	}
-	writers := []*backendtest.NBD{use(t, b, ref)}
+	writers := []*backendtest.NBD{useExport(t, b, ref)}
 	if _, err := writers[0].WriteAt(make([]byte, 512), gib-512); err != nil {
 		t.Fatal(err)
 	}
@@ -110,29 +110,30 @@ func TestSnapshotOfAServedVolumeIsOneInstant(t *testing.T) {
 		}
 	})
 	for read := make([]byte, 8); binary.BigEndian.Uint64(read) == 0; { // until it is under way
-		if _, err := use(t, b, ref).ReadAt(read, 0); err != nil {
+		if _, err := useExport(t, b, ref).ReadAt(read, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 8 {
 		sn := takeSnapshot(t, b, ref)
-		if sn.Held <= 0 || sn.Held > longestHold {
+		if sn.Held <= 0 || sn.Held > maxQuiesce {
 			t.Errorf("held for %s", sn.Held)
 		}
-		wantOneInstant(t, b.path("snapshots", sn.Ref, dataName))
+		wantOneInstant(t, b.path("snapshots", sn.Ref, dataFile))
 	}
 	stop.Store(true)
 	writing.Wait()
 	sn := takeSnapshot(t, b, ref)
-	s := &stage{T: t, dir: b.dir, b: b}
+	s := &harness{T: t, dir: b.dir, b: b}
 	s.reopen()
 	if again, err := s.b.Snapshot(t.Context(), sn.Key); err != nil || again.Held != sn.Held {
 		t.Errorf("%s, and after a restart %s, %v", sn.Held, again.Held, err)
 	}
 }
 
-func TestPlainCopyingHoldsNothing(t *testing.T) {
-	b, ref := servedVolume(t, t.TempDir(), func(o op, _ string) error {
+func TestCreateSnapshot_AttachedWithoutReflink(t *testing.T) {
+	t.Parallel()
+	b, ref := attachedVolume(t, t.TempDir(), func(o op, _ string) error {
 		if o == opClone {
 			return syscall.EOPNOTSUPP
 		}
@@ -141,26 +142,27 @@ func TestPlainCopyingHoldsNothing(t *testing.T) {
 	if caps, err := b.Capabilities(t.Context()); err != nil || caps.CrashSafe {
 		t.Fatalf("%+v %v", caps, err)
 	}
-	if _, err := use(t, b, ref).WriteAt(text, 0); err != nil {
+	if _, err := useExport(t, b, ref).WriteAt(text, 0); err != nil {
 		t.Fatal(err)
 	}
 	if sn := takeSnapshot(t, b, ref); sn.Held != 0 {
 		t.Errorf("held for %s", sn.Held)
 	}
-	if v := state(t, b, ref); v.Hold != 0 {
+	if v := getVolume(t, b, ref); v.Hold != 0 {
 		t.Errorf("%s predicted", v.Hold)
 	}
 }
 
-// TestHoldIsReleasedWhenCloningFails also finds no copy of many moments where the
-// file system refuses at the last moment.
-func TestHoldIsReleasedWhenCloningFails(t *testing.T) {
-	d := &broken{}
-	b, ref := servedVolume(t, xfs(t, 4*gib), d.hook)
-	c := use(t, b, ref)
+// TestCreateSnapshot_CloneFails also checks that nothing is copied, which would not be
+// of one instant, where the file system refuses the second clone.
+func TestCreateSnapshot_CloneFails(t *testing.T) {
+	t.Parallel()
+	d := &failingDisk{}
+	b, ref := attachedVolume(t, xfs(t, 4*gib), d.hook)
+	c := useExport(t, b, ref)
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.EOPNOTSUPP} {
 		d.errno = errno
-		d.set(opClone)
+		d.failOn(opClone)
 		key := backend.Key{Ref: newRef(t)}
 		if _, err := b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: key.Ref, Volume: backend.Key{Ref: ref}}); err != nil {
 			t.Fatal(err)
@@ -169,7 +171,7 @@ func TestHoldIsReleasedWhenCloningFails(t *testing.T) {
 		if sn, err := b.Snapshot(t.Context(), key); err != nil || sn.Status != backend.ErrorStatus || sn.Failure == nil {
 			t.Errorf("%s: %+v %v", errno, sn, err)
 		}
-		d.set("")
+		d.failOn("")
 		if _, err := c.WriteAt(text, 0); err != nil {
 			t.Error(err)
 		}
@@ -177,10 +179,11 @@ func TestHoldIsReleasedWhenCloningFails(t *testing.T) {
 	takeSnapshot(t, b, ref)
 }
 
-func TestAHoldThatExpiredMakesNoSnapshot(t *testing.T) {
-	b, ref := servedVolume(t, xfs(t, 4*gib), nil)
+func TestCloneQuiesced_Expired(t *testing.T) {
+	t.Parallel()
+	b, ref := attachedVolume(t, xfs(t, 4*gib), nil)
 	b.mu.Lock()
-	e := b.exported[ref].export
+	e := b.exports[ref].export
 	b.mu.Unlock()
 	ctx, cancel := context.WithCancel(t.Context())
 	dst, err := os.Create(filepath.Join(b.dir, "copy"))
@@ -189,7 +192,7 @@ func TestAHoldThatExpiredMakesNoSnapshot(t *testing.T) {
 	}
 	defer dst.Close()
 	clones := 0
-	b.work.Wait() // what attaching has asked is over, so nobody else reads the hook
+	b.wg.Wait() // until the extents are counted: nothing else may read the hook
 	b.disk.hook = func(o op, _ string) error {
 		if o == opClone {
 			if clones++; clones == 1 {
@@ -197,23 +200,32 @@ func TestAHoldThatExpiredMakesNoSnapshot(t *testing.T) {
 			}
 			cancel() // ends the hold as its time limit would
 			<-ctx.Done()
-			w := use(t, b, ref)
+			w := useExport(t, b, ref)
 			if _, err := w.WriteAt([]byte("a write after the hold"), 0); err != nil {
 				t.Error(err)
 			}
 		}
 		return nil
 	}
-	if _, err := b.cloneHeld(ctx, e, dst, e.file); err == nil {
+	if _, err := b.cloneQuiesced(ctx, e, dst, e.file); err == nil {
 		t.Error("a copy of two moments passes as one")
 	}
-	if _, err := b.cloneHeld(ctx, e, dst, e.file); err == nil {
+	if _, err := b.cloneQuiesced(ctx, e, dst, e.file); err == nil {
 		t.Error("held after the end of its context")
 	}
 }
 
-// fragment gives a file about n extents, and makes them last.
-func fragment(t testing.TB, path string, n int) {
+func countExtents(b *Backend, ref string) (int, error) {
+	f, err := os.Open(b.path("volumes", ref, dataFile))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return b.disk.extents(f)
+}
+
+// fragmentFile gives a file about n extents and syncs it.
+func fragmentFile(t testing.TB, path string, n int) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -232,42 +244,43 @@ func fragment(t testing.TB, path string, n int) {
 	}
 }
 
-func TestPredictionFollowsTheExtents(t *testing.T) {
-	b, ref := servedVolume(t, xfs(t, 4*gib), nil)
-	b.work.Wait() // what attaching has asked
-	few := state(t, b, ref).Hold
-	fragment(t, b.path("volumes", ref, dataName), 1500)
-	n, err := b.extents(b.path("volumes", ref, dataName))
-	if err != nil || n < 1500 || n > 3100 { // holes may be preallocated, and count then
+func TestEstimateHold(t *testing.T) {
+	t.Parallel()
+	b, ref := attachedVolume(t, xfs(t, 4*gib), nil)
+	b.wg.Wait() // until the extents are counted
+	few := getVolume(t, b, ref).Hold
+	fragmentFile(t, b.path("volumes", ref, dataFile), 1500)
+	n, err := countExtents(b, ref)
+	if err != nil || n < 1500 || n > 3100 { // preallocated holes count too
 		t.Fatalf("%d extents, %v", n, err)
 	}
-	if again := state(t, b, ref).Hold; again != few {
+	if again := getVolume(t, b, ref).Hold; again != few {
 		t.Errorf("asked again at once: %s, %s", few, again)
 	}
 	b.mu.Lock()
-	b.exported[ref].export.countedAt = b.now().Add(-time.Minute)
+	b.exports[ref].export.countedAt = b.now().Add(-time.Minute)
 	b.mu.Unlock()
-	state(t, b, ref)
-	b.work.Wait()
-	many := state(t, b, ref).Hold
-	if few < holdBase || few > 2*holdBase || many != holdBase+time.Duration(n)*holdPerExtent {
+	getVolume(t, b, ref)
+	b.wg.Wait()
+	many := getVolume(t, b, ref).Hold
+	if few < holdBase || few > 2*holdBase || many != holdBase+time.Duration(n)*initialHoldPerExtent {
 		t.Errorf("%s, then %s for %d extents", few, many, n)
 	}
 	held := takeSnapshot(t, b, ref).Held
-	learned := (holdPerExtent + max(0, held-holdBase)/time.Duration(n)) / 2
-	if after := state(t, b, ref).Hold; after != holdBase+time.Duration(n)*learned {
+	learned := (initialHoldPerExtent + max(0, held-holdBase)/time.Duration(n)) / 2
+	if after := getVolume(t, b, ref).Hold; after != holdBase+time.Duration(n)*learned {
 		t.Errorf("%s predicted after a hold of %s", after, held)
 	}
 }
 
-// BenchmarkHold takes snapshots of served volumes of more and more extents while a
-// server writes 4 KiB at a time, and tells how long its writes were held, and what
-// was predicted.
+// BenchmarkHold takes snapshots of attached volumes of more and more extents while a
+// server writes 4 KiB at a time, and reports how long its writes were held, and the
+// estimate.
 func BenchmarkHold(bench *testing.B) {
 	for _, extents := range []int{1, 100, 1000, 2000, 10_000, 50_000} {
 		bench.Run(fmt.Sprint(extents), func(bench *testing.B) {
-			b, ref := servedVolume(bench, xfs(bench, 8*gib), nil)
-			fragment(bench, b.path("volumes", ref, dataName), extents)
+			b, ref := attachedVolume(bench, xfs(bench, 8*gib), nil)
+			fragmentFile(bench, b.path("volumes", ref, dataFile), extents)
 			c, err := backendtest.DialNBD(bench.Context(), b.nbd.address, "127.0.0.1", nil)
 			if err == nil {
 				err = c.Use(ref)
@@ -298,7 +311,7 @@ func BenchmarkHold(bench *testing.B) {
 					}
 					settle(bench, b)
 				}
-				if n, err = b.extents(b.path("volumes", ref, dataName)); err != nil {
+				if n, err = countExtents(b, ref); err != nil {
 					bench.Fatal(err)
 				}
 			}
@@ -309,7 +322,7 @@ func BenchmarkHold(bench *testing.B) {
 			bench.ReportMetric(float64(n), "extents")
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			bench.ReportMetric((holdBase+time.Duration(n)*b.perExtent).Seconds()*1000, "ms-predicted")
+			bench.ReportMetric((holdBase+time.Duration(n)*b.holdPerExtent).Seconds()*1000, "ms-predicted")
 		})
 	}
 }

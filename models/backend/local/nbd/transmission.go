@@ -9,22 +9,22 @@ import (
 )
 
 const (
-	batchSize   = 128 << 10
-	inlineRead  = 32 << 10 // bytes that are read into the batch, if they are in memory
-	inlineWrite = 32 << 10 // bytes that are written out of the read buffer, if memory takes them
-	largeWrite  = 1 << 20  // bytes that are written by the reading goroutine at all
+	batchSize        = 128 << 10
+	maxInlineRead    = 32 << 10 // bytes read from memory straight into the batch
+	maxInlineWrite   = 32 << 10 // bytes written straight from the read buffer
+	maxBlockingWrite = 1 << 20  // bytes of one write by the goroutine that reads requests
 
-	// Such a write that took longer than slowWrite was waiting for the disk
-	// after all; the next ones go the way on which nobody waits for them.
-	slowWrite      = 30 * time.Millisecond
-	slowWritesNext = 32
+	// A write by that goroutine which takes longer than slowWrite waited for the
+	// disk after all: other goroutines do the next offloadAfterSlow writes.
+	slowWrite        = 30 * time.Millisecond
+	offloadAfterSlow = 32
 )
 
-// errDisconnected is the end that a client asked for.
+// errDisconnected ends a connection after NBD_CMD_DISC.
 var errDisconnected = errors.New("disconnected by the client")
 
-// commandFlags are the flags that each command may have. FUA is allowed
-// everywhere, since clients are known to set it on anything.
+// commandFlags are the flags allowed for each command. Some clients set FUA on all
+// of them.
 var commandFlags = map[uint16]uint16{
 	cmdRead:        cmdFlagFUA | cmdFlagDF,
 	cmdWrite:       cmdFlagFUA,
@@ -35,7 +35,7 @@ var commandFlags = map[uint16]uint16{
 	cmdBlockStatus: cmdFlagFUA | cmdFlagReqOne,
 }
 
-// transmit reads requests until the connection ends, and says why it did.
+// transmit reads requests until the connection ends, and returns the reason.
 func (c *conn) transmit(ctx context.Context) error {
 	c.out.init(c.nc, c.srv.StallTimeout)
 	defer func() { c.batch.release() }()
@@ -55,8 +55,8 @@ func (c *conn) transmit(ctx context.Context) error {
 			return errors.New("bad request magic")
 		}
 		_, _ = c.br.Discard(requestSize)
-		c.src.limit = 0
-		if err := c.request(ctx, q); err != nil {
+		c.input.maxRead = 0
+		if err := c.handleRequest(ctx, q); err != nil {
 			_ = c.flushBatch()
 			return readError(err)
 		}
@@ -67,27 +67,28 @@ func readError(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return errors.New("connection closed by the client")
-	case timedOut(err):
+	case isTimeout(err):
 		return fmt.Errorf("ended here or stalled: %w", err)
 	}
 	return err
 }
 
-// request does one request, or starts it. An error ends the connection.
-func (c *conn) request(ctx context.Context, q request) error {
+// handleRequest executes a request, or starts a goroutine that does. An error ends
+// the connection.
+func (c *conn) handleRequest(ctx context.Context, q request) error {
 	if q.kind == cmdDisc {
 		return errDisconnected
 	}
 	if q.kind == cmdWrite && q.length > MaxRequest {
 		return fmt.Errorf("WRITE of %d bytes", q.length)
 	}
-	if errno := c.check(q); errno != 0 || q.length == 0 && q.kind != cmdFlush {
+	if errno := c.validate(q); errno != 0 || q.length == 0 && q.kind != cmdFlush {
 		if q.kind == cmdWrite {
-			if err := c.drop(int(q.length)); err != nil {
+			if err := c.discardPayload(int(q.length)); err != nil {
 				return err
 			}
 		}
-		return c.reply(q, errno)
+		return c.batchReply(q, errno)
 	}
 	switch q.kind {
 	case cmdRead:
@@ -97,18 +98,18 @@ func (c *conn) request(ctx context.Context, q request) error {
 	}
 	size := 1
 	if q.kind == cmdBlockStatus {
-		size = statusMemory
+		size = blockStatusBuffer
 	}
-	buf, err := c.acquire(ctx, size)
+	buf, err := c.acquireBuffer(ctx, size)
 	if err != nil {
 		return err
 	}
-	c.async(func() { c.other(ctx, q, buf) })
+	c.spawn(func() { c.handleOther(ctx, q, buf) })
 	return nil
 }
 
-// check says what is wrong with a request before anything is done for it.
-func (c *conn) check(q request) uint32 {
+// validate returns the NBD error for a request that must not be executed, else zero.
+func (c *conn) validate(q request) uint32 {
 	allowed, known := commandFlags[q.kind]
 	if !c.structured {
 		allowed &^= cmdFlagDF
@@ -136,9 +137,10 @@ func (c *conn) check(q request) uint32 {
 	return 0
 }
 
-// reply puts a reply without data into the batch.
-func (c *conn) reply(q request, errno uint32) error {
-	if err := c.room(maxHead); err != nil {
+// batchReply puts a reply without data into the batch. The error is that of the
+// connection.
+func (c *conn) batchReply(q request, errno uint32) error {
+	if err := c.reserveBatch(maxHead); err != nil {
 		return err
 	}
 	c.batched += len(appendReply(c.batch.b[c.batched:c.batched], c.structured, q, errno))
@@ -146,7 +148,7 @@ func (c *conn) reply(q request, errno uint32) error {
 }
 
 // appendReply appends the reply to a request that failed or has no data. READ and
-// BLOCK_STATUS must be answered in structure where that was negotiated.
+// BLOCK_STATUS need structured replies where those are negotiated.
 func appendReply(p []byte, structured bool, q request, errno uint32) []byte {
 	switch {
 	case !structured || q.kind != cmdRead && q.kind != cmdBlockStatus:
@@ -157,8 +159,9 @@ func appendReply(p []byte, structured bool, q request, errno uint32) []byte {
 	return appendChunk(p, q.cookie, replyFlagDone, replyTypeNone, 0)
 }
 
-// room makes sure that the batch has room for n bytes.
-func (c *conn) room(n int) error {
+// reserveBatch makes room for n bytes in the batch. The error is that of the
+// connection.
+func (c *conn) reserveBatch(n int) error {
 	if c.batched+n > batchSize {
 		if err := c.flushBatch(); err != nil {
 			return err
@@ -170,26 +173,25 @@ func (c *conn) room(n int) error {
 	return nil
 }
 
-// flushBatch sends the batch.
+// flushBatch sends the batch. The error is that of the connection.
 func (c *conn) flushBatch() error {
 	if c.batched == 0 {
 		return nil
 	}
 	full := segment{body: c.batch.b[:c.batched], owner: c.batch}
 	c.batch, c.batched = nil, 0 // an idle connection needs none
-	return c.sent(full)
+	return c.send(full)
 }
 
-// sent sends and notes the activity.
-func (c *conn) sent(segs ...segment) error {
+// send sends segments and notes the time. The error is that of the connection.
+func (c *conn) send(segs ...segment) error {
 	err := c.out.send(segs...)
-	c.active.Store(c.srv.Now().UnixNano())
+	c.lastActive.Store(c.srv.Now().UnixNano())
 	return err
 }
 
-// async runs the rest of a request beside the reading goroutine. Budgets bound
-// how many there are.
-func (c *conn) async(f func()) {
+// spawn runs the rest of a request in a goroutine. The budgets limit their number.
+func (c *conn) spawn(f func()) {
 	c.inflight.Add(1)
 	go func() {
 		defer c.inflight.Done()
@@ -197,16 +199,17 @@ func (c *conn) async(f func()) {
 	}()
 }
 
-// onDisk runs f, which may wait for the disk, within the server's limit.
-func (c *conn) onDisk(f func() error) error {
-	c.srv.disk <- struct{}{}
-	defer func() { <-c.srv.disk }()
+// withDiskSlot runs f, which may wait for the disk, within Server.MaxDiskCalls.
+func (c *conn) withDiskSlot(f func() error) error {
+	c.srv.diskSlots <- struct{}{}
+	defer func() { <-c.srv.diskSlots }()
 	return f()
 }
 
-// finish sends the reply of a request without data and releases buf.
-func (c *conn) finish(q request, buf *buffer, op string, err error) {
-	c.export.report(op, err)
+// replyDone sends the reply to a request that failed or has no data, and releases
+// buf. OnError receives err.
+func (c *conn) replyDone(q request, buf *buffer, op string, err error) {
+	c.export.reportError(op, err)
 	var space [maxHead]byte
-	_ = c.sent(headed(appendReply(space[:0], c.structured, q, wireError(err)), nil, buf))
+	_ = c.send(newSegment(appendReply(space[:0], c.structured, q, errnoOf(err)), nil, buf))
 }

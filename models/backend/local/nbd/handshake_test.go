@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// several is Exports that shows each client the same exports.
-type several map[string]*Export
+// exportMap is Exports with the same exports for every client.
+type exportMap map[string]*Export
 
-func (s several) Open(_ context.Context, name string, _ Peer) (*Export, error) {
+func (s exportMap) Open(_ context.Context, name string, _ Peer) (*Export, error) {
 	if name == "broken" {
 		return nil, errors.New("the folder is gone")
 	}
@@ -23,7 +23,7 @@ func (s several) Open(_ context.Context, name string, _ Peer) (*Export, error) {
 	return nil, ErrUnknownExport
 }
 
-func (s several) List(context.Context, Peer) []ExportInfo {
+func (s exportMap) List(context.Context, Peer) []ExportInfo {
 	var l []ExportInfo
 	for name, e := range s {
 		l = append(l, ExportInfo{name, e.opt.Description})
@@ -32,16 +32,17 @@ func (s several) List(context.Context, Peer) []ExportInfo {
 	return l
 }
 
-func twoExports() several {
-	return several{
-		"a": NewExport("a", newMemory(1<<20), ExportOptions{Description: "first"}),
-		"b": NewExport("b", newMemory(1<<20), ExportOptions{ReadOnly: true}),
+func twoExports() exportMap {
+	return exportMap{
+		"a": NewExport("a", newMemDevice(1<<20), ExportOptions{Description: "first"}),
+		"b": NewExport("b", newMemDevice(1<<20), ExportOptions{ReadOnly: true}),
 	}
 }
 
-func TestOptionsAreAnswered(t *testing.T) {
-	addr, _ := start(t, twoExports(), nil)
-	c := connect(t, addr)
+func TestOptions_Replies(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, twoExports(), nil)
+	c := dial(t, addr)
 	long := strings.Repeat("n", MaxName+1)
 	for _, x := range []struct {
 		name string
@@ -84,20 +85,22 @@ func TestOptionsAreAnswered(t *testing.T) {
 	if _, final := c.option(optAbort, nil); final != repAck {
 		t.Errorf("ABORT: %#x", final)
 	}
-	c.gone()
+	c.wantDisconnected()
 }
 
-func TestListNamesExports(t *testing.T) {
-	addr, _ := start(t, twoExports(), nil)
-	replies, _ := connect(t, addr).option(optList, nil)
+func TestOptionList(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, twoExports(), nil)
+	replies, _ := dial(t, addr).option(optList, nil)
 	if len(replies) != 2 || string(replies[0].data) != "\x00\x00\x00\x01afirst" || string(replies[1].data) != "\x00\x00\x00\x01b" {
 		t.Errorf("%v", replies)
 	}
 }
 
-func TestInfoTellsWhatWasAsked(t *testing.T) {
-	addr, _ := start(t, twoExports(), nil)
-	c := connect(t, addr)
+func TestOptionInfo(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, twoExports(), nil)
+	c := dial(t, addr)
 	infos := map[uint16][]byte{}
 	replies, _ := c.option(optInfo, goData("a", infoName, infoDescription, infoBlockSize, 999))
 	for _, r := range replies {
@@ -121,9 +124,10 @@ func TestInfoTellsWhatWasAsked(t *testing.T) {
 	}
 }
 
-func TestContexts(t *testing.T) {
-	addr, _ := start(t, twoExports(), nil)
-	c := connect(t, addr)
+func TestOptionMetaContext(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, twoExports(), nil)
+	c := dial(t, addr)
 	c.option(optStructuredReply, nil)
 	for query, found := range map[string]int{"base:": 1, contextAllocation: 1, "base:other": 0, "x-ours:": 0} {
 		if replies, final := c.option(optListMetaContext, metaData("a", query)); len(replies) != found || final != repAck {
@@ -139,38 +143,40 @@ func TestContexts(t *testing.T) {
 	if replies, _ := c.option(optSetMetaContext, metaData("a", "x:y", contextAllocation)); len(replies) != 1 {
 		t.Errorf("SET_META_CONTEXT: %v", replies)
 	}
-	// What was selected for one export does not hold for another.
+	// A context selected for one export does not apply to another.
 	c.structured = true
 	c.option(optGo, goData("b"))
-	c.want(cmdBlockStatus, 0, 0, 4096, nil, eInval)
+	c.wantErrno(cmdBlockStatus, 0, 0, 4096, nil, eInval)
 }
 
-func TestExportName(t *testing.T) {
-	addr, _ := start(t, twoExports(), nil)
-	c := connect(t, addr)
-	c.put(optionFrame(optExportName, []byte("a")))
-	if p := c.take(10); binary.BigEndian.Uint64(p) != 1<<20 || p[9]&flagHasFlags == 0 {
+func TestOptionExportName(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, twoExports(), nil)
+	c := dial(t, addr)
+	c.write(optionFrame(optExportName, []byte("a")))
+	if p := c.readN(10); binary.BigEndian.Uint64(p) != 1<<20 || p[9]&flagHasFlags == 0 {
 		t.Errorf("%x", p)
 	}
-	c.want(cmdWrite, 0, 5, 3, []byte("abc"), 0)
-	if a := c.ask(cmdRead, 0, 4, 5, nil); !bytes.Equal(a.data, []byte("\x00abc\x00")) {
+	c.wantErrno(cmdWrite, 0, 5, 3, []byte("abc"), 0)
+	if a := c.roundTrip(cmdRead, 0, 4, 5, nil); !bytes.Equal(a.data, []byte("\x00abc\x00")) {
 		t.Errorf("%q", a.data)
 	}
-	c.put(requestFrame(request{kind: cmdDisc}))
-	c.gone()
+	c.write(requestFrame(request{kind: cmdDisc}))
+	c.wantDisconnected()
 
-	c = connect(t, addr)
-	c.put(optionFrame(optExportName, []byte("c")))
-	c.gone()
+	c = dial(t, addr)
+	c.write(optionFrame(optExportName, []byte("c")))
+	c.wantDisconnected()
 }
 
-// A client from before the fixed newstyle gets its zeroes.
-func TestExportNameWithZeroes(t *testing.T) {
-	addr, _ := start(t, twoExports(), nil)
-	c := connectAs(t, addr, 0)
-	c.put(optionFrame(optExportName, []byte("a")))
-	if p := c.take(134); !bytes.Equal(p[10:], make([]byte, 124)) {
+// A client without NBD_FLAG_C_NO_ZEROES gets 124 zeroes.
+func TestOptionExportName_Zeroes(t *testing.T) {
+	t.Parallel()
+	addr, _ := startServer(t, twoExports(), nil)
+	c := dialAs(t, addr, 0)
+	c.write(optionFrame(optExportName, []byte("a")))
+	if p := c.readN(134); !bytes.Equal(p[10:], make([]byte, 124)) {
 		t.Errorf("%x", p)
 	}
-	c.want(cmdFlush, 0, 0, 0, nil, 0)
+	c.wantErrno(cmdFlush, 0, 0, 0, nil, 0)
 }
