@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"blockconsole/handlers"
 	"blockconsole/models"
@@ -28,6 +27,7 @@ import (
 	"blockconsole/models/worker"
 	"blockconsole/views"
 	"blockconsole/views/viewtest"
+	"blockconsole/web/config"
 )
 
 // world is the whole console as main.go builds it: the server on a port of the
@@ -138,7 +138,7 @@ func newWorld(t *testing.T, browser context.Context, fake *backendtest.Fake) *wo
 	w := &world{t: t, browser: browser, folder: t.TempDir(), fake: fake}
 	w.streams.open, w.streams.moved = map[string]int{}, make(chan struct{})
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	config, err := LoadConfig([]string{EnvPrefix + "ADDR=127.0.0.1:0", EnvPrefix + "DATA=" + w.folder})
+	config, err := config.Load([]string{config.EnvPrefix + "ADDR=127.0.0.1:0", config.EnvPrefix + "DATA=" + w.folder})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,16 +224,8 @@ func (w *world) startWorker(t *testing.T, log *slog.Logger) (stop func()) {
 	}
 }
 
-func (w *world) server(config Config, log *slog.Logger) *Server {
-	running := NewRunning(w.store.Queue, time.Now, log)
-	s := New(Deps{
-		Config: config, Store: w.store.Sessions, Log: log, Registry: prometheus.NewRegistry(), Handlers: NewHandlers(w.store),
-		Site: handlers.Site{
-			Running: running.Count,
-			Attach:  func() bool { return w.store.Capabilities().Attach },
-			Revert:  func() bool { return w.store.Capabilities().Revert },
-		},
-	})
+func (w *world) server(config config.Config, log *slog.Logger) *Server {
+	s := New(Options{Config: config, Store: w.store, Log: log})
 	s.Echo.Pre(func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			cookie, err := c.Cookie(handlers.SessionCookie(false))

@@ -273,7 +273,6 @@ func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 // TestRevertSaysWhyNot: the popup is offered, and where it cannot work it says why.
 func TestRevertSaysWhyNot(t *testing.T) {
 	b := newBoard(t)
-	b.web.site.Revert = func() bool { return b.store.Capabilities().Revert }
 	v := b.volume("data", "1")
 	older := b.snapshot(v, "older")
 	b.clock.Add(time.Minute)

@@ -23,10 +23,10 @@ import (
 func liveBoard(t *testing.T) *board {
 	t.Helper()
 	b := newBoard(t)
-	b.web.live.PingEvery, b.web.live.FreshEvery = 20*time.Millisecond, 20*time.Millisecond
+	b.web.Live.PingEvery, b.web.Live.FreshEvery = 20*time.Millisecond, 20*time.Millisecond
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { b.web.live.Run(ctx); close(ended) }()
+	go func() { b.web.Live.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
 	return b
 }
@@ -191,7 +191,7 @@ func TestLiveRows(t *testing.T) {
 func newConsoleOn(t *testing.T, b *board) *browser {
 	t.Helper()
 	twin := *b.console
-	twin.web = New(Deps{Config: b.web.config, Store: b.store.Sessions, Now: b.clock.Now, Log: b.web.log, Handlers: NewHandlers(b.store)})
+	twin.web = New(Options{Config: b.web.config, Store: b.store, Now: b.clock.Now, Log: b.web.log})
 	twin.Server = httptest.NewServer(twin.web.Echo)
 	t.Cleanup(twin.Close)
 	return twin.as(models.Operator)

@@ -244,32 +244,6 @@ func TestCommandsOfAnAttachedVolume(t *testing.T) {
 	}
 }
 
-// TestWhereServersFindTheVolumes: never at an address that only means «here, all
-// of them».
-func TestWhereServersFindTheVolumes(t *testing.T) {
-	for settings, want := range map[string]string{
-		"NBD_ADDR=192.0.2.7:1": "192.0.2.7", "NBD_ADDR=storage.example.com:1": "storage.example.com", "NBD_ADDR=[2001:db8::1]:1": "2001:db8::1",
-		"NBD_ADDR=0.0.0.0:1 PUBLIC_URL=https://console.example.com:8443": "console.example.com", "NBD_ADDR=:1 PUBLIC_URL=http://c.example": "c.example",
-		"NBD_ADDR=[::]:1 PUBLIC_URL=http://[2001:db8::2]": "2001:db8::2", "NBD_ADDR= ": "",
-	} {
-		var environ []string
-		for _, s := range strings.Split(settings, " ") {
-			environ = append(environ, EnvPrefix+strings.TrimSpace(s))
-		}
-		config, err := LoadConfig(environ)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := config.ExportHost(); got != want {
-			t.Errorf("%s: %q, want %q", settings, got, want)
-		}
-	}
-	config, err := LoadConfig([]string{EnvPrefix + "NBD_ADDR=0.0.0.0:1"})
-	if host := config.ExportHost(); err != nil || host == "" || host == "0.0.0.0" {
-		t.Errorf("%q %v", host, err)
-	}
-}
-
 // TestThePageSaysWhoUsesTheVolume, and the popups with it.
 func TestThePageSaysWhoUsesTheVolume(t *testing.T) {
 	b := newExportBoard(t, "nbds")

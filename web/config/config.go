@@ -1,11 +1,8 @@
-// Package web is the HTTP side of the console: its configuration, every route
-// on one screen, the middleware around them, and the one place where errors
-// become answers.
-package web
+// Package config is the console's settings and its data folder.
+package config
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -111,10 +108,10 @@ func DefineFlags(flags *flag.FlagSet) func() []string {
 	return func() []string { return set }
 }
 
-// LoadConfig reads the settings from an environment as os.Environ gives it, where
+// Load reads the settings from an environment as os.Environ gives it, where
 // the last of equal names counts, and checks them. The error is one sentence that
 // names the variable.
-func LoadConfig(environ []string) (Config, error) {
+func Load(environ []string) (Config, error) {
 	var c Config
 	env := map[string]string{}
 	for _, pair := range environ {
@@ -243,79 +240,6 @@ func checkAddr(addr string, needed bool) error {
 	return nil
 }
 
-func (c *Config) checkTLS() error {
-	certificate, err := keyPair("TLS_CERT", c.TLSCert, "TLS_KEY", c.TLSKey)
-	if err != nil {
-		return err
-	}
-	c.certificate = certificate
-	return c.checkNBDTLS()
-}
-
-// keyPair loads a certificate and its key; nil: neither is set.
-func keyPair(certName, cert, keyName, key string) (*tls.Certificate, error) {
-	switch {
-	case cert == "" && key == "":
-		return nil, nil
-	case key == "":
-		return nil, settingError(keyName, fmt.Errorf("is needed with %s%s", EnvPrefix, certName))
-	case cert == "":
-		return nil, settingError(certName, fmt.Errorf("is needed with %s%s", EnvPrefix, keyName))
-	}
-	certificate, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		return nil, settingError(certName, err)
-	}
-	return &certificate, nil
-}
-
-// checkNBDTLS loads what NBD needs for TLS: all three files or none, since a
-// certificate alone would not tell clients apart.
-func (c *Config) checkNBDTLS() error {
-	certificate, err := keyPair("NBD_TLS_CERT", c.NBDTLSCert, "NBD_TLS_KEY", c.NBDTLSKey)
-	if err != nil {
-		return err
-	}
-	switch {
-	case certificate == nil && c.NBDTLSCA == "":
-		return nil
-	case certificate == nil:
-		return settingError("NBD_TLS_CERT", fmt.Errorf("is needed with %sNBD_TLS_CA", EnvPrefix))
-	case c.NBDTLSCA == "":
-		return settingError("NBD_TLS_CA", fmt.Errorf("is needed with %sNBD_TLS_CERT", EnvPrefix))
-	}
-	pem, err := os.ReadFile(c.NBDTLSCA)
-	if err != nil {
-		return settingError("NBD_TLS_CA", err)
-	}
-	authority := x509.NewCertPool()
-	if !authority.AppendCertsFromPEM(pem) {
-		return settingError("NBD_TLS_CA", fmt.Errorf("%s holds no certificate in PEM", c.NBDTLSCA))
-	}
-	c.nbdTLS = &tls.Config{
-		Certificates: []tls.Certificate{*certificate}, ClientCAs: authority,
-		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
-	}
-	return nil
-}
-
-// NBDTLS is the configuration with which attached volumes are served; nil: without
-// TLS.
-func (c *Config) NBDTLS() *tls.Config { return c.nbdTLS }
-
-// Secure says that browsers come by HTTPS, here or at the proxy in front.
-func (c *Config) Secure() bool {
-	return c.certificate != nil || (c.PublicURL != nil && c.PublicURL.Scheme == "https")
-}
-
-// TLS is the listener's configuration; nil: plain HTTP.
-func (c *Config) TLS() *tls.Config {
-	if c.certificate == nil {
-		return nil
-	}
-	return &tls.Config{Certificates: []tls.Certificate{*c.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-}
-
 // ExportHost is where servers find the volumes that are attached to them: the host
 // of NBD_ADDR where it is one that can be reached, else that of PUBLIC_URL, else
 // the machine's name.
@@ -337,10 +261,7 @@ func (c *Config) ExportHost() string {
 	return name
 }
 
-// ExportTLS says that servers prove by certificate who they are.
-func (c *Config) ExportTLS() bool { return c.nbdTLS != nil }
-
-// DSN is what models.Open is given.
+// DSN is what store.Open is given.
 func (c *Config) DSN() string {
 	if strings.Contains(c.Database, "://") || strings.ContainsRune(c.Database, filepath.Separator) {
 		return c.Database

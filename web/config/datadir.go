@@ -1,4 +1,4 @@
-package web
+package config
 
 import (
 	"errors"
@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// LockFolder makes the data folder, readable by this user alone, and takes it for
+// LockDataDir makes the data folder, readable by this user alone, and takes it for
 // this process until release is called or the process ends, however it ends. The
 // error is one sentence for the administrator.
-func LockFolder(folder string, log *slog.Logger) (release func() error, err error) {
+func LockDataDir(folder string, log *slog.Logger) (release func() error, err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the data folder %s: %w; check BLOCKCONSOLE_DATA and that this user may write there", folder, err)
 	}

@@ -1,6 +1,7 @@
-package web
+package config
 
 import (
+	"blockconsole/handlers"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +14,8 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,7 +25,7 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	c, err := LoadConfig(nil)
+	c, err := Load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +50,7 @@ func TestBadSettingsNameTheVariable(t *testing.T) {
 		{"METRICS_ADDR", "9090"},
 	} {
 		t.Run(tc.variable+"="+tc.value, func(t *testing.T) {
-			_, err := LoadConfig([]string{EnvPrefix + tc.variable + "=" + tc.value})
+			_, err := Load([]string{EnvPrefix + tc.variable + "=" + tc.value})
 			if err == nil || !strings.Contains(err.Error(), EnvPrefix+tc.variable) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error is %v", err)
 			}
@@ -56,7 +59,7 @@ func TestBadSettingsNameTheVariable(t *testing.T) {
 }
 
 func TestSettingsAreRead(t *testing.T) {
-	c, err := LoadConfig([]string{
+	c, err := Load([]string{
 		"BLOCKCONSOLE_PUBLIC_URL=https://Console.Example.com/", "BLOCKCONSOLE_DATA=/srv/bc", "BLOCKCONSOLE_DATABASE=mine.db",
 		"BLOCKCONSOLE_TRUSTED_PROXIES=10.0.0.1, 192.168.0.0/16,::1", "BLOCKCONSOLE_NBD_ADDR=", "BLOCKCONSOLE_ALL_PROJECTS=true", "BLOCKCONSOLE_BACKEND=openstack",
 		"BLOCKCONSOLE_ADRESS=mistyped", "PATH=/bin", "BLOCKCONSOLE_ADDR=127.0.0.1:1", "BLOCKCONSOLE_ADDR=127.0.0.1:0",
@@ -112,10 +115,10 @@ func pemFiles(t *testing.T) (cert, key string) {
 
 func TestNBDNeedsAllOfItsTLSFiles(t *testing.T) {
 	cert, key := pemFiles(t)
-	if c, err := LoadConfig(nil); err != nil || c.NBDTLS() != nil || c.ExportTLS() {
+	if c, err := Load(nil); err != nil || c.NBDTLS() != nil || c.ExportTLS() {
 		t.Errorf("TLS out of nothing: %v", err)
 	}
-	c, err := LoadConfig([]string{"BLOCKCONSOLE_NBD_TLS_CERT=" + cert, "BLOCKCONSOLE_NBD_TLS_KEY=" + key, "BLOCKCONSOLE_NBD_TLS_CA=" + cert})
+	c, err := Load([]string{"BLOCKCONSOLE_NBD_TLS_CERT=" + cert, "BLOCKCONSOLE_NBD_TLS_KEY=" + key, "BLOCKCONSOLE_NBD_TLS_CA=" + cert})
 	if err != nil || c.NBDTLS() == nil || c.NBDTLS().ClientCAs == nil || c.NBDTLS().ClientAuth != tls.RequireAndVerifyClientCert || !c.ExportTLS() {
 		t.Errorf("%+v %v", c.NBDTLS(), err)
 	}
@@ -128,7 +131,7 @@ func TestNBDNeedsAllOfItsTLSFiles(t *testing.T) {
 		for i := range settings {
 			settings[i] = EnvPrefix + settings[i]
 		}
-		if _, err := LoadConfig(settings); err == nil || !strings.HasPrefix(err.Error(), EnvPrefix+name) {
+		if _, err := Load(settings); err == nil || !strings.HasPrefix(err.Error(), EnvPrefix+name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -154,7 +157,7 @@ func TestFlagsAreSettings(t *testing.T) {
 	if err := flags.Parse([]string{"-addr", "127.0.0.1:0", "-data=/srv", "passwd", "kim"}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := LoadConfig(append([]string{"BLOCKCONSOLE_ADDR=127.0.0.1:1"}, given()...))
+	c, err := Load(append([]string{"BLOCKCONSOLE_ADDR=127.0.0.1:1"}, given()...))
 	if err != nil || c.Addr != "127.0.0.1:0" || c.Data != "/srv" {
 		t.Errorf("settings are %+v, error %v", c, err)
 	}
@@ -164,11 +167,50 @@ func TestFlagsAreSettings(t *testing.T) {
 }
 
 func TestReadmeHasTheSettings(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if table := (Config{}).Table(); !bytes.Contains(readme, []byte(table)) {
 		t.Errorf("README.md does not have the table of settings as it is:\n%s", table)
+	}
+}
+
+func TestTLSListener(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	certificate := server.TLS.Certificates[0]
+	c := Config{certificate: &certificate}
+	if !c.Secure() || c.TLS().MinVersion < tls.VersionTLS12 {
+		t.Error("a certificate does not make the console secure")
+	}
+	if handlers.SessionCookie(c.Secure()) != "__Host-blockconsole" {
+		t.Error("the cookie has no prefix")
+	}
+}
+
+// TestWhereServersFindTheVolumes: never at an address that only means «here, all
+// of them».
+func TestWhereServersFindTheVolumes(t *testing.T) {
+	for settings, want := range map[string]string{
+		"NBD_ADDR=192.0.2.7:1": "192.0.2.7", "NBD_ADDR=storage.example.com:1": "storage.example.com", "NBD_ADDR=[2001:db8::1]:1": "2001:db8::1",
+		"NBD_ADDR=0.0.0.0:1 PUBLIC_URL=https://console.example.com:8443": "console.example.com", "NBD_ADDR=:1 PUBLIC_URL=http://c.example": "c.example",
+		"NBD_ADDR=[::]:1 PUBLIC_URL=http://[2001:db8::2]": "2001:db8::2", "NBD_ADDR= ": "",
+	} {
+		var environ []string
+		for _, s := range strings.Split(settings, " ") {
+			environ = append(environ, EnvPrefix+strings.TrimSpace(s))
+		}
+		c, err := Load(environ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ExportHost(); got != want {
+			t.Errorf("%s: %q, want %q", settings, got, want)
+		}
+	}
+	c, err := Load([]string{EnvPrefix + "NBD_ADDR=0.0.0.0:1"})
+	if host := c.ExportHost(); err != nil || host == "" || host == "0.0.0.0" {
+		t.Errorf("%q %v", host, err)
 	}
 }
