@@ -13,7 +13,7 @@ import (
 func (p *page) attached(name string) string {
 	p.t.Helper()
 	id := p.w.volume(p.t, name)
-	p.w.fake.AttachBehind(id, "server-1")
+	p.w.fake.AttachOutOfBand(id, "server-1")
 	p.w.sweep(p.t)
 	p.w.volumeIs(p.t, id, models.InUse)
 	return id
@@ -80,7 +80,7 @@ func walkAttachedMeanwhile(p *page) {
 	p.popup(p.say.newSnapshot)
 	p.wait("all('checkbox', null).length === 0")
 	p.fill("textbox", p.say.snapshotName, shot)
-	p.w.fake.AttachBehind(id, "server-1")
+	p.w.fake.AttachOutOfBand(id, "server-1")
 	p.w.sweep(p.t)
 	p.click("button", p.say.create)
 	p.warned()

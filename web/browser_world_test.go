@@ -21,6 +21,7 @@ import (
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/models/backend/local"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
@@ -38,6 +39,7 @@ type world struct {
 	url     string
 	folder  string
 	store   *store.Store
+	mirror  *mirror.Mirror
 	worker  *worker.Worker
 	fake    *backendtest.Fake // nil: the local backend
 	token   string            // of a session of the administrator
@@ -204,12 +206,14 @@ func (w *world) startWorker(t *testing.T, log *slog.Logger) (stop func()) {
 		w.fake.AddServer("server-1", "web-1")
 		w.fake.AddServer("server-2", "db-1")
 	}
-	w.worker = worker.New(w.store, storage, worker.Options{Log: log, ResyncInterval: time.Hour})
-	if err := w.worker.Start(t.Context()); err != nil {
+	w.mirror = mirror.New(w.store, storage, mirror.Options{Log: log, ResyncInterval: time.Hour})
+	w.worker = worker.New(w.mirror, worker.Options{Log: log})
+	if err := w.mirror.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
+	running.Go(func() { w.mirror.Run(ctx) })
 	running.Go(func() { w.worker.Run(ctx) })
 	return func() {
 		cancel()
@@ -242,7 +246,7 @@ func (w *world) server(config config.Config, log *slog.Logger) *Server {
 // sweep lets the console see at once what changed in the backend.
 func (w *world) sweep(t *testing.T) {
 	t.Helper()
-	if err := w.worker.Resync(t.Context()); err != nil {
+	if err := w.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

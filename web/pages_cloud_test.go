@@ -119,7 +119,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 	wantText(t, empty, ".empty-title", "아직 읽지 못했습니다")
 	wantNone(t, empty, "[data-degraded]")
 	v := b.volume("data", "1")
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, b.get(views.SnapshotsPath), ".empty-title", "Block Snapshot이 없습니다")
@@ -167,7 +167,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 // TestOpenListsHearThatTheBackendFails: they are read again, with the banner.
 func TestOpenListsHearThatTheBackendFails(t *testing.T) {
 	b := liveBoard(t)
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))

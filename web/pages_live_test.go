@@ -224,7 +224,7 @@ func TestLiveLists(t *testing.T) {
 	if _, before := snapshots.until("list"); !strings.Contains(fmt.Sprint(before), "DELETING") {
 		t.Errorf("the row did not say DELETING before it left: %v", before)
 	}
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	fresh, _ := snapshots.until("fresh")
@@ -308,7 +308,7 @@ func TestLiveNamesAreInert(t *testing.T) {
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
 	name := "a\n\nevent: evil\ndata: x\r\rid: 999999\r\nretry: 1\n\n<script>alert(1)</script>"
 	b.fake.PutVolume(backend.Volume{Key: backend.Key{ID: v.BackendID}, Name: name, SizeGiB: 1})
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	e, before := s.until("")

@@ -38,7 +38,7 @@ func newExportBoard(t *testing.T, protocol string) *board {
 
 func (b *board) start() {
 	b.t.Helper()
-	if err := b.worker.Start(b.t.Context()); err != nil {
+	if err := b.mirror.Start(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -76,7 +76,7 @@ func (b *board) connect(v *models.Volume, s *models.Server, address string) stri
 
 func (b *board) lookWho() {
 	b.t.Helper()
-	if err := b.worker.SyncConnections(b.t.Context()); err != nil {
+	if err := b.mirror.SyncConnections(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -286,7 +286,7 @@ func TestThePageSaysWhoUsesTheVolume(t *testing.T) {
 		len(detail.Connections) != 1 || detail.Connections[0].BytesRead != 3<<30 || !strings.HasPrefix(detail.Export["uri"], "nbds://") {
 		t.Errorf("%+v %v", detail, err)
 	}
-	b.fake.SetFault(v.ID, &backend.Error{Code: backend.CodeFault, Op: "flush"})
+	b.fake.SetDiskFault(v.ID, &backend.Error{Code: backend.CodeFault, Op: "flush"})
 	b.lookWho()
 	wantText(t, b.get(volumePath(v, "")), "main .detail-callout", "디스크 오류")
 }

@@ -35,13 +35,23 @@ type State struct {
 	Changed   time.Time // of the last change to the object, by the backend's clock: compare it with itself only; zero when unknown
 }
 
-// Attachment is one server that a volume is attached to.
+// Attachment is one server that a volume is attached to. The tags are for the
+// table that mirrors it.
 type Attachment struct {
-	ServerID   string // Server.ID
+	ServerID   string `gorm:"primaryKey"` // Server.ID
 	ServerName string
 	Device     string // as the backend names it, such as /dev/vdb; may be empty
-	AttachedAt time.Time
-	UsedAt     time.Time // when a client of the server last connected; zero: never, or unknown
+	AttachedAt int64  // microseconds of Unix time; 0: unknown
+	UsedAt     int64  // microseconds of Unix time when a client of the server last connected, or was last there; 0: never, or unknown
+}
+
+// Micros is the time t as the tables have it: microseconds of Unix time, UTC; 0 for
+// the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
 
 // Volume is a block device of SizeGiB gibibytes.
@@ -75,12 +85,12 @@ type Snapshot struct {
 
 // Connection is a client that is connected to an attached volume now.
 type Connection struct {
-	ID                      string // unique within the backend's life
-	Volume                  Key
+	ID                      string `gorm:"primaryKey"` // unique within the backend's life
+	Volume                  Key    `gorm:"-"`
 	ServerID                string
-	Address                 string    // of the client, as host:port
-	Identity                string    // the name in its certificate; may be empty
-	Since, LastActivity     time.Time // of the connection, and of the last request on it
+	Address                 string // of the client, as host:port
+	Identity                string // the name in its certificate; may be empty
+	Since, ActiveAt         int64  // microseconds of Unix time: of the connection, and of the last request on it
 	BytesRead, BytesWritten int64
 }
 
@@ -92,13 +102,6 @@ type Exporter interface {
 	// Export is where the volume's servers reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
 	// CodeUnsupported when the server is off.
 	Export(ctx context.Context, key Key) (Export, error)
-}
-
-// Export is where an attached volume is served.
-type Export struct {
-	Protocol string // nbd, or nbds over TLS
-	Address  string // that the backend listens on, as host:port
-	Name     string // of the export
 }
 
 // RegisteredServer is a server that was registered in the console, for backends

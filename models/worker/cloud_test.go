@@ -24,7 +24,7 @@ func newCloudBench(t *testing.T) *bench {
 		c.Poll = []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second}
 		c.Pace = backend.Pace{Small: time.Minute, Changed: 10 * time.Second, Whole: 2 * time.Minute}
 	})
-	b.fake.TellChanges()
+	b.fake.EnableChangedVolumes()
 	b.fake.SetLag(settle * 2 / 3)
 	b.restart()
 	return b
@@ -141,11 +141,11 @@ func TestARevertWhoseAnswerIsLost(t *testing.T) {
 		b.faulty.Inject("RevertVolume", 1, backendtest.Fault{})
 		b.look(1)
 		b.clock.Add(time.Second)
-		b.fake.AttachBehind(volume, "server-1")
+		b.fake.AttachOutOfBand(volume, "server-1")
 		if err := b.fake.WriteVolume(volume, 0, []byte("of great value")); err != nil {
 			t.Fatal(err)
 		}
-		b.fake.DetachBehind(volume, "server-1")
+		b.fake.DetachOutOfBand(volume, "server-1")
 		b.work()
 		b.failed(op, "failure.revert_unknown")
 		if b.faulty.Calls("RevertVolume") != 1 || b.fake.EqualBytes(volume, snapshot) || b.volume(volume).Status != models.Available {

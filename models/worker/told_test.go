@@ -20,21 +20,21 @@ func TestWhyAnAcceptedOperationFailed(t *testing.T) {
 		if k.name == "volume.edit" || k.name == "snapshot.edit" || k.name == "volume.repair" || k.name == "snapshot.repair" {
 			continue // done when they are accepted
 		}
-		for _, quiet := range []backendtest.Quiet{{LastFailure: reported}, {Back: true, LastFailure: known}} {
+		for _, quiet := range []backendtest.SilentFailure{{LastFailure: reported}, {RolledBack: true, LastFailure: known}} {
 			t.Run(k.name, func(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
 				b.clock.Add(time.Second)
 				id := k.prepare(b)
 				making := k.request == "CreateVolume" || k.request == "CreateSnapshot"
-				if quiet.Back && (making || k.request == "RevertVolume") {
+				if quiet.RolledBack && (making || k.request == "RevertVolume") {
 					return // nothing to go back to
 				}
 				b.fake.FailNext(k.request, quiet)
 				op := b.asked(k.ask(b, id))
 				b.work()
 				key, text := "failure.reported", reported.Message
-				if quiet.Back {
+				if quiet.RolledBack {
 					key, text = "failure.reported.015", known.Message
 				}
 				b.failed(op, key)
@@ -80,7 +80,7 @@ func TestDependentsAreNamed(t *testing.T) {
 	b.faulty.Inject("DeleteSnapshot", 1, backendFault(&backend.Error{Code: backend.CodeBusy, Dependents: keys}))
 	refused := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
-	b.fake.FailDelete(id, backendtest.Quiet{Back: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: keys, RequestID: "req-busy"}})
+	b.fake.FailDelete(id, backendtest.SilentFailure{RolledBack: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: keys, RequestID: "req-busy"}})
 	later := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	for _, op := range []*models.Operation{refused, later} {
@@ -92,7 +92,7 @@ func TestDependentsAreNamed(t *testing.T) {
 	if row := b.snapshot(id); row.Status != models.Available || !slices.Equal(row.Failure.Dependents, want) || row.Failure.Args[0] != "2" {
 		t.Errorf("%+v", row)
 	}
-	b.fake.FailNext("DeleteVolume", backendtest.Quiet{Back: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: []backend.Key{{Ref: id}}}})
+	b.fake.FailNext("DeleteVolume", backendtest.SilentFailure{RolledBack: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: []backend.Key{{Ref: id}}}})
 	volume := b.newVolume("volume-2")
 	op := b.asked(b.store.Volumes.DeleteVolume(b.Context(), me, volume, ""))
 	b.work()
@@ -109,7 +109,7 @@ func TestNothingTold(t *testing.T) {
 		b := newBench(t)
 		b.clock.Add(time.Second)
 		id := aSnapshot(b)
-		quiet := backendtest.Quiet{Back: true}
+		quiet := backendtest.SilentFailure{RolledBack: true}
 		if silent > 0 {
 			quiet.LastFailure = &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_016", Message: "no"}
 		}
@@ -132,7 +132,7 @@ func TestAnOldMessageIsNotTheReason(t *testing.T) {
 	id := aSnapshot(b)
 	b.fake.SetLastFailure(id, &backend.Error{Code: backend.CodeReported, Message: "long ago"})
 	b.clock.Add(time.Hour)
-	b.fake.FailDelete(id, backendtest.Quiet{Back: true})
+	b.fake.FailDelete(id, backendtest.SilentFailure{RolledBack: true})
 	op := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	b.failed(op, "failure.delete_refused")
@@ -182,7 +182,7 @@ func TestWhyNothingCanBeRead(t *testing.T) {
 	b := newCloudBench(t)
 	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {
 		b.faulty.Inject("Volumes", 1, backendFault(&backend.Error{Code: backend.CodeUnavailable, Cause: cause}))
-		if err := b.worker.Resync(t.Context()); err == nil {
+		if err := b.mirror.Resync(t.Context()); err == nil {
 			t.Error("no error")
 		}
 		want := "failure." + cmp.Or(string(cause), "unavailable")
@@ -205,7 +205,7 @@ func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
 		t.Errorf("%+v", now)
 	}
 	b.faulty.Inject("Volumes", 1, backendFault(refused))
-	if err := b.worker.Resync(t.Context()); err == nil {
+	if err := b.mirror.Resync(t.Context()); err == nil {
 		t.Error("no error")
 	}
 	if m, err := b.store.Sync.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != "failure.credentials" || m.FailedSince == 0 {

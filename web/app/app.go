@@ -17,6 +17,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 	"blockconsole/models/worker"
 	"blockconsole/web"
@@ -41,11 +42,12 @@ type Main struct {
 	Backend  backend.Backend      // BLOCKCONSOLE_BACKEND, with retries, metrics and logs
 
 	// ResyncInterval is how often everything is read from a backend that has no
-	// interval of its own; 0: the worker's default.
+	// interval of its own; 0: the mirror's default.
 	ResyncInterval time.Duration
 
 	// Set by Open.
 	Config config.Config
+	Mirror *mirror.Mirror
 	Worker *worker.Worker
 	Server *web.Server
 
@@ -98,7 +100,8 @@ func (m *Main) open(ctx context.Context) error {
 			return errors.Join(err, m.Close())
 		}
 	}
-	m.Worker = worker.New(m.Store, m.Backend, worker.Options{Log: m.Log, ResyncInterval: m.ResyncInterval})
+	m.Mirror = mirror.New(m.Store, m.Backend, mirror.Options{Log: m.Log, ResyncInterval: m.ResyncInterval})
+	m.Worker = worker.New(m.Mirror, worker.Options{Log: m.Log})
 	m.Server = web.New(web.Options{Config: m.Config, Store: m.Store, Now: m.Now, Log: m.Log, Registry: m.Registry})
 	return nil
 }
@@ -138,12 +141,13 @@ func (m *Main) Serve(ctx context.Context) error {
 // not answer yet is no error.
 func (m *Main) startWorker(ctx context.Context, running *sync.WaitGroup) error {
 	var foreign *models.IdentityError
-	switch err := m.Worker.Start(ctx); {
+	switch err := m.Mirror.Start(ctx); {
 	case errors.As(err, &foreign):
 		return err
 	case err != nil:
 		m.Log.Error("the storage does not answer", "error", err)
 	}
+	running.Go(func() { m.Mirror.Run(ctx) })
 	running.Go(func() { m.Worker.Run(ctx) })
 	return nil
 }

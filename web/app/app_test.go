@@ -44,7 +44,7 @@ func TestServe(t *testing.T) {
 	if err := m.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Worker.Start(t.Context()); err != nil {
+	if err := m.Mirror.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if servers, err := m.Store.Servers.ServersOfProject(t.Context(), storetest.Operator(), "", 10); err != nil || len(servers) != 1 {

@@ -104,7 +104,7 @@ type closableBackend interface {
 }
 
 func (m *Main) openOpenStack(ctx context.Context) (closableBackend, models.Identity, error) {
-	b, err := openstack.Open(ctx, openstack.Options{Log: m.Log, AllProjects: m.Config.AllProjects, Asked: web.CloudMetrics(m.Registry)})
+	b, err := openstack.Open(ctx, openstack.Options{Log: m.Log, AllProjects: m.Config.AllProjects, OnRequest: web.CloudMetrics(m.Registry)})
 	if err != nil {
 		return nil, models.Identity{}, err
 	}

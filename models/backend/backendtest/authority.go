@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// Authority issues certificates for tests of TLS. They are good for an hour.
+// Authority issues certificates for tests of TLS. They are valid for an hour.
 type Authority struct {
 	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes one that nobody else trusts.
+// NewAuthority makes a certificate authority.
 func NewAuthority(t testing.TB) *Authority {
 	a := &Authority{t: t}
 	made := a.issue(&x509.Certificate{
@@ -58,14 +58,14 @@ func (a *Authority) issue(c *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key, Leaf: leaf}
 }
 
-// Pool trusts the authority.
+// Pool is a pool that trusts the authority.
 func (a *Authority) Pool() *x509.CertPool {
 	p := x509.NewCertPool()
 	p.AddCert(a.cert)
 	return p
 }
 
-// Server is the certificate of whoever serves at 127.0.0.1.
+// Server is a server certificate for 127.0.0.1.
 func (a *Authority) Server() tls.Certificate {
 	return a.issue(&x509.Certificate{
 		Subject: pkix.Name{CommonName: "storage"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -73,14 +73,14 @@ func (a *Authority) Server() tls.Certificate {
 	})
 }
 
-// Client is a certificate that carries these names.
+// Client is a client certificate with these names.
 func (a *Authority) Client(common string, dns ...string) tls.Certificate {
 	return a.issue(&x509.Certificate{
 		Subject: pkix.Name{CommonName: common}, DNSNames: dns, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 }
 
-// Folder is a new folder of PEM files as GnuTLS programs want it: ca-cert.pem, and
+// Folder is a new folder of PEM files for GnuTLS programs: ca-cert.pem, and
 // ROLE-cert.pem and ROLE-key.pem for the role client or server.
 func (a *Authority) Folder(role string, c tls.Certificate) string {
 	a.t.Helper()

@@ -10,7 +10,7 @@ import (
 	"blockconsole/models/backend"
 )
 
-// exports is what a Fake that serves volumes itself has: see Serve.
+// exports is the state of Serve.
 type exports struct {
 	protocol, address string
 	registered        func(ctx context.Context) ([]backend.RegisteredServer, error)
@@ -20,9 +20,9 @@ type exports struct {
 
 var _ backend.Exporter = (*Fake)(nil)
 
-// Serve lets the Fake serve attached volumes itself, to the registered servers: it
-// has the capability OwnServers, and a detaching without force waits for clients.
-// protocol is nbd or nbds, address what it claims to listen at.
+// Serve gives the Fake the capability OwnServers: it serves attached volumes to the
+// registered servers, and a detach without force waits for their clients. protocol is
+// nbd or nbds, address the one of [backend.Export].
 func (f *Fake) Serve(protocol, address string, registered func(ctx context.Context) ([]backend.RegisteredServer, error)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -30,8 +30,7 @@ func (f *Fake) Serve(protocol, address string, registered func(ctx context.Conte
 	f.exports.protocol, f.exports.address, f.exports.registered = protocol, address, registered
 }
 
-// Connect lets a client of a server connect to a volume, and returns the
-// connection's id.
+// Connect connects a client of a server to a volume and returns the connection's ID.
 func (f *Fake) Connect(volumeRef, serverID, address string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -40,9 +39,9 @@ func (f *Fake) Connect(volumeRef, serverID, address string) string {
 		panic("backendtest: " + volumeRef + " is not attached to " + serverID)
 	}
 	f.exports.lastID++
-	now := f.now().UTC()
+	now := backend.Micros(f.now())
 	c := backend.Connection{ID: fmt.Sprintf("connection-%d", f.exports.lastID), Volume: v.Key,
-		ServerID: serverID, Address: address, Since: now, LastActivity: now}
+		ServerID: serverID, Address: address, Since: now, ActiveAt: now}
 	if f.exports.protocol == "nbds" {
 		c.Identity = v.Attachments[v.attachment(serverID)].ServerName
 	}
@@ -51,45 +50,45 @@ func (f *Fake) Connect(volumeRef, serverID, address string) string {
 	return c.ID
 }
 
-// Transfer lets a client read and write that many bytes.
+// Transfer counts bytes that a client has read and written.
 func (f *Fake) Transfer(connection string, read, written int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.exports.connections {
 		if c := &f.exports.connections[i]; c.ID == connection {
-			c.BytesRead, c.BytesWritten, c.LastActivity = c.BytesRead+read, c.BytesWritten+written, f.now().UTC()
+			c.BytesRead, c.BytesWritten, c.ActiveAt = c.BytesRead+read, c.BytesWritten+written, backend.Micros(f.now())
 		}
 	}
 }
 
-// Disconnect lets a client go; a detaching that waited for it goes on.
+// Disconnect ends a connection; a detach that waits for it continues.
 func (f *Fake) Disconnect(connection string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, c := range f.exports.connections {
 		if c.ID == connection {
-			f.cutOff(c.Volume, "", connection)
+			f.disconnect(c.Volume, "", connection)
 		}
 	}
 }
 
-// cutOff ends connections to a volume: those of a server, or one by its id.
-func (f *Fake) cutOff(volume backend.Key, server, connection string) {
+// disconnect ends connections to a volume: those of a server, or one by its ID.
+func (f *Fake) disconnect(volume backend.Key, server, connection string) {
 	f.exports.connections = slices.DeleteFunc(f.exports.connections, func(c backend.Connection) bool {
 		return c.Volume == volume && (c.ServerID == server || c.ID == connection)
 	})
 	v := f.findVolume(volume)
-	if v != nil && v.Status == backend.Detaching && !f.used(v, v.server) && v.task != nil {
+	if v != nil && v.Status == backend.Detaching && !f.inUseBy(v, v.server) && v.task != nil {
 		v.task.held = f.hold
 	}
 }
 
-// used says that clients of the server use the volume.
-func (f *Fake) used(v *fakeVolume, server string) bool {
+// inUseBy says whether clients of the server are connected to the volume.
+func (f *Fake) inUseBy(v *fakeVolume, server string) bool {
 	return slices.ContainsFunc(f.exports.connections, func(c backend.Connection) bool { return c.Volume == v.Key && c.ServerID == server })
 }
 
-// SetHold lets a snapshot of the volume hold its servers' writes that long.
+// SetHold sets how long a snapshot of the volume holds its servers' writes.
 func (f *Fake) SetHold(volumeRef string, hold time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,8 +97,8 @@ func (f *Fake) SetHold(volumeRef string, hold time.Duration) {
 	}
 }
 
-// SetFault lets the disk under a volume that is in use fail; nil ends it.
-func (f *Fake) SetFault(volumeRef string, err error) {
+// SetDiskFault sets the disk error of a volume that is in use; nil clears it.
+func (f *Fake) SetDiskFault(volumeRef string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if v := f.findVolume(backend.Key{ID: volumeRef, Ref: volumeRef}); v != nil {
@@ -107,7 +106,7 @@ func (f *Fake) SetFault(volumeRef string, err error) {
 	}
 }
 
-// Connections lists who is connected.
+// Connections lists the clients of Connect.
 func (f *Fake) Connections(ctx context.Context) ([]backend.Connection, error) {
 	if err := f.enter(ctx, "Connections", ""); err != nil {
 		return nil, err
@@ -119,9 +118,9 @@ func (f *Fake) Connections(ctx context.Context) ([]backend.Connection, error) {
 	return slices.Clone(f.exports.connections), nil
 }
 
-// Export tells where an attached volume is served.
+// Export is where an attached volume is served.
 func (f *Fake) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
-	v, err := f.volume(ctx, "Export", key)
+	v, err := enterObject(ctx, f, "Export", f.volumes, key)
 	if err != nil {
 		return backend.Export{}, err
 	}
@@ -135,8 +134,8 @@ func (f *Fake) Export(ctx context.Context, key backend.Key) (backend.Export, err
 	return backend.Export{Protocol: f.exports.protocol, Address: f.exports.address, Name: cmp.Or(v.Ref, v.ID)}, nil
 }
 
-// ownServer finds a server among those that are registered.
-func (f *Fake) ownServer(id string) *backend.Server {
+// registeredServer finds a server of Serve by its ID.
+func (f *Fake) registeredServer(id string) *backend.Server {
 	if f.exports.registered == nil {
 		return nil
 	}

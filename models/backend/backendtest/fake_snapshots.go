@@ -2,21 +2,19 @@ package backendtest
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"blockconsole/models/backend"
 )
 
-// CreateSnapshot starts a snapshot, or returns the one that has spec.Ref. Its
-// bytes are those of this moment. A volume in use needs a spec that knows it and
-// has the user's word.
+// CreateSnapshot starts a snapshot of the volume's present bytes, or returns the one
+// that has spec.Ref. An attached volume needs spec.Attached and spec.Acknowledged.
 func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
 	if err := f.enter(ctx, "CreateSnapshot", spec.Ref); err != nil {
 		return backend.Snapshot{}, err
 	}
 	defer f.mu.Unlock()
-	if s := f.seeSnapshot(backend.Key{Ref: spec.Ref}); s != nil {
+	if s := read(f, f.snapshots, backend.Key{Ref: spec.Ref}); s != nil {
 		return s.show(), nil
 	}
 	v := f.findVolume(spec.Volume)
@@ -33,7 +31,7 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 	if err := f.checkQuota("snapshots", int64(len(f.snapshots)), 1); err != nil {
 		return backend.Snapshot{}, err
 	}
-	s := &fakeSnapshot{data: slices.Clone(v.data), Snapshot: backend.Snapshot{
+	s := &fakeSnapshot{object: object{data: slices.Clone(v.data)}, Snapshot: backend.Snapshot{
 		Key: backend.Key{Ref: spec.Ref, ID: f.newID()}, Name: spec.Name, Description: spec.Description,
 		SizeGiB: v.SizeGiB, Volume: v.Key, Project: spec.Project, CreatedAt: f.now().UTC(),
 	}}
@@ -41,25 +39,31 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 		s.Held = v.Hold
 	}
 	f.snapshots[s.ID] = s
-	f.runSnapshot(s, "CreateSnapshot", backend.Creating, backend.ErrorStatus, func() { s.State = f.state(backend.Available, nil) })
+	f.run(s.handle(), "CreateSnapshot", backend.Creating, backend.ErrorStatus, func() { s.State = f.state(backend.Available, nil) })
 	return s.show(), nil
 }
 
-// snapshot enters a method that changes one snapshot.
-func (f *Fake) snapshot(ctx context.Context, method string, key backend.Key) (*fakeSnapshot, error) {
-	if err := f.enter(ctx, method, key.Ref); err != nil {
-		return nil, err
+// Snapshot counts as a poll, like Volume.
+func (f *Fake) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot, error) {
+	if err := f.enter(ctx, "Snapshot", key.Ref); err != nil {
+		return backend.Snapshot{}, err
 	}
-	if s := f.seeSnapshot(key); s != nil {
-		return s, nil
+	defer f.mu.Unlock()
+	if s := read(f, f.snapshots, key); s != nil {
+		s.task.poll()
 	}
-	f.mu.Unlock()
-	return nil, backend.ErrNotFound
+	s := read(f, f.snapshots, key)
+	if s == nil {
+		return backend.Snapshot{}, backend.ErrNotFound
+	}
+	return s.show(), nil
 }
+
+func (s *fakeSnapshot) show() backend.Snapshot { return s.Snapshot }
 
 // RenameSnapshot sets name and description.
 func (f *Fake) RenameSnapshot(ctx context.Context, key backend.Key, name, description string) error {
-	s, err := f.snapshot(ctx, "RenameSnapshot", key)
+	s, err := enterObject(ctx, f, "RenameSnapshot", f.snapshots, key)
 	if err != nil {
 		return err
 	}
@@ -71,12 +75,12 @@ func (f *Fake) RenameSnapshot(ctx context.Context, key backend.Key, name, descri
 	return nil
 }
 
-// DeleteSnapshot starts the deletion. With the capability BusySnapshots the
-// volumes made from it keep it.
+// DeleteSnapshot starts the deletion. With the capability BusySnapshots it is busy
+// while volumes made from it exist.
 func (f *Fake) DeleteSnapshot(ctx context.Context, key backend.Key) error {
-	s, err := f.snapshot(ctx, "DeleteSnapshot", key)
+	s, err := enterObject(ctx, f, "DeleteSnapshot", f.snapshots, key)
 	if err != nil {
-		return ignoreGone(err)
+		return ignoreNotFound(err)
 	}
 	defer f.mu.Unlock()
 	switch {
@@ -94,14 +98,14 @@ func (f *Fake) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	if len(busy) > 0 {
 		return &backend.Error{Code: backend.CodeBusy, Dependents: busy}
 	}
-	f.runSnapshot(s, "DeleteSnapshot", backend.Deleting, backend.ErrorDeleting, func() { delete(f.snapshots, s.ID) })
-	f.spoilDelete(s.task, s.Ref)
+	f.run(s.handle(), "DeleteSnapshot", backend.Deleting, backend.ErrorDeleting, func() { delete(f.snapshots, s.ID) })
+	f.failDeletion(s.task, s.Ref)
 	return nil
 }
 
 // RepairSnapshot sets the status.
 func (f *Fake) RepairSnapshot(ctx context.Context, key backend.Key, to backend.Status) error {
-	s, err := f.snapshot(ctx, "RepairSnapshot", key)
+	s, err := enterObject(ctx, f, "RepairSnapshot", f.snapshots, key)
 	if err != nil {
 		return err
 	}
@@ -111,80 +115,4 @@ func (f *Fake) RepairSnapshot(ctx context.Context, key backend.Key, to backend.S
 	}
 	s.State, s.task = f.state(to, nil), nil
 	return nil
-}
-
-// AttachVolume starts attaching; the volume is IN-USE when it is over.
-func (f *Fake) AttachVolume(ctx context.Context, key backend.Key, serverID string) error {
-	v, err := f.volume(ctx, "AttachVolume", key)
-	if err != nil {
-		return err
-	}
-	defer f.mu.Unlock()
-	s := f.server(serverID)
-	switch {
-	case !f.caps.Attach:
-		return backend.ErrUnsupported
-	case v.Status == backend.Attaching && v.server == serverID, v.Status == backend.InUse && v.attachment(serverID) >= 0:
-		return nil
-	case s == nil:
-		return &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "no such server"}
-	case v.Status == backend.InUse && !f.caps.MultiAttach:
-		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to another server"}
-	case v.Status != backend.Available && v.Status != backend.InUse:
-		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(v.Status)}
-	}
-	server := *s
-	v.server = serverID
-	f.run(v, "AttachVolume", backend.Attaching, v.Status, func() { f.attach(v, server) })
-	return nil
-}
-
-// DetachVolume starts detaching.
-func (f *Fake) DetachVolume(ctx context.Context, key backend.Key, serverID string, force bool) error {
-	v, err := f.volume(ctx, "DetachVolume", key)
-	if err != nil {
-		return err
-	}
-	defer f.mu.Unlock()
-	switch {
-	case !f.caps.Attach:
-		return backend.ErrUnsupported
-	case v.Status == backend.Detaching && v.server == serverID:
-		if force {
-			f.cutOff(v.Key, serverID, "")
-		}
-		return nil
-	case v.Status != backend.Attaching && v.attachment(serverID) < 0:
-		return nil
-	case v.Status != backend.InUse:
-		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(v.Status)}
-	}
-	v.server = serverID
-	if force {
-		f.cutOff(v.Key, serverID, "")
-	}
-	f.run(v, "DetachVolume", backend.Detaching, v.Status, func() { f.detach(v, serverID) })
-	v.task.held = v.task.held || f.used(v, serverID) // it waits for the clients
-	return nil
-}
-
-func (v *fakeVolume) attachment(serverID string) int {
-	return slices.IndexFunc(v.Attachments, func(a backend.Attachment) bool { return a.ServerID == serverID })
-}
-
-func (f *Fake) attach(v *fakeVolume, s backend.Server) {
-	if v.attachment(s.ID) < 0 {
-		v.Attachments = append(v.Attachments, backend.Attachment{
-			ServerID: s.ID, ServerName: s.Name, Device: fmt.Sprintf("/dev/vd%c", 'b'+len(v.Attachments)), AttachedAt: f.now().UTC(),
-		})
-	}
-	v.State, v.task = f.state(backend.InUse, nil), nil
-}
-
-func (f *Fake) detach(v *fakeVolume, serverID string) {
-	v.Attachments = slices.DeleteFunc(slices.Clone(v.Attachments), func(a backend.Attachment) bool { return a.ServerID == serverID })
-	v.State, v.task = f.state(backend.Available, nil), nil
-	if len(v.Attachments) > 0 {
-		v.State = f.state(backend.InUse, nil)
-	}
 }

@@ -32,7 +32,7 @@ func fakeFixture(change func(*backend.Capabilities)) func(t *testing.T) Fixture 
 	}
 }
 
-func TestFake(t *testing.T) {
+func TestFake_Conformance(t *testing.T) {
 	t.Run("everything", func(t *testing.T) { Run(t, fakeFixture(func(*backend.Capabilities) {})) })
 	t.Run("clustered", func(t *testing.T) {
 		Run(t, fakeFixture(func(c *backend.Capabilities) { c.MultiAttach, c.BusySnapshots, c.Shared = true, true, true }))
@@ -42,8 +42,7 @@ func TestFake(t *testing.T) {
 	})
 }
 
-// A wrapper without faults must not be noticed.
-func TestFaultyWithoutFaults(t *testing.T) {
+func TestFaulty_Conformance(t *testing.T) {
 	Run(t, func(t *testing.T) Fixture {
 		f := fakeFixture(func(*backend.Capabilities) {})(t)
 		f.Backend = NewFaulty(f.Backend)
@@ -60,7 +59,7 @@ func mustVolume(t *testing.T, f *Fake, ref string) backend.Volume {
 	return v
 }
 
-func TestFakeFinishesAtTheSecondLook(t *testing.T) {
+func TestFake_FinishesAtSecondPoll(t *testing.T) {
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	f := NewFake(func() time.Time { return now })
 	v, err := f.CreateVolume(context.Background(), backend.VolumeSpec{Ref: "r1", SizeGiB: 1})
@@ -68,17 +67,17 @@ func TestFakeFinishesAtTheSecondLook(t *testing.T) {
 		t.Fatalf("%+v %v", v, err)
 	}
 	if got := mustVolume(t, f, "r1").Status; got != backend.Creating {
-		t.Fatal("first look:", got)
+		t.Fatal("first poll:", got)
 	}
 	if got := mustVolume(t, f, "r1").Status; got != backend.Available {
-		t.Fatal("second look:", got)
+		t.Fatal("second poll:", got)
 	}
 	if f.Calls("Volume") != 2 || f.Calls("CreateVolume") != 1 || f.Calls("") != 3 || f.CallLog()[0].Ref != "r1" {
 		t.Fatal(f.CallLog())
 	}
 }
 
-func TestFakeIsHeldAndReleased(t *testing.T) {
+func TestFake_HoldRelease(t *testing.T) {
 	ctx, f := context.Background(), NewFake(nil)
 	f.Hold()
 	f.CreateVolume(ctx, backend.VolumeSpec{Ref: "r1", SizeGiB: 1})
@@ -103,7 +102,7 @@ func TestFakeIsHeldAndReleased(t *testing.T) {
 	}
 }
 
-func TestFakeFailsAsTold(t *testing.T) {
+func TestFake_Fail(t *testing.T) {
 	ctx, f, boom := context.Background(), NewFake(nil), &backend.Error{Code: backend.CodeNoSpace, Need: 2, Free: 1}
 	f.Fail("r1", boom) // before the creation is asked for
 	f.CreateVolume(ctx, backend.VolumeSpec{Ref: "r1", SizeGiB: 1})
@@ -141,14 +140,14 @@ func TestFakeFailsAsTold(t *testing.T) {
 	}
 }
 
-func TestFakeIsChangedBySomebodyElse(t *testing.T) {
+func TestFake_OutOfBand(t *testing.T) {
 	ctx, f := context.Background(), NewFake(nil)
 	f.AddServer("s1", "web")
 	v := f.PutVolume(backend.Volume{Name: "theirs", SizeGiB: 3})
 	if v.ID == "" || v.Ref != "" || v.Status != backend.Available {
 		t.Fatalf("%+v", v)
 	}
-	f.AttachBehind(v.ID, "s1")
+	f.AttachOutOfBand(v.ID, "s1")
 	got, err := f.Volume(ctx, backend.Key{ID: v.ID})
 	if err != nil || got.Status != backend.InUse || got.Attachments[0].ServerName != "web" {
 		t.Fatalf("%+v %v", got, err)
@@ -156,7 +155,7 @@ func TestFakeIsChangedBySomebodyElse(t *testing.T) {
 	if _, err := f.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: "s", Volume: v.Key}); backend.AsError(err, backend.CodeConflict) == nil {
 		t.Fatal("a snapshot that knows nothing of the attachment:", err)
 	}
-	f.DetachBehind(v.ID, "s1")
+	f.DetachOutOfBand(v.ID, "s1")
 	s := f.PutSnapshot(backend.Snapshot{Name: "theirs too", Volume: v.Key, SizeGiB: 3})
 	f.RemoveVolume(v.ID)
 	f.RemoveSnapshot(s.ID)
@@ -168,7 +167,7 @@ func TestFakeIsChangedBySomebodyElse(t *testing.T) {
 	}
 }
 
-func TestFakeLimits(t *testing.T) {
+func TestFake_QuotaForbiddenDown(t *testing.T) {
 	ctx, f := context.Background(), NewFake(nil)
 	f.SetQuota("gigabytes", 5)
 	f.CreateVolume(ctx, backend.VolumeSpec{Ref: "r1", SizeGiB: 3})
@@ -187,7 +186,7 @@ func TestFakeLimits(t *testing.T) {
 	}
 }
 
-func TestFaultyBreaksTheChosenCall(t *testing.T) {
+func TestFaulty_Inject(t *testing.T) {
 	ctx, fake := context.Background(), NewFake(nil)
 	f := NewFaulty(fake)
 	boom := errors.New("boom")
@@ -219,7 +218,7 @@ func TestFaultyBreaksTheChosenCall(t *testing.T) {
 	}
 }
 
-func TestFaultyHangsUntilTheContextEnds(t *testing.T) {
+func TestFaulty_Hang(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := NewFaulty(NewFake(nil))
 	entered := make(chan struct{})

@@ -14,7 +14,7 @@ func (f *Fake) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backe
 		return backend.Volume{}, err
 	}
 	defer f.mu.Unlock()
-	if v := f.seeVolume(backend.Key{Ref: spec.Ref}); v != nil {
+	if v := read(f, f.volumes, backend.Key{Ref: spec.Ref}); v != nil {
 		return v.show(), nil
 	}
 	v := &fakeVolume{Volume: backend.Volume{
@@ -29,7 +29,7 @@ func (f *Fake) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backe
 	}
 	v.Key = backend.Key{Ref: spec.Ref, ID: f.newID()}
 	f.volumes[v.ID] = v
-	f.run(v, "CreateVolume", backend.Creating, backend.ErrorStatus, func() { v.State = f.state(backend.Available, nil) })
+	f.run(v.handle(), "CreateVolume", backend.Creating, backend.ErrorStatus, func() { v.State = f.state(backend.Available, nil) })
 	return v.show(), nil
 }
 
@@ -53,7 +53,7 @@ func (f *Fake) checkVolume(spec backend.VolumeSpec) error {
 	return nil
 }
 
-// fill gives v the bytes of its source.
+// fill copies the bytes of the source.
 func (f *Fake) fill(v *fakeVolume, spec backend.VolumeSpec) error {
 	if spec.Image != "" {
 		content, ok := f.images[spec.Image]
@@ -78,21 +78,31 @@ func (f *Fake) fill(v *fakeVolume, spec backend.VolumeSpec) error {
 	return nil
 }
 
-// volume enters a method that changes one volume.
-func (f *Fake) volume(ctx context.Context, method string, key backend.Key) (*fakeVolume, error) {
-	if err := f.enter(ctx, method, key.Ref); err != nil {
-		return nil, err
+// Volume counts as a poll: the second one finishes the operation under way.
+func (f *Fake) Volume(ctx context.Context, key backend.Key) (backend.Volume, error) {
+	if err := f.enter(ctx, "Volume", key.Ref); err != nil {
+		return backend.Volume{}, err
 	}
-	if v := f.seeVolume(key); v != nil {
-		return v, nil
+	defer f.mu.Unlock()
+	if v := read(f, f.volumes, key); v != nil {
+		v.task.poll()
 	}
-	f.mu.Unlock()
-	return nil, backend.ErrNotFound
+	v := read(f, f.volumes, key)
+	if v == nil {
+		return backend.Volume{}, backend.ErrNotFound
+	}
+	return v.show(), nil
+}
+
+func (v *fakeVolume) show() backend.Volume {
+	out := v.Volume
+	out.Attachments = slices.Clone(out.Attachments)
+	return out
 }
 
 // RenameVolume sets name and description.
 func (f *Fake) RenameVolume(ctx context.Context, key backend.Key, name, description string) error {
-	v, err := f.volume(ctx, "RenameVolume", key)
+	v, err := enterObject(ctx, f, "RenameVolume", f.volumes, key)
 	if err != nil {
 		return err
 	}
@@ -106,7 +116,7 @@ func (f *Fake) RenameVolume(ctx context.Context, key backend.Key, name, descript
 
 // ExtendVolume starts growing the volume.
 func (f *Fake) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) error {
-	v, err := f.volume(ctx, "ExtendVolume", key)
+	v, err := enterObject(ctx, f, "ExtendVolume", f.volumes, key)
 	if err != nil {
 		return err
 	}
@@ -127,7 +137,7 @@ func (f *Fake) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) e
 	if err := f.checkQuota("gigabytes", f.gigabytes(), int64(sizeGiB-v.SizeGiB)); err != nil {
 		return err
 	}
-	f.run(v, "ExtendVolume", backend.Extending, backend.ErrorStatus, func() {
+	f.run(v.handle(), "ExtendVolume", backend.Extending, backend.ErrorStatus, func() {
 		v.SizeGiB = sizeGiB
 		v.State = f.state(before, nil)
 	})
@@ -136,9 +146,9 @@ func (f *Fake) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) e
 
 // DeleteVolume starts the deletion.
 func (f *Fake) DeleteVolume(ctx context.Context, key backend.Key) error {
-	v, err := f.volume(ctx, "DeleteVolume", key)
+	v, err := enterObject(ctx, f, "DeleteVolume", f.volumes, key)
 	if err != nil {
-		return ignoreGone(err)
+		return ignoreNotFound(err)
 	}
 	defer f.mu.Unlock()
 	switch {
@@ -152,19 +162,12 @@ func (f *Fake) DeleteVolume(ctx context.Context, key backend.Key) error {
 	if busy := f.dependents(v); len(busy) > 0 {
 		return &backend.Error{Code: backend.CodeBusy, Dependents: busy}
 	}
-	f.run(v, "DeleteVolume", backend.Deleting, backend.ErrorDeleting, func() { delete(f.volumes, v.ID) })
-	f.spoilDelete(v.task, v.Ref)
+	f.run(v.handle(), "DeleteVolume", backend.Deleting, backend.ErrorDeleting, func() { delete(f.volumes, v.ID) })
+	f.failDeletion(v.task, v.Ref)
 	return nil
 }
 
-func (f *Fake) spoilDelete(t *task, ref string) {
-	if err, ok := f.failDel[ref]; ok {
-		t.failure = err
-		delete(f.failDel, ref)
-	}
-}
-
-// dependents names the volume's snapshots.
+// dependents are the volume's snapshots.
 func (f *Fake) dependents(v *fakeVolume) []backend.Key {
 	var busy []backend.Key
 	for _, s := range pageOf(f.snapshots, "", len(f.snapshots)+1, (*fakeSnapshot).show).Items {
@@ -175,16 +178,16 @@ func (f *Fake) dependents(v *fakeVolume) []backend.Key {
 	return busy
 }
 
-func ignoreGone(err error) error {
+func ignoreNotFound(err error) error {
 	if err == backend.ErrNotFound {
 		return nil
 	}
 	return err
 }
 
-// RevertVolume starts putting the latest snapshot's bytes back.
+// RevertVolume starts restoring the bytes of the latest snapshot.
 func (f *Fake) RevertVolume(ctx context.Context, volume, snapshot backend.Key) error {
-	v, err := f.volume(ctx, "RevertVolume", volume)
+	v, err := enterObject(ctx, f, "RevertVolume", f.volumes, volume)
 	if err != nil {
 		return err
 	}
@@ -208,7 +211,7 @@ func (f *Fake) RevertVolume(ctx context.Context, volume, snapshot backend.Key) e
 		}
 	}
 	s.State = f.state(backend.Restoring, nil)
-	f.run(v, "RevertVolume", backend.Restoring, backend.ErrorStatus, func() {
+	f.run(v.handle(), "RevertVolume", backend.Restoring, backend.ErrorStatus, func() {
 		v.data = slices.Clone(s.data)
 		v.State, s.State = f.state(backend.Available, nil), f.state(backend.Available, nil)
 	})
@@ -222,7 +225,7 @@ func (f *Fake) RevertVolume(ctx context.Context, volume, snapshot backend.Key) e
 
 // RepairVolume sets the status.
 func (f *Fake) RepairVolume(ctx context.Context, key backend.Key, to backend.Status) error {
-	v, err := f.volume(ctx, "RepairVolume", key)
+	v, err := enterObject(ctx, f, "RepairVolume", f.volumes, key)
 	if err != nil {
 		return err
 	}
@@ -238,8 +241,8 @@ func (f *Fake) checkRepair(to backend.Status) error {
 	switch {
 	case !f.caps.Repair:
 		return backend.ErrUnsupported
-	case f.role != "":
-		return &backend.Error{Code: backend.CodeForbidden, Role: f.role}
+	case f.repairRole != "":
+		return &backend.Error{Code: backend.CodeForbidden, Role: f.repairRole}
 	case to != backend.ErrorStatus && to != backend.Available:
 		return &backend.Error{Code: backend.CodeInvalid, Field: "status", Message: "ERROR or AVAILABLE"}
 	}

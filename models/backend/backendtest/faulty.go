@@ -9,17 +9,17 @@ import (
 	"blockconsole/models/backend"
 )
 
-// Fault says how a call goes wrong.
+// Fault is how a call fails.
 type Fault struct {
-	Err     error           // the answer; nil with Hang false means backend.CodeUnavailable
-	After   bool            // the call takes effect first, and its answer is lost
-	Hang    bool            // nothing is answered until the caller's context ends
-	Entered chan<- struct{} // closed when the fault strikes, for tests that must know
+	Err     error           // the answer; nil: CodeUnavailable, or with Hang the context's error
+	After   bool            // the call takes effect first, only its answer is lost
+	Hang    bool            // there is no answer until the caller's context ends
+	Entered chan<- struct{} // is closed when the call meets the fault; may be nil
 }
 
-// Faulty wraps a backend and breaks chosen calls. It is safe for concurrent use.
+// Faulty injects faults into chosen calls of a backend. It is safe for concurrent use.
 type Faulty struct {
-	backend.Backend // with the faults
+	backend.Backend // with faults
 
 	mu     sync.Mutex
 	calls  map[string]int
@@ -29,14 +29,14 @@ type Faulty struct {
 
 var _ backend.Backend = (*Faulty)(nil)
 
-// NewFaulty wraps b; until Inject or Down it only counts.
+// NewFaulty wraps b. Until Inject or Down it only counts calls.
 func NewFaulty(b backend.Backend) *Faulty {
 	f := &Faulty{calls: map[string]int{}, faults: map[string]map[int]Fault{}}
 	f.Backend = backend.Intercept(b, f.intercept)
 	return f
 }
 
-// Inject breaks the n-th call of method from now on, 1 being the next.
+// Inject makes the n-th call of method from now on fail; 1 is the next.
 func (f *Faulty) Inject(method string, n int, fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -46,15 +46,14 @@ func (f *Faulty) Inject(method string, n int, fault Fault) {
 	f.faults[method][f.calls[method]+n] = fault
 }
 
-// Down lets every call answer backend.CodeUnavailable with err, without
-// effect; nil ends it.
+// Down makes every call answer CodeUnavailable with err, without effect; nil ends it.
 func (f *Faulty) Down(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = err
 }
 
-// Calls counts the calls of method so far, broken ones included.
+// Calls counts the calls of method so far, failed ones included.
 func (f *Faulty) Calls(method string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -75,10 +74,10 @@ func (f *Faulty) take(method string) (Fault, bool) {
 	return fault, ok
 }
 
-// intercept makes one call, broken or not.
+// intercept makes one call with its fault, if any.
 func (f *Faulty) intercept(ctx context.Context, method string, call func(context.Context) error) error {
-	fault, broken := f.take(method)
-	if !broken {
+	fault, ok := f.take(method)
+	if !ok {
 		return call(ctx)
 	}
 	if fault.After {

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// NBD is a client of the Network Block Device protocol for tests: it can come from
-// any address of this machine, which the common clients cannot, and asks one thing
-// at a time. It knows no more of the protocol than that needs.
+// NBD is a minimal client of the Network Block Device protocol for tests: one request
+// at a time, from any address of this machine.
 type NBD struct {
 	Size int64 // of the export, after Use
 
@@ -26,19 +25,20 @@ type NBD struct {
 // NBDExport is one line of [NBD.List].
 type NBDExport struct{ Name, Description string }
 
-// ErrNBDUnknown says that the server knows no such export, for this client.
+// ErrNBDUnknown is the server's NBD_REP_ERR_UNKNOWN: there is no such export for this
+// client.
 var ErrNBDUnknown = errors.New("unknown export")
 
 const (
-	nbdPatience = 30 * time.Second // for any one answer
+	nbdTimeout = 30 * time.Second // of one reply
 
 	nbdOptMagic   = 0x49484156454f5054 // IHAVEOPT
 	nbdReplyMagic = 0x3e889045565a9
 	nbdErrUnknown = 1<<31 | 6
 )
 
-// DialNBD connects from an address of this machine ("" leaves the choice to the
-// system) and greets; with a configuration it goes on over TLS.
+// DialNBD connects from an address of this machine ("": any) and makes the handshake,
+// over TLS when secure is not nil.
 func DialNBD(ctx context.Context, address, from string, secure *tls.Config) (*NBD, error) {
 	var d net.Dialer
 	if from != "" {
@@ -49,15 +49,15 @@ func DialNBD(ctx context.Context, address, from string, secure *tls.Config) (*NB
 		return nil, err
 	}
 	c := &NBD{nc: nc, br: bufio.NewReader(nc)}
-	if err := c.greet(ctx, secure); err != nil {
+	if err := c.handshake(ctx, secure); err != nil {
 		nc.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *NBD) greet(ctx context.Context, secure *tls.Config) error {
-	c.limit()
+func (c *NBD) handshake(ctx context.Context, secure *tls.Config) error {
+	c.setDeadline()
 	var greeting [18]byte
 	if _, err := io.ReadFull(c.br, greeting[:]); err != nil {
 		return err
@@ -82,11 +82,11 @@ func (c *NBD) greet(ctx context.Context, secure *tls.Config) error {
 	return nil
 }
 
-func (c *NBD) limit() { _ = c.nc.SetDeadline(time.Now().Add(nbdPatience)) }
+func (c *NBD) setDeadline() { _ = c.nc.SetDeadline(time.Now().Add(nbdTimeout)) }
 
-// option sends one and gives its replies to each, until ACK.
+// option sends an option and calls each with its replies until NBD_REP_ACK.
 func (c *NBD) option(opt uint32, data []byte, each func(kind uint32, data []byte)) error {
-	c.limit()
+	c.setDeadline()
 	be := binary.BigEndian
 	p := be.AppendUint32(be.AppendUint32(be.AppendUint64(nil, nbdOptMagic), opt), uint32(len(data)))
 	if _, err := c.nc.Write(append(p, data...)); err != nil {
@@ -118,7 +118,7 @@ func (c *NBD) option(opt uint32, data []byte, each func(kind uint32, data []byte
 	}
 }
 
-// List asks which exports there are for this client.
+// List lists the exports for this client.
 func (c *NBD) List() ([]NBDExport, error) {
 	var all []NBDExport
 	err := c.option(3, nil, func(_ uint32, data []byte) {
@@ -128,7 +128,7 @@ func (c *NBD) List() ([]NBDExport, error) {
 	return all, err
 }
 
-// Use chooses an export and enters transmission.
+// Use sends NBD_OPT_GO: it chooses an export and enters transmission.
 func (c *NBD) Use(name string) error {
 	be := binary.BigEndian
 	data := append(be.AppendUint32(nil, uint32(len(name))), name...)
@@ -139,9 +139,9 @@ func (c *NBD) Use(name string) error {
 	})
 }
 
-// request does one command; errors of the server are of type [syscall.Errno].
+// request makes one command; errors of the server are of type [syscall.Errno].
 func (c *NBD) request(kind uint16, off int64, payload, into []byte) error {
-	c.limit()
+	c.setDeadline()
 	be := binary.BigEndian
 	n := max(len(payload), len(into))
 	p := be.AppendUint16(be.AppendUint16(be.AppendUint32(nil, 0x25609513), 0), kind)
@@ -169,14 +169,14 @@ func (c *NBD) ReadAt(p []byte, off int64) (int, error) { return len(p), c.reques
 // WriteAt writes all of p.
 func (c *NBD) WriteAt(p []byte, off int64) (int, error) { return len(p), c.request(1, off, p, nil) }
 
-// Flush makes what was written last.
+// Flush sends NBD_CMD_FLUSH.
 func (c *NBD) Flush() error { return c.request(3, 0, nil, nil) }
 
-// Ended waits until the server has ended the connection.
+// Ended waits until the server closes the connection.
 func (c *NBD) Ended() error {
-	c.limit()
+	c.setDeadline()
 	if _, err := c.br.ReadByte(); err == nil {
-		return errors.New("the server says something")
+		return errors.New("the server sent data")
 	} else if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		return nil
 	} else {
@@ -184,5 +184,5 @@ func (c *NBD) Ended() error {
 	}
 }
 
-// Close ends the connection without a word, as a server does that dies.
+// Close closes the connection without NBD_CMD_DISC.
 func (c *NBD) Close() error { return c.nc.Close() }

@@ -14,39 +14,32 @@ import (
 	"blockconsole/models/backend"
 )
 
-// Fixture is one backend under test and what the suite may do with it. Backend
-// and Settle are required; a nil function skips the tests that need it.
+// Fixture is a backend under test. Backend and Settle are required; where another
+// field is empty the tests that need it are skipped.
 type Fixture struct {
 	Backend backend.Backend
-	// Settle lets work go on: it blocks until something may have changed, or
-	// moves a settable clock. The suite calls it between looks.
+	// Settle advances work under way: it waits a little or moves a test clock. The suite calls it between polls.
 	Settle func(context.Context) error
 
-	// Keeps tells what the backend makes of a text that is given as the name or the
-	// description (field) of an object; ok is false when it refuses the text with an
-	// CodeInvalid of that field. Nil: every text comes back as it was given.
-	Keeps func(subject backend.SubjectType, field, text string) (kept string, ok bool)
+	// StoredText is how the backend stores a text as the name or description (field) of an object; ok is false
+	// when it refuses the text with CodeInvalid. Nil: every text is stored unchanged.
+	StoredText func(subject backend.SubjectType, field, text string) (stored string, ok bool)
 
-	Project, Type string // of the objects that the suite makes
-	// Servers are registered, for backends with the capability OwnServers; the
-	// others list theirs.
-	Servers []backend.RegisteredServer
-	// Image is an image of the backend, and ImageBytes its beginning.
-	Image      string
-	ImageBytes []byte
+	Project, Type string                     // of the objects that the suite makes
+	Servers       []backend.RegisteredServer // for backends with the capability OwnServers
+	Image         string                     // ID of an image
+	ImageBytes    []byte                     // its first bytes
 
-	WriteVolume func(key backend.Key, offset int64, p []byte) error
-	ReadVolume  func(key backend.Key, offset int64, n int) ([]byte, error)
-	// Reopen ends the backend and opens it again over the same storage.
-	Reopen func() backend.Backend
+	WriteVolume func(key backend.Key, offset int64, p []byte) error        // offset in bytes
+	ReadVolume  func(key backend.Key, offset int64, n int) ([]byte, error) // offset and n in bytes
+	Reopen      func() backend.Backend                                     // restarts the backend over the same storage
 }
 
-// looks bounds how often the suite looks at an object before it calls the
-// backend stuck.
-const looks = 10000
+// maxPolls is how often the suite polls an object before it fails.
+const maxPolls = 10000
 
-// Run checks that a backend keeps the promises of the port. factory makes a
-// fresh fixture for each test; the backend behind it may hold other objects.
+// Run checks that a backend conforms to the port. factory makes a new fixture for each
+// test; other objects may exist in its backend.
 func Run(t *testing.T, factory func(t *testing.T) Fixture) {
 	tests := []struct {
 		name string
@@ -55,25 +48,25 @@ func Run(t *testing.T, factory func(t *testing.T) Fixture) {
 		{"capabilities", (*suite).capabilities},
 		{"create volume", (*suite).createVolume},
 		{"create snapshot", (*suite).createSnapshot},
-		{"create refuses", (*suite).createRefuses},
-		{"create twice at once makes one", (*suite).createTwice},
-		{"find by id and by ref", (*suite).find},
-		{"unknown objects", (*suite).unknown},
-		{"names of every kind", (*suite).names},
+		{"create invalid", (*suite).createInvalid},
+		{"create concurrently", (*suite).createConcurrently},
+		{"find by ID and by Ref", (*suite).find},
+		{"missing objects", (*suite).missingObjects},
+		{"names", (*suite).storedNames},
 		{"rename", (*suite).rename},
 		{"pages", (*suite).pages},
 		{"extend", (*suite).extend},
 		{"delete", (*suite).delete},
-		{"delete what others need", (*suite).busy},
-		{"restored bytes", (*suite).restore},
-		{"image bytes", (*suite).image},
+		{"delete with dependents", (*suite).deleteBusy},
+		{"restore bytes", (*suite).restore},
+		{"create from image", (*suite).image},
 		{"attach and detach", (*suite).attach},
 		{"change while attached", (*suite).changeAttached},
 		{"reopen while attached", (*suite).reopenAttached},
 		{"revert", (*suite).revert},
 		{"repair", (*suite).repair},
 		{"cancelled context", (*suite).cancelled},
-		{"reopen keeps everything", (*suite).reopen},
+		{"reopen", (*suite).reopen},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {
@@ -85,7 +78,7 @@ func Run(t *testing.T, factory func(t *testing.T) Fixture) {
 				t.Fatal("capabilities:", err)
 			}
 			s.caps = caps
-			t.Cleanup(s.sweep)
+			t.Cleanup(s.cleanup)
 			tt.test(s)
 		})
 	}
@@ -98,7 +91,7 @@ type suite struct {
 	caps backend.Capabilities
 
 	mu        sync.Mutex
-	volumes   []backend.Key // made by the test, to be deleted after it
+	volumes   []backend.Key // made by the test and deleted after it
 	snapshots []backend.Key
 }
 
@@ -110,21 +103,21 @@ func newRef() string {
 	return id.String()
 }
 
-// sweep deletes what the test made, so that a backend which outlives it, such
-// as a cloud, stays clean. What others depend on goes in a later round.
-func (s *suite) sweep() {
+// cleanup deletes what the test made, for backends that outlive it, such as a cloud.
+// What others depend on is deleted in a later round.
+func (s *suite) cleanup() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	s.ctx = ctx
 	for range 3 {
 		s.snapshots = slices.DeleteFunc(s.snapshots, func(k backend.Key) bool {
-			return s.removed(s.Backend.DeleteSnapshot(ctx, k), func() (backend.State, error) {
+			return s.waitRemoved(s.Backend.DeleteSnapshot(ctx, k), func() (backend.State, error) {
 				sn, err := s.Backend.Snapshot(ctx, k)
 				return sn.State, err
 			})
 		})
 		s.volumes = slices.DeleteFunc(s.volumes, func(k backend.Key) bool {
-			return s.removed(s.Backend.DeleteVolume(ctx, k), func() (backend.State, error) {
+			return s.waitRemoved(s.Backend.DeleteVolume(ctx, k), func() (backend.State, error) {
 				v, err := s.Backend.Volume(ctx, k)
 				return v.State, err
 			})
@@ -135,15 +128,15 @@ func (s *suite) sweep() {
 	}
 }
 
-// removed waits for the end of a deletion that was answered with err.
-func (s *suite) removed(err error, look func() (backend.State, error)) bool {
-	for range looks {
+// waitRemoved waits for the end of a deletion that was answered with err.
+func (s *suite) waitRemoved(err error, get func() (backend.State, error)) bool {
+	for range maxPolls {
 		if err != nil {
 			return false
 		}
-		st, lookErr := look()
-		if lookErr != nil || st.Status != backend.Deleting || s.Settle(s.ctx) != nil {
-			return errors.Is(lookErr, backend.ErrNotFound)
+		st, getErr := get()
+		if getErr != nil || st.Status != backend.Deleting || s.Settle(s.ctx) != nil {
+			return errors.Is(getErr, backend.ErrNotFound)
 		}
 	}
 	return false
@@ -157,38 +150,37 @@ func (s *suite) spec(name string) backend.VolumeSpec {
 func (s *suite) newVolume(spec backend.VolumeSpec) backend.Volume {
 	s.Helper()
 	v, err := s.Backend.CreateVolume(s.ctx, spec)
-	s.ok("create volume", err)
+	s.must("create volume", err)
 	s.volumes = append(s.volumes, v.Key)
-	return s.volumeIs(v.Key, backend.Available)
+	return s.waitVolume(v.Key, backend.Available)
 }
 
 // newSnapshot makes a snapshot and waits until it is AVAILABLE.
 func (s *suite) newSnapshot(volume backend.Key, name string) backend.Snapshot {
 	s.Helper()
 	sn, err := s.Backend.CreateSnapshot(s.ctx, backend.SnapshotSpec{Ref: newRef(), Name: name, Volume: volume, Project: s.Project})
-	s.ok("create snapshot", err)
+	s.must("create snapshot", err)
 	s.snapshots = append(s.snapshots, sn.Key)
-	return s.snapshotIs(sn.Key, backend.Available)
+	return s.waitSnapshot(sn.Key, backend.Available)
 }
 
-func (s *suite) ok(what string, err error) {
+func (s *suite) must(what string, err error) {
 	s.Helper()
 	if err != nil {
 		s.Fatalf("%s: %v", what, err)
 	}
 }
 
-// transient statuses are left by waiting.
+// transient statuses end by themselves.
 var transient = []backend.Status{
 	backend.Creating, backend.Attaching, backend.Detaching, backend.Extending, backend.Restoring, backend.Deleting,
 }
 
-// until looks until the status is no transient one, and checks every state on
-// the way.
-func (s *suite) until(look func() (backend.State, error)) (backend.State, error) {
+// waitFinal polls until the status is not transient and checks every state it gets.
+func (s *suite) waitFinal(get func() (backend.State, error)) (backend.State, error) {
 	s.Helper()
-	for range looks {
-		st, err := look()
+	for range maxPolls {
+		st, err := get()
 		if err != nil {
 			return st, err
 		}
@@ -198,16 +190,16 @@ func (s *suite) until(look func() (backend.State, error)) (backend.State, error)
 		if !slices.Contains(transient, st.Status) {
 			return st, nil
 		}
-		s.ok("settle", s.Settle(s.ctx))
+		s.must("settle", s.Settle(s.ctx))
 	}
 	s.Fatal("the status never became final")
 	return backend.State{}, nil
 }
 
-func (s *suite) volumeIs(key backend.Key, want backend.Status) backend.Volume {
+func (s *suite) waitVolume(key backend.Key, want backend.Status) backend.Volume {
 	s.Helper()
 	var v backend.Volume
-	st, err := s.until(func() (_ backend.State, err error) {
+	st, err := s.waitFinal(func() (_ backend.State, err error) {
 		v, err = s.Backend.Volume(s.ctx, key)
 		return v.State, err
 	})
@@ -217,10 +209,10 @@ func (s *suite) volumeIs(key backend.Key, want backend.Status) backend.Volume {
 	return v
 }
 
-func (s *suite) snapshotIs(key backend.Key, want backend.Status) backend.Snapshot {
+func (s *suite) waitSnapshot(key backend.Key, want backend.Status) backend.Snapshot {
 	s.Helper()
 	var sn backend.Snapshot
-	st, err := s.until(func() (_ backend.State, err error) {
+	st, err := s.waitFinal(func() (_ backend.State, err error) {
 		sn, err = s.Backend.Snapshot(s.ctx, key)
 		return sn.State, err
 	})
@@ -230,49 +222,49 @@ func (s *suite) snapshotIs(key backend.Key, want backend.Status) backend.Snapsho
 	return sn
 }
 
-func (s *suite) volumeGone(key backend.Key) {
+func (s *suite) waitVolumeGone(key backend.Key) {
 	s.Helper()
-	st, err := s.until(func() (backend.State, error) {
+	st, err := s.waitFinal(func() (backend.State, error) {
 		v, err := s.Backend.Volume(s.ctx, key)
 		return v.State, err
 	})
-	s.isGone(st, err)
+	s.requireGone(st, err)
 }
 
-func (s *suite) snapshotGone(key backend.Key) {
+func (s *suite) waitSnapshotGone(key backend.Key) {
 	s.Helper()
-	st, err := s.until(func() (backend.State, error) {
+	st, err := s.waitFinal(func() (backend.State, error) {
 		sn, err := s.Backend.Snapshot(s.ctx, key)
 		return sn.State, err
 	})
-	s.isGone(st, err)
+	s.requireGone(st, err)
 }
 
-func (s *suite) isGone(st backend.State, err error) {
+func (s *suite) requireGone(st backend.State, err error) {
 	s.Helper()
 	if !errors.Is(err, backend.ErrNotFound) {
 		s.Fatalf("still there as %s (%v), error %v", st.Status, st.Failure, err)
 	}
 }
 
-// allVolumes walks the pages, limit at a time.
+// allVolumes lists all volumes in pages of at most limit.
 func (s *suite) allVolumes(limit int) []backend.Volume {
 	s.Helper()
-	return walk(s, limit, s.Backend.Volumes, func(v backend.Volume) string { return v.ID })
+	return listAll(s, limit, s.Backend.Volumes, func(v backend.Volume) string { return v.ID })
 }
 
 func (s *suite) allSnapshots(limit int) []backend.Snapshot {
 	s.Helper()
-	return walk(s, limit, s.Backend.Snapshots, func(sn backend.Snapshot) string { return sn.ID })
+	return listAll(s, limit, s.Backend.Snapshots, func(sn backend.Snapshot) string { return sn.ID })
 }
 
-func walk[T any](s *suite, limit int, list func(context.Context, string, int) (backend.Page[T], error), id func(T) string) []T {
+func listAll[T any](s *suite, limit int, list func(context.Context, string, int) (backend.Page[T], error), id func(T) string) []T {
 	s.Helper()
 	var all []T
 	seen := map[string]bool{}
 	for marker := ""; ; {
 		p, err := list(s.ctx, marker, limit)
-		s.ok("list", err)
+		s.must("list", err)
 		if len(p.Items) > limit {
 			s.Fatalf("a page of %d, asked for %d", len(p.Items), limit)
 		}

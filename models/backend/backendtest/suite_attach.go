@@ -6,7 +6,7 @@ import (
 	"blockconsole/models/backend"
 )
 
-// serverIDs are the servers that volumes can be attached to.
+// serverIDs are the IDs of the servers that volumes can be attached to.
 func (s *suite) serverIDs() []string {
 	s.Helper()
 	var ids []string
@@ -16,21 +16,21 @@ func (s *suite) serverIDs() []string {
 		}
 	}
 	page, err := s.Backend.Servers(s.ctx, "", 10)
-	s.ok("servers", err)
+	s.must("servers", err)
 	for _, server := range page.Items {
 		ids = append(ids, server.ID)
 	}
 	if s.caps.OwnServers && len(page.Items) > 0 {
-		s.Errorf("servers that only the console can know: %v", page.Items)
+		s.Errorf("servers are listed, although they are registered in the console: %v", page.Items)
 	}
 	return ids
 }
 
-// someServers skips where nothing can be attached.
-func (s *suite) someServers() []string {
+// requireServers is serverIDs, or skips the test.
+func (s *suite) requireServers() []string {
 	s.Helper()
 	if !s.caps.Attach {
-		s.Skip("the backend attaches nothing")
+		s.Skip("the backend cannot attach")
 	}
 	ids := s.serverIDs()
 	if len(ids) == 0 {
@@ -50,13 +50,13 @@ func (s *suite) attach() {
 		}
 		return
 	}
-	servers := s.someServers()
+	servers := s.requireServers()
 	var invalid *backend.Error
 	if err := s.Backend.AttachVolume(s.ctx, v.Key, newRef()); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "server" {
-		s.Errorf("attaching to a server that nobody knows: %v", err)
+		s.Errorf("attach to a missing server: %v", err)
 	}
 	if err := s.Backend.AttachVolume(s.ctx, backend.Key{Ref: newRef()}, servers[0]); !errors.Is(err, backend.ErrNotFound) {
-		s.Errorf("attaching a volume that nobody knows: %v", err)
+		s.Errorf("attach of a missing volume: %v", err)
 	}
 	for range 2 {
 		s.attachTo(v.Key, servers[0])
@@ -69,8 +69,8 @@ func (s *suite) attach() {
 		if err := s.Backend.AttachVolume(s.ctx, v.Key, servers[1]); backend.AsError(err, backend.CodeConflict) == nil {
 			s.Errorf("attaching to a second server: %v", err)
 		}
-		s.ok("detach from where it is not", s.Backend.DetachVolume(s.ctx, v.Key, servers[1], false))
-		s.volumeIs(v.Key, backend.InUse)
+		s.must("detach where it is not attached", s.Backend.DetachVolume(s.ctx, v.Key, servers[1], false))
+		s.waitVolume(v.Key, backend.InUse)
 	}
 	for range 2 {
 		s.detachFrom(v.Key, servers[0], false)
@@ -79,51 +79,51 @@ func (s *suite) attach() {
 	s.detachFrom(v.Key, servers[len(servers)-1], true)
 }
 
-// attachTo attaches and waits for it.
+// attachTo attaches and waits until the volume is IN-USE.
 func (s *suite) attachTo(key backend.Key, server string) backend.Volume {
 	s.Helper()
-	s.ok("attach", s.Backend.AttachVolume(s.ctx, key, server))
-	got := s.volumeIs(key, backend.InUse)
-	if len(got.Attachments) != 1 || got.Attachments[0].ServerID != server || got.Attachments[0].AttachedAt.IsZero() || got.Failure != nil {
+	s.must("attach", s.Backend.AttachVolume(s.ctx, key, server))
+	got := s.waitVolume(key, backend.InUse)
+	if len(got.Attachments) != 1 || got.Attachments[0].ServerID != server || got.Attachments[0].AttachedAt == 0 || got.Failure != nil {
 		s.Fatalf("attached to %v (%v)", got.Attachments, got.Failure)
 	}
 	return got
 }
 
-// detachFrom detaches and waits for it.
+// detachFrom detaches and waits until the volume is AVAILABLE.
 func (s *suite) detachFrom(key backend.Key, server string, force bool) {
 	s.Helper()
-	s.ok("detach", s.Backend.DetachVolume(s.ctx, key, server, force))
-	if got := s.volumeIs(key, backend.Available); len(got.Attachments) != 0 || got.Failure != nil {
+	s.must("detach", s.Backend.DetachVolume(s.ctx, key, server, force))
+	if got := s.waitVolume(key, backend.Available); len(got.Attachments) != 0 || got.Failure != nil {
 		s.Fatalf("still attached to %v (%v)", got.Attachments, got.Failure)
 	}
 }
 
-// attachedSnapshot takes a snapshot of a volume in use.
+// attachedSnapshot takes a snapshot of an attached volume.
 func (s *suite) attachedSnapshot(v backend.Volume) backend.Snapshot {
 	s.Helper()
 	spec := backend.SnapshotSpec{Ref: newRef(), Name: "in use", Volume: v.Key, Project: s.Project, Attached: true, Acknowledged: true}
 	sn, err := s.Backend.CreateSnapshot(s.ctx, spec)
-	s.ok("snapshot of an attached volume", err)
+	s.must("snapshot of an attached volume", err)
 	s.snapshots = append(s.snapshots, sn.Key)
-	return s.snapshotIs(sn.Key, backend.Available)
+	return s.waitSnapshot(sn.Key, backend.Available)
 }
 
-// changeAttached does to a volume in use what may be done to it.
+// changeAttached renames, extends and snapshots an attached volume.
 func (s *suite) changeAttached() {
-	servers := s.someServers()
+	servers := s.requireServers()
 	v := s.newVolume(s.spec("busy"))
 	if s.WriteVolume != nil {
 		s.write(v.Key, 0, "while attached")
 	}
 	s.attachTo(v.Key, servers[0])
-	s.ok("rename", s.Backend.RenameVolume(s.ctx, v.Key, "renamed", "in use"))
+	s.must("rename", s.Backend.RenameVolume(s.ctx, v.Key, "renamed", "in use"))
 	size := 1
 	if s.caps.ExtendAttached {
 		size = 2
-		s.ok("extend", s.Backend.ExtendVolume(s.ctx, v.Key, size))
+		s.must("extend", s.Backend.ExtendVolume(s.ctx, v.Key, size))
 	}
-	got := s.volumeIs(v.Key, backend.InUse)
+	got := s.waitVolume(v.Key, backend.InUse)
 	if got.Name != "renamed" || got.SizeGiB != size || len(got.Attachments) != 1 {
 		s.Errorf("%+v", got)
 	}
@@ -132,28 +132,28 @@ func (s *suite) changeAttached() {
 	spec.SizeGiB, spec.Snapshot = size, &sn.Key
 	restored := s.newVolume(spec)
 	if s.ReadVolume != nil {
-		s.reads(restored.Key, 0, "while attached")
+		s.expectBytes(restored.Key, 0, "while attached")
 	}
 	s.attachTo(restored.Key, servers[len(servers)-1])
 	s.detachFrom(restored.Key, servers[len(servers)-1], false)
 	s.detachFrom(v.Key, servers[0], false)
 }
 
-// reopenAttached ends the backend while a volume is in use.
+// reopenAttached restarts the backend while a volume is attached.
 func (s *suite) reopenAttached() {
 	if s.Reopen == nil {
 		s.Skip("the fixture cannot be reopened")
 	}
-	servers := s.someServers()
+	servers := s.requireServers()
 	v := s.newVolume(s.spec("in use"))
 	before := s.attachTo(v.Key, servers[0])
 	s.Backend = s.Reopen()
-	after := s.volumeIs(v.Key, backend.InUse)
+	after := s.waitVolume(v.Key, backend.InUse)
 	if len(after.Attachments) != 1 || after.Attachments[0].ServerID != servers[0] ||
-		!after.Attachments[0].AttachedAt.Equal(before.Attachments[0].AttachedAt) {
+		after.Attachments[0].AttachedAt != before.Attachments[0].AttachedAt {
 		s.Errorf("before %+v, after %+v", before.Attachments, after.Attachments)
 	}
 	s.detachFrom(v.Key, servers[0], false)
 	s.Backend = s.Reopen()
-	s.volumeIs(v.Key, backend.Available)
+	s.waitVolume(v.Key, backend.Available)
 }

@@ -10,9 +10,9 @@ import (
 
 func (s *suite) extend() {
 	v := s.newVolume(s.spec("growing"))
-	for range 2 { // the second finds it done
-		s.ok("extend", s.Backend.ExtendVolume(s.ctx, v.Key, 2))
-		if got := s.volumeIs(v.Key, backend.Available); got.SizeGiB != 2 {
+	for range 2 { // the second has nothing to do
+		s.must("extend", s.Backend.ExtendVolume(s.ctx, v.Key, 2))
+		if got := s.waitVolume(v.Key, backend.Available); got.SizeGiB != 2 {
 			s.Fatalf("%d GiB", got.SizeGiB)
 		}
 	}
@@ -36,14 +36,14 @@ func (s *suite) extend() {
 func (s *suite) delete() {
 	v := s.newVolume(s.spec("short-lived"))
 	sn := s.newSnapshot(v.Key, "short-lived")
-	s.ok("delete snapshot", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
-	s.ok("delete it once more", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
-	s.snapshotGone(sn.Key)
-	s.ok("delete the gone", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
-	s.ok("delete volume", s.Backend.DeleteVolume(s.ctx, backend.Key{Ref: v.Ref}))
-	s.ok("delete it once more", s.Backend.DeleteVolume(s.ctx, v.Key))
-	s.volumeGone(v.Key)
-	s.ok("delete the gone", s.Backend.DeleteVolume(s.ctx, v.Key))
+	s.must("delete snapshot", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
+	s.must("delete it once more", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
+	s.waitSnapshotGone(sn.Key)
+	s.must("delete the gone", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
+	s.must("delete volume", s.Backend.DeleteVolume(s.ctx, backend.Key{Ref: v.Ref}))
+	s.must("delete it once more", s.Backend.DeleteVolume(s.ctx, v.Key))
+	s.waitVolumeGone(v.Key)
+	s.must("delete the gone", s.Backend.DeleteVolume(s.ctx, v.Key))
 	if n := count(s.allVolumes(100), func(o backend.Volume) bool { return o.ID == v.ID }); n != 0 {
 		s.Error("the deleted volume is still listed")
 	}
@@ -52,7 +52,7 @@ func (s *suite) delete() {
 	}
 }
 
-func (s *suite) busy() {
+func (s *suite) deleteBusy() {
 	v := s.newVolume(s.spec("needed"))
 	sn := s.newSnapshot(v.Key, "needs it")
 	var busy *backend.Error
@@ -62,7 +62,7 @@ func (s *suite) busy() {
 	if !slices.ContainsFunc(busy.Dependents, func(k backend.Key) bool { return k.ID == sn.ID || k.Ref == sn.Ref }) {
 		s.Errorf("the dependents are %v, want %v among them", busy.Dependents, sn.Key)
 	}
-	s.volumeIs(v.Key, backend.Available)
+	s.waitVolume(v.Key, backend.Available)
 	spec := s.spec("made from it")
 	spec.Snapshot = &sn.Key
 	child := s.newVolume(spec)
@@ -71,40 +71,40 @@ func (s *suite) busy() {
 		if !errors.As(err, &busy) || busy.Code != backend.CodeBusy {
 			s.Fatalf("deleting a snapshot with a volume: %v", err)
 		}
-		s.ok("delete the volume first", s.Backend.DeleteVolume(s.ctx, child.Key))
-		s.volumeGone(child.Key)
+		s.must("delete the volume first", s.Backend.DeleteVolume(s.ctx, child.Key))
+		s.waitVolumeGone(child.Key)
 		err = s.Backend.DeleteSnapshot(s.ctx, sn.Key)
 	}
-	s.ok("delete the snapshot", err)
-	if s.refusedLater(sn.Key, child.Key) {
-		s.ok("delete the volume first", s.Backend.DeleteVolume(s.ctx, child.Key))
-		s.volumeGone(child.Key)
-		s.ok("delete the snapshot", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
+	s.must("delete the snapshot", err)
+	if s.deletionGivenUp(sn.Key, child.Key) {
+		s.must("delete the volume first", s.Backend.DeleteVolume(s.ctx, child.Key))
+		s.waitVolumeGone(child.Key)
+		s.must("delete the snapshot", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
 	}
-	s.snapshotGone(sn.Key)
-	s.ok("delete the volume", s.Backend.DeleteVolume(s.ctx, v.Key))
-	s.volumeGone(v.Key)
+	s.waitSnapshotGone(sn.Key)
+	s.must("delete the volume", s.Backend.DeleteVolume(s.ctx, v.Key))
+	s.waitVolumeGone(v.Key)
 }
 
-// refusedLater says that a deletion which was accepted has been given up, as a cloud
-// may do that learns of the dependents only then. It must name them.
-func (s *suite) refusedLater(snapshot, dependent backend.Key) bool {
+// deletionGivenUp says that a deletion was accepted and then given up, as in clouds
+// that find the dependents only later. LastFailure must name them.
+func (s *suite) deletionGivenUp(snapshot, dependent backend.Key) bool {
 	s.Helper()
 	var last backend.Snapshot
-	st, err := s.until(func() (_ backend.State, err error) {
+	st, err := s.waitFinal(func() (_ backend.State, err error) {
 		last, err = s.Backend.Snapshot(s.ctx, snapshot)
 		return last.State, err
 	})
 	if errors.Is(err, backend.ErrNotFound) {
 		return false
 	}
-	s.ok("look at the snapshot", err)
+	s.must("get the snapshot", err)
 	if !s.caps.Shared || st.Status != backend.Available {
 		s.Fatalf("the deletion ended as %s (%v)", st.Status, st.Failure)
 	}
 	var busy *backend.Error
 	if err := s.Backend.LastFailure(s.ctx, backend.SubjectSnapshot, snapshot, last.CreatedAt); !errors.As(err, &busy) || busy.Code != backend.CodeBusy {
-		s.Fatalf("a deletion was given up, and the backend says %v", err)
+		s.Fatalf("last failure of a deletion that was given up: %v", err)
 	}
 	if !slices.ContainsFunc(busy.Dependents, func(k backend.Key) bool { return k.ID == dependent.ID }) {
 		s.Errorf("the dependents are %v, want %v among them", busy.Dependents, dependent)
@@ -112,7 +112,7 @@ func (s *suite) refusedLater(snapshot, dependent backend.Key) bool {
 	return true
 }
 
-func (s *suite) needBytes() {
+func (s *suite) requireBytes() {
 	if s.WriteVolume == nil || s.ReadVolume == nil {
 		s.Skip("the fixture gives no access to bytes")
 	}
@@ -120,10 +120,10 @@ func (s *suite) needBytes() {
 
 func (s *suite) write(key backend.Key, offset int64, text string) {
 	s.Helper()
-	s.ok("write", s.WriteVolume(key, offset, []byte(text)))
+	s.must("write", s.WriteVolume(key, offset, []byte(text)))
 }
 
-func (s *suite) reads(key backend.Key, offset int64, want string) {
+func (s *suite) expectBytes(key backend.Key, offset int64, want string) {
 	s.Helper()
 	got, err := s.ReadVolume(key, offset, len(want))
 	if err != nil || string(got) != want {
@@ -132,7 +132,7 @@ func (s *suite) reads(key backend.Key, offset int64, want string) {
 }
 
 func (s *suite) restore() {
-	s.needBytes()
+	s.requireBytes()
 	v := s.newVolume(s.spec("source"))
 	s.write(v.Key, 0, "first sector")
 	s.write(v.Key, 70000, "later")
@@ -141,15 +141,15 @@ func (s *suite) restore() {
 	spec := s.spec("restored")
 	spec.Snapshot, spec.SizeGiB = &sn.Key, 2
 	restored := s.newVolume(spec)
-	s.reads(restored.Key, 0, "first sector")
-	s.reads(restored.Key, 70000, "later")
-	s.reads(restored.Key, 40000, string(make([]byte, 1000)))
-	s.reads(v.Key, 0, "overwritten!")
+	s.expectBytes(restored.Key, 0, "first sector")
+	s.expectBytes(restored.Key, 70000, "later")
+	s.expectBytes(restored.Key, 40000, string(make([]byte, 1000)))
+	s.expectBytes(v.Key, 0, "overwritten!")
 	s.write(restored.Key, 0, "third writer")
-	s.reads(v.Key, 0, "overwritten!")
-	twin := s.spec("restored again")
-	twin.Snapshot = &sn.Key
-	s.reads(s.newVolume(twin).Key, 0, "first sector")
+	s.expectBytes(v.Key, 0, "overwritten!")
+	second := s.spec("restored again")
+	second.Snapshot = &sn.Key
+	s.expectBytes(s.newVolume(second).Key, 0, "first sector")
 }
 
 func (s *suite) image() {
@@ -157,7 +157,7 @@ func (s *suite) image() {
 		s.Skip("the fixture has no image")
 	}
 	images, err := s.Backend.Images(s.ctx)
-	s.ok("images", err)
+	s.must("images", err)
 	if !slices.ContainsFunc(images, func(i backend.Image) bool { return i.ID == s.Image && i.Name != "" && i.SizeBytes > 0 }) {
 		s.Fatalf("%s is not among %v", s.Image, images)
 	}
@@ -195,10 +195,10 @@ func (s *suite) revert() {
 	if s.WriteVolume != nil {
 		s.write(v.Key, 0, "after!")
 	}
-	s.ok("revert", s.Backend.RevertVolume(s.ctx, v.Key, sn.Key))
-	s.volumeIs(v.Key, backend.Available)
+	s.must("revert", s.Backend.RevertVolume(s.ctx, v.Key, sn.Key))
+	s.waitVolume(v.Key, backend.Available)
 	if s.ReadVolume != nil {
-		s.reads(v.Key, 0, "before")
+		s.expectBytes(v.Key, 0, "before")
 	}
 }
 
@@ -217,10 +217,10 @@ func (s *suite) repair() {
 		if errors.As(err, &forbidden) && forbidden.Code == backend.CodeForbidden {
 			s.Skipf("the account lacks the role %s", forbidden.Role)
 		}
-		s.ok("repair volume", err)
-		s.ok("repair snapshot", s.Backend.RepairSnapshot(s.ctx, sn.Key, to))
-		s.volumeIs(v.Key, to)
-		s.snapshotIs(sn.Key, to)
+		s.must("repair volume", err)
+		s.must("repair snapshot", s.Backend.RepairSnapshot(s.ctx, sn.Key, to))
+		s.waitVolume(v.Key, to)
+		s.waitSnapshot(sn.Key, to)
 	}
 	var invalid *backend.Error
 	if err := s.Backend.RepairVolume(s.ctx, v.Key, backend.InUse); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "status" {
@@ -230,9 +230,9 @@ func (s *suite) repair() {
 	if err := s.Backend.RepairVolume(s.ctx, missing, backend.ErrorStatus); !errors.Is(err, backend.ErrNotFound) {
 		s.Errorf("repair of what is not there: %v", err)
 	}
-	s.ok("to ERROR", s.Backend.RepairSnapshot(s.ctx, sn.Key, backend.ErrorStatus))
-	s.ok("delete in ERROR", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
-	s.snapshotGone(sn.Key)
+	s.must("to ERROR", s.Backend.RepairSnapshot(s.ctx, sn.Key, backend.ErrorStatus))
+	s.must("delete in ERROR", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
+	s.waitSnapshotGone(sn.Key)
 }
 
 func (s *suite) reopen() {
@@ -242,19 +242,19 @@ func (s *suite) reopen() {
 	v := s.newVolume(s.spec("kept"))
 	sn := s.newSnapshot(v.Key, "kept too")
 	gone := s.newVolume(s.spec("gone"))
-	s.ok("rename", s.Backend.RenameVolume(s.ctx, v.Key, "kept as", oddNames[4]))
-	s.ok("extend", s.Backend.ExtendVolume(s.ctx, v.Key, 2))
-	before := s.volumeIs(v.Key, backend.Available)
-	s.ok("delete", s.Backend.DeleteVolume(s.ctx, gone.Key))
-	s.volumeGone(gone.Key)
+	s.must("rename", s.Backend.RenameVolume(s.ctx, v.Key, "kept as", oddNames[4]))
+	s.must("extend", s.Backend.ExtendVolume(s.ctx, v.Key, 2))
+	before := s.waitVolume(v.Key, backend.Available)
+	s.must("delete", s.Backend.DeleteVolume(s.ctx, gone.Key))
+	s.waitVolumeGone(gone.Key)
 	s.Backend = s.Reopen()
-	after := s.volumeIs(v.Key, backend.Available)
+	after := s.waitVolume(v.Key, backend.Available)
 	if after.Key != before.Key || after.Name != "kept as" || after.Description != oddNames[4] || after.SizeGiB != 2 ||
 		!after.CreatedAt.Equal(before.CreatedAt) {
 		s.Errorf("before %+v, after %+v", before, after)
 	}
-	if got := s.snapshotIs(sn.Key, backend.Available); got.Name != sn.Name || !isOf(got, v) || got.SizeGiB != 1 {
+	if got := s.waitSnapshot(sn.Key, backend.Available); got.Name != sn.Name || !isOf(got, v) || got.SizeGiB != 1 {
 		s.Errorf("before %+v, after %+v", sn, got)
 	}
-	s.volumeGone(gone.Key)
+	s.waitVolumeGone(gone.Key)
 }

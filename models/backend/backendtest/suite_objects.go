@@ -28,12 +28,12 @@ func (s *suite) createVolume() {
 	spec := s.spec("first")
 	spec.Description = "what it is for"
 	started, err := s.Backend.CreateVolume(s.ctx, spec)
-	s.ok("create", err)
+	s.must("create", err)
 	s.volumes = append(s.volumes, started.Key)
 	if started.Ref != spec.Ref || started.ID == "" || started.Status != backend.Creating && started.Status != backend.Available {
 		s.Fatalf("create answers %+v", started)
 	}
-	v := s.volumeIs(started.Key, backend.Available)
+	v := s.waitVolume(started.Key, backend.Available)
 	if v.Key != started.Key || v.Name != spec.Name || v.Description != spec.Description || v.SizeGiB != 1 || v.CreatedAt.IsZero() ||
 		len(v.Attachments) != 0 || v.Source != nil || v.Failure != nil {
 		s.Fatalf("%+v", v)
@@ -48,12 +48,12 @@ func (s *suite) createSnapshot() {
 	v := s.newVolume(s.spec("source"))
 	spec := backend.SnapshotSpec{Ref: newRef(), Name: "first", Description: "before the upgrade", Volume: v.Key, Project: s.Project}
 	started, err := s.Backend.CreateSnapshot(s.ctx, spec)
-	s.ok("create", err)
+	s.must("create", err)
 	s.snapshots = append(s.snapshots, started.Key)
 	if started.Ref != spec.Ref || started.ID == "" || started.Status != backend.Creating && started.Status != backend.Available {
 		s.Fatalf("create answers %+v", started)
 	}
-	sn := s.snapshotIs(started.Key, backend.Available)
+	sn := s.waitSnapshot(started.Key, backend.Available)
 	if sn.Key != started.Key || sn.Name != spec.Name || sn.Description != spec.Description || sn.SizeGiB != 1 || !isOf(sn, v) || sn.CreatedAt.IsZero() {
 		s.Fatalf("%+v", sn)
 	}
@@ -63,7 +63,7 @@ func (s *suite) createSnapshot() {
 	}
 }
 
-func (s *suite) createRefuses() {
+func (s *suite) createInvalid() {
 	v := s.newVolume(s.spec("two"))
 	grown := s.spec("of 2 GiB")
 	grown.SizeGiB = 2
@@ -95,25 +95,25 @@ func (s *suite) createRefuses() {
 	if _, err := s.Backend.CreateSnapshot(s.ctx, spec); !errors.Is(err, backend.ErrNotFound) {
 		s.Errorf("a snapshot of an unknown volume: %v", err)
 	}
-	s.volumeIs(v.Key, backend.Available)
+	s.waitVolume(v.Key, backend.Available)
 }
 
-// createTwice runs identical creates at once.
-func (s *suite) createTwice() {
+// createConcurrently makes the same create calls at the same time.
+func (s *suite) createConcurrently() {
 	vspec := s.spec("one")
-	ids := s.atOnce(func() (backend.Key, error) {
+	ids := s.concurrently(func() (backend.Key, error) {
 		v, err := s.Backend.CreateVolume(s.ctx, vspec)
 		return v.Key, err
 	})
 	s.volumes = append(s.volumes, ids...)
-	v := s.volumeIs(backend.Key{Ref: vspec.Ref}, backend.Available)
+	v := s.waitVolume(backend.Key{Ref: vspec.Ref}, backend.Available)
 	sspec := backend.SnapshotSpec{Ref: newRef(), Name: "one", Volume: v.Key, Project: s.Project}
-	snaps := s.atOnce(func() (backend.Key, error) {
+	snaps := s.concurrently(func() (backend.Key, error) {
 		sn, err := s.Backend.CreateSnapshot(s.ctx, sspec)
 		return sn.Key, err
 	})
 	s.snapshots = append(s.snapshots, snaps...)
-	s.snapshotIs(backend.Key{Ref: sspec.Ref}, backend.Available)
+	s.waitSnapshot(backend.Key{Ref: sspec.Ref}, backend.Available)
 	if n := count(s.allVolumes(100), func(v backend.Volume) bool { return v.Ref == vspec.Ref }); n != 1 || len(ids) != 1 {
 		s.Errorf("%d volumes with one ref, answers named %d", n, len(ids))
 	}
@@ -122,9 +122,8 @@ func (s *suite) createTwice() {
 	}
 }
 
-// atOnce makes the same call from eight goroutines and gives the different keys
-// of the answers.
-func (s *suite) atOnce(call func() (backend.Key, error)) []backend.Key {
+// concurrently makes the same call in eight goroutines and returns the distinct keys.
+func (s *suite) concurrently(call func() (backend.Key, error)) []backend.Key {
 	var wg sync.WaitGroup
 	var keys []backend.Key
 	for range 8 {
@@ -171,11 +170,11 @@ func (s *suite) find() {
 	}
 }
 
-func (s *suite) unknown() {
+func (s *suite) missingObjects() {
 	for _, key := range []backend.Key{{Ref: newRef()}, {ID: newRef()}, {}, {Ref: "../../etc/passwd"}, {ID: "\x00", Ref: "' OR 1=1 --"}} {
 		for name, err := range map[string]error{
-			"Volume":         second(s.Backend.Volume(s.ctx, key)),
-			"Snapshot":       second(s.Backend.Snapshot(s.ctx, key)),
+			"Volume":         errorOf(s.Backend.Volume(s.ctx, key)),
+			"Snapshot":       errorOf(s.Backend.Snapshot(s.ctx, key)),
 			"RenameVolume":   s.Backend.RenameVolume(s.ctx, key, "name", ""),
 			"RenameSnapshot": s.Backend.RenameSnapshot(s.ctx, key, "name", ""),
 			"ExtendVolume":   s.Backend.ExtendVolume(s.ctx, key, 2),
@@ -193,30 +192,29 @@ func (s *suite) unknown() {
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
+func errorOf[T any](_ T, err error) error { return err }
 
-// isOf says that a snapshot is one of v. A cloud knows the volume by its ID only.
+// isOf says that a snapshot is one of v. A cloud knows the volume only by its ID.
 func isOf(sn backend.Snapshot, v backend.Volume) bool {
 	return sn.Volume.ID == v.ID && (sn.Volume.Ref == v.Ref || sn.Volume.Ref == "")
 }
 
-// oddNames are names that a backend may meet; they must come back as they were, or as
-// the fixture says.
+// oddNames are unusual names; they are stored unchanged, or as Fixture.StoredText says.
 var oddNames = []string{
 	"", "plain-name-1", strings.Repeat("n", 255), strings.Repeat("\uac00", 255), `<script>alert("1")</script>&amp;'`,
 	"\U0001F4BE\U0001F468\u200d\U0001F469\u200d\U0001F467", "../../etc/passwd", "  spaces  ", "=1+1", "plain-name-1", "\u202ertl", "new\nline\ttab",
 }
 
-func (s *suite) names() {
+func (s *suite) storedNames() {
 	v := s.newVolume(s.spec("base"))
 	sn := s.newSnapshot(v.Key, "base")
 	for _, name := range oddNames {
-		s.renamed(backend.SubjectVolume, name, func() error { return s.Backend.RenameVolume(s.ctx, v.Key, name, name) },
+		s.checkRename(backend.SubjectVolume, name, func() error { return s.Backend.RenameVolume(s.ctx, v.Key, name, name) },
 			func() (string, string, error) {
 				got, err := s.Backend.Volume(s.ctx, v.Key)
 				return got.Name, got.Description, err
 			})
-		s.renamed(backend.SubjectSnapshot, name, func() error { return s.Backend.RenameSnapshot(s.ctx, sn.Key, name, name) },
+		s.checkRename(backend.SubjectSnapshot, name, func() error { return s.Backend.RenameSnapshot(s.ctx, sn.Key, name, name) },
 			func() (string, string, error) {
 				got, err := s.Backend.Snapshot(s.ctx, sn.Key)
 				return got.Name, got.Description, err
@@ -229,44 +227,45 @@ func (s *suite) names() {
 	s.newVolume(s.spec(v.Name)) // a duplicate is no error
 }
 
-// renamed gives an object text as name and description, and looks what it has then.
-func (s *suite) renamed(subject backend.SubjectType, text string, rename func() error, look func() (name, description string, err error)) {
+// checkRename renames an object to text and checks the name and description that it
+// has then.
+func (s *suite) checkRename(subject backend.SubjectType, text string, rename func() error, get func() (name, description string, err error)) {
 	s.Helper()
-	name, nameOK := s.keeps(subject, "name", text)
-	description, descriptionOK := s.keeps(subject, "description", text)
+	name, nameOK := s.storedText(subject, "name", text)
+	description, descriptionOK := s.storedText(subject, "description", text)
 	if !nameOK || !descriptionOK {
-		name, description, _ = look()
+		name, description, _ = get()
 	}
 	err := rename()
 	var invalid *backend.Error
 	switch {
 	case nameOK && descriptionOK:
-		s.ok("rename "+string(subject), err)
+		s.must("rename "+string(subject), err)
 	case !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field == "name" && nameOK || invalid.Field == "description" && descriptionOK:
-		s.Errorf("%s %+q is to be refused: %v", subject, text, err)
+		s.Errorf("%s %+q is not refused: %v", subject, text, err)
 	}
-	gotName, gotDescription, err := look()
+	gotName, gotDescription, err := get()
 	if err != nil || gotName != name || gotDescription != description {
 		s.Errorf("%s %+q came back as %+q, %+q, %v", subject, text, gotName, gotDescription, err)
 	}
 }
 
-func (s *suite) keeps(subject backend.SubjectType, field, text string) (string, bool) {
-	if s.Keeps == nil {
+func (s *suite) storedText(subject backend.SubjectType, field, text string) (string, bool) {
+	if s.StoredText == nil {
 		return text, true
 	}
-	return s.Keeps(subject, field, text)
+	return s.StoredText(subject, field, text)
 }
 
 func (s *suite) rename() {
 	v := s.newVolume(s.spec("old"))
 	sn := s.newSnapshot(v.Key, "old")
-	for range 2 { // twice is as good as once
-		s.ok("rename volume", s.Backend.RenameVolume(s.ctx, v.Key, "new", "text"))
-		s.ok("rename snapshot", s.Backend.RenameSnapshot(s.ctx, backend.Key{Ref: sn.Ref}, "new", "text"))
+	for range 2 { // idempotent
+		s.must("rename volume", s.Backend.RenameVolume(s.ctx, v.Key, "new", "text"))
+		s.must("rename snapshot", s.Backend.RenameSnapshot(s.ctx, backend.Key{Ref: sn.Ref}, "new", "text"))
 	}
-	gotV := s.volumeIs(v.Key, backend.Available)
-	gotS := s.snapshotIs(sn.Key, backend.Available)
+	gotV := s.waitVolume(v.Key, backend.Available)
+	gotS := s.waitSnapshot(sn.Key, backend.Available)
 	if gotV.Name != "new" || gotV.Description != "text" || gotS.Name != "new" || gotS.Description != "text" {
 		s.Errorf("%+v %+v", gotV, gotS)
 	}
@@ -322,21 +321,21 @@ func keysOf[T any](items []T, key func(T) backend.Key) []backend.Key {
 	return keys
 }
 
-// vanishedMarker deletes the snapshot that a marker names and goes on.
+// vanishedMarker deletes the object that a marker names and continues the listing.
 func (s *suite) vanishedMarker() {
 	all := s.allSnapshots(100)
 	i := slices.IndexFunc(all, func(sn backend.Snapshot) bool { return sn.Ref == s.snapshots[2].Ref })
 	p, err := s.Backend.Snapshots(s.ctx, "", i+1)
-	s.ok("list", err)
+	s.must("list", err)
 	if p.Next == "" || i+1 == len(all) {
 		return // it is the last one here
 	}
-	s.ok("delete", s.Backend.DeleteSnapshot(s.ctx, all[i].Key))
-	s.snapshotGone(all[i].Key)
+	s.must("delete", s.Backend.DeleteSnapshot(s.ctx, all[i].Key))
+	s.waitSnapshotGone(all[i].Key)
 	rest, err := s.Backend.Snapshots(s.ctx, p.Next, 100)
-	s.ok("list after a vanished marker", err)
+	s.must("list after a vanished marker", err)
 	if len(rest.Items) == 0 || rest.Items[0].Key != all[i+1].Key {
-		s.Errorf("after a vanished marker the listing goes on with %+v, want %v", rest.Items, all[i+1].Key)
+		s.Errorf("after a vanished marker the listing continues with %+v, want %v", rest.Items, all[i+1].Key)
 	}
 }
 
@@ -346,9 +345,9 @@ func (s *suite) cancelled() {
 	cancel()
 	spec := s.spec("never")
 	for name, err := range map[string]error{
-		"Volume":       second(s.Backend.Volume(ctx, v.Key)),
-		"Volumes":      second(s.Backend.Volumes(ctx, "", 10)),
-		"CreateVolume": second(s.Backend.CreateVolume(ctx, spec)),
+		"Volume":       errorOf(s.Backend.Volume(ctx, v.Key)),
+		"Volumes":      errorOf(s.Backend.Volumes(ctx, "", 10)),
+		"CreateVolume": errorOf(s.Backend.CreateVolume(ctx, spec)),
 		"DeleteVolume": s.Backend.DeleteVolume(ctx, v.Key),
 		"RenameVolume": s.Backend.RenameVolume(ctx, v.Key, "x", ""),
 	} {
@@ -356,7 +355,7 @@ func (s *suite) cancelled() {
 			s.Errorf("%s with a cancelled context: %v", name, err)
 		}
 	}
-	if got := s.volumeIs(v.Key, backend.Available); got.Name != "kept" {
+	if got := s.waitVolume(v.Key, backend.Available); got.Name != "kept" {
 		s.Errorf("a cancelled call had an effect: %+v", got)
 	}
 	if _, err := s.Backend.Volume(s.ctx, backend.Key{Ref: spec.Ref}); !errors.Is(err, backend.ErrNotFound) {
