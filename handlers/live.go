@@ -356,7 +356,7 @@ func (l *Live) renderRows(ctx context.Context, to listenerKind, ids []string) (s
 }
 
 func (l *Live) loadRows(ctx context.Context, to listenerKind, ids []string) ([]views.RenderedRow, error) {
-	rules, all := l.store.Rules(), ownersOf(l.store)
+	rules, all := l.store.Rules(), projectNamesOf(l.store)
 	var rendered []views.RenderedRow
 	if to.kind == models.SubjectSnapshot {
 		rows, err := l.store.SnapshotsByID(ctx, ids)

@@ -40,7 +40,7 @@ type VolumeStore interface {
 	RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
 }
 
-// ListVolumes are the Volume pages and popups.
+// Volumes has the pages and popups of Volumes.
 type Volumes struct {
 	Store VolumeStore
 	Rows  *RowCache
@@ -48,38 +48,38 @@ type Volumes struct {
 
 // List is the Volume list: a page, JSON or CSV.
 func (h Volumes) List(c echo.Context) error {
-	s := readList(c, views.VolumesPath)
+	s := parseList(c, views.VolumesPath)
 	ctx, actor := c.Request().Context(), Actor(c)
-	var facts models.ListSummary
+	var summary models.ListSummary
 	read := func(q models.ListQuery) (models.Page[models.Volume], error) {
-		q.AsOf = facts.LastChange
+		q.AsOf = summary.LastChange
 		return h.Store.ListVolumes(ctx, actor, q)
 	}
 	if wantsCSV(c) {
-		head, record := withOwners(ownersOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
+		head, record := withProjectNames(projectNamesOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
 		return streamCSV(c, &s, "volumes", head, read, record)
 	}
 	// The figures come first: the live stream goes on after their last change, and
 	// must not skip one that the rows do not have yet.
 	var err error
-	if facts, err = h.Store.ListSummary(ctx, actor, models.SubjectVolume); err != nil {
+	if summary, err = h.Store.ListSummary(ctx, actor, models.SubjectVolume); err != nil {
 		return err
 	}
-	page, err := load(c, &s, read)
+	page, err := loadPage(c, &s, read)
 	if err != nil {
 		return err
 	}
 	if Wants(c) == JSON {
-		return h.listJSON(c, &s, page, facts)
+		return h.listJSON(c, &s, page, summary)
 	}
-	m := views.VolumeList{List: s.view(facts, models.VolumeStatuses, page.Next, page.Previous)}
+	m := views.VolumeList{List: s.view(summary, models.VolumeStatuses, page.Next, page.Previous)}
 	if id := s.query.ServerID; id != "" {
 		m.Server = &views.Link{ID: id}
 		if server, err := h.Store.Server(ctx, actor, id); err == nil {
 			m.Server.Name = server.Name
 		}
 	}
-	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
+	rules, all, rowCtx := h.Store.Rules(), projectNamesOf(h.Store), rowContext(ctx, RequestOf(c).Site)
 	ids, err := h.Store.ProjectsWith(ctx, actor, models.SubjectVolume)
 	if err != nil {
 		return err
@@ -97,12 +97,12 @@ func (h Volumes) List(c echo.Context) error {
 
 // Count is the filtered total, which loads after the page.
 func (h Volumes) Count(c echo.Context) error {
-	s := readList(c, views.VolumesPath)
+	s := parseList(c, views.VolumesPath)
 	n, err := h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query)
 	if err != nil {
 		return err
 	}
-	return found(c, n)
+	return renderCount(c, n)
 }
 
 type volumeJSON struct {
@@ -143,20 +143,20 @@ func toVolumeJSON(v *models.Volume) volumeJSON {
 	return j
 }
 
-func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.Volume], facts models.ListSummary) error {
-	total := facts.Total
+func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.Volume], summary models.ListSummary) error {
+	total := summary.Total
 	if s.query.Filtered() {
 		var err error
 		if total, err = h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query); err != nil {
 			return err
 		}
 	}
-	all := ownersOf(h.Store)
+	all := projectNamesOf(h.Store)
 	items := make([]volumeJSON, 0, len(page.Rows))
 	for i := range page.Rows {
 		item := toVolumeJSON(&page.Rows[i])
 		item.ProjectName = all[item.ProjectID]
-		item.Error, item.RequestID = said(c, page.Rows[i].Failure, page.Rows[i].RequestID)
+		item.Error, item.RequestID = failureText(c, page.Rows[i].Failure, page.Rows[i].RequestID)
 		items = append(items, item)
 	}
 	return answerListJSON(c, s, items, page.Next, page.Previous, total)
@@ -169,12 +169,12 @@ func volumeRecord(v *models.Volume) []string {
 		strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
 }
 
-const someSnapshots = 10
+const recentSnapshots = 10
 
 // Show is the page of one Volume.
 func (h Volumes) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
+	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
 	if err != nil {
 		return err
 	}
@@ -186,20 +186,20 @@ func (h Volumes) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toVolumeDetailJSON(c, row))
 	}
-	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
+	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: recentSnapshots})
 	if err != nil {
 		return err
 	}
-	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: recentOperations})
 	if err != nil {
 		return err
 	}
 	rules := h.Store.Rules()
 	view := volumeRow(row, rules, nil)
 	m := views.VolumeDetail{Row: view, Deny: view.Deny, Description: row.Description, SourceImage: row.ImageID,
-		SourceTaken: string(row.Consistency), Project: owner(h.Store, row.ProjectID), Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
-	m.Degraded = degraded(facts)
-	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, facts), exportOf(c, row), attachedServers(row)
+		SourceTaken: string(row.Consistency), Project: projectLink(h.Store, row.ProjectID), Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
+	m.Degraded = degraded(summary)
+	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, summary), exportView(c, row), attachedServers(row)
 	if row.SnapshotID != "" {
 		m.Source = &views.Link{ID: row.SnapshotID}
 		source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID)
@@ -221,24 +221,24 @@ func (h Volumes) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.VolumePage(m))
 }
 
-// selected loads the volume that a popup is about; nil, nil after it has answered
+// selectedVolume loads the volume that a popup is about; nil, nil after it has answered
 // with the chooser because none or several are selected.
-func (h Volumes) selected(c echo.Context, title string) (*models.Volume, error) {
-	id, ok := oneID(c)
+func (h Volumes) selectedVolume(c echo.Context, title string) (*models.Volume, error) {
+	id, ok := targetID(c)
 	if !ok {
-		return nil, choose(c, title, views.VolumesPath, "list.need_one")
+		return nil, renderChooser(c, title, views.VolumesPath, "list.need_one")
 	}
 	return h.Store.Volume(c.Request().Context(), Actor(c), id)
 }
 
-// action is where a volume's popup posts to.
-func (h Volumes) action(id, name string) string { return views.VolumesPath + "/" + id + "/" + name }
+// actionURL is where a volume's popup posts to.
+func (h Volumes) actionURL(id, name string) string { return views.VolumesPath + "/" + id + "/" + name }
 
 // acceptedRow answers with the volume's row as it is now.
 func (h Volumes) acceptedRow(c echo.Context, op *models.Operation, key string) error {
-	o := outcome{list: views.VolumesPath, message: message(key, op)}
+	o := pageUpdate{list: views.VolumesPath, message: operationMessage(key, op)}
 	if row, err := h.Store.Volume(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
-		o.row, o.rowID = views.VolumeRowHTML(volumeRow(row, h.Store.Rules(), ownersOf(h.Store))), "volume-"+row.ID
+		o.row, o.rowID = views.VolumeRowHTML(volumeRow(row, h.Store.Rules(), projectNamesOf(h.Store))), "volume-"+row.ID
 	}
-	return accepted(c, op, o)
+	return answerAccepted(c, op, o)
 }

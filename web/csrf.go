@@ -43,7 +43,7 @@ func (s *Server) isSameOrigin(c echo.Context) bool {
 	if origins := r.Header.Values(echo.HeaderOrigin); len(origins) > 0 && !(len(origins) == 1 && origins[0] == "null") {
 		return len(origins) == 1 && s.isOwnOrigin(origins[0], r)
 	}
-	want := handlers.VisitOf(c).CSRF
+	want := handlers.RequestOf(c).CSRF
 	sent := r.Header.Get(csrfHeader)
 	if sent == "" {
 		sent = r.PostFormValue(csrfField)
@@ -69,12 +69,12 @@ func (s *Server) isOwnOrigin(origin string, r *http.Request) bool {
 // loginToken gives a visitor without a session the token that the sign-in form
 // must carry: otherwise another site could sign its visitors in under an account
 // of its own.
-func (s *Server) loginToken(c echo.Context, v *handlers.Visit) {
+func (s *Server) loginToken(c echo.Context, req *handlers.Request) {
 	name := handlers.LoginCookie(s.site.Secure)
 	if cookie, err := c.Cookie(name); err == nil && len(cookie.Value) == len(rand.Text()) {
-		v.CSRF = cookie.Value
+		req.CSRF = cookie.Value
 	} else if c.Path() == loginPath && isSafe(c.Request().Method) {
-		v.CSRF = rand.Text()
-		c.SetCookie(&http.Cookie{Name: name, Value: v.CSRF, Path: "/", HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
+		req.CSRF = rand.Text()
+		c.SetCookie(&http.Cookie{Name: name, Value: req.CSRF, Path: "/", HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
 	}
 }

@@ -130,7 +130,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 	}
 	if writeErr := s.writeError(c, f); writeErr != nil && !c.Response().Committed {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "error page failed",
-			slog.String("request_id", handlers.VisitOf(c).RequestID), slog.String("error", writeErr.Error()))
+			slog.String("request_id", handlers.RequestOf(c).RequestID), slog.String("error", writeErr.Error()))
 		http.Error(c.Response(), http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 	}
 }
@@ -145,9 +145,9 @@ func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 	case c.Request().Method == http.MethodHead:
 		return c.NoContent(f.status)
 	}
-	v := handlers.VisitOf(c)
+	req := handlers.RequestOf(c)
 	return handlers.Render(c, f.status, handlers.T(c, f.text.Key, textArgs(f.text)...), views.ErrorView(views.ErrorPage{
-		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: v.RequestID, Back: backURL(c),
+		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: backURL(c),
 	}))
 }
 
@@ -177,7 +177,7 @@ func toErrorJSON(c echo.Context, f errorAnswer) errorJSON {
 	for field, text := range f.fields {
 		b.Error.Fields[field] = i18n.T(ctx, text.Key, textArgs(text)...)
 	}
-	b.Error.RequestID = handlers.VisitOf(c).RequestID
+	b.Error.RequestID = handlers.RequestOf(c).RequestID
 	return b
 }
 

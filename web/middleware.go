@@ -80,7 +80,7 @@ func isPublic(c echo.Context) bool {
 func (s *Server) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := models.NewID()
-		handlers.SetVisit(c, &handlers.Visit{Site: s.site, RequestID: id})
+		handlers.SetRequest(c, &handlers.Request{Site: s.site, RequestID: id})
 		c.Response().Header().Set(echo.HeaderXRequestID, id)
 		return next(c)
 	}
@@ -100,7 +100,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			c.Error(err)
 		}
-		took, status, v := s.now().Sub(start), c.Response().Status, handlers.VisitOf(c)
+		took, status, req := s.now().Sub(start), c.Response().Status, handlers.RequestOf(c)
 		route := c.Path()
 		if route == "" {
 			route = "none"
@@ -118,11 +118,11 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			level = slog.LevelDebug
 		}
 		attrs := []slog.Attr{
-			slog.String("request_id", v.RequestID), slog.String("method", c.Request().Method), slog.String("route", route),
+			slog.String("request_id", req.RequestID), slog.String("method", c.Request().Method), slog.String("route", route),
 			slog.Int("status", status), slog.Int64("bytes", c.Response().Size), slog.Duration("took", took), slog.String("address", c.RealIP()),
 		}
-		if v.SignedIn != nil {
-			attrs = append(attrs, slog.String("user", v.SignedIn.Name))
+		if req.SignedIn != nil {
+			attrs = append(attrs, slog.String("user", req.SignedIn.Name))
 		}
 		if failure, ok := c.Get(errorKey).(error); ok {
 			attrs = append(attrs, slog.String("error", failure.Error()))
@@ -238,15 +238,15 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 		if isPublic(c) {
 			return next(c)
 		}
-		v := handlers.VisitOf(c)
+		req := handlers.RequestOf(c)
 		lang := s.preference(c, "lang", i18n.Langs...)
 		if lang == "" {
 			lang = i18n.Match(c.Request().Header.Get("Accept-Language"))
 		}
-		if v.Theme = s.preference(c, "theme", "system", "light", "dark"); v.Theme == "system" {
-			v.Theme = ""
+		if req.Theme = s.preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
+			req.Theme = ""
 		}
-		v.Compact = s.preference(c, "density", "normal", "compact") == "compact"
+		req.Compact = s.preference(c, "density", "normal", "compact") == "compact"
 		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
 		c.Response().Header().Set("Content-Language", lang)
 		return next(c)
@@ -276,20 +276,20 @@ func (s *Server) session(next echo.HandlerFunc) echo.HandlerFunc {
 		if isPublic(c) {
 			return next(c)
 		}
-		v := handlers.VisitOf(c)
+		req := handlers.RequestOf(c)
 		cookie, err := c.Cookie(handlers.SessionCookie(s.site.Secure))
 		if err != nil {
-			s.loginToken(c, v)
+			s.loginToken(c, req)
 			return next(c)
 		}
 		in, err := s.store.Sessions.Session(c.Request().Context(), cookie.Value)
 		switch {
 		case errors.Is(err, models.ErrSignedOut):
-			s.loginToken(c, v)
+			s.loginToken(c, req)
 		case err != nil:
 			return err
 		default:
-			v.SignedIn, v.Token, v.CSRF = in, cookie.Value, in.CSRF
+			req.SignedIn, req.Token, req.CSRF = in, cookie.Value, in.CSRF
 		}
 		return next(c)
 	}

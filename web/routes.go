@@ -179,7 +179,7 @@ func (s *Server) requireRole(role models.Role) echo.MiddlewareFunc {
 			if role == anonymous {
 				return next(c)
 			}
-			in := handlers.VisitOf(c).SignedIn
+			in := handlers.RequestOf(c).SignedIn
 			if in == nil {
 				return models.ErrSignedOut
 			}

@@ -27,15 +27,15 @@ func (d deletion) title() string { return d.kind + ".delete" }
 
 // form is the popup for the object in the path or for the selected ones.
 func (d deletion) form(c echo.Context) error {
-	ids := selectedIDs(c.QueryParams()["id"])
+	ids := uniqueIDs(c.QueryParams()["id"])
 	if id := c.Param("id"); id != "" {
 		ids = []string{id}
 	}
 	switch {
 	case len(ids) == 0:
-		return choose(c, d.title(), d.list, "list.need_many")
-	case len(ids) > bulkLimit:
-		return choose(c, d.title(), d.list, "list.too_many")
+		return renderChooser(c, d.title(), d.list, "list.need_many")
+	case len(ids) > maxBulk:
+		return renderChooser(c, d.title(), d.list, "list.too_many")
 	}
 	m := views.Delete{Form: newForm(c, d.list+"/delete"), Kind: d.kind}
 	if len(ids) == 1 {
@@ -76,19 +76,19 @@ func (d deletion) one(c echo.Context) error {
 	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
 	op, err := d.ask(ctx, actor, id, c.FormValue("form_key"))
 	if err != nil {
-		m := views.Delete{Form: sentForm(c, d.list+"/"+id+"/delete"), Kind: d.kind}
-		return again(c, &m.Form, err, d.title(), func() templ.Component {
+		m := views.Delete{Form: submittedForm(c, d.list+"/"+id+"/delete"), Kind: d.kind}
+		return rerenderForm(c, &m.Form, err, d.title(), func() templ.Component {
 			if m.Denial == nil {
 				m.Denial = &views.Denial{Reason: m.Error}
 			}
 			return views.DeletePopup(m)
 		})
 	}
-	o := outcome{list: d.list, message: message("accepted."+d.kind+".delete", op)}
+	o := pageUpdate{list: d.list, message: operationMessage("accepted."+d.kind+".delete", op)}
 	if row, err := d.row(ctx, actor, op.SubjectID); err == nil {
 		o.row, o.rowID = row, d.kind+"-"+op.SubjectID
 	}
-	return accepted(c, op, o)
+	return answerAccepted(c, op, o)
 }
 
 // many deletes the selected objects: each that can go goes, the others are told.
@@ -100,11 +100,11 @@ func (d deletion) many(c echo.Context) error {
 	switch {
 	case len(ids) == 0:
 		return models.Invalid("id", models.NewText("list.need_many"))
-	case len(ids) > bulkLimit:
+	case len(ids) > maxBulk:
 		return models.Invalid("id", models.NewText("list.too_many"))
 	}
-	m := views.Delete{Form: sentForm(c, d.list+"/delete"), Kind: d.kind}
-	o := outcome{list: d.list, all: []acceptedJSON{}, refused: []refusedJSON{}}
+	m := views.Delete{Form: submittedForm(c, d.list+"/delete"), Kind: d.kind}
+	o := pageUpdate{list: d.list, operations: []acceptedJSON{}, refused: []refusedJSON{}}
 	var last *models.Operation
 	for _, id := range ids {
 		key := m.Key
@@ -114,7 +114,7 @@ func (d deletion) many(c echo.Context) error {
 		op, err := d.ask(c.Request().Context(), Actor(c), id, key)
 		if err == nil {
 			last = op
-			o.all = append(o.all, toAcceptedJSON(op))
+			o.operations = append(o.operations, toAcceptedJSON(op))
 			continue
 		}
 		e := models.AsError(err)
@@ -130,17 +130,17 @@ func (d deletion) many(c echo.Context) error {
 			denial = &models.Denial{Text: e.Text}
 		}
 		m.Blocked = append(m.Blocked, views.BlockedItem{DeleteItem: item, Denial: *Denial(denial)})
-		o.refused = append(o.refused, refusedJSON{ID: id, Reason: T(c, denial.Text.Key, anys(denial.Text.Args)...)})
+		o.refused = append(o.refused, refusedJSON{ID: id, Reason: T(c, denial.Text.Key, anySlice(denial.Text.Args)...)})
 	}
 	if last == nil {
 		return d.noneDeleted(c, m)
 	}
-	asked := strconv.Itoa(len(o.all))
+	asked := strconv.Itoa(len(o.operations))
 	o.message = views.Message{Key: "accepted." + d.kind + ".delete_many", Args: [4]string{asked}}
 	if len(m.Blocked) > 0 {
 		o.message = views.Message{Key: "accepted.delete_partly", Args: [4]string{asked, strconv.Itoa(len(m.Blocked))}}
 	}
-	return accepted(c, last, o)
+	return answerAccepted(c, last, o)
 }
 
 func (d deletion) noneDeleted(c echo.Context, m views.Delete) error {
@@ -167,7 +167,7 @@ func (h Snapshots) deletion() deletion {
 			if err != nil {
 				return nil, err
 			}
-			return views.SnapshotRowHTML(snapshotRow(s, h.Store.Rules(), ownersOf(h.Store))), nil
+			return views.SnapshotRowHTML(snapshotRow(s, h.Store.Rules(), projectNamesOf(h.Store))), nil
 		}}
 }
 
@@ -190,7 +190,7 @@ func (h Volumes) deletion() deletion {
 			if err != nil {
 				return nil, err
 			}
-			return views.VolumeRowHTML(volumeRow(v, h.Store.Rules(), ownersOf(h.Store))), nil
+			return views.VolumeRowHTML(volumeRow(v, h.Store.Rules(), projectNamesOf(h.Store))), nil
 		}}
 }
 

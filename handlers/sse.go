@@ -54,7 +54,7 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 				return nil
 			}
 		case <-ping.C:
-			if _, err := l.store.Session(ctx, VisitOf(c).Token); models.AsError(err) != nil {
+			if _, err := l.store.Session(ctx, RequestOf(c).Token); models.AsError(err) != nil {
 				return nil // signed out meanwhile
 			}
 			event = []byte(": \n\n")
