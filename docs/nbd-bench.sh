@@ -27,7 +27,7 @@ head -c "${size}M" /dev/urandom >"$disk"
 go test -c -o "$work/server" ./models/backend/local/nbd
 port=$((20000 + RANDOM % 12000)) # below those that clients get
 BLOCKCONSOLE_NBD_BENCH_FILE=$disk BLOCKCONSOLE_NBD_BENCH_PORT=$port \
-	"$work/server" -test.run '^TestServeForBench$' -test.timeout 0 >"$work/ours.log" 2>&1 &
+	"$work/server" -test.run '^TestBenchServer$' -test.timeout 0 >"$work/ours.log" 2>&1 &
 pids+=($!)
 qemu-nbd -f raw -t -e 16 -b 127.0.0.1 -p $((port + 1)) "$disk" &
 pids+=($!)

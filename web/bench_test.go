@@ -21,6 +21,7 @@ import (
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/views"
+	"blockconsole/web/config"
 )
 
 // bench is a console whose list has many rows, and a signed-in browser.
@@ -37,7 +38,7 @@ const staticPath = "/bench/static"
 
 func newBench(b *testing.B, rows int) *bench {
 	b.Helper()
-	config, err := LoadConfig(nil)
+	config, err := config.Load(nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -47,8 +48,7 @@ func newBench(b *testing.B, rows int) *bench {
 		b.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	running := NewRunning(store.Queue, time.Now, log)
-	s := New(Deps{Config: config, Store: store.Sessions, Log: log, Handlers: NewHandlers(store), Site: handlers.Site{Running: running.Count}})
+	s := New(Options{Config: config, Store: store, Log: log})
 	var page []byte
 	s.get(models.Viewer, staticPath, func(c echo.Context) error {
 		if page == nil {

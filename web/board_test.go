@@ -13,6 +13,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 	"blockconsole/views"
@@ -23,6 +24,7 @@ import (
 type board struct {
 	*console
 	fake   *backendtest.Fake
+	mirror *mirror.Mirror
 	worker *worker.Worker
 	*browser
 }
@@ -36,8 +38,10 @@ func newBoard(t *testing.T) *board {
 	b.fake.AddServer("server-1", "web-1")
 	b.fake.AddServer("server-2", "db-1")
 	b.fake.AddImage("debian.raw", make([]byte, 1<<20))
-	b.worker = worker.New(b.store, b.fake, worker.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	if err := b.worker.Start(t.Context()); err != nil {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	b.mirror = mirror.New(b.store, b.fake, mirror.Options{Log: log})
+	b.worker = worker.New(b.mirror, worker.Options{Log: log})
+	if err := b.mirror.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.browser = b.as(models.Operator)
@@ -138,7 +142,7 @@ func (b *board) errorDeleting(v *models.Volume, name string) *models.Snapshot {
 func (b *board) found(v backend.Volume) *models.Volume {
 	b.t.Helper()
 	id := b.fake.PutVolume(v).ID
-	if err := b.worker.Resync(b.t.Context()); err != nil {
+	if err := b.mirror.Resync(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 	return b.volumeNow(id)

@@ -32,7 +32,7 @@ func TestExportsInTheBrowser(t *testing.T) {
 	}
 	w := newWorld(t, viewtest.Browser(t), backendtest.NewFake(nil))
 	w.fake.Serve("nbd", "127.0.0.1:10809", registered(w.store))
-	if err := w.worker.Start(t.Context()); err != nil {
+	if err := w.mirror.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, lang := range []string{"ko", "en"} {

@@ -45,7 +45,7 @@ func walkLimits(p *page) {
 	p.clean("a failure that is told")
 
 	p.w.fake.SetDown(errors.New("nobody there"))
-	if err := p.w.worker.Resync(p.t.Context()); err == nil {
+	if err := p.w.mirror.Resync(p.t.Context()); err == nil {
 		p.t.Error("a sweep of what is down succeeds")
 	}
 	p.wait("document.querySelector('[data-degraded]') !== null")

@@ -119,7 +119,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 	wantText(t, empty, ".empty-title", "아직 읽지 못했습니다")
 	wantNone(t, empty, "[data-degraded]")
 	v := b.volume("data", "1")
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, b.get(views.SnapshotsPath), ".empty-title", "Block Snapshot이 없습니다")
@@ -167,7 +167,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 // TestOpenListsHearThatTheBackendFails: they are read again, with the banner.
 func TestOpenListsHearThatTheBackendFails(t *testing.T) {
 	b := liveBoard(t)
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
@@ -273,7 +273,6 @@ func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 // TestRevertSaysWhyNot: the popup is offered, and where it cannot work it says why.
 func TestRevertSaysWhyNot(t *testing.T) {
 	b := newBoard(t)
-	b.web.site.Revert = func() bool { return b.store.Capabilities().Revert }
 	v := b.volume("data", "1")
 	older := b.snapshot(v, "older")
 	b.clock.Add(time.Minute)
@@ -336,7 +335,7 @@ func TestAuditIsReadable(t *testing.T) {
 func TestAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
 	b := c.as(models.Operator)
-	c.store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
+	c.store.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
 		Projects: []models.Project{{ID: ownProject, Name: "lab"}, {ID: otherProject, Name: "<b>other</b>"}}})
 	now := c.clock.Now()
 	for _, project := range []string{ownProject, otherProject} {

@@ -204,7 +204,7 @@ func TestBadChoices(t *testing.T) {
 	})
 	t.Run("a server it has already", func(t *testing.T) {
 		b.fake.SetCapabilities(func(c *backend.Capabilities) { c.MultiAttach = true })
-		if err := b.worker.Start(t.Context()); err != nil {
+		if err := b.mirror.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		wantFieldError(t, b.post(volumePath(used, "attach"), form("server_id", "server-1")), "server_id", "")

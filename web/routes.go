@@ -24,17 +24,10 @@ type Handlers struct {
 	Live      *handlers.Live
 }
 
-// NewHandlers makes the handlers of a store. site is the server's: the live pages
-// render their rows as the pages do.
-func NewHandlers(db *store.Store) func(site *handlers.Site) Handlers {
-	return func(site *handlers.Site) Handlers { return newHandlers(db, site) }
-}
-
+// newHandlers makes the handlers of a store. The live pages render their rows as
+// the site's pages do.
 func newHandlers(st *store.Store, site *handlers.Site) Handlers {
 	rows := &handlers.RowCache{}
-	if site.Project == nil {
-		site.Project = func() (string, bool) { return st.OwnProjectName(), st.AllProjects() }
-	}
 	db := parts{st, st.Volumes, st.Snapshots, st.Servers, st.Users, st.Sessions, st.Queue, st.Sync}
 	return Handlers{
 		Sessions:  handlers.Sessions{Store: db},

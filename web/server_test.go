@@ -20,6 +20,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
+	"blockconsole/web/config"
 )
 
 const testPassword = "correct horse"
@@ -41,9 +42,9 @@ func newConsole(t *testing.T, settings ...string) *console {
 	t.Helper()
 	var environ []string
 	for _, s := range settings {
-		environ = append(environ, EnvPrefix+s)
+		environ = append(environ, config.EnvPrefix+s)
 	}
-	config, err := LoadConfig(environ)
+	config, err := config.Load(environ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,9 +62,7 @@ func newConsole(t *testing.T, settings ...string) *console {
 		}
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	running := NewRunning(c.store.Queue, c.clock.Now, log)
-	c.web = New(Deps{Config: config, Store: c.store.Sessions, Now: c.clock.Now, Log: log, Registry: c.registry,
-		Handlers: NewHandlers(c.store), Site: handlers.Site{Running: running.Count}})
+	c.web = New(Options{Config: config, Store: c.store, Now: c.clock.Now, Log: log, Registry: c.registry})
 	addTestRoutes(c.web)
 	c.Server = httptest.NewServer(c.web.Echo)
 	t.Cleanup(c.Close)

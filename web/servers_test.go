@@ -38,7 +38,7 @@ func newExportBoard(t *testing.T, protocol string) *board {
 
 func (b *board) start() {
 	b.t.Helper()
-	if err := b.worker.Start(b.t.Context()); err != nil {
+	if err := b.mirror.Start(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -76,7 +76,7 @@ func (b *board) connect(v *models.Volume, s *models.Server, address string) stri
 
 func (b *board) lookWho() {
 	b.t.Helper()
-	if err := b.worker.SyncConnections(b.t.Context()); err != nil {
+	if err := b.mirror.SyncConnections(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -244,32 +244,6 @@ func TestCommandsOfAnAttachedVolume(t *testing.T) {
 	}
 }
 
-// TestWhereServersFindTheVolumes: never at an address that only means «here, all
-// of them».
-func TestWhereServersFindTheVolumes(t *testing.T) {
-	for settings, want := range map[string]string{
-		"NBD_ADDR=192.0.2.7:1": "192.0.2.7", "NBD_ADDR=storage.example.com:1": "storage.example.com", "NBD_ADDR=[2001:db8::1]:1": "2001:db8::1",
-		"NBD_ADDR=0.0.0.0:1 PUBLIC_URL=https://console.example.com:8443": "console.example.com", "NBD_ADDR=:1 PUBLIC_URL=http://c.example": "c.example",
-		"NBD_ADDR=[::]:1 PUBLIC_URL=http://[2001:db8::2]": "2001:db8::2", "NBD_ADDR= ": "",
-	} {
-		var environ []string
-		for _, s := range strings.Split(settings, " ") {
-			environ = append(environ, EnvPrefix+strings.TrimSpace(s))
-		}
-		config, err := LoadConfig(environ)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := config.ExportHost(); got != want {
-			t.Errorf("%s: %q, want %q", settings, got, want)
-		}
-	}
-	config, err := LoadConfig([]string{EnvPrefix + "NBD_ADDR=0.0.0.0:1"})
-	if host := config.ExportHost(); err != nil || host == "" || host == "0.0.0.0" {
-		t.Errorf("%q %v", host, err)
-	}
-}
-
 // TestThePageSaysWhoUsesTheVolume, and the popups with it.
 func TestThePageSaysWhoUsesTheVolume(t *testing.T) {
 	b := newExportBoard(t, "nbds")
@@ -354,7 +328,7 @@ func TestDetachingNamesWhoHoldsIt(t *testing.T) {
 // its own project.
 func TestServersOfAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
-	c.store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
+	c.store.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1,
 		Project: models.Project{ID: ownProject, Name: "lab"}, Projects: []models.Project{{ID: ownProject, Name: "lab"}}})
 	now := c.clock.Now()
 	servers := []models.Server{{ID: "s-web", Name: "web", ProjectID: ownProject, Version: 1}, {ID: "s-db", Name: "db", ProjectID: otherProject, Version: 1}}

@@ -21,7 +21,7 @@ type DuplicateRow struct {
 // snapshots: then users know it, and it may hold what they need.
 func (s Sync) DuplicateIsUsed(ctx context.Context, kind models.SubjectType, backendID string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Where("backend_id = ?", backendID).Limit(1).Count(&n).Error
+	err := s.read(ctx).Table(kind.Plural()).Where("backend_id = ?", backendID).Limit(1).Count(&n).Error
 	if n > 0 || err != nil || kind != models.SubjectVolume {
 		return n > 0, err
 	}
@@ -35,7 +35,7 @@ func (s Sync) DuplicateOf(ctx context.Context, kind models.SubjectType, id strin
 		ID, BackendID, Name string
 		Origin              models.Origin
 	}
-	err := takeOne(s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name", "origin").
+	err := takeOne(s.read(ctx).Table(kind.Plural()).Select("id", "backend_id", "name", "origin").
 		Where("id = ? AND backend_id <> ''", searchable(id)), &row)
 	if err != nil {
 		return nil, ignoreNotFound(err)

@@ -18,7 +18,7 @@ func (s Sync) Dependents(ctx context.Context, likely models.SubjectType, ids []s
 	known := map[string]models.Dependent{}
 	for _, kind := range []models.SubjectType{models.SubjectSnapshot, models.SubjectVolume} {
 		var rows []struct{ ID, BackendID, Name string }
-		err := s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name").Where(byEitherID, ids, ids).Scan(&rows).Error
+		err := s.read(ctx).Table(kind.Plural()).Select("id", "backend_id", "name").Where(byEitherID, ids, ids).Scan(&rows).Error
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ func (s Sync) Unexplained(ctx context.Context, kind models.SubjectType, backendI
 		return nil, err
 	}
 	var rows []Unexplained
-	err = s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "status_since").
+	err = s.read(ctx).Table(kind.Plural()).Select("id", "backend_id", "status_since").
 		Where("backend_id IN ? AND failure = ? AND status IN ?", backendIDs, untold, []models.Status{models.ErrorStatus, models.ErrorDeleting}).
 		Where("NOT EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = " + string(kind) + "s.id AND o.finished_at = 0)").
 		Order("id").Scan(&rows).Error
@@ -66,7 +66,7 @@ func (s Sync) Explain(ctx context.Context, kind models.SubjectType, object Unexp
 		return err
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
-		return tx.Table(string(kind)+"s").
+		return tx.Table(kind.Plural()).
 			Where("id = ? AND status_since = ? AND failure = ?", object.ID, object.StatusSince, untold).
 			Updates(map[string]any{"failure": why.Sanitized(), "request_id": models.Sanitize(requestID)}).Error
 	})

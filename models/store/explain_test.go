@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
@@ -51,7 +52,7 @@ func TestAllProjectsHaveTheirIndexes(t *testing.T) {
 func explainAll(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	t.Helper()
 	{
-		db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
+		db.SetCapabilities(models.Capabilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true, FreeBytes: -1})
 		end := db.Capture()
 		askAllLists(t, db)
 		askEverything(t, db, clock)
@@ -198,7 +199,7 @@ func attach(t *testing.T, db *store.Store, volume, server string) {
 		t.Fatal(err)
 	}
 	_, err = db.Sync.UpsertVolumes(t.Context(), []store.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
-		ObservedState: store.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]models.Attachment{{ServerID: server, ServerName: server}}}}}, db.Now())
+		ObservedState: store.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]backend.Attachment{{ServerID: server, ServerName: server}}}}}, db.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -335,7 +335,7 @@ func (s Volumes) VolumesFrom(ctx context.Context, actor models.Actor, snapshot s
 // need not be unique, so this is a hint.
 func (s *Store) NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
+	err := s.read(ctx).Table(kind.Plural()).Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
 		Limit(1).Scan(&n).Error
 	return n > 0, err
 }

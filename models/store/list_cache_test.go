@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
@@ -33,7 +34,7 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 				t.Fatalf("claim: %v %v", op, err)
 			}
 			err = db.Queue.SaveProgress(ctx, op, store.Progress{State: models.Running, Subject: &store.ObservedState{Status: models.InUse, Percent: -1,
-				Attachments: &[]models.Attachment{{ServerID: "s1", ServerName: server, AttachedAt: 1}}}})
+				Attachments: &[]backend.Attachment{{ServerID: "s1", ServerName: server, AttachedAt: 1}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

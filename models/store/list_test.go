@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
@@ -65,7 +66,7 @@ func fill(t *testing.T, db *store.Store, random *rand.Rand, n int) (volumes, sna
 		l := want(m)
 		if i%5 == 0 {
 			l.server = fmt.Sprintf("server-%d", i%3)
-			m.Attachments = &[]models.Attachment{{ServerID: l.server, ServerName: "name of " + l.server}}
+			m.Attachments = &[]backend.Attachment{{ServerID: l.server, ServerName: "name of " + l.server}}
 		}
 		volumes, pages[0] = append(volumes, l), append(pages[0], m)
 	}

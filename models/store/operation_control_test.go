@@ -9,7 +9,7 @@ import (
 	"blockconsole/models/store/storetest"
 )
 
-var abilities = models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true}, CrashSafe: true, FreeBytes: -1}
+var abilities = models.Capabilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true, CrashSafe: true, FreeBytes: -1}
 
 func TestCancelTakesTheClickBack(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {

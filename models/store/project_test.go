@@ -35,7 +35,7 @@ func cloudRows(t *testing.T, db *store.Store) {
 func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
-		db.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
 		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		cloudRows(t, db)
 		page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{})
@@ -76,7 +76,7 @@ func TestAllProjectsAreShown(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, one *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db := storetest.AllProjects(t, one, clock.Now)
-		db.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
+		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
 			Projects: []models.Project{{ID: another, Name: "other"}}})
 		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		cloudRows(t, db)
@@ -124,7 +124,7 @@ func TestServersOfAnotherProject(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, one *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db := storetest.AllProjects(t, one, clock.Now)
-		db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		db.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
 		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		none(t, db.Sync.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
 		cloudRows(t, db)

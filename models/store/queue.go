@@ -228,7 +228,7 @@ func (s Queue) SubjectsThatExist(ctx context.Context, actor models.Actor, ops []
 			continue
 		}
 		var found []string
-		err := inProject(s.read(ctx).Table(string(kind)+"s"), s.scope(actor.Project)).Where("id IN ?", ids).Pluck("id", &found).Error
+		err := inProject(s.read(ctx).Table(kind.Plural()), s.scope(actor.Project)).Where("id IN ?", ids).Pluck("id", &found).Error
 		if err != nil {
 			return nil, err
 		}

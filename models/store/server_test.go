@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
 
 // checkOwnServers makes the store that of a backend whose servers are registered here.
 func ownServers(db *store.Store) {
-	db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, MultiAttach: true, OwnServers: true}, FreeBytes: -1})
+	db.SetCapabilities(models.Capabilities{Attach: true, MultiAttach: true, OwnServers: true, FreeBytes: -1})
 }
 
 func register(t *testing.T, db *store.Store, name, address string) *models.Server {
@@ -242,14 +243,14 @@ func askServers(t *testing.T, db *store.Store) {
 	_, err4 := db.Servers.ServerDenial(ctx, row)
 	_, err5 := db.Servers.ServerDenial(ctx, &models.Server{ID: "free", ProjectID: models.DefaultProject})
 	c := connection(db, "c1", v, row.ID)
-	none(t, err1, err2, err3, err4, err5, db.Sync.SyncConnections(ctx, []models.Connection{c}))
+	none(t, err1, err2, err3, err4, err5, db.Sync.SyncConnections(ctx, []backend.Connection{c}))
 	_, err1 = db.Volumes.Volume(ctx, admin, v)
 	none(t, err1, db.Sync.SyncConnections(ctx, nil), db.Servers.RemoveServer(ctx, admin, row.ID))
 }
 
-func connection(db *store.Store, id, volume, server string) models.Connection {
+func connection(db *store.Store, id, volume, server string) backend.Connection {
 	now := models.Micros(db.Now())
-	return models.Connection{ID: id, VolumeID: volume, ServerID: server, Address: "10.0.0.5:43210", Since: now, ActiveAt: now}
+	return backend.Connection{ID: id, Volume: backend.Key{Ref: volume}, ServerID: server, Address: "10.0.0.5:43210", Since: now, ActiveAt: now}
 }
 
 func TestConnectionsAreMirrored(t *testing.T) {
@@ -270,17 +271,17 @@ func TestConnectionsAreMirrored(t *testing.T) {
 			t.Errorf("attached: %q", use())
 		}
 		c := connection(db, "c1", "", row.ID)
-		c.BackendID = "b-data-1" // as a backend that knows no other name of it
+		c.Volume.ID = "b-data-1" // as a backend that knows no other name of it
 		if kinds := changedBy(t, db, func() error {
-			return db.Sync.SyncConnections(ctx, []models.Connection{c, connection(db, "c2", "unknown", row.ID)})
+			return db.Sync.SyncConnections(ctx, []backend.Connection{c, connection(db, "c2", "unknown", row.ID)})
 		}); !slices.Contains(kinds, models.SubjectVolume) || use() != models.Connected {
 			t.Errorf("connected: %v, %q", kinds, use())
 		}
-		if kinds := changedBy(t, db, func() error { return db.Sync.SyncConnections(ctx, []models.Connection{c}) }); len(kinds) > 0 {
+		if kinds := changedBy(t, db, func() error { return db.Sync.SyncConnections(ctx, []backend.Connection{c}) }); len(kinds) > 0 {
 			t.Errorf("nothing new wrote %v", kinds)
 		}
 		c.BytesRead, c.BytesWritten, c.ActiveAt = 1<<40, 7, models.Micros(clock.Now())
-		if kinds := changedBy(t, db, func() error { return db.Sync.SyncConnections(ctx, []models.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
+		if kinds := changedBy(t, db, func() error { return db.Sync.SyncConnections(ctx, []backend.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
 			t.Errorf("figures wrote %v", kinds)
 		}
 		now, err := db.Volumes.Volume(ctx, me, v)
@@ -292,7 +293,7 @@ func TestConnectionsAreMirrored(t *testing.T) {
 			t.Errorf("gone: %v, %q", kinds, use())
 		}
 		// A new attachment to the same server has not been used.
-		none(t, observe(db, v, store.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]models.Attachment{}}))
+		none(t, observe(db, v, store.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]backend.Attachment{}}))
 		attach(t, db, v, row.ID)
 		if use() != models.NeverUsed {
 			t.Errorf("attached again: %q", use())

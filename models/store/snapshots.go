@@ -37,7 +37,7 @@ func (s Snapshots) CreateSnapshot(ctx context.Context, actor models.Actor, in mo
 			if v.IsAttached() && !in.Acknowledge {
 				fields["acknowledge"] = models.NewText("ack.required")
 			}
-			models.CheckQuota(s.Capabilities().QuotaForSnapshot(v.SizeGiB), v.VolumeType, false, fields)
+			models.CheckQuota(models.QuotaForSnapshot(s.Capabilities(), v.SizeGiB), v.VolumeType, false, fields)
 		}
 		if err := fields.Err(); err != nil {
 			return nil, err
@@ -189,7 +189,7 @@ func (s *Store) lockSubject(tx *gorm.DB, scope string, kind models.SubjectType, 
 		return nil
 	}
 	var subjects []string
-	if err := byID(tx.Table(string(kind)+"s"), scope, id).Pluck("id", &subjects).Error; err != nil {
+	if err := byID(tx.Table(kind.Plural()), scope, id).Pluck("id", &subjects).Error; err != nil {
 		return err
 	}
 	var locked []int64

@@ -75,7 +75,7 @@ func (s *Store) Capabilities() models.Capabilities {
 
 // Rules are the rules as of now.
 func (s *Store) Rules() models.Rules {
-	return models.Rules{Abilities: s.Capabilities().Abilities, Now: s.Now()}
+	return models.Rules{Capabilities: s.Capabilities(), Now: s.Now()}
 }
 
 // Configured is the store's clock, in UTC.

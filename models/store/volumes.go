@@ -38,7 +38,7 @@ func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models
 				return nil, err
 			}
 		}
-		models.CheckQuota(s.Capabilities().QuotaForVolume(size), in.Type, true, fields)
+		models.CheckQuota(models.QuotaForVolume(s.Capabilities(), size), in.Type, true, fields)
 		if err := fields.Err(); err != nil {
 			return nil, err
 		}
@@ -164,7 +164,7 @@ func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed
 		fields := models.FieldErrors{}
 		size := s.checkSize(models.VolumeInput{Size: typed}, row.SizeGiB+1, fields)
 		if row.ProjectID == s.OwnProjectID() { // another project's limits are not known
-			models.CheckQuota(s.Capabilities().QuotaForExtension(size-row.SizeGiB), row.VolumeType, true, fields)
+			models.CheckQuota(models.QuotaForExtension(s.Capabilities(), size-row.SizeGiB), row.VolumeType, true, fields)
 		}
 		if err := fields.Err(); err != nil {
 			return nil, err

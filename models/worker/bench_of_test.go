@@ -9,6 +9,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
@@ -25,6 +26,7 @@ type bench struct {
 	clock  *storetest.Clock
 	fake   *backendtest.Fake
 	faulty *backendtest.Faulty
+	mirror *mirror.Mirror
 	worker *worker.Worker
 }
 
@@ -48,14 +50,17 @@ func benchOf(t *testing.T, store *store.Store, clock *storetest.Clock) *bench {
 // restart replaces the worker, as a new process would.
 func (b *bench) restart() {
 	b.Helper()
-	b.worker = newWorker(b)
-	if err := b.worker.Start(b.Context()); err != nil {
+	b.mirror, b.worker = newWorker(b)
+	if err := b.mirror.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 }
 
-func newWorker(b *bench) *worker.Worker {
-	return worker.New(b.store, b.faulty, worker.Options{Log: quiet, Lease: lease})
+func newWorker(b *bench) (*mirror.Mirror, *worker.Worker) { return workerOn(b, b.faulty, lease) }
+
+func workerOn(b *bench, storage backend.Backend, lease time.Duration) (*mirror.Mirror, *worker.Worker) {
+	m := mirror.New(b.store, storage, mirror.Options{Log: quiet})
+	return m, worker.New(m, worker.Options{Log: quiet, Lease: lease})
 }
 
 func backendFault(err error) backendtest.Fault { return backendtest.Fault{Err: err} }
@@ -101,7 +106,7 @@ func (b *bench) look(n int) {
 func (b *bench) sweep() {
 	b.Helper()
 	b.clock.Add(time.Second)
-	if err := b.worker.Resync(b.Context()); err != nil {
+	if err := b.mirror.Resync(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -191,7 +196,7 @@ func (b *bench) same() {
 	}
 	for _, v := range there.Items {
 		row := b.volume(v.Ref)
-		if row.BackendID != v.ID || row.Status != models.Status(v.Status) || row.Name != v.Name || row.Description != v.Description || row.SizeGiB != v.SizeGiB || len(row.Attachments) != len(v.Attachments) {
+		if row.BackendID != v.ID || row.Status != v.Status || row.Name != v.Name || row.Description != v.Description || row.SizeGiB != v.SizeGiB || len(row.Attachments) != len(v.Attachments) {
 			b.Errorf("row %+v, backend %+v", row, v)
 		}
 	}
@@ -208,7 +213,7 @@ func (b *bench) same() {
 	}
 	for _, s := range have.Items {
 		row := b.snapshot(s.Ref)
-		if row.BackendID != s.ID || row.Status != models.Status(s.Status) || row.Name != s.Name || row.VolumeID != s.Volume.Ref {
+		if row.BackendID != s.ID || row.Status != s.Status || row.Name != s.Name || row.VolumeID != s.Volume.Ref {
 			b.Errorf("row %+v, backend %+v", row, s)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
@@ -22,6 +23,7 @@ type exporting struct {
 	*testing.T
 	store  *store.Store
 	fake   *backendtest.Fake
+	mirror *mirror.Mirror
 	worker *worker.Worker
 	clock  *storetest.Clock
 	server string
@@ -39,8 +41,9 @@ func newExporting(t *testing.T) *exporting {
 		}
 		return all, err
 	})
-	e.worker = worker.New(e.store, e.fake, worker.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	e.must(e.worker.Start(t.Context()))
+	e.mirror = mirror.New(e.store, e.fake, mirror.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	e.worker = worker.New(e.mirror, worker.Options{Log: quiet})
+	e.must(e.mirror.Start(t.Context()))
 	row, err := e.store.Servers.AddServer(t.Context(), storetest.Administrator(), models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
 	e.must(err)
 	e.server = row.ID
@@ -103,14 +106,14 @@ func TestExportAndConnectionsReachTheRow(t *testing.T) {
 	c := e.fake.Connect(id, e.server, "10.0.0.5:43210")
 	e.fake.Transfer(c, 4096, 512)
 	e.fake.SetHold(id, 123_400*time.Microsecond)
-	e.must(e.worker.SyncConnections(t.Context()))
+	e.must(e.mirror.SyncConnections(t.Context()))
 	v = e.volume(id)
 	if v.Use(e.server) != models.Connected || v.Connections[0].BytesRead != 4096 || v.Connections[0].BytesWritten != 512 || v.HoldUS != 120_000 {
 		t.Errorf("connections %+v, hold %d", v.Connections, v.HoldUS)
 	}
 	last, err := e.store.LastChange(t.Context())
 	e.must(err)
-	e.must(e.worker.SyncConnections(t.Context()))
+	e.must(e.mirror.SyncConnections(t.Context()))
 	if now, _ := e.store.LastChange(t.Context()); now != last {
 		t.Error("nothing new was written")
 	}
@@ -123,7 +126,7 @@ func TestExportAndConnectionsReachTheRow(t *testing.T) {
 	}
 	// Another process begins with nobody connected.
 	e.fake.Disconnect(c)
-	e.must(worker.New(e.store, e.fake, worker.Options{}).Start(t.Context()))
+	e.must(mirror.New(e.store, e.fake, mirror.Options{}).Start(t.Context()))
 	if v = e.volume(id); len(v.Connections) != 0 || v.Use("") != models.UsedBefore {
 		t.Errorf("%d connections, %q", len(v.Connections), v.Use(""))
 	}
@@ -141,7 +144,7 @@ func TestADiskErrorIsSaidWhileTheVolumeStaysInUse(t *testing.T) {
 		{&backend.Error{Code: backend.CodeNoSpace, Need: 1, Free: 0}, models.FailureDiskFull}, {nil, ""},
 	} {
 		e.fake.SetDiskFault(id, step.err)
-		e.must(e.worker.SyncConnections(t.Context()))
+		e.must(e.mirror.SyncConnections(t.Context()))
 		if v := e.volume(id); v.Status != models.InUse || v.Failure.Key != step.want {
 			t.Errorf("%v: %s %q", step.err, v.Status, v.Failure.Key)
 		}
@@ -152,7 +155,7 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	e := newExporting(t)
 	id := e.attached("data-1")
 	e.fake.Connect(id, e.server, "10.0.0.5:43210")
-	e.must(e.worker.SyncConnections(t.Context()))
+	e.must(e.mirror.SyncConnections(t.Context()))
 	waiting, err := e.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, e.server, false, "")
 	e.must(err)
 	e.work(5)
@@ -167,7 +170,7 @@ func TestDetachingWaitsAndCanBeMadeToCutOff(t *testing.T) {
 	cut, err := e.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, e.server, true, "")
 	e.must(err)
 	e.work(6)
-	e.must(e.worker.SyncConnections(t.Context()))
+	e.must(e.mirror.SyncConnections(t.Context()))
 	if v = e.volume(id); v.Status != models.Available || len(v.Attachments)+len(v.Connections) != 0 || !v.Export.None() {
 		t.Errorf("it is %s, attached %v, connected %v, export %v", v.Status, v.Attachments, v.Connections, v.Export)
 	}

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -273,13 +274,13 @@ func TestTheBackendIsDownAtTheStart(t *testing.T) {
 	b := newBench(t)
 	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	b.fake.SetDown(errors.New("no route to host"))
-	late := newWorker(b)
+	late, w := newWorker(b)
 	if err := late.Start(b.Context()); err == nil {
 		b.Error("nobody noticed")
 	}
-	b.worker = late
+	b.mirror, b.worker = late, w
 	b.look(2)
-	if err := b.worker.Resync(b.Context()); err == nil {
+	if err := b.mirror.Resync(b.Context()); err == nil {
 		b.Error("a sweep of nothing")
 	}
 	if m, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
@@ -301,7 +302,10 @@ func TestRunWorksAndStops(t *testing.T) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
+		var running sync.WaitGroup
+		running.Go(func() { b.mirror.Run(ctx) })
 		b.worker.Run(ctx)
+		running.Wait()
 	}()
 	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	deadline := time.After(20 * time.Second)

@@ -19,7 +19,7 @@ func (b *bench) readFor(d time.Duration) {
 	b.Helper()
 	end := b.clock.Now().Add(d)
 	for {
-		next := b.worker.ReadDue(b.Context())
+		next := b.mirror.RunDue(b.Context())
 		if next.After(end) {
 			b.clock.Add(end.Sub(b.clock.Now()))
 			return
@@ -174,15 +174,15 @@ func TestAPageKnowsLessThanALook(t *testing.T) {
 		t.Fatal(err)
 	}
 	slow := &stale{Backend: b.fake, volumes: old, duringSnapshots: func() {}}
-	w := staleWorker(b, slow)
-	if err := w.Follow(b.Context(), models.SubjectVolume, v.ID); err != nil {
+	w := staleMirror(b, slow)
+	if err := w.SyncObject(b.Context(), models.SubjectVolume, v.ID); err != nil {
 		t.Fatal(err)
 	}
 	slow.duringVolumes = func() {
 		b.clock.Add(time.Second)
 		v.Name = "new"
 		b.become(v, backend.Available)
-		if err := w.LookAlone(b.Context(), v.ID); err != nil {
+		if err := w.PollObject(b.Context(), v.ID); err != nil {
 			t.Error(err)
 		}
 	}
@@ -206,19 +206,19 @@ func TestOneConsoleReadsForAll(t *testing.T) {
 		both := func(d time.Duration) (first, second int) {
 			first, second = one.faulty.Calls("Volumes"), two.faulty.Calls("Volumes")
 			for end := clock.Now().Add(d); clock.Now().Before(end); clock.Add(time.Second) {
-				one.worker.ReadDue(t.Context())
-				two.worker.ReadDue(t.Context())
+				one.mirror.RunDue(t.Context())
+				two.mirror.RunDue(t.Context())
 			}
 			return one.faulty.Calls("Volumes") - first, two.faulty.Calls("Volumes") - second
 		}
 		if n, m := both(10 * time.Minute); n < 4 || m != 0 {
 			t.Errorf("%d and %d listings", n, m)
 		}
-		if err := one.worker.StopReading(t.Context()); err != nil {
+		if err := one.mirror.Resign(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for end := clock.Now().Add(12 * time.Second); clock.Now().Before(end); clock.Add(time.Second) {
-			two.worker.ReadDue(t.Context())
+			two.mirror.RunDue(t.Context())
 		}
 		if two.faulty.Calls("Volumes") == 0 {
 			t.Error("nobody reads any more")
@@ -228,7 +228,7 @@ func TestOneConsoleReadsForAll(t *testing.T) {
 		}
 		listed := one.faulty.Calls("Volumes")
 		for end := clock.Now().Add(time.Minute); clock.Now().Before(end); clock.Add(time.Second) {
-			one.worker.ReadDue(t.Context()) // the second has died
+			one.mirror.RunDue(t.Context()) // the second has died
 		}
 		if one.faulty.Calls("Volumes") == listed {
 			t.Error("nobody reads after the second died")
@@ -325,9 +325,9 @@ func TestAnotherProjectIsNotMirrored(t *testing.T) {
 	b.restart()
 	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	project("somebody-elses")
-	b.worker = newWorker(b)
+	b.mirror, b.worker = newWorker(b)
 	var other *models.IdentityError
-	if err := b.worker.Start(b.Context()); !errors.As(err, &other) {
+	if err := b.mirror.Start(b.Context()); !errors.As(err, &other) {
 		t.Fatal(err)
 	}
 	b.look(12)

@@ -285,7 +285,7 @@ func TestOneOperationThatIsNeverAnswered(t *testing.T) {
 				if _, err := b.worker.RunDue(b.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if err := b.worker.Resync(b.Context()); (err != nil) != tt.down {
+				if err := b.mirror.Resync(b.Context()); (err != nil) != tt.down {
 					t.Fatal(err)
 				}
 				if !tt.down && b.clock.Now().Before(time.UnixMicro(op.AskedAt).Add(time.Hour)) && b.operation(op.ID).Finished() {

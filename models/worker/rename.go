@@ -6,6 +6,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 )
 
@@ -26,10 +27,10 @@ func (w *Worker) finishRename(ctx context.Context, op *models.Operation, err err
 	switch {
 	case err == nil:
 		return w.succeeded(op, nil), nil
-	case !permanent(err):
+	case !mirror.Permanent(err):
 		return store.Progress{}, err
 	}
-	return w.failed(op, w.failureWithDependents(ctx, op.SubjectType, err), w.restoredName(ctx, op)), nil
+	return w.failed(op, w.mirror.FailureWithDependents(ctx, op.SubjectType, err), w.restoredName(ctx, op)), nil
 }
 
 // restoredName gives a row the name that its object has, unless somebody has changed

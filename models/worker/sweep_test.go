@@ -208,7 +208,7 @@ func TestAStalePageChangesNothing(t *testing.T) {
 		b.Fatal(err)
 	}
 	b.clock.Add(time.Second)
-	slow := staleWorker(b, &stale{Backend: b.fake, volumes: volumes, duringVolumes: func() {
+	slow := staleMirror(b, &stale{Backend: b.fake, volumes: volumes, duringVolumes: func() {
 		b.done(b.store.Volumes.ExtendVolume(ctx, me, volume, "9", ""))
 	}, snapshots: snapshots, duringSnapshots: func() {
 		b.done(b.store.Snapshots.EditSnapshot(ctx, me, models.EditInput{ID: snap, Name: "renamed"}))
@@ -254,7 +254,7 @@ func TestAnErrorRemovesNothing(t *testing.T) {
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 2, backendtest.Fault{})
-	if err := b.worker.Resync(b.Context()); err == nil {
+	if err := b.mirror.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
 	first, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume)
@@ -266,7 +266,7 @@ func TestAnErrorRemovesNothing(t *testing.T) {
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 1, backendtest.Fault{Err: errStrange})
-	if err := b.worker.Resync(b.Context()); err == nil {
+	if err := b.mirror.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
 	if second, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume); err != nil || second.FailedSince != first.FailedSince || second.Failure.Key != "failure.internal" {
@@ -340,7 +340,7 @@ func TestTwoConsolesSweepTogether(t *testing.T) {
 		for range 2 {
 			errs := make(chan error, 2)
 			for _, w := range []*bench{b, other} {
-				go func() { errs <- w.worker.Resync(t.Context()) }()
+				go func() { errs <- w.mirror.Resync(t.Context()) }()
 			}
 			if err := errors.Join(<-errs, <-errs); err != nil {
 				t.Fatal(err)
@@ -373,7 +373,7 @@ func TestSmallThingsAreCopied(t *testing.T) {
 	}
 	b.fake.RemoveServer("server-1")
 	b.fake.AddServer("server-3", "db\x00-1")
-	if err := b.worker.Refresh(b.Context()); err != nil {
+	if err := b.mirror.SyncInventory(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	if got := servers(); got != "db-1 web-2" {
@@ -382,7 +382,7 @@ func TestSmallThingsAreCopied(t *testing.T) {
 	if images, err := b.store.Servers.ListImages(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
 		b.Errorf("%+v, %v", images, err)
 	}
-	if f := b.store.Capabilities(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
+	if f := b.store.Capabilities(); f.Name != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
 		b.Errorf("%+v", f)
 	}
 }
@@ -407,7 +407,7 @@ func TestWhatWasDeletedDoesNotComeBack(t *testing.T) {
 		}
 		old.duringVolumes = func() { b.done(store.Volumes.DeleteVolume(t.Context(), me, v.ID, "")) }
 		old.duringSnapshots = func() { b.done(store.Snapshots.DeleteSnapshot(t.Context(), me, s.ID, "")) }
-		if err := staleWorker(b, old).Resync(t.Context()); err != nil {
+		if err := staleMirror(b, old).Resync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if row := b.onlyVolume(); row.BackendID != kept.ID {

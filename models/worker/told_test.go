@@ -182,7 +182,7 @@ func TestWhyNothingCanBeRead(t *testing.T) {
 	b := newCloudBench(t)
 	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {
 		b.faulty.Inject("Volumes", 1, backendFault(&backend.Error{Code: backend.CodeUnavailable, Cause: cause}))
-		if err := b.worker.Resync(t.Context()); err == nil {
+		if err := b.mirror.Resync(t.Context()); err == nil {
 			t.Error("no error")
 		}
 		want := "failure." + cmp.Or(string(cause), "unavailable")
@@ -205,7 +205,7 @@ func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
 		t.Errorf("%+v", now)
 	}
 	b.faulty.Inject("Volumes", 1, backendFault(refused))
-	if err := b.worker.Resync(t.Context()); err == nil {
+	if err := b.mirror.Resync(t.Context()); err == nil {
 		t.Error("no error")
 	}
 	if m, err := b.store.Sync.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != "failure.credentials" || m.FailedSince == 0 {

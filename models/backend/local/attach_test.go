@@ -3,333 +3,18 @@
 package local
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"net"
-	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"blockconsole/models/backend"
-	"blockconsole/models/backend/backendtest"
 )
 
-// dial connects to the backend from an address of this machine.
-func dial(t *testing.T, b *Backend, from string) *backendtest.NBD {
-	t.Helper()
-	c, err := backendtest.DialNBD(t.Context(), b.nbd.address, from, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// use connects from here and takes the export of a volume.
-func use(t *testing.T, b *Backend, ref string) *backendtest.NBD {
-	t.Helper()
-	c := dial(t, b, "127.0.0.1")
-	if err := c.Use(ref); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// wantDenied tries an export from an address where it must not exist.
-func wantDenied(t *testing.T, b *Backend, from, ref string) {
-	t.Helper()
-	c := dial(t, b, from)
-	if list, err := c.List(); err != nil || len(list) > 0 {
-		t.Errorf("from %s: listed %v, %v", from, list, err)
-	}
-	if err := c.Use(ref); !errors.Is(err, backendtest.ErrNBDUnknown) {
-		t.Errorf("from %s: %v", from, err)
-	}
-}
-
-func state(t *testing.T, b *Backend, ref string) backend.Volume {
-	t.Helper()
-	v, err := b.Volume(context.Background(), backend.Key{Ref: ref})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-// becomes looks until the volume has the status: clients end when they do.
-func becomes(t *testing.T, b *Backend, ref string, want backend.Status) backend.Volume {
-	t.Helper()
-	deadline, look := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
-	defer look.Stop()
-	for {
-		v := state(t, b, ref)
-		if v.Status == want {
-			return v
-		}
-		select {
-		case <-look.C:
-		case <-deadline:
-			t.Fatalf("still %s (%v)", v.Status, v.Failure)
-		}
-	}
-}
-
-func TestOnlyTheAttachedServerFindsTheVolume(t *testing.T) {
-	s := newStage(t, nil)
-	if err := s.b.RenameVolume(t.Context(), backend.Key{Ref: s.used}, "the\x00name", ""); err != nil {
-		t.Fatal(err)
-	}
-	c := dial(t, s.b, "127.0.0.1")
-	list, err := c.List()
-	if err != nil || len(list) != 1 || list[0] != (backendtest.NBDExport{Name: s.used, Description: "the"}) {
-		t.Errorf("listed %v, %v", list, err)
-	}
-	for _, name := range []string{s.vol, newRef(t), "", "../" + s.used, strings.ToUpper(s.used)} {
-		if err := c.Use(name); !errors.Is(err, backendtest.ErrNBDUnknown) {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	if err := c.Use(s.used); err != nil || c.Size != gib {
-		t.Errorf("%v, %d bytes", err, c.Size)
-	}
-	wantDenied(t, s.b, "127.0.0.2", s.used)  // registered, and not attached
-	wantDenied(t, s.b, "127.0.0.77", s.used) // only in a network of another server
-	if c, err := backendtest.DialNBD(t.Context(), s.b.nbd.address, "127.1.0.1", nil); err == nil {
-		c.Close()
-		t.Error("nobody is registered there")
-	}
-	x, err := s.b.Export(t.Context(), backend.Key{Ref: s.used})
-	if err != nil || x != (backend.Export{Protocol: "nbd", Address: s.b.nbd.address, Name: s.used}) {
-		t.Errorf("%+v %v", x, err)
-	}
-	if _, err := s.b.Export(t.Context(), backend.Key{Ref: s.vol}); backend.AsError(err, backend.CodeConflict) == nil {
-		t.Errorf("the export of a volume that has none: %v", err)
-	}
-}
-
-func TestServersAreAskedAgain(t *testing.T) {
-	var clock atomic.Int64
-	clock.Store(time.Now().UnixNano())
-	var moved atomic.Bool
-	var down atomic.Bool
-	b := open(t, served(t, Options{Dir: t.TempDir(), Now: func() time.Time { return time.Unix(0, clock.Load()) },
-		Servers: func(context.Context) ([]backend.RegisteredServer, error) {
-			if down.Load() {
-				return nil, errors.New("no database")
-			}
-			if moved.Load() {
-				return []backend.RegisteredServer{{ID: "here", Name: "renamed", Addresses: []string{"127.0.0.2"}}}, nil
-			}
-			return theServers, nil
-		}}))
-	ref := newRef(t)
-	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, SizeGiB: 1}); err != nil {
-		t.Fatal(err)
-	}
-	settle(t, b)
-	down.Store(true)
-	if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, "here"); backend.AsError(err, backend.CodeUnavailable) == nil {
-		t.Errorf("attached to nobody knows whom: %v", err)
-	}
-	if c, err := backendtest.DialNBD(t.Context(), b.nbd.address, "127.0.0.1", nil); err == nil {
-		c.Close()
-		t.Error("let in nobody knows whom")
-	}
-	down.Store(false)
-	if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, "here"); err != nil {
-		t.Fatal(err)
-	}
-	down.Store(true)
-	clock.Add(int64(time.Minute))
-	use(t, b, ref) // by the last list
-	down.Store(false)
-	moved.Store(true)
-	clock.Add(int64(2 * serversFresh))
-	if v := state(t, b, ref); v.Attachments[0].ServerName != "renamed" {
-		t.Errorf("attached to %q", v.Attachments[0].ServerName)
-	}
-	c := dial(t, b, "127.0.0.2")
-	if err := c.Use(ref); err != nil {
-		t.Error(err)
-	}
-	if c, err := backendtest.DialNBD(t.Context(), b.nbd.address, "127.0.0.1", nil); err == nil {
-		c.Close()
-		t.Error("the old address is still let in")
-	}
-}
-
-func TestDetachWaitsForClients(t *testing.T) {
-	s := newStage(t, nil)
-	key := backend.Key{Ref: s.used}
-	c := use(t, s.b, s.used)
-	for range 2 {
-		if err := s.b.DetachVolume(t.Context(), key, "here", false); err != nil {
-			t.Fatal(err)
-		}
-		v := state(t, s.b, s.used)
-		if v.Status != backend.Detaching || len(v.Attachments) != 1 || v.Failure != nil || !v.Since.After(v.Attachments[0].AttachedAt) {
-			t.Fatalf("%+v", v)
-		}
-	}
-	if _, err := c.WriteAt([]byte("last words"), 4096); err != nil {
-		t.Error("who is connected may finish:", err)
-	}
-	wantDenied(t, s.b, "127.0.0.1", s.used)
-	if err := s.b.AttachVolume(t.Context(), key, "here"); backend.AsError(err, backend.CodeConflict) == nil {
-		t.Errorf("attached while it is detached: %v", err)
-	}
-	if err := s.b.DeleteVolume(t.Context(), key); backend.AsError(err, backend.CodeConflict) == nil {
-		t.Errorf("deleted while it is detached: %v", err)
-	}
-	c.Close()
-	v := becomes(t, s.b, s.used, backend.Available)
-	if len(v.Attachments) != 0 {
-		t.Errorf("%+v", v)
-	}
-	if err := s.b.AttachVolume(t.Context(), key, "near"); err != nil {
-		t.Fatal(err)
-	}
-	c, got := use(t, s.b, s.used), make([]byte, 10)
-	if _, err := c.ReadAt(got, 4096); err != nil || string(got) != "last words" {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
-func TestForceCutsOff(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		cut  func(*stage, backend.Key) error
-		want backend.Status
-	}{
-		{"detach", func(s *stage, k backend.Key) error { return s.b.DetachVolume(s.Context(), k, "here", true) }, backend.Available},
-		{"repair", func(s *stage, k backend.Key) error { return s.b.RepairVolume(s.Context(), k, backend.ErrorStatus) }, backend.ErrorStatus},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newStage(t, nil)
-			key := backend.Key{Ref: s.used}
-			c := use(t, s.b, s.used)
-			if _, err := c.WriteAt([]byte("answered"), 0); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.b.RepairVolume(t.Context(), key, backend.Available); backend.AsError(err, backend.CodeConflict) == nil {
-				t.Errorf("repaired in use: %v", err)
-			}
-			if err := s.b.DetachVolume(t.Context(), key, "here", false); err != nil {
-				t.Fatal(err)
-			}
-			if err := tt.cut(s, key); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Ended(); err != nil {
-				t.Error(err)
-			}
-			becomes(t, s.b, s.used, tt.want)
-			s.reopen()
-			if v := state(t, s.b, s.used); v.Status != tt.want || len(v.Attachments) > 0 {
-				t.Errorf("%+v", v)
-			}
-		})
-	}
-}
-
-func TestExtendReachesTheNextConnection(t *testing.T) {
-	s := newStage(t, nil)
-	before := use(t, s.b, s.used)
-	if err := s.b.ExtendVolume(t.Context(), backend.Key{Ref: s.used}, 3); err != nil {
-		t.Fatal(err)
-	}
-	after := use(t, s.b, s.used)
-	if before.Size != gib || after.Size != 3*gib {
-		t.Errorf("%d, then %d bytes", before.Size, after.Size)
-	}
-	if _, err := after.WriteAt([]byte("new room"), 2*gib); err != nil {
-		t.Error(err)
-	}
-	if _, err := before.WriteAt([]byte("beyond"), 2*gib); err == nil {
-		t.Error("the old connection writes beyond the end that it knows")
-	}
-}
-
-func TestCloseEndsConnectionsAndReopenServesAgain(t *testing.T) {
-	s := newStage(t, nil)
-	c := use(t, s.b, s.used)
-	if _, err := c.WriteAt(text, 1<<20); err != nil {
-		t.Fatal(err)
-	}
-	s.reopen()
-	if err := c.Ended(); err != nil {
-		t.Error(err)
-	}
-	c, got := use(t, s.b, s.used), make([]byte, len(text))
-	if _, err := c.ReadAt(got, 1<<20); err != nil || !bytes.Equal(got, text) {
-		t.Errorf("%q, %v", got, err)
-	}
-	// Half a detachment is finished by the next process.
-	if err := s.b.DetachVolume(t.Context(), backend.Key{Ref: s.used}, "here", false); err != nil {
-		t.Fatal(err)
-	}
-	if v := state(t, s.b, s.used); v.Status != backend.Detaching {
-		t.Fatalf("%+v", v)
-	}
-	s.reopen()
-	becomes(t, s.b, s.used, backend.Available)
-}
-
-func TestWithoutNBDAttachmentsSleep(t *testing.T) {
-	s := newStage(t, nil)
-	s.b.Close()
-	off := open(t, Options{Dir: s.dir})
-	if v := state(t, off, s.used); v.Status != backend.Available || len(v.Attachments) > 0 {
-		t.Errorf("%+v", v)
-	}
-	if err := off.RenameVolume(t.Context(), backend.Key{Ref: s.used}, "renamed", ""); err != nil {
-		t.Error(err)
-	}
-	if list, err := off.Connections(t.Context()); err != nil || len(list) > 0 {
-		t.Errorf("%v %v", list, err)
-	}
-	if _, err := off.Export(t.Context(), backend.Key{Ref: s.used}); !errors.Is(err, backend.ErrUnsupported) {
-		t.Error(err)
-	}
-	off.Close()
-	s.reopen()
-	if v := state(t, s.b, s.used); v.Status != backend.InUse || v.Name != "renamed" {
-		t.Errorf("%+v", v)
-	}
-}
-
-func TestConnectionsTell(t *testing.T) {
-	s := newStage(t, nil)
-	if v := state(t, s.b, s.used); !v.Attachments[0].UsedAt.IsZero() {
-		t.Error("used by nobody, and said to be")
-	}
-	c := use(t, s.b, s.used)
-	use(t, s.b, s.used)
-	if _, err := c.WriteAt(make([]byte, 8192), 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.ReadAt(make([]byte, 512), 0); err != nil {
-		t.Fatal(err)
-	}
-	list, err := s.b.Connections(t.Context())
-	if err != nil || len(list) != 2 || list[0].ID == list[1].ID {
-		t.Fatalf("%+v %v", list, err)
-	}
-	one := list[0]
-	host, _, err := net.SplitHostPort(one.Address)
-	if err != nil || host != "127.0.0.1" || one.Volume.Ref != s.used || one.ServerID != "here" || one.BytesWritten != 8192 || one.BytesRead != 512 ||
-		one.Since.IsZero() || one.LastActivity.Before(one.Since) || one.Identity != "" {
-		t.Errorf("%+v", one)
-	}
-	if v := state(t, s.b, s.used); v.Attachments[0].UsedAt.IsZero() {
-		t.Error("used, and not said to be")
-	}
-}
-
-func TestNoAttachmentInTheMiddleOfACopy(t *testing.T) {
-	s, g := gated(t)
+func TestAttachVolume_SnapshotUnderWay(t *testing.T) {
+	t.Parallel()
+	s, g := newGatedHarness(t)
 	if _, err := s.b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: s.new, Volume: backend.Key{Ref: s.vol}}); err != nil {
 		t.Fatal(err)
 	}
@@ -345,19 +30,57 @@ func TestNoAttachmentInTheMiddleOfACopy(t *testing.T) {
 	}
 }
 
-func TestNBDNeedsItsSettings(t *testing.T) {
-	o := served(t, Options{Dir: t.TempDir()})
-	o.Servers = nil
-	if b, err := Open(o); err == nil {
-		b.Close()
-		t.Error("opened without knowing whom to let in")
+// failingDisk is a disk on which one kind of call fails.
+type failingDisk struct {
+	call  atomic.Pointer[op]
+	errno syscall.Errno
+}
+
+func (d *failingDisk) hook(o op, _ string) error {
+	if c := d.call.Load(); c != nil && *c == o {
+		return d.errno
 	}
-	if _, err := o.NBD.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the listener of a failed start: %v", err)
-	}
-	s := newStage(t, nil)
-	if b, err := Open(served(t, Options{Dir: s.dir})); !errors.Is(err, ErrInUse) {
-		b.Close()
-		t.Error(err)
+	return nil
+}
+
+func (d *failingDisk) failOn(o op) { d.call.Store(&o) }
+
+func TestAttachedVolume_DiskErrors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		errno syscall.Errno
+		full  bool
+	}{{syscall.EIO, false}, {syscall.ENOSPC, true}} {
+		t.Run(tt.errno.Error(), func(t *testing.T) {
+			d := &failingDisk{errno: tt.errno}
+			s := newHarness(t, d.hook)
+			now := time.Now()
+			c := useExport(t, s.b, s.used)
+			d.failOn("write")
+			if _, err := c.WriteAt([]byte("x"), 0); !errors.Is(err, tt.errno) {
+				t.Errorf("the client is told %v", err)
+			}
+			v := getVolume(t, s.b, s.used)
+			fault := backend.AsError(v.Failure, backend.CodeFault)
+			if v.Status != backend.InUse || tt.full != (backend.AsError(v.Failure, backend.CodeNoSpace) != nil) || tt.full != (fault == nil) {
+				t.Errorf("%s: %v", v.Status, v.Failure)
+			}
+			if !tt.full && fault.Op != "write" {
+				t.Errorf("%+v", fault)
+			}
+			d.failOn("")
+			s.b.mu.Lock()
+			later := s.b.volumes.byRef[s.used].state(now.Add(time.Hour))
+			s.b.mu.Unlock()
+			if tt.full != (later.Failure == nil) {
+				t.Errorf("an hour later: %v", later.Failure)
+			}
+			if err := s.b.DetachVolume(t.Context(), backend.Key{Ref: s.used}, "here", true); err != nil {
+				t.Fatal(err)
+			}
+			if v := waitStatus(t, s.b, s.used, backend.Available); v.Failure != nil {
+				t.Errorf("the message outlives its cause: %v", v.Failure)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -22,9 +23,9 @@ import (
 // They alternate in one run and report the ratio of the medians, so that the
 // speed of the disk drops out. docs/bench-local.md has the figures and goals.
 
-// scatter writes total bytes of noise in runs of 4 KiB to 1 MiB all over a file,
-// as a used disk looks. The seed is fixed.
-func scatter(t testing.TB, path string, total int64) {
+// writeScattered writes total random bytes in runs of 4 KiB to 1 MiB at random places,
+// the same each time.
+func writeScattered(t testing.TB, path string, total int64) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -54,8 +55,8 @@ func scatter(t testing.TB, path string, total int64) {
 	}
 }
 
-// ours times one snapshot from the call to AVAILABLE, then deletes it.
-func ours(t testing.TB, b *Backend, vol string) time.Duration {
+// timeSnapshot times a snapshot from the call to AVAILABLE, and deletes it.
+func timeSnapshot(t testing.TB, b *Backend, vol string) time.Duration {
 	ctx, key := context.Background(), backend.Key{Ref: newRef(t)}
 	start := time.Now()
 	_, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: key.Ref, Name: "bench", Volume: backend.Key{Ref: vol}})
@@ -72,8 +73,8 @@ func ours(t testing.TB, b *Backend, vol string) time.Duration {
 	return d
 }
 
-// theirs times a shell that copies and syncs.
-func theirs(t testing.TB, cp, from string) time.Duration {
+// timeShell times cp and sync.
+func timeShell(t testing.TB, cp, from string) time.Duration {
 	to := from + ".copy"
 	start := time.Now()
 	out, err := exec.Command("sh", "-c", `cp `+cp+` "$1" "$2" && sync "$2"`, "sh", from, to).CombinedOutput()
@@ -92,9 +93,8 @@ func median(d []time.Duration) float64 {
 	return d[len(d)/2].Seconds() * 1000
 }
 
-// forget drops the file from the page cache, so that the next reader asks the
-// disk.
-func forget(t testing.TB, path string) {
+// dropCache drops a file from the page cache.
+func dropCache(t testing.TB, path string) {
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -105,28 +105,28 @@ func forget(t testing.TB, path string) {
 	}
 }
 
-// compare alternates both ways, the first of a round changing, and reports.
-func compare(b *testing.B, dir, cp string, rounds int, cold bool) {
+// compareWithCp alternates timeSnapshot and timeShell and reports the medians.
+func compareWithCp(b *testing.B, dir, cp string, rounds int, cold bool) {
 	be := open(b, Options{Dir: filepath.Join(dir, "data")})
 	vol := newRef(b)
 	if _, err := be.CreateVolume(context.Background(), backend.VolumeSpec{Ref: vol, SizeGiB: 2}); err != nil {
 		b.Fatal(err)
 	}
 	settle(b, be)
-	path := be.path("volumes", vol, dataName)
-	scatter(b, path, 590<<20) // runs overlap: 512 MiB are allocated
+	path := be.path("volumes", vol, dataFile)
+	writeScattered(b, path, 590<<20) // runs overlap: 512 MiB are allocated
 	var us, them []time.Duration
 	ways := []func(){
-		func() { us = append(us, ours(b, be, vol)) },
-		func() { them = append(them, theirs(b, cp, path)) },
+		func() { us = append(us, timeSnapshot(b, be, vol)) },
+		func() { them = append(them, timeShell(b, cp, path)) },
 	}
 	for b.Loop() {
 		us, them = nil, nil
 		for range rounds {
 			for _, way := range ways {
-				unix.Sync() // nobody pays for what the other left to be written
+				unix.Sync() // so that neither writes what the other left
 				if cold {
-					forget(b, path)
+					dropCache(b, path)
 				}
 				way()
 			}
@@ -139,16 +139,15 @@ func compare(b *testing.B, dir, cp string, rounds int, cold bool) {
 }
 
 func BenchmarkSnapshotCopy(b *testing.B) {
-	b.Run("cached", func(b *testing.B) { compare(b, b.TempDir(), "--sparse=always", 9, false) })
-	b.Run("cold", func(b *testing.B) { compare(b, b.TempDir(), "--sparse=always", 9, true) })
+	b.Run("cached", func(b *testing.B) { compareWithCp(b, b.TempDir(), "--sparse=always", 9, false) })
+	b.Run("cold", func(b *testing.B) { compareWithCp(b, b.TempDir(), "--sparse=always", 9, true) })
 }
 
 func BenchmarkSnapshotReflink(b *testing.B) {
-	compare(b, xfs(b, 8*gib), "--reflink=always", 31, false)
+	compareWithCp(b, xfs(b, 8*gib), "--reflink=always", 31, false)
 }
 
-// BenchmarkFloor is what no copy can beat: the same bytes written in one piece
-// from memory and synced.
+// BenchmarkFloor is a lower bound: the same bytes written from memory and synced.
 func BenchmarkFloor(b *testing.B) {
 	p := make([]byte, 8<<20)
 	for i := range p {
@@ -189,17 +188,17 @@ func BenchmarkOpen(b *testing.B) {
 	be := open(b, Options{Dir: dir})
 	be.Close()
 	for range 100_000 {
-		m := meta{Format: format, Kind: volumes, Ref: newRef(b), Name: "volume", SizeGiB: 1, Status: backend.Available}
-		folder := be.folder(home, m)
+		m := meta{Format: metaFormat, Kind: volumes, Ref: newRef(b), Name: "volume", SizeGiB: 1, Status: backend.Available}
+		folder := be.objectDir(published, m)
 		if err := os.Mkdir(folder, 0o700); err != nil {
 			b.Fatal(err)
 		}
-		f, err := be.disk.putMeta(folder+"/"+metaName, m)
+		f, err := be.disk.createMeta(folder+"/"+metaFile, m)
 		if err != nil {
 			b.Fatal(err)
 		}
 		f.Close()
-		if f, err = be.disk.create(folder + "/" + dataName); err != nil {
+		if f, err = be.disk.create(folder + "/" + dataFile); err != nil {
 			b.Fatal(err)
 		}
 		if err := f.Truncate(gib); err != nil {
@@ -213,5 +212,26 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(len(be.volumes.order))
 		}
 		be.Close()
+	}
+}
+
+func BenchmarkPageOf50(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			be := open(b, Options{Dir: b.TempDir()})
+			middle := ""
+			for i := range n {
+				ref := newRef(b)
+				be.volumes.add(&object{meta: meta{Kind: volumes, Ref: ref, SizeGiB: 1, Status: backend.Available}, location: published})
+				if i == n/2 {
+					middle = ref
+				}
+			}
+			for b.Loop() {
+				if p, err := be.Volumes(context.Background(), middle, 50); err != nil || len(p.Items) != 50 {
+					b.Fatal(len(p.Items), err)
+				}
+			}
+		})
 	}
 }

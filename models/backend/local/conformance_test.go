@@ -12,8 +12,8 @@ import (
 	"blockconsole/models/backend/backendtest"
 )
 
-// fixture opens a backend in dir for the conformance suite, made by reopen.
-func fixture(t *testing.T, dir string, reopen func() *Backend) backendtest.Fixture {
+// conformanceFixture runs the suite on backends that reopen opens in dir.
+func conformanceFixture(t *testing.T, dir string, reopen func() *Backend) backendtest.Fixture {
 	b := reopen()
 	image := []byte("raw image, not a multiple of anything")
 	if err := os.WriteFile(b.path("images", "tiny.raw"), image, 0o600); err != nil {
@@ -21,12 +21,12 @@ func fixture(t *testing.T, dir string, reopen func() *Backend) backendtest.Fixtu
 	}
 	current := b
 	data := func(k backend.Key, flag int) (*os.File, error) {
-		return os.OpenFile(filepath.Join(dir, "volumes", k.Ref, dataName), flag, 0)
+		return os.OpenFile(filepath.Join(dir, "volumes", k.Ref, dataFile), flag, 0)
 	}
 	return backendtest.Fixture{
-		Servers: theServers,
+		Servers: testServers,
 		Backend: b, Project: "default", Image: "tiny.raw", ImageBytes: image,
-		Settle: func(ctx context.Context) error { return current.Settled(ctx) },
+		Settle: func(ctx context.Context) error { return waitJobs(ctx, current) },
 		WriteVolume: func(k backend.Key, off int64, p []byte) error {
 			f, err := data(k, os.O_WRONLY)
 			if err != nil {
@@ -57,25 +57,28 @@ func fixture(t *testing.T, dir string, reopen func() *Backend) backendtest.Fixtu
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
 		dir := t.TempDir()
-		return fixture(t, dir, func() *Backend { return open(t, served(t, Options{Dir: dir})) })
+		return conformanceFixture(t, dir, func() *Backend { return open(t, withNBD(t, Options{Dir: dir})) })
 	})
 }
 
-func TestConformanceOnXFSWithReflink(t *testing.T) {
+func TestConformance_XFS(t *testing.T) {
+	t.Parallel()
 	mnt := xfs(t, 8*gib)
 	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
 		dir, err := os.MkdirTemp(mnt, "data")
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fixture(t, dir, func() *Backend { return open(t, served(t, Options{Dir: dir})) })
+		return conformanceFixture(t, dir, func() *Backend { return open(t, withNBD(t, Options{Dir: dir})) })
 	})
 }
 
-// TestConformanceOnTmpfs is without NBD too.
-func TestConformanceOnTmpfs(t *testing.T) {
+// TestConformance_Tmpfs runs without NBD.
+func TestConformance_Tmpfs(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/dev/shm"); err != nil {
 		t.Skip("no tmpfs at /dev/shm")
 	}
@@ -85,6 +88,6 @@ func TestConformanceOnTmpfs(t *testing.T) {
 			t.Skip(err)
 		}
 		t.Cleanup(func() { os.RemoveAll(dir) })
-		return fixture(t, dir, func() *Backend { return open(t, Options{Dir: dir}) })
+		return conformanceFixture(t, dir, func() *Backend { return open(t, Options{Dir: dir}) })
 	})
 }

@@ -9,23 +9,18 @@ import (
 	"sync/atomic"
 )
 
-// chunk is how much is copied between two looks at the context, and how much is
-// handed to the disk at a time.
-const chunk = 8 << 20
+const (
+	chunkBytes     = 8 << 20  // copied between two looks at the context, and written back at a time
+	prefetchBytes  = 32 << 20 // read ahead of the copy
+	zeroBlockBytes = 64 << 10 // of zeroes become a hole in a copy in user space
+)
 
-// window is how much is being read ahead of the copy.
-const window = 32 << 20
-
-// block is how much zero the plain copy leaves out at a time.
-const block = 64 << 10
-
-// copyData copies the first size bytes of src, data only: what is a hole in src
-// stays one in dst, which must be empty. copied counts the bytes as they go.
+// copyData copies the first size bytes of src to dst, which must be empty; holes stay
+// holes. copied counts the bytes meanwhile. The error is that of ctx or of the disk.
 //
-// Zeros that were written are copied as they are: looking for them would mean to
-// take every byte through this process, which the kernel's copy avoids, and a
-// disk's owner who wrote zeros may have meant to reserve the room. Only where the
-// kernel cannot copy, or hides its holes, zeros become holes on the way.
+// Zeroes that were written are copied: finding them would take every byte through this
+// process, which the kernel's copy avoids, and they may have been written to reserve
+// the room. They become holes only where the kernel cannot copy or hides the holes.
 func (d disk) copyData(ctx context.Context, dst, src *os.File, size int64, copied *atomic.Int64) error {
 	fi, err := src.Stat()
 	if err != nil {
@@ -33,7 +28,7 @@ func (d disk) copyData(ctx context.Context, dst, src *os.File, size int64, copie
 	}
 	c := copier{disk: d, ctx: ctx, dst: dst, src: src, copied: copied, size: size, sparse: allocated(fi) < size}
 	for {
-		if err := c.look(); err != nil {
+		if err := c.prefetchNext(); err != nil {
 			return err
 		}
 		if len(c.next) == 0 {
@@ -41,8 +36,8 @@ func (d disk) copyData(ctx context.Context, dst, src *os.File, size int64, copie
 		}
 		p := c.next[0]
 		c.next = c.next[1:]
-		c.ahead -= p.end - p.start
-		if err := c.copy(p); err != nil {
+		c.prefetched -= p.end - p.start
+		if err := c.copyPiece(p); err != nil {
 			return err
 		}
 	}
@@ -53,53 +48,52 @@ type piece struct{ start, end int64 }
 
 type copier struct {
 	disk
-	ctx      context.Context
-	dst, src *os.File
-	copied   *atomic.Int64
-	size     int64 // of src
-	sparse   bool  // src has holes somewhere
-	plain    bool  // the kernel's copy was refused
-	buf      []byte
+	ctx       context.Context
+	dst, src  *os.File
+	copied    *atomic.Int64
+	size      int64 // of src
+	sparse    bool  // src has holes somewhere
+	userspace bool  // the kernel refused to copy
+	buf       []byte
 
-	next   []piece // announced to the disk and not yet copied
-	ahead  int64   // bytes of them
-	looked int64   // where the search for data goes on
+	next       []piece // prefetched and not yet copied
+	prefetched int64   // bytes of next
+	scanned    int64   // the offset up to which data was looked for
 
-	pending int64 // bytes copied since the last flush
-	from    int64 // where they begin
+	pending     int64 // bytes copied since the last startWriteback …
+	pendingFrom int64 // … from this offset on
 }
 
-// look finds the data that comes next and lets the disk begin to read it, so
-// that reading runs beside the copying and writing of what came before.
-func (c *copier) look() error {
-	for c.ahead < window && c.looked < c.size {
-		start, end, err := c.data(c.src, c.looked, c.size)
+// prefetchNext finds the next data and starts reading it, while earlier data is copied
+// and written.
+func (c *copier) prefetchNext() error {
+	for c.prefetched < prefetchBytes && c.scanned < c.size {
+		start, end, err := c.nextData(c.src, c.scanned, c.size)
 		if errors.Is(err, io.EOF) {
-			c.looked = c.size
+			c.scanned = c.size
 			break
 		}
 		if err != nil {
 			return err
 		}
 		if start == 0 && end == c.size && c.sparse {
-			c.plain = true // it says that all is data, and has no room for it
+			c.userspace = true // all is data, it says, but less is allocated: it hides holes
 		}
-		end = min(end, start+chunk)
-		c.announce(c.src, start, end-start)
+		end = min(end, start+chunkBytes)
+		c.prefetch(c.src, start, end-start)
 		c.next = append(c.next, piece{start, end})
-		c.ahead += end - start
-		c.looked = end
+		c.prefetched += end - start
+		c.scanned = end
 	}
 	return nil
 }
 
-// copy copies one piece.
-func (c *copier) copy(p piece) error {
+func (c *copier) copyPiece(p piece) error {
 	for off := p.start; off < p.end; {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		n, err := c.step(off, int(p.end-off))
+		n, err := c.copyChunk(off, int(p.end-off))
 		if err != nil {
 			return err
 		}
@@ -107,32 +101,32 @@ func (c *copier) copy(p piece) error {
 			return io.ErrUnexpectedEOF // the source shrank
 		}
 		if c.pending == 0 {
-			c.from = off
+			c.pendingFrom = off
 		}
 		off += int64(n)
 		c.pending += int64(n)
 		c.copied.Add(int64(n))
-		if c.pending >= chunk {
-			c.flush(c.dst, c.from, off-c.from)
+		if c.pending >= chunkBytes {
+			c.startWriteback(c.dst, c.pendingFrom, off-c.pendingFrom)
 			c.pending = 0
 		}
 	}
 	return nil
 }
 
-// step copies at most n bytes at off.
-func (c *copier) step(off int64, n int) (int, error) {
-	if !c.plain {
+// copyChunk copies at most n bytes at off and returns how many.
+func (c *copier) copyChunk(off int64, n int) (int, error) {
+	if !c.userspace {
 		m, err := c.copyRange(c.dst, c.src, off, n)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return m, err
 		}
-		c.plain = true
+		c.userspace = true
 	}
 	if c.buf == nil {
 		c.buf = make([]byte, 1<<20)
 	}
-	if err := c.ask(opCopy, c.dst.Name()); err != nil {
+	if err := c.callHook(opCopy, c.dst.Name()); err != nil {
 		return 0, err
 	}
 	m, err := c.src.ReadAt(c.buf[:min(n, len(c.buf))], off)
@@ -142,8 +136,8 @@ func (c *copier) step(off int64, n int) (int, error) {
 		}
 		return 0, err
 	}
-	for p := 0; p < m; p += block {
-		part := c.buf[p:min(p+block, m)]
+	for p := 0; p < m; p += zeroBlockBytes {
+		part := c.buf[p:min(p+zeroBlockBytes, m)]
 		if bytes.Equal(part, zeros[:len(part)]) {
 			continue
 		}
@@ -154,4 +148,4 @@ func (c *copier) step(off int64, n int) (int, error) {
 	return m, nil
 }
 
-var zeros [block]byte
+var zeros [zeroBlockBytes]byte

@@ -12,25 +12,8 @@ import (
 	"testing"
 )
 
-// refusals are the answers after which plain reading and writing must do.
-var refusals = []syscall.Errno{syscall.EXDEV, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.ENOTTY}
-
-func TestRefusedReflinkFallsBackToACopy(t *testing.T) {
-	for _, errno := range refusals {
-		t.Run(errno.Error(), func(t *testing.T) {
-			s := newStage(t, func(o op, _ string) error {
-				if o == opClone {
-					return errno
-				}
-				return nil
-			})
-			s.whole()
-		})
-	}
-}
-
-// sparse makes a file of size bytes with data at the given places.
-func sparse(t *testing.T, size int64, data map[int64][]byte) *os.File {
+// newSparseFile makes a file of size bytes with data at the given offsets.
+func newSparseFile(t *testing.T, size int64, data map[int64][]byte) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "source"))
 	if err != nil {
@@ -48,8 +31,9 @@ func sparse(t *testing.T, size int64, data map[int64][]byte) *os.File {
 	return f
 }
 
-func TestCopyKeepsBytesAndHoles(t *testing.T) {
-	big := bytes.Repeat([]byte("0123456789abcdef"), (3*chunk+4096)/16)
+func TestCopyData(t *testing.T) {
+	t.Parallel()
+	big := bytes.Repeat([]byte("0123456789abcdef"), (3*chunkBytes+4096)/16)
 	files := map[string]map[int64][]byte{
 		"empty":                {},
 		"starts with data":     {0: []byte("x")},
@@ -63,7 +47,7 @@ func TestCopyKeepsBytesAndHoles(t *testing.T) {
 		for _, kernel := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: " in the kernel", false: " plain"}[kernel], func(t *testing.T) {
 				const size = 40 << 20
-				src, dst := sparse(t, size, data), sparse(t, 0, nil)
+				src, dst := newSparseFile(t, size, data), newSparseFile(t, 0, nil)
 				var first atomic.Bool
 				d := disk{hook: func(o op, _ string) error {
 					if !kernel && o == opCopy && first.CompareAndSwap(false, true) {
@@ -78,7 +62,7 @@ func TestCopyKeepsBytesAndHoles(t *testing.T) {
 				if err := dst.Truncate(size); err != nil {
 					t.Fatal(err)
 				}
-				sameBytes(t, dst, src)
+				wantSameContent(t, dst, src)
 				a, err := src.Stat()
 				if err != nil {
 					t.Fatal(err)
@@ -95,41 +79,43 @@ func TestCopyKeepsBytesAndHoles(t *testing.T) {
 	}
 }
 
-// A file system that calls everything data gets its holes back.
-func TestCopyFindsHolesThatAreHidden(t *testing.T) {
+// Zeroes become holes where the file system hides its holes.
+func TestCopyPiece_HiddenHoles(t *testing.T) {
+	t.Parallel()
 	const size = 40 << 20
-	src, dst := sparse(t, size, map[int64][]byte{7 << 20: []byte("x")}), sparse(t, 0, nil)
+	src, dst := newSparseFile(t, size, map[int64][]byte{7 << 20: []byte("x")}), newSparseFile(t, 0, nil)
 	var copied atomic.Int64
-	c := copier{ctx: context.Background(), dst: dst, src: src, copied: &copied, plain: true}
-	if err := c.copy(piece{0, size}); err != nil {
+	c := copier{ctx: context.Background(), dst: dst, src: src, copied: &copied, userspace: true}
+	if err := c.copyPiece(piece{0, size}); err != nil {
 		t.Fatal(err)
 	}
 	if err := dst.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	sameBytes(t, dst, src)
-	if fi, err := dst.Stat(); err != nil || allocated(fi) > 2*block {
+	wantSameContent(t, dst, src)
+	if fi, err := dst.Stat(); err != nil || allocated(fi) > 2*zeroBlockBytes {
 		t.Errorf("%d bytes allocated, %v", allocated(fi), err)
 	}
 }
 
-func sameBytes(t *testing.T, got, want *os.File) {
+func wantSameContent(t *testing.T, got, want *os.File) {
 	t.Helper()
-	a, err := os.ReadFile(got.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(want.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(a, b) {
-		t.Error("other bytes")
+	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
+	for off := int64(0); ; off += int64(len(a)) {
+		n, errA := got.ReadAt(a, off)
+		m, errB := want.ReadAt(b, off)
+		if !bytes.Equal(a[:n], b[:m]) || errA != errB {
+			t.Fatalf("other bytes after %d: %v, %v", off, errA, errB)
+		}
+		if errA != nil {
+			return
+		}
 	}
 }
 
-func TestCopyStopsWithItsContext(t *testing.T) {
-	src, dst := sparse(t, 1<<20, map[int64][]byte{0: []byte("x")}), sparse(t, 0, nil)
+func TestCopyData_Cancelled(t *testing.T) {
+	t.Parallel()
+	src, dst := newSparseFile(t, 1<<20, map[int64][]byte{0: []byte("x")}), newSparseFile(t, 0, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var copied atomic.Int64

@@ -4,44 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"syscall"
 	"time"
 
 	"blockconsole/models/backend"
 )
 
-// quick is how long a create or delete call lingers for work that usually takes
-// milliseconds (an empty volume, a reflink, a rename into the trash), so that
-// the first look finds it finished. Longer work goes on without the caller.
-const quick = 50 * time.Millisecond
-
-// headroom is what an object takes beside its data: folder, description, inodes.
-const headroom = 64 << 10
-
-// source is where a new object's bytes come from.
+// source is where a new object's bytes come from; the zero value means zeroes.
 type source struct {
-	path   string
-	object *object // nil for an image
-	size   int64   // bytes to take over
-	need   int64   // of them allocated
+	path      string
+	object    *object // nil for an image
+	size      int64   // bytes to copy
+	allocated int64   // bytes that are not holes
 }
 
-// CreateVolume makes a sparse file of the asked size, filled from a snapshot or
-// an image where one is named. A creation that failed is tried again.
+// CreateVolume makes a sparse file of the requested size, filled from a snapshot or an
+// image where one is named. It tries a failed creation again. Errors: CodeInvalid,
+// CodeConflict, CodeNotFound for the source, CodeNoSpace, CodeUnavailable.
 func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backend.Volume, error) {
-	if err := b.enter(ctx); err != nil {
-		return backend.Volume{}, err
-	}
-	if err := errors.Join(checkRef(spec.Ref), checkText(spec.Name, spec.Description)); err != nil {
-		return backend.Volume{}, first(err)
-	}
 	m := meta{
-		Format: format, Kind: volumes, Ref: spec.Ref, Name: spec.Name, Description: spec.Description, SizeGiB: spec.SizeGiB,
+		Format: metaFormat, Kind: volumes, Ref: spec.Ref, Name: spec.Name, Description: spec.Description, SizeGiB: spec.SizeGiB,
 		Image: spec.Image, Project: spec.Project, Type: spec.Type, Zone: spec.Zone,
 	}
-	o, err := b.create(ctx, m, func(m *meta) (*source, error) { return b.volumeSource(spec, m) })
+	o, err := b.create(ctx, m, func(m *meta) (source, error) { return b.volumeSource(spec, m) })
 	if err != nil {
 		return backend.Volume{}, err
 	}
@@ -50,19 +35,21 @@ func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (ba
 	return b.volumeLocked(o), nil
 }
 
-// CreateSnapshot makes a read-only copy of a volume's file.
+// CreateSnapshot makes a read-only copy of a volume's file. It tries a failed creation
+// again. Errors: CodeInvalid, CodeConflict, CodeNotFound for the volume, CodeNoSpace,
+// CodeUnavailable.
 func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
-	if err := b.enter(ctx); err != nil {
-		return backend.Snapshot{}, err
-	}
-	if err := errors.Join(checkRef(spec.Ref), checkText(spec.Name, spec.Description)); err != nil {
-		return backend.Snapshot{}, first(err)
-	}
 	m := meta{
-		Format: format, Kind: snapshots, Ref: spec.Ref, Name: spec.Name, Description: spec.Description,
+		Format: metaFormat, Kind: snapshots, Ref: spec.Ref, Name: spec.Name, Description: spec.Description,
 		Project: spec.Project, Attached: spec.Attached, Acknowledged: spec.Acknowledged,
 	}
-	o, err := b.create(ctx, m, func(m *meta) (*source, error) { return b.snapshotSource(spec, m) })
+	o, err := b.create(ctx, m, func(m *meta) (src source, err error) {
+		src, m.SizeGiB, err = b.objectSource(volumes, spec.Volume)
+		if err == nil {
+			m.Volume = src.object.meta.Ref
+		}
+		return src, err
+	})
 	if err != nil {
 		return backend.Snapshot{}, err
 	}
@@ -71,233 +58,245 @@ func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec)
 	return b.snapshotLocked(o), nil
 }
 
-func checkRef(ref string) error {
-	if !validRef(ref) {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID in lower case"}
-	}
-	return nil
-}
-
-// first unwraps the first of joined errors, so that callers may compare it.
-func first(err error) error {
-	if j, ok := err.(interface{ Unwrap() []error }); ok {
-		return j.Unwrap()[0]
-	}
-	return err
-}
-
-// volumeSource checks the size and finds the bytes that a new volume starts
-// with; nil means none.
-func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (*source, error) {
+// volumeSource checks the size and finds the bytes that a new volume starts with.
+func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (source, error) {
 	if spec.Snapshot != nil && spec.Image != "" {
-		return nil, &backend.Error{Code: backend.CodeInvalid, Field: "image", Message: "a volume starts with a snapshot or an image, not both"}
+		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "image", Message: "a volume starts with a snapshot or an image, not both"}
 	}
 	if err := b.checkSize(spec.SizeGiB); err != nil {
-		return nil, err
+		return source{}, err
 	}
 	if spec.Image != "" {
 		return b.imageSource(spec.Image, spec.SizeGiB)
 	}
 	if spec.Snapshot == nil {
-		return nil, nil
+		return source{}, nil
 	}
 	src, size, err := b.objectSource(snapshots, *spec.Snapshot)
 	if err != nil {
-		return nil, err
+		return source{}, err
 	}
 	if spec.SizeGiB < size {
-		return nil, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the snapshot's %d GiB", size)}
+		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the snapshot's %d GiB", size)}
 	}
 	m.Source = src.object.meta.Ref
 	return src, nil
 }
 
-func (b *Backend) snapshotSource(spec backend.SnapshotSpec, m *meta) (*source, error) {
-	src, size, err := b.objectSource(volumes, spec.Volume)
-	if err != nil {
-		return nil, err
-	}
-	m.SizeGiB, m.Volume = size, src.object.meta.Ref
-	return src, nil
-}
-
 // objectSource finds the volume or snapshot to copy from, and its size in GiB.
-func (b *Backend) objectSource(k kind, key backend.Key) (*source, int, error) {
+func (b *Backend) objectSource(k kind, key backend.Key) (source, int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o, err := b.index(k).find(key)
+	o, err := b.indexOf(k).find(key)
 	if err != nil {
-		return nil, 0, err
+		return source{}, 0, err
 	}
 	if o.meta.Status != backend.Available {
-		return nil, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(o.meta.Status)}
+		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(o.meta.Status)}
 	}
-	src := &source{path: b.folder(home, o.meta) + "/" + dataName, object: o, size: int64(o.meta.SizeGiB) * gib}
+	src := source{path: b.objectDir(published, o.meta) + "/" + dataFile, object: o, size: int64(o.meta.SizeGiB) * gib}
 	fi, err := os.Lstat(src.path)
 	if err != nil {
-		return nil, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source's file is missing"}
+		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source's file is missing"}
 	}
-	src.need = min(allocated(fi), src.size)
+	src.allocated = min(allocated(fi), src.size)
 	return src, o.meta.SizeGiB, nil
 }
 
-// allocated is how many bytes of the disk a file takes.
-func allocated(fi os.FileInfo) int64 {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return int64(st.Blocks) * 512
+// create returns the object that has m.Ref, or starts making it from the source that
+// find returns.
+func (b *Backend) create(ctx context.Context, m meta, find func(*meta) (source, error)) (*object, error) {
+	if err := b.checkOpen(ctx); err != nil {
+		return nil, err
 	}
-	return fi.Size()
-}
-
-// checkSize refuses what can never be a volume here.
-func (b *Backend) checkSize(size int) error {
-	if size <= 0 {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "at least 1 GiB"}
+	if err := m.check(); err != nil {
+		return nil, err
 	}
-	limit := b.maxFile
-	if sp, err := b.disk.space(b.dir); err == nil {
-		limit = min(limit, sp.total)
-	}
-	if int64(size) > math.MaxInt64/gib || int64(size)*gib > limit {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("the file system holds at most %d GiB", limit/gib)}
-	}
-	return nil
-}
-
-// create returns the object that has m.Ref, or starts making it.
-func (b *Backend) create(ctx context.Context, m meta, find func(*meta) (*source, error)) (*object, error) {
-	if o, err := b.existing(m); o != nil || err != nil {
+	b.mu.Lock()
+	o, err := b.existingLocked(m)
+	b.mu.Unlock()
+	if o != nil || err != nil {
 		return o, err
 	}
 	src, err := find(&m)
 	if err != nil {
 		return nil, err
 	}
-	o, j, err := b.begin(m, src)
+	o, j, err := b.startCreate(m, src)
 	if err != nil || j == nil {
 		return o, err
 	}
-	if src == nil || b.reflink || src.need <= chunk {
-		linger(ctx, j)
+	if b.reflink || src.allocated <= chunkBytes {
+		waitBriefly(ctx, j)
 	}
 	return o, nil
 }
 
-// existing finds what an earlier create made or is making. A failed creation
-// counts as nothing.
-func (b *Backend) existing(m meta) (*object, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.existingLocked(m)
-}
-
+// existingLocked returns the object that an earlier create call made or is making;
+// nil when there is none or its creation failed.
 func (b *Backend) existingLocked(m meta) (*object, error) {
 	other := snapshots
 	if m.Kind == snapshots {
 		other = volumes
 	}
-	if b.index(other).byRef[m.Ref] != nil {
+	if b.indexOf(other).byRef[m.Ref] != nil {
 		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the reference belongs to one of the " + string(other)}
 	}
-	if o := b.index(m.Kind).byRef[m.Ref]; o != nil && !o.unfinished {
+	if o := b.indexOf(m.Kind).byRef[m.Ref]; o != nil && !o.createFailed {
 		return o, nil
 	}
 	return nil, nil
 }
 
-// begin puts the object into the index and starts the job that makes it. A nil
-// job: somebody else was faster.
-func (b *Backend) begin(m meta, src *source) (*object, *job, error) {
+// startCreate adds the object to the index and starts the job that makes it. A nil
+// job: another call was faster.
+func (b *Backend) startCreate(m meta, src source) (*object, *job, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if o, err := b.existingLocked(m); o != nil || err != nil {
 		return o, nil, err
 	}
-	if src != nil && src.object != nil && src.object.meta.Status != backend.Available {
-		return nil, nil, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(src.object.meta.Status)}
-	}
-	if src != nil && src.object != nil {
-		if src.object.attaching {
+	if from := src.object; from != nil {
+		switch {
+		case from.meta.Status != backend.Available:
+			return nil, nil, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(from.meta.Status)}
+		case from.attaching:
 			return nil, nil, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("the source is being attached")}
 		}
-		m.Attached = m.Attached || src.object.export != nil
+		m.Attached = m.Attached || from.export != nil
 	}
-	var need int64
-	if src != nil {
-		need = src.need
-	}
-	if err := b.checkSpaceLocked(need); err != nil {
+	if err := b.checkSpaceLocked(src.allocated); err != nil {
 		return nil, nil, err
 	}
-	o := b.index(m.Kind).byRef[m.Ref] // a failed creation, made anew
+	o := b.indexOf(m.Kind).byRef[m.Ref] // a failed creation
 	if o == nil {
 		o = &object{}
 	}
 	now := b.now().UTC()
 	m.CreatedAt, m.Since, m.Status = now, now, backend.Creating
-	o.meta, o.failure, o.unfinished = m, nil, false
-	j, err := b.startLocked(o, need, func(ctx context.Context, j *job) { b.produce(ctx, o, j, src) })
+	o.meta, o.failure, o.createFailed = m, nil, false
+	j, err := b.startJobLocked(o, src.allocated, func(ctx context.Context, j *job) { b.runCreate(ctx, o, j, src) })
 	if err != nil {
 		return nil, nil, err
 	}
-	b.index(m.Kind).add(o)
-	b.linkLocked(o, true)
-	if src != nil && src.object != nil {
-		src.object.readLocked(o, true)
+	b.indexOf(m.Kind).add(o)
+	b.setChildLocked(o, true)
+	if src.object != nil {
+		b.copyTargets.set(src.object.meta.Ref, m.Ref, true)
 	}
 	return o, j, nil
 }
 
-// checkSpaceLocked promises need bytes, beside what running copies still need.
-func (b *Backend) checkSpaceLocked(need int64) error {
-	sp, err := b.disk.space(b.dir)
+// runCreate is the job of a creation.
+func (b *Backend) runCreate(ctx context.Context, o *object, j *job, src source) {
+	err := b.build(ctx, o, j, src)
 	if err != nil {
-		return nil // the copy itself will tell
-	}
-	if b.reflink {
-		need = 0
-	}
-	need += headroom
-	free := sp.free - b.keep(sp)
-	for j := range b.jobs {
-		if !b.reflink {
-			free -= max(0, j.need-j.copied.Load())
+		if err := b.removeFiles(o); err != nil { // the next attempt or Open removes them
+			b.log.Warn("partial files stay until the next start", "ref", o.meta.Ref, "error", err)
 		}
 	}
-	if need > free {
-		return &backend.Error{Code: backend.CodeNoSpace, Need: need, Free: max(0, free)}
+	b.mu.Lock()
+	if src.object != nil {
+		b.copyTargets.set(src.object.meta.Ref, o.meta.Ref, false)
 	}
-	return nil
+	switch {
+	case o.meta.Status == backend.Deleting: // cancelled by a delete call
+		b.mu.Unlock()
+		b.runDelete(o, j)
+		return
+	case err == nil:
+		b.setStatusLocked(o, backend.Available, nil)
+	case b.ctx.Err() != nil: // closing
+		b.forgetLocked(o)
+	default:
+		b.log.Error("creation failed", "kind", o.meta.Kind, "ref", o.meta.Ref, "error", err)
+		b.setStatusLocked(o, backend.ErrorStatus, b.portError(err, j.bytesNeeded+overheadBytes))
+		o.createFailed = true
+		b.setChildLocked(o, false)
+	}
+	b.endJobLocked(o, j)
+	b.mu.Unlock()
 }
 
-// linkLocked notes, or forgets, that a snapshot keeps its volume from being
-// deleted.
-func (b *Backend) linkLocked(o *object, on bool) {
-	if o.meta.Kind != snapshots {
-		return
+// build makes the object's folder in tmp/ and publishes it.
+func (b *Backend) build(ctx context.Context, o *object, j *job, src source) error {
+	m, _ := b.metaOf(o)
+	if err := b.removeFiles(o); err != nil { // of an earlier attempt
+		return err
 	}
-	v, ref := o.meta.Volume, o.meta.Ref
-	if on {
-		if b.children[v] == nil {
-			b.children[v] = map[string]bool{}
+	dir := b.objectDir(unpublished, m)
+	if err := b.disk.mkdir(dir); err != nil {
+		return err
+	}
+	f, err := b.disk.create(dir + "/" + dataFile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if src.path != "" {
+		if err := b.copySource(ctx, o, f, src, j); err != nil {
+			return err
 		}
-		b.children[v][ref] = true
-		return
 	}
-	delete(b.children[v], ref)
-	if len(b.children[v]) == 0 {
-		delete(b.children, v)
+	if err := b.disk.truncate(f, int64(m.SizeGiB)*gib); err != nil {
+		return err
 	}
+	if m.Kind == snapshots {
+		if err := b.disk.readOnly(f); err != nil {
+			return err
+		}
+	}
+	return b.publish(ctx, o, f)
 }
 
-// readLocked notes, or forgets, that by is being copied from o.
-func (o *object) readLocked(by *object, on bool) {
-	if on {
-		if o.readers == nil {
-			o.readers = map[string]backend.Key{}
-		}
-		o.readers[by.meta.Ref] = by.key()
-		return
+// copySource gives o's file f the source's bytes: by sharing its blocks, else by a
+// copy, which waits for one of the slots.
+func (b *Backend) copySource(ctx context.Context, o *object, f *os.File, src source, j *job) error {
+	in, err := b.disk.open(src.path, os.O_RDONLY)
+	if err != nil {
+		return err
 	}
-	delete(o.readers, by.meta.Ref)
+	defer in.Close()
+	if err := b.cloneSource(ctx, f, in, src, o); !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	select {
+	case b.copySlots <- struct{}{}:
+		defer func() { <-b.copySlots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	j.copying.Store(true)
+	return b.disk.copyData(ctx, f, in, src.size, &j.bytesCopied)
+}
+
+// publish makes the folder durable, then visible, then its visibility durable. It
+// locks the object's files, since a rename in between would be lost.
+func (b *Backend) publish(ctx context.Context, o *object, f *os.File) error {
+	o.filesMu.Lock()
+	defer o.filesMu.Unlock()
+	m, _ := b.metaOf(o)
+	m = b.withStatus(m, backend.Available, nil)
+	dir := b.objectDir(unpublished, m)
+	mf, err := b.disk.createMeta(dir+"/"+metaFile, m)
+	if err != nil {
+		return err
+	}
+	defer mf.Close()
+	err = parallel(
+		func() error { return b.disk.sync(f) },
+		func() error { return b.disk.sync(mf) },
+		func() error { return b.disk.syncDir(dir) },
+	)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.disk.rename(dir, b.objectDir(published, m)); err != nil {
+		return err
+	}
+	b.setLocation(o, published)
+	return b.syncDirs(string(m.Kind), "tmp")
 }

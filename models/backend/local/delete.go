@@ -9,27 +9,28 @@ import (
 	"blockconsole/models/backend"
 )
 
-// DeleteVolume moves the volume to the trash and unlinks it. A volume that is
-// still being made is given up. [backend.CodeBusy] names its snapshots and
-// what is being copied from it; [backend.CodeConflict]: a server uses it.
+// DeleteVolume moves the volume to the trash and unlinks it; it cancels a creation.
+// Errors: CodeBusy with its snapshots and what is being copied from it, CodeConflict
+// while it is attached or after a failed deletion, CodeUnavailable.
 func (b *Backend) DeleteVolume(ctx context.Context, key backend.Key) error {
 	return b.delete(ctx, volumes, key)
 }
 
-// DeleteSnapshot moves the snapshot to the trash and unlinks it; volumes made
-// from it are copies and stay. [backend.CodeBusy] names the volumes that are
-// being copied from it at this moment.
+// DeleteSnapshot moves the snapshot to the trash and unlinks it; it cancels a
+// creation. Volumes made from it are copies and stay. Errors: CodeBusy with the
+// volumes that are being copied from it, CodeConflict after a failed deletion,
+// CodeUnavailable.
 func (b *Backend) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	return b.delete(ctx, snapshots, key)
 }
 
 func (b *Backend) delete(ctx context.Context, k kind, key backend.Key) error {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return err
 	}
 	j, err := b.startDelete(k, key)
 	if j != nil {
-		linger(ctx, j)
+		waitBriefly(ctx, j)
 	}
 	return err
 }
@@ -37,117 +38,104 @@ func (b *Backend) delete(ctx context.Context, k kind, key backend.Key) error {
 func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o, err := b.index(k).find(key)
+	o, err := b.indexOf(k).find(key)
 	switch {
 	case err != nil:
-		return nil, nil // what is gone is deleted
+		return nil, nil // deleted already
 	case o.meta.Status == backend.Deleting:
 		return o.job, nil
 	case o.meta.Status == backend.ErrorDeleting:
 		return nil, &backend.Error{Code: backend.CodeConflict, Message: "an earlier deletion failed; it needs a repair first"}
-	}
-	if o.attaching || o.export != nil {
+	case o.attaching, o.export != nil:
 		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to a server"}
 	}
 	if busy := b.dependentsLocked(o); len(busy) > 0 {
 		return nil, &backend.Error{Code: backend.CodeBusy, Dependents: busy}
 	}
 	if o.meta.Status == backend.Creating {
-		b.set(o, backend.Deleting, nil)
-		o.job.cancel() // the creation's job goes on as the deletion's
+		b.setStatusLocked(o, backend.Deleting, nil)
+		o.job.cancel() // runCreate becomes runDelete
 		return o.job, nil
 	}
-	j, err := b.startLocked(o, 0, func(_ context.Context, j *job) { b.unmake(o, j) })
+	j, err := b.startJobLocked(o, 0, func(_ context.Context, j *job) { b.runDelete(o, j) })
 	if err != nil {
 		return nil, err
 	}
-	b.set(o, backend.Deleting, nil)
+	b.setStatusLocked(o, backend.Deleting, nil)
 	return j, nil
 }
 
-// dependentsLocked is what must go or finish before o can be deleted.
-func (b *Backend) dependentsLocked(o *object) []backend.Key {
-	keys := maps.Clone(o.readers)
-	if keys == nil {
-		keys = map[string]backend.Key{}
+// dependentsLocked are the objects that keep o from being deleted.
+func (b *Backend) dependentsLocked(o *object) (keys []backend.Key) {
+	refs := maps.Clone(b.children[o.meta.Ref])
+	if refs == nil {
+		refs = map[string]bool{}
 	}
-	if o.meta.Kind == volumes {
-		for ref := range b.children[o.meta.Ref] {
-			keys[ref] = backend.Key{Ref: ref, ID: ref}
-		}
+	maps.Copy(refs, b.copyTargets[o.meta.Ref])
+	for _, ref := range slices.Sorted(maps.Keys(refs)) {
+		keys = append(keys, backend.Key{Ref: ref, ID: ref})
 	}
-	busy := make([]backend.Key, 0, len(keys))
-	for _, ref := range slices.Sorted(maps.Keys(keys)) {
-		busy = append(busy, keys[ref])
-	}
-	return busy
+	return keys
 }
 
-// unmake is the job of a deletion.
-func (b *Backend) unmake(o *object, j *job) {
-	o.files.Lock()
-	defer o.files.Unlock()
-	err := b.erase(o)
+// runDelete is the job of a deletion.
+func (b *Backend) runDelete(o *object, j *job) {
+	o.filesMu.Lock()
+	defer o.filesMu.Unlock()
+	err := b.removeFiles(o)
 	if err != nil {
-		err = b.failure(err, 0)
-		b.rememberFailure(o, err)
+		err = b.portError(err, 0)
+		b.storeFailure(o, err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
 		b.log.Error("deletion failed", "kind", o.meta.Kind, "ref", o.meta.Ref, "error", err)
-		b.set(o, backend.ErrorDeleting, err)
+		b.setStatusLocked(o, backend.ErrorDeleting, err)
 	} else {
-		b.dropLocked(o)
+		b.forgetLocked(o)
 	}
-	b.endLocked(o, j)
+	b.endJobLocked(o, j)
 }
 
-// rememberFailure writes ERROR_DELETING into the object's description, where
-// the disk still lets it. Memory has it in any case.
-func (b *Backend) rememberFailure(o *object, failure error) {
-	b.mu.Lock()
-	p, m := o.place, b.stored(o.meta, backend.ErrorDeleting, failure)
-	b.mu.Unlock()
-	if p == nowhere {
+// storeFailure writes ERROR_DELETING into meta.json, where the disk allows it.
+func (b *Backend) storeFailure(o *object, failure error) {
+	m, l := b.metaOf(o)
+	if l == unpublished {
 		return
 	}
-	if err := b.replaceMeta(p, m); err != nil {
+	if err := b.replaceMeta(l, b.withStatus(m, backend.ErrorDeleting, failure)); err != nil {
 		b.log.Warn("the failed deletion is remembered in memory only", "ref", m.Ref, "error", err)
 	}
 }
 
-// erase removes the object's files wherever they lie. From home they go through
-// the trash: the rename is the deletion, and a crash after it is finished at the
-// next Open.
-func (b *Backend) erase(o *object) error {
-	b.mu.Lock()
-	p, m := o.place, o.meta
-	b.mu.Unlock()
-	if p == home {
-		if err := b.disk.rename(b.folder(home, m), b.folder(trash, m)); err != nil {
+// removeFiles removes the object's folder. A published one goes through the trash: the
+// rename is the deletion, and the next Open finishes it after a crash.
+func (b *Backend) removeFiles(o *object) error {
+	m, l := b.metaOf(o)
+	if l == published {
+		if err := b.disk.rename(b.objectDir(published, m), b.objectDir(trashed, m)); err != nil {
 			return err
 		}
-		b.setPlace(o, trash)
-		p = trash
+		b.setLocation(o, trashed)
+		l = trashed
 		if err := b.syncDirs("trash", string(m.Kind)); err != nil {
 			return err
 		}
 	}
-	dir := b.folder(p, m)
-	err := b.disk.remove(dir)
-	if errors.Is(err, errForeign) {
-		err = b.putAside(dir, errForeign.Error())
-	}
-	if err != nil {
+	if err := b.removeDir(b.objectDir(l, m)); err != nil {
 		return err
 	}
-	b.setPlace(o, nowhere)
+	b.setLocation(o, unpublished)
 	return nil
 }
 
-func (b *Backend) setPlace(o *object, p place) {
-	b.mu.Lock()
-	o.place = p
-	b.mu.Unlock()
+// removeDir removes an object's folder, or quarantines it where it holds files that
+// are not ours.
+func (b *Backend) removeDir(dir string) error {
+	err := b.disk.removeObject(dir)
+	if errors.Is(err, errForeignFiles) {
+		err = b.quarantine(dir, errForeignFiles.Error())
+	}
+	return err
 }

@@ -5,12 +5,12 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"blockconsole/models/backend"
 )
 
-const gib = int64(1) << 30
-
-// op names one kind of call to the operating system; tests fail them by name.
+// op names a kind of call to the operating system.
 type op string
 
 const (
@@ -30,13 +30,12 @@ const (
 	opRmdir    op = "rmdir"
 )
 
-// disk is every call that changes the disk and can fail. Before each of them
-// hook, when set, is asked: an error takes the place of the call, which then has
-// no effect. A hook that fails everything from one point on leaves the disk
-// exactly as a process leaves it that was killed at that point.
+// disk is every call that changes the disk and can fail. An error of hook replaces
+// the call. In tests, a hook that fails everything from one call on leaves the disk as
+// a process does that is killed there.
 type disk struct{ hook func(op, string) error }
 
-func (d disk) ask(o op, path string) error {
+func (d disk) callHook(o op, path string) error {
 	if d.hook == nil {
 		return nil
 	}
@@ -46,24 +45,27 @@ func (d disk) ask(o op, path string) error {
 	return nil
 }
 
-func (d disk) mkdir(path string) error {
-	if err := d.ask(opMkdir, path); err != nil {
+func (d disk) do(o op, path string, call func() error) error {
+	if err := d.callHook(o, path); err != nil {
 		return err
 	}
-	return os.Mkdir(path, 0o700)
+	return call()
+}
+
+func (d disk) mkdir(path string) error {
+	return d.do(opMkdir, path, func() error { return os.Mkdir(path, 0o700) })
 }
 
 func (d disk) create(path string) (*os.File, error) {
-	if err := d.ask(opCreate, path); err != nil {
+	if err := d.callHook(opCreate, path); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 }
 
-// open opens a regular file and nothing else: not through a link, not a pipe
-// that would block.
+// open opens a regular file: it follows no link and does not block on a pipe.
 func (d disk) open(path string, flag int) (*os.File, error) {
-	if err := d.ask(opOpen, path); err != nil {
+	if err := d.callHook(opOpen, path); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -84,36 +86,24 @@ func (d disk) open(path string, flag int) (*os.File, error) {
 var errNotRegular = errors.New("not a regular file")
 
 func (d disk) write(f *os.File, p []byte) error {
-	if err := d.ask(opWrite, f.Name()); err != nil {
+	return d.do(opWrite, f.Name(), func() error {
+		_, err := f.Write(p)
 		return err
-	}
-	_, err := f.Write(p)
-	return err
+	})
 }
 
 func (d disk) truncate(f *os.File, size int64) error {
-	if err := d.ask(opTruncate, f.Name()); err != nil {
-		return err
-	}
-	return f.Truncate(size)
+	return d.do(opTruncate, f.Name(), func() error { return f.Truncate(size) })
 }
 
 func (d disk) readOnly(f *os.File) error {
-	if err := d.ask(opChmod, f.Name()); err != nil {
-		return err
-	}
-	return f.Chmod(0o400)
+	return d.do(opChmod, f.Name(), func() error { return f.Chmod(0o400) })
 }
 
-func (d disk) sync(f *os.File) error {
-	if err := d.ask(opSync, f.Name()); err != nil {
-		return err
-	}
-	return f.Sync()
-}
+func (d disk) sync(f *os.File) error { return d.do(opSync, f.Name(), f.Sync) }
 
 func (d disk) syncDir(path string) error {
-	if err := d.ask(opSyncDir, path); err != nil {
+	if err := d.callHook(opSyncDir, path); err != nil {
 		return err
 	}
 	f, err := os.Open(path)
@@ -125,48 +115,21 @@ func (d disk) syncDir(path string) error {
 }
 
 func (d disk) rename(from, to string) error {
-	if err := d.ask(opRename, to); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
+	return d.do(opRename, to, func() error { return os.Rename(from, to) })
 }
 
 func (d disk) unlink(path string) error {
-	if err := d.ask(opUnlink, path); err != nil {
-		return err
-	}
-	return syscall.Unlink(path)
+	return d.do(opUnlink, path, func() error { return syscall.Unlink(path) })
 }
 
 func (d disk) rmdir(path string) error {
-	if err := d.ask(opRmdir, path); err != nil {
-		return err
-	}
-	return syscall.Rmdir(path)
+	return d.do(opRmdir, path, func() error { return syscall.Rmdir(path) })
 }
 
-// together runs every step at once and joins their errors. Syncs that run
-// together share one commit of the file system's journal.
-func together(steps ...func() error) error {
-	errs := make([]error, len(steps))
-	done := make(chan struct{})
-	for i, step := range steps[1:] {
-		go func() {
-			errs[i+1] = step()
-			done <- struct{}{}
-		}()
-	}
-	errs[0] = steps[0]()
-	for range steps[1:] {
-		<-done
-	}
-	return errors.Join(errs...)
-}
-
-// remove deletes an object's folder: its bytes, then its description. Files
-// that are not ours stay, and the folder with them: errForeign.
-func (d disk) remove(dir string) error {
-	for _, name := range []string{dataName, metaName} {
+// removeObject deletes an object's folder: its bytes, then its description. The error
+// is errForeignFiles where the folder holds other files; they stay.
+func (d disk) removeObject(dir string) error {
+	for _, name := range []string{dataFile, metaFile} {
 		if err := d.unlink(dir + "/" + name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return &os.PathError{Op: "unlink", Path: dir + "/" + name, Err: err}
 		}
@@ -176,26 +139,41 @@ func (d disk) remove(dir string) error {
 	case err == nil, errors.Is(err, os.ErrNotExist):
 		return nil
 	case errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, syscall.EEXIST):
-		return errForeign
+		return errForeignFiles
 	}
 	return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 }
 
-var errForeign = errors.New("the folder holds files that the console did not make")
+var errForeignFiles = errors.New("the folder holds files that the console did not make")
 
-// space is what a file system has, in bytes.
-type space struct{ total, free int64 }
+// syncDirs makes renames between two folders of the data folder durable.
+func (b *Backend) syncDirs(to, from string) error {
+	return parallel(
+		func() error { return b.disk.syncDir(b.path(to)) },
+		func() error { return b.disk.syncDir(b.path(from)) },
+	)
+}
 
-// failure turns an error of the disk into one of the port's. need is what the
-// work wanted to write, in bytes.
-func (b *Backend) failure(err error, need int64) error {
+// parallel runs all steps at once and returns the first error. Syncs that run at once
+// share one commit of the file system's journal.
+func parallel(steps ...func() error) error {
+	var group errgroup.Group
+	for _, step := range steps {
+		group.Go(step)
+	}
+	return group.Wait()
+}
+
+// portError turns an error of the disk into one of the port's. need is how many bytes
+// the work wanted to write.
+func (b *Backend) portError(err error, need int64) error {
 	switch {
 	case err == nil, backend.AsError(err) != nil:
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		free := int64(-1)
 		if sp, e := b.disk.space(b.dir); e == nil {
-			free = max(0, sp.free-b.keep(sp))
+			free = max(0, sp.free-b.reservedBytes(sp))
 		}
 		return &backend.Error{Code: backend.CodeNoSpace, Need: need, Free: free}
 	case errors.Is(err, syscall.EFBIG):

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On these systems the console runs for development: files are copied by reading
-// and writing, and zeros become holes on the way.
+// The console runs on these systems for development: it copies files in user space,
+// where zeroes become holes.
 
-// space asks the file system under path for its figures.
+// space returns the size of the file system of path.
 func (d disk) space(path string) (space, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -22,7 +22,7 @@ func (d disk) space(path string) (space, error) {
 }
 
 func (d disk) clone(dst, _ *os.File) error {
-	if err := d.ask(opClone, dst.Name()); err != nil {
+	if err := d.callHook(opClone, dst.Name()); err != nil {
 		return err
 	}
 	return errors.ErrUnsupported
@@ -32,14 +32,14 @@ func (d disk) copyRange(dst, _ *os.File, _ int64, _ int) (int, error) {
 	return 0, errors.ErrUnsupported
 }
 
-func (d disk) data(_ *os.File, off, size int64) (start, end int64, err error) {
+func (d disk) nextData(_ *os.File, off, size int64) (start, end int64, err error) {
 	return off, size, nil
 }
 
-func (d disk) flush(*os.File, int64, int64) {}
+func (d disk) startWriteback(*os.File, int64, int64) {}
 
-func (d disk) announce(*os.File, int64, int64) {}
+func (d disk) prefetch(*os.File, int64, int64) {}
 
-func (d disk) dataSync(f *os.File) error { return d.sync(f) }
+func (d disk) fdatasync(f *os.File) error { return d.sync(f) }
 
 func (d disk) extents(*os.File) (int, error) { return 0, errors.ErrUnsupported }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// space asks the file system under path for its figures.
+// space returns the size of the file system of path.
 func (d disk) space(path string) (space, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
@@ -22,39 +22,39 @@ func (d disk) space(path string) (space, error) {
 	return space{total: int64(st.Blocks) * size, free: int64(st.Bavail) * size}, nil
 }
 
-// clone makes dst share src's blocks. errors.ErrUnsupported: this file system,
+// clone makes dst share src's blocks (reflink). errors.ErrUnsupported: the file system,
 // or this pair of files, cannot.
 func (d disk) clone(dst, src *os.File) error {
-	err := d.ask(opClone, dst.Name())
+	err := d.callHook(opClone, dst.Name())
 	if err == nil {
-		err = retry(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
+		err = ignoringEINTR(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
 	}
-	if refused(err) {
+	if isUnsupported(err) {
 		return errors.ErrUnsupported
 	}
 	return err
 }
 
-// copyRange copies at most n bytes at off inside the kernel. It answers
-// errors.ErrUnsupported where the kernel or the file system refuses.
+// copyRange copies at most n bytes at off inside the kernel. errors.ErrUnsupported: the
+// kernel or the file system refuses.
 func (d disk) copyRange(dst, src *os.File, off int64, n int) (int, error) {
 	in, out, m := off, off, 0
-	err := d.ask(opCopy, dst.Name())
+	err := d.callHook(opCopy, dst.Name())
 	if err == nil {
-		err = retry(func() (err error) {
+		err = ignoringEINTR(func() (err error) {
 			m, err = unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, n, 0)
 			return err
 		})
 	}
-	if refused(err) {
+	if isUnsupported(err) {
 		return 0, errors.ErrUnsupported
 	}
 	return max(m, 0), err
 }
 
-// data finds the first run of data at or after off: [start, end). io.EOF: only a
-// hole is left. Where the file system knows no holes everything is data.
-func (d disk) data(f *os.File, off, size int64) (start, end int64, err error) {
+// nextData returns the first run of data at or after off: [start, end). io.EOF: only a
+// hole is left. All is data where the file system knows no holes.
+func (d disk) nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
@@ -71,27 +71,25 @@ func (d disk) data(f *os.File, off, size int64) (start, end int64, err error) {
 	return start, min(end, size), err
 }
 
-// flush starts writing the range to the disk without waiting for it, so that the
-// final sync finds little left. It is a hint: its errors are the sync's to tell.
-func (d disk) flush(f *os.File, off, n int64) {
+// startWriteback starts writing the range to the disk, so that the final sync, which
+// also reports the errors, has little left to do.
+func (d disk) startWriteback(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// announce lets the kernel begin to read the range. It is a hint.
-func (d disk) announce(f *os.File, off, n int64) {
+// prefetch starts reading the range into the page cache, where the kernel likes to.
+func (d disk) prefetch(f *os.File, off, n int64) {
 	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
 }
 
-// dataSync makes the file's bytes, and its size, last.
-func (d disk) dataSync(f *os.File) error {
-	if err := d.ask(opDataSync, f.Name()); err != nil {
-		return err
-	}
-	return retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+func (d disk) fdatasync(f *os.File) error {
+	return d.do(opDataSync, f.Name(), func() error {
+		return ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
+	})
 }
 
-// fiemap is struct fiemap of linux/fiemap.h without room for extents: the kernel
-// only counts them.
+// fiemap is struct fiemap of linux/fiemap.h without room for extents: the kernel only
+// counts them.
 type fiemap struct {
 	start, length                  uint64
 	flags, mapped, count, reserved uint32
@@ -99,10 +97,10 @@ type fiemap struct {
 
 const fsIocFiemap = 0xc020660b
 
-// extents counts the runs of blocks that the file consists of.
+// extents counts the extents of a file.
 func (d disk) extents(f *os.File) (int, error) {
 	m := fiemap{length: ^uint64(0)}
-	err := retry(func() error {
+	err := ignoringEINTR(func() error {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), fsIocFiemap, uintptr(unsafe.Pointer(&m)))
 		if errno != 0 {
 			return errno
@@ -112,9 +110,9 @@ func (d disk) extents(f *os.File) (int, error) {
 	return int(m.mapped), err
 }
 
-// refused says that the call is not for these files, and that plain reading and
-// writing will do.
-func refused(err error) bool {
+// isUnsupported reports whether the kernel or a file system refuses a call for these
+// files, so that read and write must do.
+func isUnsupported(err error) bool {
 	for _, e := range []error{unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY, unix.EPERM, unix.EBADF} {
 		if errors.Is(err, e) {
 			return true
@@ -123,7 +121,7 @@ func refused(err error) bool {
 	return false
 }
 
-func retry(f func() error) error {
+func ignoringEINTR(f func() error) error {
 	for {
 		if err := f(); err != unix.EINTR {
 			return err

@@ -12,111 +12,103 @@ import (
 	"blockconsole/models/backend/local/nbd"
 )
 
-// fullShown is how long an attached volume's page says that the disk was full,
-// after the last time that a server met it: space may be there again.
-const fullShown = 5 * time.Minute
+// noSpaceShownFor is how long an attached volume shows that the disk was full: since
+// the last write that failed, space may have become free.
+const noSpaceShownFor = 5 * time.Minute
 
-// longestHold is when writes go on though the snapshot is not taken: servers give
-// a disk up that is silent for longer.
-const longestHold = 20 * time.Second
+// maxQuiesce is how long a snapshot may hold writes. Servers give up a disk that does
+// not answer for longer.
+const maxQuiesce = 20 * time.Second
 
-// export is an attached volume's file while it is served.
+// export is the file of an attached volume while it is served.
 type export struct {
-	nbd  *nbd.Export // nil when the file could not be opened, and with it file
+	nbd  *nbd.Export // nil, as file, when the file could not be opened
 	file *os.File
 
-	cut     chan struct{} // closed when a detachment shall wait for nobody
-	cutOnce sync.Once
-	trouble atomic.Pointer[trouble]
+	forced      chan struct{} // closed when a detachment shall not wait for clients
+	force       func()        // closes forced; may be repeated
+	lastFailure atomic.Pointer[diskFailure]
 
 	// Guarded by Backend.mu.
-	used      time.Time // when a server last asked for it; this process knows of no earlier one
-	extents   int       // that the file had …
-	countedAt time.Time // … then
+	lastUsed  time.Time // when a client last connected; zero: not since Open
+	extents   int       // of the file …
+	countedAt time.Time // … at this time
 	counting  bool
 }
 
-// trouble is the last thing that went wrong on the disk.
-type trouble struct {
-	failure error
-	at      time.Time
-	passes  bool
+// diskFailure is an error of the disk that a volume shows.
+type diskFailure struct {
+	err       error
+	at        time.Time
+	transient bool // shown for noSpaceShownFor only
 }
 
-// openExport opens a volume's file for its servers. When that fails, the export
-// is there without a device, and the failure is returned too.
+// openExport opens a volume's file for its servers. With an error, CodeFault, it
+// returns an export without device that shows it.
 func (b *Backend) openExport(m meta) (*export, error) {
-	e := &export{cut: make(chan struct{})}
-	f, err := b.disk.open(b.folder(home, m)+"/"+dataName, os.O_RDWR)
+	forced := make(chan struct{})
+	e := &export{forced: forced, force: sync.OnceFunc(func() { close(forced) })}
+	f, err := b.disk.open(b.objectDir(published, m)+"/"+dataFile, os.O_RDWR)
 	if err != nil {
 		err = &backend.Error{Code: backend.CodeFault, Op: "open", Err: err}
-		e.trouble.Store(&trouble{failure: err, at: b.now()})
+		e.lastFailure.Store(&diskFailure{err: err, at: b.now()})
 		return e, err
 	}
 	dev := nbd.NewFileDevice(f)
 	if b.disk.hook != nil {
-		dev.Hook = func(name string) error { return b.disk.ask(op(name), f.Name()) }
+		dev.Hook = func(name string) error { return b.disk.callHook(op(name), f.Name()) }
 	}
 	e.file = f
 	e.nbd = nbd.NewExport(m.Ref, dev, nbd.ExportOptions{
-		MaxHold: longestHold,
-		OnError: func(op string, err error) { b.noteTrouble(e, m.Ref, op, err) },
+		MaxQuiesce: maxQuiesce,
+		OnError:    func(op string, err error) { b.recordFailure(e, m.Ref, op, err) },
 	})
 	return e, nil
 }
 
-// noteTrouble remembers an error of the disk for the volume's page. It is called
-// for every request that fails, so it does not wait for anything.
-func (b *Backend) noteTrouble(e *export, ref, op string, err error) {
-	t := &trouble{failure: &backend.Error{Code: backend.CodeFault, Op: op, Err: err}, at: b.now()}
+// recordFailure makes the volume show an error of the disk. It is called for every
+// request that fails, so it must not block.
+func (b *Backend) recordFailure(e *export, ref, op string, err error) {
+	t := &diskFailure{err: &backend.Error{Code: backend.CodeFault, Op: op, Err: err}, at: b.now()}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		t.failure, t.passes = &backend.Error{Code: backend.CodeNoSpace, Need: -1, Free: 0}, op != "flush"
+		t.err, t.transient = &backend.Error{Code: backend.CodeNoSpace, Need: -1, Free: 0}, op != "flush"
 	}
-	if e.trouble.Swap(t) == nil { // the first; the rest would fill the log
+	if e.lastFailure.Swap(t) == nil { // the others would fill the log
 		b.log.Error("the disk failed a server", "volume", ref, "op", op, "error", err)
 	}
 }
 
-// failure is what the page should say.
-func (e *export) failure(now time.Time) error {
-	t := e.trouble.Load()
-	if t == nil || t.passes && now.Sub(t.at) > fullShown {
+// failureAt is the error that the volume shows.
+func (e *export) failureAt(now time.Time) error {
+	t := e.lastFailure.Load()
+	if t == nil || t.transient && now.Sub(t.at) > noSpaceShownFor {
 		return nil
 	}
-	return t.failure
+	return t.err
 }
 
-// cutOff lets the detachment end connections instead of waiting for them.
-func (e *export) cutOff() { e.cutOnce.Do(func() { close(e.cut) }) }
-
-// detaching says that the volume is on its way from its server.
-func (o *object) detaching() bool {
-	return len(o.meta.Attachments) > 0 && !o.meta.Attachments[0].Leaving.IsZero()
-}
-
-// exportLocked makes o one of the served volumes.
-func (b *Backend) exportLocked(o *object, e *export) {
+func (b *Backend) addExportLocked(o *object, e *export) {
 	o.export = e
-	b.exported[o.meta.Ref] = o
+	b.exports[o.meta.Ref] = o
 }
 
-// exportLoaded serves the volumes again that were attached when the last process
-// ended, and goes on with detachments that it had begun. Nobody is connected yet.
-func (b *Backend) exportLoaded() {
+// resumeExports exports the volumes that are attached, and starts unfinished
+// detachments again. It comes before startServing.
+func (b *Backend) resumeExports() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, ref := range b.volumes.order {
 		o := b.volumes.byRef[ref]
-		if len(o.meta.Attachments) == 0 || o.place != home || o.meta.Status != backend.Available {
+		if len(o.meta.Attachments) == 0 || o.location != published || o.meta.Status != backend.Available {
 			continue
 		}
 		e, err := b.openExport(o.meta)
 		if err != nil {
 			b.log.Error("an attached volume cannot be served", "volume", ref, "error", err)
 		}
-		b.exportLocked(o, e)
-		if o.detaching() {
-			_, _ = b.detachLocked(o) // only a closed backend refuses
+		b.addExportLocked(o, e)
+		if o.isDetaching() {
+			_, _ = b.startDetachLocked(o) // fails only after Close
 		}
 	}
 }

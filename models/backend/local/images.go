@@ -10,10 +10,10 @@ import (
 	"blockconsole/models/backend"
 )
 
-// Images lists the raw images that the administrator put into images/: regular
-// files only, never through a link.
+// Images lists the raw images that the administrator put into images/; links are not
+// followed. Errors: CodeUnavailable.
 func (b *Backend) Images(ctx context.Context) ([]backend.Image, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(b.path("images"))
@@ -24,7 +24,7 @@ func (b *Backend) Images(ctx context.Context) ([]backend.Image, error) {
 	for _, e := range entries {
 		fi, err := e.Info()
 		if err != nil || !fi.Mode().IsRegular() || !isImage(e.Name()) {
-			continue // links, folders, and what went away while we looked
+			continue // a link, a folder, or deleted meanwhile
 		}
 		images = append(images, backend.Image{ID: e.Name(), Name: e.Name(), SizeBytes: fi.Size()})
 	}
@@ -35,23 +35,23 @@ func isImage(name string) bool {
 	return !strings.HasPrefix(name, ".") && (strings.HasSuffix(name, ".raw") || strings.HasSuffix(name, ".img"))
 }
 
-// imageSource finds an image by its file name. It must fit into the volume but
-// need not fill it.
-func (b *Backend) imageSource(id string, sizeGiB int) (*source, error) {
+// imageSource finds an image by its file name. Errors: CodeNotFound, CodeInvalid where
+// it is longer than the volume, CodeUnavailable.
+func (b *Backend) imageSource(id string, sizeGiB int) (source, error) {
 	if strings.ContainsAny(id, "/\x00") || !isImage(id) {
-		return nil, backend.ErrNotFound
+		return source{}, backend.ErrNotFound
 	}
 	path := b.path("images", id)
 	fi, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, backend.ErrNotFound
+		return source{}, backend.ErrNotFound
 	case err != nil:
-		return nil, &backend.Error{Code: backend.CodeUnavailable, Err: err}
+		return source{}, &backend.Error{Code: backend.CodeUnavailable, Err: err}
 	case !fi.Mode().IsRegular():
-		return nil, backend.ErrNotFound
+		return source{}, backend.ErrNotFound
 	case fi.Size() > int64(sizeGiB)*gib:
-		return nil, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
+		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
 	}
-	return &source{path: path, size: fi.Size(), need: min(allocated(fi), fi.Size())}, nil
+	return source{path: path, size: fi.Size(), allocated: min(allocated(fi), fi.Size())}, nil
 }

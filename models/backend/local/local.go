@@ -1,7 +1,6 @@
 // Package local keeps volumes and snapshots as files of one machine.
 //
-// Under the data folder an object is one folder with its bytes and a description
-// of itself:
+// An object is one folder below the data folder, with its bytes and its description:
 //
 //	volumes/<ref>/meta.json   volumes/<ref>/data.raw     sparse, exactly the volume's size
 //	snapshots/<ref>/meta.json snapshots/<ref>/data.raw   read-only, a copy of its own
@@ -10,13 +9,13 @@
 //	images/*.raw, *.img       put there by the administrator
 //	quarantine/               what was found at start and is not ours
 //
-// Because an object appears and disappears by one rename whose folders are
-// synced, a crash at any instant leaves it whole or absent. What is under way
-// lives in memory only: after a crash it has vanished, and the caller, which
-// kept a record of what it wants, asks for it again.
+// An object appears and disappears by one rename whose folders are synced, so a
+// crash at any instant leaves it whole or absent. Work under way is known in memory
+// only: after a crash the caller, which has a record of it, asks for it again.
 package local
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,24 +32,24 @@ import (
 
 // Options says where the backend lives and how it behaves. Dir is required.
 type Options struct {
-	Dir     string           // the data folder; made when absent
-	Now     func() time.Time // nil means the system clock
-	Log     *slog.Logger     // nil means slog.Default
-	Copies  int              // how many copies run at once; 0 means 2
-	Reserve int64            // bytes of the file system never promised to a copy; 0 means 1 %, at most 64 MiB
+	Dir       string           // the data folder; made when absent
+	Now       func() time.Time // nil means the system clock
+	Log       *slog.Logger     // nil means slog.Default
+	MaxCopies int              // number of copies at once; 0 means 2
+	Reserve   int64            // bytes of the file system that copies leave free; 0 means 1 %, at most 64 MiB
 
-	// NBD is where servers reach attached volumes; nil: volumes cannot be attached,
-	// and those that are stay so on the disk, unserved. The backend closes it.
+	// NBD accepts the connections of servers; the backend closes it. nil: volumes
+	// cannot be attached, and attached ones are not served.
 	NBD net.Listener
-	// NBDTLS makes every client speak TLS and prove by a certificate of ClientCAs
-	// that it carries the server's name; nil: the address alone tells servers apart.
+	// NBDTLS requires TLS and a certificate of ClientCAs that carries the server's
+	// name. nil: only the address tells servers apart.
 	NBDTLS *tls.Config
-	// Servers lists the servers that the console has registered; needed with NBD.
-	// It is asked, with a time limit, when a volume is attached and, at most once a
-	// second, when somebody connects.
+	// Servers lists the servers that are registered in the console; required with
+	// NBD. It is called when a volume is attached and at most once a second when
+	// clients connect; ctx ends after 5 seconds.
 	Servers func(context.Context) ([]backend.RegisteredServer, error)
 
-	hook func(op, string) error // fails or freezes chosen calls to the disk in tests
+	hook func(op, string) error // tests: makes calls to the disk fail
 }
 
 // ErrInUse says that another process, or another Backend of this one, has the
@@ -59,7 +58,7 @@ var ErrInUse = errors.New("the data folder is in use by another process")
 
 var errClosed = errors.New("the local backend is closed")
 
-// Backend implements [backend.Backend] with files. It is made by [Open].
+// Backend implements [backend.Backend] with files. [Open] makes it.
 type Backend struct {
 	dir     string
 	now     func() time.Time
@@ -67,34 +66,32 @@ type Backend struct {
 	disk    disk
 	reserve int64
 	lock    *os.File
-	maxFile int64 // the longest file that the file system can hold, bytes
-	reflink bool  // the file system shares blocks between files
+	maxFile int64 // bytes of the longest file that the file system can hold
+	reflink bool  // files of the file system can share blocks
 
-	ctx    context.Context // ends at Close: copies stop
-	cancel context.CancelFunc
-	slots  chan struct{} // one token per running copy
-	work   sync.WaitGroup
-	nbd    *serving // nil: off
+	ctx       context.Context // ends at Close: copies stop
+	cancel    context.CancelFunc
+	copySlots chan struct{} // one token per running copy
+	wg        sync.WaitGroup
+	nbd       *exportServer // nil: off
 
-	mu          sync.Mutex
-	closed      bool
-	volumes     index
-	snapshots   index
-	children    map[string]map[string]bool // volume ref -> refs of its snapshots that have bytes, or will
-	jobs        map[*job]bool
-	idle        chan struct{}      // closed while nothing is under way
-	exported    map[string]*object // by ref: those with an export
-	perExtent   time.Duration      // of the hold for a snapshot of an attached volume
-	quarantined []Quarantined
+	mu            sync.Mutex
+	closed        bool
+	volumes       index
+	snapshots     index
+	children      relation // volume -> its snapshots that have bytes, or will
+	copyTargets   relation // source -> objects that are being copied from it
+	jobs          map[*job]bool
+	exports       map[string]*object // the volumes with an export, by ref
+	holdPerExtent time.Duration      // see estimateHoldLocked
 }
 
 var _ backend.Exporter = (*Backend)(nil)
 
-// Open makes the data folder when it is absent, removes what a crash left
-// behind, puts aside what is not ours, loads every object and serves the volumes
-// that are attached. It returns
-// [ErrInUse] while somebody else has the folder, and an error that names the
-// path where the folder cannot be used.
+// Open makes the data folder when it is absent, removes what a crash left,
+// quarantines what is not ours, loads every object and serves the attached volumes.
+// Errors: [ErrInUse] while another process has the folder; otherwise one that names
+// the path that cannot be used.
 func Open(o Options) (*Backend, error) {
 	b, err := openBackend(o)
 	if err != nil {
@@ -104,8 +101,8 @@ func Open(o Options) (*Backend, error) {
 		return nil, fmt.Errorf("local backend: %w", err)
 	}
 	if o.NBD != nil {
-		b.exportLoaded()
-		b.serve(o)
+		b.resumeExports()
+		b.startServing(o)
 	}
 	return b, nil
 }
@@ -119,30 +116,23 @@ func openBackend(o Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{
-		dir: dir, now: o.Now, log: o.Log, disk: disk{hook: o.hook}, reserve: o.Reserve,
-		volumes: newIndex(), snapshots: newIndex(), children: map[string]map[string]bool{},
-		jobs: map[*job]bool{}, idle: make(chan struct{}), exported: map[string]*object{}, perExtent: holdPerExtent,
+		dir: dir, now: o.Now, log: cmp.Or(o.Log, slog.Default()), disk: disk{hook: o.hook}, reserve: o.Reserve,
+		volumes: newIndex(), snapshots: newIndex(), children: relation{}, copyTargets: relation{},
+		jobs: map[*job]bool{}, exports: map[string]*object{}, holdPerExtent: initialHoldPerExtent,
+		copySlots: make(chan struct{}, cmp.Or(o.MaxCopies, 2)),
 	}
-	close(b.idle)
 	if b.now == nil {
 		b.now = time.Now
 	}
-	if b.log == nil {
-		b.log = slog.Default()
-	}
-	if o.Copies <= 0 {
-		o.Copies = 2
-	}
-	b.slots = make(chan struct{}, o.Copies)
 	if o.NBD != nil {
-		if err := b.openServing(o); err != nil {
+		if b.nbd, err = b.newExportServer(o); err != nil {
 			return nil, err
 		}
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if err := b.load(); err != nil {
 		b.cancel()
-		b.work.Wait()
+		b.wg.Wait()
 		if b.lock != nil {
 			b.lock.Close()
 		}
@@ -151,11 +141,11 @@ func openBackend(o Options) (*Backend, error) {
 	return b, nil
 }
 
-// Close stops running copies, waits for their partial files to be removed, ends
-// the servers' connections after the requests under way, flushes what they wrote
-// and gives the data folder free. What was being made is made anew by the next
-// call for it after the next Open; what is attached stays attached. Calls after
-// Close answer [backend.CodeUnavailable].
+// Close stops running copies and removes their partial files, finishes and flushes
+// the requests of connected servers, disconnects them and unlocks the data folder.
+// Unfinished objects are made by the next call for them after the next Open; attached
+// volumes stay attached. Calls after Close answer [backend.CodeUnavailable]. Errors:
+// what the disk refused.
 func (b *Backend) Close() error {
 	b.mu.Lock()
 	if b.closed {
@@ -165,29 +155,13 @@ func (b *Backend) Close() error {
 	b.closed = true
 	b.mu.Unlock()
 	b.cancel()
-	b.work.Wait()
+	b.wg.Wait()
 	return errors.Join(b.stopServing(), b.lock.Close())
 }
 
-// Settled blocks until nothing is being made, deleted or detached, or ctx ends.
-func (b *Backend) Settled(ctx context.Context) error {
-	for {
-		b.mu.Lock()
-		idle, n := b.idle, len(b.jobs)
-		b.mu.Unlock()
-		if n == 0 {
-			return nil
-		}
-		select {
-		case <-idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// enter is the first line of every call of the port.
-func (b *Backend) enter(ctx context.Context) error {
+// checkOpen is the first step of every call of the port. Its error is that of ctx, or
+// CodeUnavailable after Close.
+func (b *Backend) checkOpen(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -199,14 +173,15 @@ func (b *Backend) enter(ctx context.Context) error {
 	return nil
 }
 
-// path joins the data folder and names; the names are ours or checked refs.
+// path joins the data folder and names, which are ours or valid refs.
 func (b *Backend) path(names ...string) string {
 	return filepath.Join(append([]string{b.dir}, names...)...)
 }
 
 // Capabilities tells what files, and the file system that they are on, can do.
+// Errors: CodeUnavailable after Close.
 func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error) {
-	if err := b.enter(ctx); err != nil {
+	if err := b.checkOpen(ctx); err != nil {
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
@@ -215,37 +190,30 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}
 	if sp, err := b.disk.space(b.dir); err == nil {
-		c.FreeBytes = max(0, sp.free-b.keep(sp))
+		c.FreeBytes = max(0, sp.free-b.reservedBytes(sp))
 		c.MaxSizeGiB = int(min(sp.total, b.maxFile) / gib)
 	}
 	return c, nil
 }
 
-// keep is the part of a file system that copies leave free, so that the console's
-// own database can still be written when the volumes have eaten the rest.
-func (b *Backend) keep(sp space) int64 {
-	if b.reserve > 0 {
-		return b.reserve
-	}
-	return min(sp.total/100, 64<<20)
-}
-
-// Servers is empty: the console registers the servers that may connect.
+// Servers is empty: they are registered in the console. Errors: CodeUnavailable after
+// Close.
 func (b *Backend) Servers(ctx context.Context, _ string, _ int) (backend.Page[backend.Server], error) {
-	return backend.Page[backend.Server]{}, b.enter(ctx)
+	return backend.Page[backend.Server]{}, b.checkOpen(ctx)
 }
 
-// ChangedVolumes answers [backend.ErrUnsupported]: all of them are as cheap.
+// ChangedVolumes is not offered: listing all volumes is as cheap. Errors:
+// CodeUnsupported.
 func (b *Backend) ChangedVolumes(context.Context, time.Time) ([]backend.Volume, error) {
 	return nil, backend.ErrUnsupported
 }
 
-// LastFailure answers [backend.ErrNotFound]: the objects carry their failures themselves.
-func (b *Backend) LastFailure(context.Context, backend.Subject, backend.Key, time.Time) error {
+// LastFailure is empty: objects carry their failures. Errors: CodeNotFound.
+func (b *Backend) LastFailure(context.Context, backend.SubjectType, backend.Key, time.Time) error {
 	return backend.ErrNotFound
 }
 
-// RevertVolume answers [backend.ErrUnsupported].
+// RevertVolume is not offered. Errors: CodeUnsupported.
 func (b *Backend) RevertVolume(context.Context, backend.Key, backend.Key) error {
 	return backend.ErrUnsupported
 }

@@ -3,9 +3,12 @@ package local
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -21,7 +24,7 @@ func newRef(t testing.TB) string {
 	return id.String()
 }
 
-// open opens a backend that is closed with the test.
+// open opens a backend that is closed at the test's end.
 func open(t testing.TB, o Options) *Backend {
 	t.Helper()
 	if o.Log == nil {
@@ -35,16 +38,15 @@ func open(t testing.TB, o Options) *Backend {
 	return b
 }
 
-// theServers are registered in tests; this machine is the first and the last of
-// them.
-var theServers = []backend.RegisteredServer{
+// testServers are the registered servers. This machine is the first and the last.
+var testServers = []backend.RegisteredServer{
 	{ID: "here", Name: "web-1", Addresses: []string{"127.0.0.1"}},
 	{ID: "there", Name: "web-2", Addresses: []string{"127.0.0.2", "10.0.0.0/8"}},
 	{ID: "near", Name: "web-3", Addresses: []string{"127.0.0.0/24"}},
 }
 
-// served adds NBD on a free port, for theServers unless o has others.
-func served(t testing.TB, o Options) Options {
+// withNBD adds NBD on a free port, for testServers unless o.Servers is set.
+func withNBD(t testing.TB, o Options) Options {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,19 +54,37 @@ func served(t testing.TB, o Options) Options {
 	}
 	o.NBD = l
 	if o.Servers == nil {
-		o.Servers = func(context.Context) ([]backend.RegisteredServer, error) { return theServers, nil }
+		o.Servers = func(context.Context) ([]backend.RegisteredServer, error) { return testServers, nil }
 	}
 	return o
 }
 
+// waitJobs waits until no job is under way.
+func waitJobs(ctx context.Context, b *Backend) error {
+	for {
+		b.mu.Lock()
+		jobs := slices.Collect(maps.Keys(b.jobs))
+		b.mu.Unlock()
+		if len(jobs) == 0 {
+			return nil
+		}
+		select {
+		case <-jobs[0].done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 func settle(t testing.TB, b *Backend) {
 	t.Helper()
-	if err := b.Settled(context.Background()); err != nil {
+	if err := waitJobs(context.Background(), b); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestBytesSurviveSnapshotRestoreAndReopen(t *testing.T) {
+func TestOpen_BytesAfterSnapshotAndRestore(t *testing.T) {
+	t.Parallel()
 	ctx, dir := context.Background(), t.TempDir()
 	b := open(t, Options{Dir: dir})
 	vol, snap, copied := newRef(t), newRef(t), newRef(t)
@@ -72,7 +92,7 @@ func TestBytesSurviveSnapshotRestoreAndReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle(t, b)
-	f, err := os.OpenFile(b.path("volumes", vol, dataName), os.O_RDWR, 0)
+	f, err := os.OpenFile(b.path("volumes", vol, dataFile), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +112,7 @@ func TestBytesSurviveSnapshotRestoreAndReopen(t *testing.T) {
 	if err != nil || v.Status != backend.Available || v.Percent != 100 || v.Source.Ref != snap {
 		t.Fatalf("%+v %v", v, err)
 	}
-	f, err = os.Open(b.path("volumes", copied, dataName))
+	f, err = os.Open(b.path("volumes", copied, dataFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,4 +123,46 @@ func TestBytesSurviveSnapshotRestoreAndReopen(t *testing.T) {
 	if string(got) != "hello" || fi.Size() != 2*gib || allocated(fi) > 1<<20 {
 		t.Fatalf("%q, %d bytes, %d allocated", got, fi.Size(), allocated(fi))
 	}
+}
+
+func getVolume(t *testing.T, b *Backend, ref string) backend.Volume {
+	t.Helper()
+	v, err := b.Volume(context.Background(), backend.Key{Ref: ref})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// waitStatus waits until the volume has the status.
+func waitStatus(t *testing.T, b *Backend, ref string, want backend.Status) backend.Volume {
+	t.Helper()
+	deadline, look := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
+	defer look.Stop()
+	for {
+		v := getVolume(t, b, ref)
+		if v.Status == want {
+			return v
+		}
+		select {
+		case <-look.C:
+		case <-deadline:
+			t.Fatalf("still %s (%v)", v.Status, v.Failure)
+		}
+	}
+}
+
+// memDir is a folder on a tmpfs where there is one with enough room, for tests to which
+// only the calls to the disk matter.
+func memDir(t testing.TB) string {
+	sp, err := (disk{}).space("/dev/shm")
+	if err != nil || sp.free < 2*gib {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "blockconsole-test")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }

@@ -9,19 +9,21 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"blockconsole/models/backend"
 )
 
 const (
-	dataName  = "data.raw"
-	metaName  = "meta.json"
-	format    = 1
-	nameChars = 255
-	textChars = 4096
-	metaBytes = 1 << 20 // far more than a name and a description can take
+	dataFile            = "data.raw"
+	metaFile            = "meta.json"
+	metaFormat          = 1
+	maxNameChars        = 255
+	maxDescriptionChars = 4096
+	maxMetaBytes        = 1 << 20 // far more than the longest texts take
 )
 
-// kind tells volumes and snapshots apart; its value is the name of the folder.
+// kind is volumes or snapshots; its value is the name of the folder.
 type kind string
 
 const (
@@ -29,7 +31,7 @@ const (
 	snapshots kind = "snapshots"
 )
 
-// meta is the content of meta.json: all that is known of an object, so that its
+// meta is the content of meta.json. It says everything about an object, so that its
 // folder can be read without the console.
 type meta struct {
 	Format       int            `json:"format"`
@@ -47,7 +49,7 @@ type meta struct {
 	Zone         string         `json:"zone,omitempty"`
 	Attached     bool           `json:"attached,omitempty"`
 	Acknowledged bool           `json:"acknowledged,omitempty"`
-	Held         time.Duration  `json:"held_ns,omitempty"`     // of a snapshot: how long servers' writes were held for it
+	Held         time.Duration  `json:"held_ns,omitempty"`     // of a snapshot: how long it held servers' writes
 	Attachments  []attachment   `json:"attachments,omitempty"` // of a volume: the server that uses it
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
@@ -55,32 +57,29 @@ type meta struct {
 	Since        time.Time      `json:"since"`
 }
 
-var errNewer = errors.New("made by a newer version of the console")
+var errNewerFormat = errors.New("made by a newer version of the console")
 
-// validRef reports whether s is a UUID in its canonical form, and so safe as the
-// name of a folder.
+// validRef reports whether s is a UUID in its canonical form, and so safe as the name
+// of a folder.
 func validRef(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, c := range []byte(s) {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			if c != '-' {
-				return false
-			}
-		} else if !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
-	}
-	return true
+	id, err := uuid.Parse(s)
+	return err == nil && id.String() == s
 }
 
-// checkText refuses what meta.json could not give back as it was.
+// check refuses a ref, name or description that cannot be stored.
+func (m meta) check() error {
+	if !validRef(m.Ref) {
+		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID in lower case"}
+	}
+	return checkText(m.Name, m.Description)
+}
+
+// checkText refuses texts that are not UTF-8 or too long for meta.json.
 func checkText(name, description string) error {
 	for _, t := range []struct {
 		field, text string
 		limit       int
-	}{{"name", name, nameChars}, {"description", description, textChars}} {
+	}{{"name", name, maxNameChars}, {"description", description, maxDescriptionChars}} {
 		if !utf8.ValidString(t.text) {
 			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: "not UTF-8"}
 		}
@@ -91,34 +90,35 @@ func checkText(name, description string) error {
 	return nil
 }
 
-// readMeta reads and checks dir/meta.json of an object that should be k and ref.
+// readMeta reads dir/meta.json and checks that it describes the object k, ref. The
+// error is errNewerFormat, or says what is wrong.
 func readMeta(dir string, k kind, ref string) (meta, error) {
 	var m meta
-	f, err := disk{}.open(dir+"/"+metaName, os.O_RDONLY)
+	f, err := disk{}.open(dir+"/"+metaFile, os.O_RDONLY)
 	if err != nil {
 		return m, err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, metaBytes))
+	raw, err := io.ReadAll(io.LimitReader(f, maxMetaBytes))
 	if err != nil {
 		return m, err
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return m, fmt.Errorf("%s: %w", metaName, err)
+		return m, fmt.Errorf("%s: %w", metaFile, err)
 	}
 	switch {
-	case m.Format > format:
-		return m, fmt.Errorf("%s: %w", dir, errNewer)
-	case m.Format != format || m.Kind != k || m.Ref != ref || m.SizeGiB <= 0:
-		return m, fmt.Errorf("%s does not describe this object", metaName)
+	case m.Format > metaFormat:
+		return m, fmt.Errorf("%s: %w", dir, errNewerFormat)
+	case m.Format != metaFormat || m.Kind != k || m.Ref != ref || m.SizeGiB <= 0:
+		return m, fmt.Errorf("%s does not describe this object", metaFile)
 	case m.Status != backend.Available && m.Status != backend.ErrorStatus && m.Status != backend.ErrorDeleting:
-		return m, fmt.Errorf("%s has the status %q", metaName, m.Status)
+		return m, fmt.Errorf("%s has the status %q", metaFile, m.Status)
 	}
 	return m, nil
 }
 
-// putMeta writes m into a new file and syncs nothing.
-func (d disk) putMeta(path string, m meta) (*os.File, error) {
+// createMeta writes m into a new file, which the caller syncs and closes.
+func (d disk) createMeta(path string, m meta) (*os.File, error) {
 	raw, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, err
@@ -134,24 +134,50 @@ func (d disk) putMeta(path string, m meta) (*os.File, error) {
 	return f, nil
 }
 
-// replaceMeta puts m in the place of the object's meta.json, atomically. The
-// temporary file lies in tmp/, where the next Open finds it after a crash.
-func (b *Backend) replaceMeta(p place, m meta) error {
+// replaceMeta replaces the object's meta.json atomically and durably. After a crash
+// the next Open removes the temporary file, which is in tmp/.
+func (b *Backend) replaceMeta(l location, m meta) error {
 	tmp := b.path("tmp", m.Ref+".meta")
 	if err := b.disk.unlink(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := b.disk.putMeta(tmp, m)
+	f, err := b.disk.createMeta(tmp, m)
 	if err == nil {
 		err = errors.Join(b.disk.sync(f), f.Close())
 	}
-	dir := b.folder(p, m)
+	dir := b.objectDir(l, m)
 	if err == nil {
-		err = b.disk.rename(tmp, dir+"/"+metaName)
+		err = b.disk.rename(tmp, dir+"/"+metaFile)
 	}
 	if err != nil {
-		_ = b.disk.unlink(tmp) // the next replaceMeta or Open removes it otherwise
+		_ = b.disk.unlink(tmp) // else the next replaceMeta or Open removes it
 		return err
 	}
 	return b.disk.syncDir(dir)
+}
+
+// withFinalStatus returns m with a status that may be stored: work under way is
+// forgotten by the next Open.
+func (m meta) withFinalStatus() meta {
+	if m.Status != backend.ErrorStatus && m.Status != backend.ErrorDeleting {
+		m.Status = backend.Available
+	}
+	return m
+}
+
+// dataSizeGiB is the size of the data file in dir, or an error where it is not the
+// described one. While it is not known how an extension ended, the file counts.
+func (m meta) dataSizeGiB(dir string) (int, error) {
+	fi, err := os.Lstat(dir + "/" + dataFile)
+	switch {
+	case err != nil:
+		return 0, err
+	case !fi.Mode().IsRegular():
+		return 0, errors.New(dataFile + " is not a regular file")
+	}
+	n := fi.Size()
+	if n == int64(m.SizeGiB)*gib || m.ExtendingTo > 0 && n > int64(m.SizeGiB)*gib && n%gib == 0 {
+		return int(n / gib), nil
+	}
+	return 0, fmt.Errorf("%s has %d bytes instead of %d GiB", dataFile, n, m.SizeGiB)
 }

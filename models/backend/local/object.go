@@ -1,49 +1,43 @@
 package local
 
 import (
+	"context"
 	"errors"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"blockconsole/models/backend"
 )
 
-// place says where an object's folder lies.
-type place int
+// location says where an object's folder is.
+type location int
 
 const (
-	nowhere place = iota // being made, or the making failed
-	home                 // in volumes/ or snapshots/
-	trash                // its deletion began and could not be finished
+	unpublished location = iota // in tmp/, or nowhere when creating it failed
+	published                   // in volumes/ or snapshots/
+	trashed                     // in trash/: its deletion has begun
 )
 
-// object is one volume or snapshot in memory.
+// object is a volume or snapshot in memory.
 type object struct {
-	files sync.Mutex // held while the folder changes; taken before Backend.mu
+	filesMu sync.Mutex // held while the folder changes; taken before Backend.mu
 
 	// The rest is guarded by Backend.mu.
-	meta       meta
-	failure    error
-	place      place
-	job        *job                   // what is under way
-	readers    map[string]backend.Key // objects being copied from this one, by ref
-	unfinished bool                   // the creation failed; a create call tries again
-	attaching  bool                   // an attachment is being written down
-	export     *export                // while it is attached and NBD is on
-}
-
-// job is one creation or deletion under way.
-type job struct {
-	cancel func()
-	done   chan struct{}
-	need   int64        // bytes that a copy may write
-	copied atomic.Int64 // of need
-	active atomic.Bool  // the copy has its turn, so percent means something
+	meta         meta
+	failure      error
+	location     location
+	job          *job    // under way
+	createFailed bool    // the next create call tries again
+	attaching    bool    // its attachment is being written
+	export       *export // while it is attached and NBD is on
 }
 
 func (o *object) key() backend.Key { return backend.Key{Ref: o.meta.Ref, ID: o.meta.Ref} }
+
+// isDetaching reports whether a detachment has begun.
+func (o *object) isDetaching() bool {
+	return len(o.meta.Attachments) > 0 && !o.meta.Attachments[0].DetachingSince.IsZero()
+}
 
 func (o *object) state(now time.Time) backend.State {
 	s := backend.State{Status: o.meta.Status, Percent: backend.PercentUnknown, Failure: o.failure, Since: o.meta.Since}
@@ -52,15 +46,15 @@ func (o *object) state(now time.Time) backend.State {
 		s.Status = backend.Attaching
 	case o.export != nil:
 		a := o.meta.Attachments[0]
-		s.Status, s.Since, s.Failure = backend.InUse, a.Since, o.export.failure(now)
-		if o.detaching() {
-			s.Status, s.Since = backend.Detaching, a.Leaving
+		s.Status, s.Since, s.Failure = backend.InUse, a.Since, o.export.failureAt(now)
+		if o.isDetaching() {
+			s.Status, s.Since = backend.Detaching, a.DetachingSince
 		}
 	case o.meta.Status == backend.Available:
 		s.Percent = 100
-	case o.meta.Status == backend.Creating && o.job != nil && o.job.active.Load() && o.job.need > 0:
-		// 100 is kept for the moment it is durable.
-		s.Percent = int(min(99, o.job.copied.Load()*100/o.job.need))
+	case o.meta.Status == backend.Creating && o.job != nil && o.job.copying.Load() && o.job.bytesNeeded > 0:
+		// 100 is for the moment when it is durable.
+		s.Percent = int(min(99, o.job.bytesCopied.Load()*100/o.job.bytesNeeded))
 	}
 	return s
 }
@@ -78,9 +72,9 @@ func (b *Backend) volumeLocked(o *object) backend.Volume {
 		return v
 	}
 	for _, a := range m.Attachments {
-		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.servers.name(a.Server, a.Name), AttachedAt: a.Since, UsedAt: o.export.used})
+		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.registry.currentName(a.Server, a.Name), AttachedAt: backend.Micros(a.Since), UsedAt: backend.Micros(o.export.lastUsed)})
 	}
-	v.Hold = b.predictLocked(o)
+	v.Hold = b.estimateHoldLocked(o)
 	return v
 }
 
@@ -93,13 +87,53 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	}
 }
 
-// set changes the status; the caller holds Backend.mu.
-func (b *Backend) set(o *object, s backend.Status, failure error) {
-	o.meta, o.failure = b.stored(o.meta, s, failure), failure
+// lockObject finds an object and locks its files until unlock is called. Its errors
+// are those of checkOpen and ErrNotFound.
+func (b *Backend) lockObject(ctx context.Context, k kind, key backend.Key) (o *object, unlock func(), err error) {
+	if err := b.checkOpen(ctx); err != nil {
+		return nil, nil, err
+	}
+	b.mu.Lock()
+	o, err = b.indexOf(k).find(key)
+	b.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	o.filesMu.Lock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.indexOf(k).byRef[o.meta.Ref] != o {
+		o.filesMu.Unlock()
+		return nil, nil, backend.ErrNotFound
+	}
+	return o, o.filesMu.Unlock, nil
 }
 
-// stored is m with a new status.
-func (b *Backend) stored(m meta, s backend.Status, failure error) meta {
+// metaOf returns the object's description and location.
+func (b *Backend) metaOf(o *object) (meta, location) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return o.meta, o.location
+}
+
+func (b *Backend) setLocation(o *object, l location) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o.location = l
+}
+
+func (b *Backend) setSize(o *object, sizeGiB, extendingTo int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o.meta.SizeGiB, o.meta.ExtendingTo = sizeGiB, extendingTo
+}
+
+func (b *Backend) setStatusLocked(o *object, s backend.Status, failure error) {
+	o.meta, o.failure = b.withStatus(o.meta, s, failure), failure
+}
+
+// withStatus returns m with a new status.
+func (b *Backend) withStatus(m meta, s backend.Status, failure error) meta {
 	m.Status, m.Failure, m.Since = s, "", b.now().UTC()
 	if failure != nil {
 		m.Failure = failure.Error()
@@ -107,103 +141,34 @@ func (b *Backend) stored(m meta, s backend.Status, failure error) meta {
 	return m
 }
 
-// loadedFailure is the failure that meta.json remembers.
-func loadedFailure(m meta) error {
+// storedFailure is the failure that meta.json remembers.
+func storedFailure(m meta) error {
 	if m.Failure == "" {
 		return nil
 	}
 	return &backend.Error{Code: backend.CodeUnavailable, Err: errors.New(m.Failure)}
 }
 
-// folder is where an object's files lie.
-func (b *Backend) folder(p place, m meta) string {
-	switch p {
-	case home:
+// objectDir is the path of an object's folder.
+func (b *Backend) objectDir(l location, m meta) string {
+	switch l {
+	case published:
 		return b.path(string(m.Kind), m.Ref)
-	case trash:
+	case trashed:
 		return b.path("trash", m.Ref)
 	}
 	return b.path("tmp", m.Ref)
 }
 
-// index finds objects by ref and lists them in its order. References begin with
-// the time they were made, so a new one almost always goes to the end.
-type index struct {
-	byRef map[string]*object
-	order []string
+// setChildLocked notes, or forgets, that a snapshot keeps its volume from being
+// deleted.
+func (b *Backend) setChildLocked(o *object, on bool) {
+	if o.meta.Kind == snapshots {
+		b.children.set(o.meta.Volume, o.meta.Ref, on)
+	}
 }
 
-func newIndex() index { return index{byRef: map[string]*object{}} }
-
-func (x *index) add(o *object) {
-	ref := o.meta.Ref
-	if i, found := slices.BinarySearch(x.order, ref); !found {
-		x.order = slices.Insert(x.order, i, ref)
-	}
-	x.byRef[ref] = o
-}
-
-func (x *index) drop(ref string) {
-	if i, found := slices.BinarySearch(x.order, ref); found {
-		x.order = slices.Delete(x.order, i, i+1)
-	}
-	delete(x.byRef, ref)
-}
-
-// find looks by ID, then by Ref.
-func (x *index) find(k backend.Key) (*object, error) {
-	for _, ref := range []string{k.ID, k.Ref} {
-		if o := x.byRef[ref]; o != nil {
-			return o, nil
-		}
-	}
-	return nil, backend.ErrNotFound
-}
-
-// page lists at most limit refs after marker.
-func (x *index) page(marker string, limit int) (refs []string, next string) {
-	if limit <= 0 {
-		limit = 1000
-	}
-	i, found := slices.BinarySearch(x.order, marker)
-	if found {
-		i++
-	}
-	refs = x.order[i:min(i+limit, len(x.order))]
-	if i+len(refs) < len(x.order) && len(refs) > 0 {
-		next = refs[len(refs)-1]
-	}
-	return refs, next
-}
-
-func (b *Backend) index(k kind) *index {
-	if k == volumes {
-		return &b.volumes
-	}
-	return &b.snapshots
-}
-
-// list makes one page of a kind; the caller holds no lock.
-func list[T any](b *Backend, k kind, marker string, limit int, as func(*object) T) backend.Page[T] {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	x := b.index(k)
-	refs, next := x.page(marker, limit)
-	p := backend.Page[T]{Items: make([]T, 0, len(refs)), Next: next}
-	for _, ref := range refs {
-		p.Items = append(p.Items, as(x.byRef[ref]))
-	}
-	return p
-}
-
-// look finds one object of a kind.
-func look[T any](b *Backend, k kind, key backend.Key, as func(*object) T) (T, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	o, err := b.index(k).find(key)
-	if err != nil {
-		var zero T
-		return zero, err
-	}
-	return as(o), nil
+func (b *Backend) forgetLocked(o *object) {
+	b.indexOf(o.meta.Kind).remove(o.meta.Ref)
+	b.setChildLocked(o, false)
 }

@@ -15,38 +15,35 @@ import (
 	"blockconsole/models/backend/local/nbd"
 )
 
-// serversFresh is how long the list of registered servers is believed for those
-// who connect, so that a stranger who knocks again and again asks the console's
-// database once.
-const serversFresh = time.Second
+const (
+	serversTTL   = time.Second     // age of the list for connections, so that many of them cause one query
+	fetchTimeout = 5 * time.Second // for one query of the console
+)
 
-// askTime bounds one question to the console.
-const askTime = 5 * time.Second
+// serverRegistry caches the servers that are registered in the console.
+type serverRegistry struct {
+	fetch func(context.Context) ([]backend.RegisteredServer, error)
+	now   func() time.Time
 
-// registry remembers which servers the console has registered.
-type registry struct {
-	ask func(context.Context) ([]backend.RegisteredServer, error)
-	now func() time.Time
+	mu        sync.Mutex
+	fetchedAt time.Time
+	byID      map[string]registeredServer
 
-	mu    sync.Mutex
-	asked time.Time
-	byID  map[string]registered
-
-	last atomic.Pointer[map[string]registered] // byID, for who must not wait
+	latest atomic.Pointer[map[string]registeredServer] // byID, for callers that must not wait for mu
 }
 
-// registered is a server with its addresses understood.
-type registered struct {
+// registeredServer is a server with its addresses parsed.
+type registeredServer struct {
 	backend.RegisteredServer
 	networks []netip.Prefix
 }
 
-// servers lists the registered servers by ID. When the console does not answer,
-// the last list counts, if there is one.
-func (r *registry) servers(ctx context.Context) (map[string]registered, error) {
+// list returns the registered servers by ID; the last known ones where the console does
+// not answer. The error is the console's, when it has never answered.
+func (r *serverRegistry) list(ctx context.Context) (map[string]registeredServer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byID != nil && r.now().Sub(r.asked).Abs() < serversFresh {
+	if r.byID != nil && r.now().Sub(r.fetchedAt).Abs() < serversTTL {
 		return r.byID, nil
 	}
 	err := r.refreshLocked(ctx)
@@ -56,40 +53,40 @@ func (r *registry) servers(ctx context.Context) (map[string]registered, error) {
 	return nil, err
 }
 
-// find asks anew, since somebody is about to rely on the answer.
-// [backend.CodeInvalid]: there is no such server.
-func (r *registry) find(ctx context.Context, id string) (registered, error) {
+// lookup asks the console, since the answer decides on an attachment. Errors:
+// CodeInvalid when the server is not registered, CodeUnavailable.
+func (r *serverRegistry) lookup(ctx context.Context, id string) (registeredServer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.refreshLocked(ctx); err != nil {
-		return registered{}, &backend.Error{Code: backend.CodeUnavailable, Err: err}
+		return registeredServer{}, &backend.Error{Code: backend.CodeUnavailable, Err: err}
 	}
 	s, ok := r.byID[id]
 	if !ok {
-		return registered{}, &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "no such server"}
+		return registeredServer{}, &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "no such server"}
 	}
 	return s, nil
 }
 
-func (r *registry) refreshLocked(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+func (r *serverRegistry) refreshLocked(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	list, err := r.ask(ctx)
+	list, err := r.fetch(ctx)
 	if err != nil {
 		return fmt.Errorf("registered servers: %w", err)
 	}
-	byID := make(map[string]registered, len(list))
+	byID := make(map[string]registeredServer, len(list))
 	for _, s := range list {
-		byID[s.ID] = registered{s, networks(s.Addresses)}
+		byID[s.ID] = registeredServer{s, parseNetworks(s.Addresses)}
 	}
-	r.byID, r.asked = byID, r.now()
-	r.last.Store(&byID)
+	r.byID, r.fetchedAt = byID, r.now()
+	r.latest.Store(&byID)
 	return nil
 }
 
-// name is what the server is called now, as far as is known.
-func (r *registry) name(id, otherwise string) string {
-	if all := r.last.Load(); all != nil {
+// currentName is the server's last known name.
+func (r *serverRegistry) currentName(id, otherwise string) string {
+	if all := r.latest.Load(); all != nil {
 		if s, ok := (*all)[id]; ok {
 			return s.Name
 		}
@@ -97,8 +94,8 @@ func (r *registry) name(id, otherwise string) string {
 	return otherwise
 }
 
-// networks understands addresses and networks. What is neither lets nobody in.
-func networks(addresses []string) []netip.Prefix {
+// parseNetworks parses addresses and networks, and ignores everything else.
+func parseNetworks(addresses []string) []netip.Prefix {
 	var all []netip.Prefix
 	for _, text := range addresses {
 		text = strings.TrimSpace(text)
@@ -108,7 +105,7 @@ func networks(addresses []string) []netip.Prefix {
 			if err != nil {
 				continue
 			}
-			a = plain(a)
+			a = canonical(a)
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
 		if p.Addr().Is4In6() && p.Bits() >= 96 {
@@ -119,23 +116,22 @@ func networks(addresses []string) []netip.Prefix {
 	return all
 }
 
-// plain is an address as the networks have it: IPv4 in its own form, and without
-// the name of the interface it came by.
-func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+// canonical returns an address without IPv4-in-IPv6 form and without zone.
+func canonical(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
-// at says that the server may come from that address.
-func (s registered) at(a netip.Addr) bool {
-	a = plain(a)
+// hasAddress reports whether the server may connect from the address.
+func (s registeredServer) hasAddress(a netip.Addr) bool {
+	a = canonical(a)
 	return slices.ContainsFunc(s.networks, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// is says that the peer is this server: by its address and, over TLS, by the name
-// in its certificate too.
-func (s registered) is(peer nbd.Peer, overTLS bool) bool {
-	return s.at(peer.Addr.Addr()) && (!overTLS || named(peer.Certificate, s.Name))
+// isPeer reports whether the peer is this server: by its address and, over TLS, also
+// by the name in its certificate.
+func (s registeredServer) isPeer(peer nbd.Peer, overTLS bool) bool {
+	return s.hasAddress(peer.Addr.Addr()) && (!overTLS || certificateNames(peer.Certificate, s.Name))
 }
 
-func named(c *x509.Certificate, name string) bool {
+func certificateNames(c *x509.Certificate, name string) bool {
 	if c == nil || name == "" {
 		return false
 	}

@@ -11,7 +11,8 @@ import (
 	"blockconsole/models/backend/backendtest"
 )
 
-func TestAddressesOfServers(t *testing.T) {
+func TestRegisteredServer_Addresses(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		of, from string
 		want     bool
@@ -37,23 +38,24 @@ func TestAddressesOfServers(t *testing.T) {
 		{"10.1.2.3/99", "10.1.2.3", false},
 		{"10.1.2.3-10.1.2.9", "10.1.2.3", false},
 	} {
-		s := registered{networks: networks([]string{tt.of})}
-		if got := s.at(netip.MustParseAddr(tt.from)); got != tt.want {
+		s := registeredServer{networks: parseNetworks([]string{tt.of})}
+		if got := s.hasAddress(netip.MustParseAddr(tt.from)); got != tt.want {
 			t.Errorf("%q lets %s in: %v", tt.of, tt.from, got)
 		}
 	}
 }
 
-// client is what somebody with these names in its certificate connects with.
-func client(a *backendtest.Authority, common string, dns ...string) *tls.Config {
+// clientTLS is the configuration of a client whose certificate has these names.
+func clientTLS(a *backendtest.Authority, common string, dns ...string) *tls.Config {
 	return &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1", Certificates: []tls.Certificate{a.Client(common, dns...)}}
 }
 
-// TestCertificatesTellServersApart has two servers at one address.
-func TestCertificatesTellServersApart(t *testing.T) {
+// TestExport_Certificates tells two servers at one address apart.
+func TestExport_Certificates(t *testing.T) {
+	t.Parallel()
 	a, stranger := backendtest.NewAuthority(t), backendtest.NewAuthority(t)
 	certificates := []tls.Certificate{a.Server()}
-	b := open(t, served(t, Options{Dir: t.TempDir(), NBDTLS: &tls.Config{Certificates: certificates, ClientCAs: a.Pool()}}))
+	b := open(t, withNBD(t, Options{Dir: memDir(t), NBDTLS: &tls.Config{Certificates: certificates, ClientCAs: a.Pool()}}))
 	ref := newRef(t)
 	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, SizeGiB: 1}); err != nil {
 		t.Fatal(err)
@@ -67,14 +69,14 @@ func TestCertificatesTellServersApart(t *testing.T) {
 		secure     *tls.Config
 		in, sees   bool
 	}{
-		{"its certificate", "127.0.0.1", client(a, "web-1"), true, true},
-		{"its name among others", "127.0.0.1", client(a, "anything", "db.example.com", "WEB-1"), true, true},
-		{"another server at the same address", "127.0.0.1", client(a, "web-3"), true, false},
-		{"a name that is no name", "127.0.0.1", client(a, "", "web-10"), true, false},
-		{"its certificate from another address", "127.0.0.2", client(a, "web-1"), true, false},
-		{"its certificate from nowhere", "127.1.0.1", client(a, "web-1"), false, false},
+		{"its certificate", "127.0.0.1", clientTLS(a, "web-1"), true, true},
+		{"its name among others", "127.0.0.1", clientTLS(a, "anything", "db.example.com", "WEB-1"), true, true},
+		{"another server at the same address", "127.0.0.1", clientTLS(a, "web-3"), true, false},
+		{"a name that is no name", "127.0.0.1", clientTLS(a, "", "web-10"), true, false},
+		{"its certificate from another address", "127.0.0.2", clientTLS(a, "web-1"), true, false},
+		{"its certificate from nowhere", "127.1.0.1", clientTLS(a, "web-1"), false, false},
 		{"no certificate", "127.0.0.1", &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1"}, false, false},
-		{"a certificate of somebody else", "127.0.0.1", &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1", Certificates: client(stranger, "web-1").Certificates}, false, false},
+		{"a certificate of somebody else", "127.0.0.1", &tls.Config{RootCAs: a.Pool(), ServerName: "127.0.0.1", Certificates: clientTLS(stranger, "web-1").Certificates}, false, false},
 		{"no TLS", "127.0.0.1", nil, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +104,7 @@ func TestCertificatesTellServersApart(t *testing.T) {
 	if err != nil || x.Protocol != "nbds" {
 		t.Errorf("%+v %v", x, err)
 	}
-	o := served(t, Options{Dir: t.TempDir(), NBDTLS: &tls.Config{Certificates: certificates}})
+	o := withNBD(t, Options{Dir: memDir(t), NBDTLS: &tls.Config{Certificates: certificates}})
 	if b, err := Open(o); err == nil {
 		b.Close()
 		t.Error("opened without an authority that could tell clients apart")

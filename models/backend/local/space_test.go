@@ -17,8 +17,8 @@ import (
 
 const mib = int64(1) << 20
 
-// ballast takes room on a file system until left bytes are free.
-func ballast(t *testing.T, dir string, left int64) (drop func()) {
+// fillDisk leaves left bytes free on a file system, until drop is called.
+func fillDisk(t *testing.T, dir string, left int64) (drop func()) {
 	t.Helper()
 	sp, err := (disk{}).space(dir)
 	if err != nil {
@@ -34,8 +34,7 @@ func ballast(t *testing.T, dir string, left int64) (drop func()) {
 		t.Fatal(err)
 	}
 	return func() {
-		// XFS frees the room of an unlinked file a moment later, that of a
-		// truncated one at once.
+		// XFS frees an unlinked file a moment later, a truncated one at once.
 		if err := os.Truncate(path, 0); err != nil {
 			t.Error(err)
 		}
@@ -45,38 +44,39 @@ func ballast(t *testing.T, dir string, left int64) (drop func()) {
 	}
 }
 
-// filled makes a volume with 64 MiB of data.
-func filled(t *testing.T, b *Backend) backend.Key {
+// newFilledVolume makes a volume with 64 MiB of data.
+func newFilledVolume(t *testing.T, b *Backend) backend.Key {
 	t.Helper()
 	key := backend.Key{Ref: newRef(t)}
 	if _, err := b.CreateVolume(context.Background(), backend.VolumeSpec{Ref: key.Ref, SizeGiB: 1}); err != nil {
 		t.Fatal(err)
 	}
 	settle(t, b)
-	scatter(t, b.path("volumes", key.Ref, dataName), 64*mib)
+	writeScattered(t, b.path("volumes", key.Ref, dataFile), 64*mib)
 	return key
 }
 
-func TestNoSpaceOnASmallExt4(t *testing.T) { noSpace(t, ext4(t, 2*gib)) }
+func TestNoSpace_Ext4(t *testing.T) { testNoSpace(t, ext4(t, 2*gib)) }
 
-func TestNoSpaceOnASmallXFSWithoutReflink(t *testing.T) {
-	noSpace(t, loopMount(t, 2*gib, "mkfs.xfs", "-q", "-m", "reflink=0"))
+func TestNoSpace_XFS(t *testing.T) {
+	t.Parallel()
+	testNoSpace(t, loopMount(t, 2*gib, "mkfs.xfs", "-q", "-m", "reflink=0"))
 }
 
-func noSpace(t *testing.T, mnt string) {
+func testNoSpace(t *testing.T, mnt string) {
 	ctx := context.Background()
 	var full atomic.Pointer[func()]
 	var copies atomic.Int64
 	b := open(t, Options{Dir: filepath.Join(mnt, "data"), Reserve: mib, hook: func(o op, _ string) error {
-		if o == opCopy && copies.Add(1) == 3 { // somebody else fills the disk midway
-			drop := ballast(t, mnt, 2*mib)
+		if o == opCopy && copies.Add(1) == 3 { // another program fills the disk
+			drop := fillDisk(t, mnt, 2*mib)
 			full.Store(&drop)
 		}
 		return nil
 	}})
-	vol := filled(t, b)
+	vol := newFilledVolume(t, b)
 
-	drop := ballast(t, mnt, 32*mib)
+	drop := fillDisk(t, mnt, 32*mib)
 	spec := backend.SnapshotSpec{Ref: newRef(t), Volume: vol}
 	var space *backend.Error
 	if _, err := b.CreateSnapshot(ctx, spec); !errors.As(err, &space) || space.Code != backend.CodeNoSpace || space.Need < 32*mib || space.Free > 32*mib || space.Free < 16*mib {
@@ -108,13 +108,14 @@ func noSpace(t *testing.T, mnt string) {
 	}
 }
 
-// What copies under way have been promised is not promised again.
-func TestSpaceIsPromisedOnce(t *testing.T) {
+// The bytes that a running copy still needs are not free for another one.
+func TestNoSpace_RunningCopies(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
-	g := newGate()
+	g := newCopyGate()
 	b := open(t, Options{Dir: filepath.Join(ext4(t, 2*gib), "data"), Reserve: mib, hook: g.hook})
-	vol := filled(t, b)
-	defer ballast(t, b.dir, 96*mib)()
+	vol := newFilledVolume(t, b)
+	defer fillDisk(t, b.dir, 96*mib)()
 	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: vol}); err != nil {
 		t.Fatal(err)
 	}
@@ -126,11 +127,12 @@ func TestSpaceIsPromisedOnce(t *testing.T) {
 	settle(t, b)
 }
 
-func TestReflinkNeedsNoRoom(t *testing.T) {
+func TestNoSpace_Reflink(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	b := open(t, Options{Dir: filepath.Join(xfs(t, 2*gib), "data"), Reserve: mib})
-	vol := filled(t, b)
-	defer ballast(t, b.dir, 32*mib)()
+	vol := newFilledVolume(t, b)
+	defer fillDisk(t, b.dir, 32*mib)()
 	spec := backend.SnapshotSpec{Ref: newRef(t), Volume: vol}
 	s, err := b.CreateSnapshot(ctx, spec)
 	if err != nil {
@@ -142,14 +144,15 @@ func TestReflinkNeedsNoRoom(t *testing.T) {
 	}
 }
 
-func TestSizesThatNeverFit(t *testing.T) {
+func TestCheckSize(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	b := open(t, Options{Dir: filepath.Join(ext4(t, 3*gib), "data")})
 	caps, err := b.Capabilities(ctx)
 	if err != nil || caps.MaxSizeGiB != 2 || caps.FreeBytes <= 0 || caps.FreeBytes > 3*gib {
 		t.Fatalf("%+v %v", caps, err)
 	}
-	vol := filled(t, b)
+	vol := newFilledVolume(t, b)
 	for _, size := range []int{3, 1 << 20, 1 << 40, int(^uint(0) >> 1)} {
 		var invalid *backend.Error
 		if _, err := b.CreateVolume(ctx, backend.VolumeSpec{Ref: newRef(t), SizeGiB: size}); !errors.As(err, &invalid) || invalid.Code != backend.CodeInvalid || invalid.Field != "size_gib" {

@@ -52,7 +52,7 @@ func TestCloudConformance(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
 		return backendtest.Fixture{
 			Image: images[0].ID, Backend: realCloud(t), Settle: pause, Reopen: func() backend.Backend { return realCloud(t) },
-			StoredText: func(subject backend.Subject, field, text string) (string, bool) {
+			StoredText: func(subject backend.SubjectType, field, text string) (string, bool) {
 				if narrow && beyondBMP(text) {
 					return "", false
 				}

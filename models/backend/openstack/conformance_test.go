@@ -46,7 +46,7 @@ func newCloud(t *testing.T, o openstacktest.Options) (*openstacktest.Cloud, *Bac
 
 // storedText is how Cinder stores a text: without spaces at its ends; the description of
 // a snapshot is a single line of printable characters of the Basic Multilingual Plane.
-func storedText(subject backend.Subject, field, text string) (string, bool) {
+func storedText(subject backend.SubjectType, field, text string) (string, bool) {
 	if subject == backend.SubjectSnapshot && field == "description" {
 		text = singleLine(text)
 		if beyondBMP(text) || strings.ContainsAny(text, "\u200d\u202e") {

@@ -119,7 +119,7 @@ func (b *Backend) volumeOf(s *session, v volume) backend.Volume {
 		out.Image = id
 	}
 	for _, a := range v.Attachments {
-		at := backend.Attachment{ServerID: a.ServerID, Device: a.Device, AttachedAt: a.AttachedAt.Time}
+		at := backend.Attachment{ServerID: a.ServerID, Device: a.Device, AttachedAt: backend.Micros(a.AttachedAt.Time)}
 		if a.ServerID == "" { // attached to a host of the cloud
 			at.ServerName = a.HostName
 		}

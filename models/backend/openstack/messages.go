@@ -15,7 +15,7 @@ import (
 const snapshotBusy = "015"
 
 // resources are the resource types of messages.
-var resources = map[backend.Subject]string{backend.SubjectVolume: "VOLUME", backend.SubjectSnapshot: "VOLUME_SNAPSHOT"}
+var resources = map[backend.SubjectType]string{backend.SubjectVolume: "VOLUME", backend.SubjectSnapshot: "VOLUME_SNAPSHOT"}
 
 // message is a user message of Cinder
 // (https://docs.openstack.org/cinder/latest/contributor/user_messages.html).
@@ -40,7 +40,7 @@ func listMessages(ctx context.Context, client *gophercloud.ServiceClient, resour
 
 // LastFailure is Cinder's newest message about an object. A volume that was not deleted
 // because others were cloned from it has no message; its clones are searched.
-func (b *Backend) LastFailure(ctx context.Context, subject backend.Subject, key backend.Key, since time.Time) error {
+func (b *Backend) LastFailure(ctx context.Context, subject backend.SubjectType, key backend.Key, since time.Time) error {
 	const needs = 5
 	s, id, err := b.subjectID(ctx, subject, key)
 	if err != nil {
@@ -67,7 +67,7 @@ func (b *Backend) LastFailure(ctx context.Context, subject backend.Subject, key 
 	return backend.ErrNotFound
 }
 
-func (b *Backend) subjectID(ctx context.Context, subject backend.Subject, key backend.Key) (*session, string, error) {
+func (b *Backend) subjectID(ctx context.Context, subject backend.SubjectType, key backend.Key) (*session, string, error) {
 	if subject == backend.SubjectVolume {
 		return b.volumeID(ctx, key)
 	}

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
+// testTimeout bounds every wait of a test.
+const testTimeout = 30 * time.Second
 
-// start serves exports on a free port of loopback until the test ends.
-func start(t testing.TB, exports Exports, configure func(*Server)) (addr string, s *Server) {
+// startServer serves exports on a free loopback port until the test ends.
+func startServer(t testing.TB, exports Exports, configure func(*Server)) (addr string, s *Server) {
 	t.Helper()
 	s = &Server{Exports: exports}
 	if configure != nil {
@@ -31,7 +31,7 @@ func start(t testing.TB, exports Exports, configure func(*Server)) (addr string,
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background(), l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Error("shutdown:", err)
@@ -43,8 +43,8 @@ func start(t testing.TB, exports Exports, configure func(*Server)) (addr string,
 	return l.Addr().String(), s
 }
 
-// memory is a Device in memory. Its hooks are called before the operation.
-type memory struct {
+// memDevice is a Device in memory. Its hooks are called before the operation.
+type memDevice struct {
 	mu                        sync.RWMutex
 	b                         []byte
 	onRead, onWrite, onFlush  func() error
@@ -54,19 +54,30 @@ type memory struct {
 	trimmed, cached, statuses atomic.Int64
 }
 
-func newMemory(size int) *memory { return &memory{b: make([]byte, size)} }
+func newMemDevice(size int) *memDevice { return &memDevice{b: make([]byte, size)} }
 
-func run(f func() error) error {
+func callIfSet(f func() error) error {
 	if f == nil {
 		return nil
 	}
 	return f()
 }
 
-func (m *memory) Size() (int64, error) { return int64(len(m.b)), nil }
+// blockingHook returns a hook that sends to entered and then waits for the end of
+// release.
+func blockingHook() (hook func() error, entered, release chan struct{}) {
+	entered, release = make(chan struct{}, 1000), make(chan struct{})
+	return func() error {
+		entered <- struct{}{}
+		<-release
+		return nil
+	}, entered, release
+}
 
-func (m *memory) ReadAt(p []byte, off int64) (int, error) {
-	if err := run(m.onRead); err != nil {
+func (m *memDevice) Size() (int64, error) { return int64(len(m.b)), nil }
+
+func (m *memDevice) ReadAt(p []byte, off int64) (int, error) {
+	if err := callIfSet(m.onRead); err != nil {
 		return 0, err
 	}
 	m.mu.RLock()
@@ -74,8 +85,8 @@ func (m *memory) ReadAt(p []byte, off int64) (int, error) {
 	return copy(p, m.b[off:]), nil
 }
 
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	if err := run(m.onWrite); err != nil {
+func (m *memDevice) WriteAt(p []byte, off int64) (int, error) {
+	if err := callIfSet(m.onWrite); err != nil {
 		return 0, err
 	}
 	m.mu.Lock()
@@ -83,17 +94,17 @@ func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 	return copy(m.b[off:], p), nil
 }
 
-func (m *memory) Flush(context.Context) error {
+func (m *memDevice) Flush(context.Context) error {
 	m.flushes.Add(1)
-	return run(m.onFlush)
+	return callIfSet(m.onFlush)
 }
 
-func (m *memory) Trim(_ context.Context, off, n int64) error {
+func (m *memDevice) Trim(_ context.Context, off, n int64) error {
 	m.trimmed.Add(n)
 	return m.WriteZeroes(context.Background(), off, n, 0)
 }
 
-func (m *memory) WriteZeroes(_ context.Context, off, n int64, flags ZeroFlags) error {
+func (m *memDevice) WriteZeroes(_ context.Context, off, n int64, flags ZeroFlags) error {
 	if m.noFastZero.Load() && flags&FastZero != 0 {
 		return errors.ErrUnsupported
 	}
@@ -104,7 +115,7 @@ func (m *memory) WriteZeroes(_ context.Context, off, n int64, flags ZeroFlags) e
 	return nil
 }
 
-func (m *memory) BlockStatus(_ context.Context, off, n int64, dst []Extent) ([]Extent, error) {
+func (m *memDevice) BlockStatus(_ context.Context, off, n int64, dst []Extent) ([]Extent, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	m.statuses.Add(1)
@@ -125,12 +136,12 @@ func (m *memory) BlockStatus(_ context.Context, off, n int64, dst []Extent) ([]E
 	return dst, nil
 }
 
-func (m *memory) Cache(_ context.Context, _, n int64) error {
+func (m *memDevice) Cache(_ context.Context, _, n int64) error {
 	m.cached.Add(n)
 	return nil
 }
 
-// client is a raw NBD client.
+// client is an NBD client that sends and receives raw messages.
 type client struct {
 	testing.TB
 	net.Conn
@@ -139,37 +150,37 @@ type client struct {
 	reads      map[uint64]int // length of simple READ replies to come
 }
 
-// connect connects and goes through the fixed part of the handshake.
-func connect(t testing.TB, addr string) *client {
+// dial connects and exchanges the greeting and the flags.
+func dial(t testing.TB, addr string) *client {
 	t.Helper()
-	return connectAs(t, addr, flagFixedNewstyle|flagNoZeroes)
+	return dialAs(t, addr, flagFixedNewstyle|flagNoZeroes)
 }
 
-func connectAs(t testing.TB, addr string, flags byte) *client {
+func dialAs(t testing.TB, addr string, flags byte) *client {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(patience))
+	_ = nc.SetDeadline(time.Now().Add(testTimeout))
 	c := &client{TB: t, Conn: nc, reads: map[uint64]int{}}
-	p := c.take(18)
+	p := c.readN(18)
 	if binary.BigEndian.Uint64(p) != initPasswd || binary.BigEndian.Uint64(p[8:]) != optMagic || binary.BigEndian.Uint16(p[16:]) != 3 {
 		t.Fatalf("greeting %x", p)
 	}
-	c.put([]byte{0, 0, 0, flags})
+	c.write([]byte{0, 0, 0, flags})
 	return c
 }
 
-func (c *client) put(p []byte) {
+func (c *client) write(p []byte) {
 	c.Helper()
 	if _, err := c.Write(p); err != nil {
 		c.Fatal(err)
 	}
 }
 
-func (c *client) take(n int) []byte {
+func (c *client) readN(n int) []byte {
 	c.Helper()
 	p := make([]byte, n)
 	if _, err := io.ReadFull(c, p); err != nil {
@@ -178,9 +189,9 @@ func (c *client) take(n int) []byte {
 	return p
 }
 
-// gone fails unless the server ends the connection; what it still sends is
-// dropped.
-func (c *client) gone() {
+// wantDisconnected fails unless the server ends the connection. It discards what the
+// server still sends.
+func (c *client) wantDisconnected() {
 	c.Helper()
 	_, err := io.Copy(io.Discard, c)
 	var ne net.Error
@@ -203,14 +214,14 @@ func optionFrame(opt uint32, data []byte) []byte {
 // option sends an option and reads its replies up to the final one.
 func (c *client) option(opt uint32, data []byte) (replies []optionReply, final uint32) {
 	c.Helper()
-	c.put(optionFrame(opt, data))
+	c.write(optionFrame(opt, data))
 	for {
-		h := c.take(20)
+		h := c.readN(20)
 		if binary.BigEndian.Uint64(h) != repMagic || binary.BigEndian.Uint32(h[8:]) != opt {
 			c.Fatalf("option reply %x", h)
 		}
 		kind := binary.BigEndian.Uint32(h[12:])
-		d := c.take(int(binary.BigEndian.Uint32(h[16:])))
+		d := c.readN(int(binary.BigEndian.Uint32(h[16:])))
 		if kind == repAck || kind >= 1<<31 {
 			return replies, kind
 		}
@@ -234,11 +245,11 @@ func metaData(name string, queries ...string) []byte {
 	return p
 }
 
-// enter negotiates structured replies and base:allocation, if asked, and goes to
-// transmission.
-func enter(t testing.TB, addr, name string, structured bool) *client {
+// dialExport goes to transmission, with structured replies and base:allocation where
+// structured is set.
+func dialExport(t testing.TB, addr, name string, structured bool) *client {
 	t.Helper()
-	c := connect(t, addr)
+	c := dial(t, addr)
 	if structured {
 		if _, final := c.option(optStructuredReply, nil); final != repAck {
 			t.Fatalf("STRUCTURED_REPLY: %#x", final)
@@ -270,11 +281,11 @@ func (c *client) send(kind, flags uint16, off uint64, length int, payload []byte
 	if kind == cmdRead {
 		c.reads[c.cookie] = length
 	}
-	c.put(append(requestFrame(request{flags, kind, c.cookie, off, uint32(length)}), payload...))
+	c.write(append(requestFrame(request{flags, kind, c.cookie, off, uint32(length)}), payload...))
 	return c.cookie
 }
 
-type answer struct {
+type reply struct {
 	cookie uint64
 	errno  uint32
 	data   []byte // of a READ; holes are filled with zeroes
@@ -282,32 +293,32 @@ type answer struct {
 	status []uint32 // length and flags, in turn
 }
 
-// receive reads one whole reply; no two may be interleaved.
-func (c *client) receive() answer {
+// receive reads a whole reply and fails where two are interleaved.
+func (c *client) receive() reply {
 	c.Helper()
 	be := binary.BigEndian
-	if p := c.take(4); be.Uint32(p) == simpleReplyMagic {
-		p = c.take(12)
-		a := answer{cookie: be.Uint64(p[4:]), errno: be.Uint32(p)}
+	if p := c.readN(4); be.Uint32(p) == simpleReplyMagic {
+		p = c.readN(12)
+		a := reply{cookie: be.Uint64(p[4:]), errno: be.Uint32(p)}
 		if n := c.reads[a.cookie]; a.errno == 0 && n > 0 {
 			if c.structured {
 				c.Fatal("a simple reply to READ")
 			}
-			a.data = c.take(n)
+			a.data = c.readN(n)
 		}
 		return a
 	} else if be.Uint32(p) != structuredReplyMagic || !c.structured {
 		c.Fatalf("reply magic %x", p)
 	}
-	var a answer
+	var a reply
 	for {
-		p := c.take(16)
+		p := c.readN(16)
 		flags, kind, cookie := be.Uint16(p), be.Uint16(p[2:]), be.Uint64(p[4:])
 		if a.chunks != nil && cookie != a.cookie {
 			c.Fatal("interleaved replies")
 		}
 		a.cookie, a.chunks = cookie, append(a.chunks, kind)
-		body := c.take(int(be.Uint32(p[12:])))
+		body := c.readN(int(be.Uint32(p[12:])))
 		switch kind {
 		case replyTypeOffsetData:
 			a.data = append(a.data, body[8:]...)
@@ -323,12 +334,12 @@ func (c *client) receive() answer {
 		if flags&replyFlagDone != 0 {
 			return a
 		}
-		c.take(4)
+		c.readN(4)
 	}
 }
 
-// ask sends a request and reads its reply.
-func (c *client) ask(kind, flags uint16, off uint64, length int, payload []byte) answer {
+// roundTrip sends a request and reads its reply.
+func (c *client) roundTrip(kind, flags uint16, off uint64, length int, payload []byte) reply {
 	c.Helper()
 	cookie := c.send(kind, flags, off, length, payload)
 	a := c.receive()
@@ -338,23 +349,23 @@ func (c *client) ask(kind, flags uint16, off uint64, length int, payload []byte)
 	return a
 }
 
-func (c *client) want(kind, flags uint16, off uint64, length int, payload []byte, errno uint32) {
+func (c *client) wantErrno(kind, flags uint16, off uint64, length int, payload []byte, errno uint32) {
 	c.Helper()
-	if a := c.ask(kind, flags, off, length, payload); a.errno != errno {
+	if a := c.roundTrip(kind, flags, off, length, payload); a.errno != errno {
 		c.Fatalf("command %d flags %#x off %d length %d: error %d, want %d", kind, flags, off, length, a.errno, errno)
 	}
 }
 
-// refused fails unless the server hangs up without a word.
-func refused(t testing.TB, addr string) {
+// wantRefused fails unless the server disconnects without sending anything.
+func wantRefused(t testing.TB, addr string) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(patience))
-	if p, err := io.ReadAll(nc); len(p) > 0 || timedOut(err) {
+	_ = nc.SetDeadline(time.Now().Add(testTimeout))
+	if p, err := io.ReadAll(nc); len(p) > 0 || isTimeout(err) {
 		t.Errorf("%q %v", p, err)
 	}
 }

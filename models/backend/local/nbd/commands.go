@@ -8,8 +8,8 @@ import (
 	"runtime"
 )
 
-// dataHead is what precedes the bytes of a READ's reply.
-func (c *conn) dataHead(p []byte, q request, off uint64, n int, done uint16) []byte {
+// appendDataHead appends the header of a reply that carries n bytes read at off.
+func (c *conn) appendDataHead(p []byte, q request, off uint64, n int, done uint16) []byte {
 	if !c.structured {
 		return appendSimple(p, q.cookie, 0)
 	}
@@ -17,25 +17,25 @@ func (c *conn) dataHead(p []byte, q request, off uint64, n int, done uint16) []b
 	return binary.BigEndian.AppendUint64(p, off)
 }
 
-// startRead answers from memory where that is possible and leaves the rest to
-// another goroutine.
+// startRead answers a READ from memory, or starts a goroutine that reads the disk.
+// The error is that of the connection.
 func (c *conn) startRead(ctx context.Context, q request) error {
 	n := int(q.length)
-	if c.prompt != nil && n <= inlineRead {
+	if c.nowaitDev != nil && n <= maxInlineRead {
 		if done, err := c.readIntoBatch(q); done || err != nil {
 			return err
 		}
 	}
-	buf, err := c.acquire(ctx, n)
+	buf, err := c.acquireBuffer(ctx, n)
 	if err != nil {
 		return err
 	}
-	have := 0
-	if c.prompt != nil && n > inlineRead {
-		have = c.prompt.ReadNow(buf.b[:n], int64(q.off))
+	got := 0
+	if c.nowaitDev != nil && n > maxInlineRead {
+		got = c.nowaitDev.ReadNowait(buf.b[:n], int64(q.off))
 	}
-	if have < n {
-		c.async(func() { c.readSlowly(q, buf, have) })
+	if got < n {
+		c.spawn(func() { c.readBlocking(q, buf, got) })
 		return nil
 	}
 	if err := c.flushBatch(); err != nil {
@@ -43,23 +43,23 @@ func (c *conn) startRead(ctx context.Context, q request) error {
 		return err
 	}
 	err = c.sendData(q, buf)
-	// Others first: a connection that never has to wait would keep its processor
-	// for 10 ms at a time, and their clients run out of work meanwhile (an eighth
-	// of the throughput of four connections on two processors).
+	// A connection that never waits would keep its processor for 10 ms at a time,
+	// while clients of others run out of work: an eighth of the throughput of four
+	// connections on two processors.
 	runtime.Gosched()
 	return err
 }
 
-// readIntoBatch reads what is in memory straight to the place from which it is
-// sent.
+// readIntoBatch reads from memory straight into the batch. done is false where not
+// all is in memory. The error is that of the connection.
 func (c *conn) readIntoBatch(q request) (done bool, err error) {
 	n := int(q.length)
-	if err := c.room(maxHead + n); err != nil {
+	if err := c.reserveBatch(maxHead + n); err != nil {
 		return false, err
 	}
-	head := len(c.dataHead(c.batch.b[c.batched:c.batched], q, q.off, n, replyFlagDone))
+	head := len(c.appendDataHead(c.batch.b[c.batched:c.batched], q, q.off, n, replyFlagDone))
 	start := c.batched + head
-	if c.prompt.ReadNow(c.batch.b[start:start+n], int64(q.off)) < n {
+	if c.nowaitDev.ReadNowait(c.batch.b[start:start+n], int64(q.off)) < n {
 		return false, nil
 	}
 	c.batched = start + n
@@ -67,25 +67,25 @@ func (c *conn) readIntoBatch(q request) (done bool, err error) {
 	return true, nil
 }
 
-// sendData answers a READ with the whole of its range, which lies in buf.
+// sendData answers a READ whose data is in buf.
 func (c *conn) sendData(q request, buf *buffer) error {
 	n := int(q.length)
 	c.read.Add(uint64(n))
 	var space [maxHead]byte
-	return c.sent(headed(c.dataHead(space[:0], q, q.off, n, replyFlagDone), buf.b[:n], buf))
+	return c.send(newSegment(c.appendDataHead(space[:0], q, q.off, n, replyFlagDone), buf.b[:n], buf))
 }
 
-// readSlowly reads what may have to come from the disk; have bytes are in buf.
-func (c *conn) readSlowly(q request, buf *buffer, have int) {
+// readBlocking answers a READ that may wait for the disk; got bytes are in buf.
+func (c *conn) readBlocking(q request, buf *buffer, got int) {
 	off, n := q.span()
 	hole := int64(0)
-	if c.structured && !q.has(cmdFlagDF) && n > inlineRead && have == 0 && c.prompt != nil {
-		hole = c.prompt.HoleNow(off, n)
+	if c.structured && !q.has(cmdFlagDF) && n > maxInlineRead && got == 0 && c.nowaitDev != nil {
+		hole = c.nowaitDev.LeadingHole(off, n)
 	}
-	from := max(hole, int64(have))
+	from := max(hole, int64(got))
 	if from < n {
-		if err := c.onDisk(func() error { return readFull(c.dev(), buf.b[from:n], off+from) }); err != nil {
-			c.finish(q, buf, "read", err)
+		if err := c.withDiskSlot(func() error { return readFull(c.dev(), buf.b[from:n], off+from) }); err != nil {
+			c.replyDone(q, buf, "read", err)
 			return
 		}
 	}
@@ -98,8 +98,7 @@ func (c *conn) readSlowly(q request, buf *buffer, have int) {
 
 func (c *conn) dev() Device { return c.export.dev }
 
-// readFull is ReadAt with an end of the file before the end of the device as the
-// error it is.
+// readFull reads all of p, or returns the device's error or io.ErrUnexpectedEOF.
 func readFull(dev Device, p []byte, off int64) error {
 	n, err := dev.ReadAt(p, off)
 	if n == len(p) {
@@ -111,8 +110,7 @@ func readFull(dev Device, p []byte, off int64) error {
 	return err
 }
 
-// sendSparse answers a READ whose first bytes are a hole with the length of it,
-// and the rest, which lies in buf.
+// sendSparse answers a READ whose first hole bytes are a hole; the rest is in buf.
 func (c *conn) sendSparse(q request, buf *buffer, hole int64) error {
 	off, n := q.span()
 	flags := uint16(replyFlagDone)
@@ -122,70 +120,70 @@ func (c *conn) sendSparse(q request, buf *buffer, hole int64) error {
 	var space [maxHead]byte
 	p := appendChunk(space[:0], q.cookie, flags, replyTypeOffsetHole, 12)
 	p = binary.BigEndian.AppendUint64(p, uint64(off))
-	chunk := headed(binary.BigEndian.AppendUint32(p, uint32(hole)), nil, nil)
+	chunk := newSegment(binary.BigEndian.AppendUint32(p, uint32(hole)), nil, nil)
 	if hole == n {
 		chunk.owner = buf
-		return c.sent(chunk)
+		return c.send(chunk)
 	}
 	c.read.Add(uint64(n - hole))
-	head := c.dataHead(space[:0], q, uint64(off+hole), int(n-hole), replyFlagDone)
-	return c.sent(chunk, headed(head, buf.b[hole:n], buf))
+	head := c.appendDataHead(space[:0], q, uint64(off+hole), int(n-hole), replyFlagDone)
+	return c.send(chunk, newSegment(head, buf.b[hole:n], buf))
 }
 
-// startWrite writes at once when memory takes the payload, a small one straight
-// out of the read buffer and a large one through a pipe, and leaves all others to
-// another goroutine.
+// startWrite writes at once where memory takes the payload, a small one from the
+// read buffer and a large one through a pipe, or starts a goroutine that writes. The
+// error is that of the connection.
 func (c *conn) startWrite(ctx context.Context, q request) error {
 	n := int(q.length)
-	now := c.prompt != nil && !q.has(cmdFlagFUA) && c.prompt.WriteNow(int64(q.off), n)
-	if c.patience > 0 {
-		c.patience--
-		now = false
+	nowait := c.nowaitDev != nil && !q.has(cmdFlagFUA) && c.nowaitDev.CanWriteNowait(int64(q.off), n)
+	if c.offloadWrites > 0 {
+		c.offloadWrites--
+		nowait = false
 	}
-	if now && n <= inlineWrite {
+	if nowait && n <= maxInlineWrite {
 		p, err := c.peekPayload(n)
 		if err != nil {
 			return err
 		}
-		if errno, done := c.writeNow(q, p); done {
+		if errno, done := c.writeInline(q, p); done {
 			_, _ = c.br.Discard(n)
-			return c.reply(q, errno)
+			return c.batchReply(q, errno)
 		}
-		now = false
+		nowait = false
 	}
-	if now && n > inlineWrite && n <= largeWrite && c.br.Buffered() == 0 && c.hasPipe() {
-		return c.writeThrough(ctx, q)
+	if nowait && n > maxInlineWrite && n <= maxBlockingWrite && c.br.Buffered() == 0 && c.ensurePipe() {
+		return c.writeSpliced(ctx, q)
 	}
-	buf, err := c.acquire(ctx, n)
+	buf, err := c.acquireBuffer(ctx, n)
 	if err != nil {
 		return err
 	}
-	if err := c.payload(buf.b[:n]); err != nil {
+	if err := c.readPayload(buf.b[:n]); err != nil {
 		buf.release()
 		return err
 	}
-	if now && n <= largeWrite {
-		if errno, done := c.writeNow(q, buf.b[:n]); done {
+	if nowait && n <= maxBlockingWrite {
+		if errno, done := c.writeInline(q, buf.b[:n]); done {
 			buf.release()
-			return c.reply(q, errno)
+			return c.batchReply(q, errno)
 		}
 	}
-	c.async(func() { c.writeSlowly(ctx, q, buf) })
+	c.spawn(func() { c.writeBlocking(ctx, q, buf) })
 	return nil
 }
 
-// writeNow writes in the reading goroutine, unless writes are held.
-func (c *conn) writeNow(q request, p []byte) (errno uint32, done bool) {
-	done, err := c.promptly(len(p), func() error {
+// writeInline writes p at once. done is false while writes are held.
+func (c *conn) writeInline(q request, p []byte) (errno uint32, done bool) {
+	done, err := c.writeThroughGate(len(p), func() error {
 		_, err := c.dev().WriteAt(p, int64(q.off))
 		return err
 	})
-	return wireError(err), done
+	return errnoOf(err), done
 }
 
-// promptly runs f, which writes n bytes, in the reading goroutine, unless writes
-// are held.
-func (c *conn) promptly(n int, f func() error) (entered bool, err error) {
+// writeThroughGate runs f, which writes n bytes, and returns its error. entered is
+// false while writes are held.
+func (c *conn) writeThroughGate(n int, f func() error) (entered bool, err error) {
 	if !c.export.gate.tryEnter() {
 		return false, nil
 	}
@@ -193,68 +191,69 @@ func (c *conn) promptly(n int, f func() error) (entered bool, err error) {
 	err = f()
 	c.export.gate.leave()
 	if c.srv.Now().Sub(start) > slowWrite {
-		c.patience = slowWritesNext
+		c.offloadWrites = offloadAfterSlow
 	}
-	c.export.soil()
-	c.wrote(n, err)
-	c.export.report("write", err)
+	c.export.markDirty()
+	c.countWritten(n, err)
+	c.export.reportError("write", err)
 	return true, err
 }
 
-// wrote counts the bytes of a write that succeeded.
-func (c *conn) wrote(n int, err error) {
+// countWritten adds the n bytes of a write that succeeded.
+func (c *conn) countWritten(n int, err error) {
 	if err == nil {
 		c.written.Add(uint64(n))
 	}
 }
 
-// peekPayload returns a payload where it lies.
+// peekPayload returns the n bytes of a payload in the read buffer. The error is that
+// of the connection.
 func (c *conn) peekPayload(n int) ([]byte, error) {
 	if c.br.Buffered() < n {
 		if err := c.flushBatch(); err != nil {
 			return nil, err
 		}
-		defer c.awaitPayload(n)()
+		defer c.startPayloadTimeout(n)()
 	}
 	return c.br.Peek(n)
 }
 
-func (c *conn) writeSlowly(ctx context.Context, q request, buf *buffer) {
+func (c *conn) writeBlocking(ctx context.Context, q request, buf *buffer) {
 	off, n := q.span()
-	err := c.change(ctx, q, func() error {
+	err := c.modify(ctx, q, func() error {
 		_, err := c.dev().WriteAt(buf.b[:n], off)
-		c.wrote(int(n), err)
+		c.countWritten(int(n), err)
 		return err
 	})
-	c.finish(q, buf, "write", err)
+	c.replyDone(q, buf, "write", err)
 }
 
-// change runs f, which changes the device, inside the gate, and makes the change
-// last when FUA asks for that.
-func (c *conn) change(ctx context.Context, q request, f func() error) error {
+// modify runs f, which changes the device, inside the gate, and flushes when the
+// request has FUA. It returns the error of f, of the flush or of ctx.
+func (c *conn) modify(ctx context.Context, q request, f func() error) error {
 	if err := c.export.gate.enter(ctx); err != nil {
 		return err
 	}
-	err := c.onDisk(f)
+	err := c.withDiskSlot(f)
 	c.export.gate.leave()
-	c.export.soil() // after it: a flush meanwhile may have come too early
+	c.export.markDirty() // after f: a flush during it may have come too early
 	if err == nil && q.has(cmdFlagFUA) {
-		err = c.onDisk(func() error { return c.dev().Flush(ctx) })
+		err = c.withDiskSlot(func() error { return c.dev().Flush(ctx) })
 	}
 	return err
 }
 
-// other does the commands without payload.
-func (c *conn) other(ctx context.Context, q request, buf *buffer) {
+// handleOther answers the commands that carry no data to or from the device.
+func (c *conn) handleOther(ctx context.Context, q request, buf *buffer) {
 	off, n := q.span()
 	dev := c.dev()
 	switch q.kind {
 	case cmdFlush:
-		c.finish(q, buf, "flush", c.onDisk(func() error { return c.export.clean(ctx) }))
+		c.replyDone(q, buf, "flush", c.withDiskSlot(func() error { return c.export.flush(ctx) }))
 	case cmdCache:
-		c.finish(q, buf, "cache", c.onDisk(func() error { return dev.Cache(ctx, off, n) }))
+		c.replyDone(q, buf, "cache", c.withDiskSlot(func() error { return dev.Cache(ctx, off, n) }))
 	case cmdTrim:
-		c.finish(q, buf, "trim", c.change(ctx, q, func() error { return dev.Trim(ctx, off, n) }))
+		c.replyDone(q, buf, "trim", c.modify(ctx, q, func() error { return dev.Trim(ctx, off, n) }))
 	case cmdWriteZeroes:
 		var flags ZeroFlags
 		if q.has(cmdFlagNoHole) {
@@ -263,7 +262,7 @@ func (c *conn) other(ctx context.Context, q request, buf *buffer) {
 		if q.has(cmdFlagFastZero) {
 			flags |= FastZero
 		}
-		c.finish(q, buf, "zero", c.change(ctx, q, func() error { return dev.WriteZeroes(ctx, off, n, flags) }))
+		c.replyDone(q, buf, "zero", c.modify(ctx, q, func() error { return dev.WriteZeroes(ctx, off, n, flags) }))
 	case cmdBlockStatus:
 		c.blockStatus(ctx, q, buf)
 	}
@@ -275,12 +274,12 @@ func (c *conn) blockStatus(ctx context.Context, q request, buf *buffer) {
 		limit = 1
 	}
 	var extents []Extent
-	err := c.onDisk(func() (err error) {
+	err := c.withDiskSlot(func() (err error) {
 		extents, err = c.dev().BlockStatus(ctx, int64(q.off), int64(q.length), make([]Extent, 0, limit))
 		return err
 	})
 	if err != nil || len(extents) == 0 {
-		c.finish(q, buf, "status", errors.Join(err, io.ErrUnexpectedEOF))
+		c.replyDone(q, buf, "status", errors.Join(err, io.ErrUnexpectedEOF))
 		return
 	}
 	body := binary.BigEndian.AppendUint32(buf.b[:0], contextAllocationID)
@@ -293,5 +292,5 @@ func (c *conn) blockStatus(ctx context.Context, q request, buf *buffer) {
 		body = binary.BigEndian.AppendUint32(body, state)
 	}
 	var space [maxHead]byte
-	_ = c.sent(headed(appendChunk(space[:0], q.cookie, replyFlagDone, replyTypeBlockStatus, uint32(len(body))), body, buf))
+	_ = c.send(newSegment(appendChunk(space[:0], q.cookie, replyFlagDone, replyTypeBlockStatus, uint32(len(body))), body, buf))
 }

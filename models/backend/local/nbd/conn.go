@@ -18,62 +18,62 @@ import (
 
 const (
 	handshakeBuffer = 4 << 10
-	readBuffer      = 256 << 10 // many small requests, or the head of a large one, in one call
-	connMemory      = 64 << 20  // bytes of payloads under way on one connection
-	connMinCost     = 256 << 10 // what the smallest request counts: 256 under way at most
-	serverMinCost   = 8 << 10   // a goroutine's stack
+	readBuffer      = 256 << 10 // many small requests in one system call
+	connMemory      = 64 << 20  // bytes of a connection's requests under way
+	connMinCost     = 256 << 10 // of connMemory for the smallest request: at most 256 under way
+	serverMinCost   = 8 << 10   // of Server.MaxMemory for the smallest request: a goroutine's stack
 )
 
-// ConnStats is one connection in transmission.
+// ConnStats describes a connection in the transmission phase.
 type ConnStats struct {
-	ID                      uint64 // unique within the server, rising
+	ID                      uint64 // unique within the server, increasing
 	Addr                    netip.AddrPort
 	Subject                 string // of the client's certificate, empty without TLS
 	Since, LastActivity     time.Time
 	BytesRead, BytesWritten uint64 // from and to the device
-	Size                    int64  // of the device as this client knows it
+	Size                    int64  // of the device when the client connected, bytes
 }
 
-// conn is one client.
+// conn is the connection of a client.
 type conn struct {
 	srv  *Server
 	id   uint64
 	peer Peer
-	done chan struct{} // closed when the connection is over, and its writes are flushed if it was the last
+	done chan struct{} // closed at the end, after the flush of an export's last connection
 
-	mu       sync.Mutex // guards nc against the switch to TLS, and draining
+	mu       sync.Mutex // guards draining, and nc while TLS replaces it
 	nc       net.Conn
 	draining bool
 
-	negotiated bool // guarded by srv.mu
+	handshakeDone bool // guarded by srv.mu
 
-	br     *bufio.Reader
-	src    source // under br in transmission
-	export *Export
-	prompt Prompt // the export's device, if it is one
-	size   int64
+	br        *bufio.Reader
+	input     cappedReader // what br reads from during transmission
+	export    *Export
+	nowaitDev NowaitDevice // the export's device; nil if it is none
+	size      int64        // of the device, bytes
 
-	structured  bool
-	allocation  bool   // base:allocation was selected …
-	allocatedOn string // … for the export of this name
+	structured       bool   // structured replies are negotiated
+	allocation       bool   // the client selected base:allocation …
+	allocationExport string // … for the export of this name
 
-	out      replies
-	batch    *buffer // small replies of the reading goroutine …
-	batched  int     // … so far
-	patience int     // writes that are not done by the reading goroutine, after a slow one
-	pipe     *pipe   // from the socket to the device; nil before the first use …
-	pipeless bool    // … and for good where there can be none
-	budget   *semaphore.Weighted
-	inflight sync.WaitGroup
+	out           replyWriter
+	batch         *buffer // replies without data and small reads, not yet sent; may be nil
+	batched       int     // bytes in batch
+	offloadWrites int     // this many writes more go to other goroutines, after a slow one
+	pipe          *pipe   // from the socket to the device; nil before the first use
+	noPipe        bool    // splice is of no use on this connection
+	budget        *semaphore.Weighted
+	inflight      sync.WaitGroup
 
-	since   time.Time
-	active  atomic.Int64 // Unix nanoseconds
-	read    atomic.Uint64
-	written atomic.Uint64
+	connectedAt time.Time
+	lastActive  atomic.Int64 // Unix nanoseconds
+	read        atomic.Uint64
+	written     atomic.Uint64
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, id: s.ids.Add(1), nc: direct(nc), done: make(chan struct{}), budget: semaphore.NewWeighted(connMemory)}
+	c := &conn{srv: s, id: s.lastID.Add(1), nc: newSocket(nc), done: make(chan struct{}), budget: semaphore.NewWeighted(connMemory)}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.peer.Addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
@@ -83,7 +83,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 func (c *conn) stats() ConnStats {
 	s := ConnStats{
-		ID: c.id, Addr: c.peer.Addr, Since: c.since, LastActivity: time.Unix(0, c.active.Load()),
+		ID: c.id, Addr: c.peer.Addr, Since: c.connectedAt, LastActivity: time.Unix(0, c.lastActive.Load()),
 		BytesRead: c.read.Load(), BytesWritten: c.written.Load(), Size: c.size,
 	}
 	if c.peer.Certificate != nil {
@@ -92,17 +92,17 @@ func (c *conn) stats() ConnStats {
 	return s
 }
 
-// run is the life of a connection.
+// callIfSet serves the connection from the greeting to its end.
 func (c *conn) run(ctx context.Context) {
 	defer close(c.done)
-	defer c.srv.remove(c)
-	defer c.kill()
-	defer c.leave(ctx)
+	defer c.srv.removeConn(c)
+	defer c.closeSocket()
+	defer c.leaveExport(ctx)
 	log := c.srv.Log.With("conn", c.id, "addr", c.peer.Addr)
-	err := c.negotiate(ctx)
-	c.srv.negotiated(c)
+	err := c.runHandshake(ctx)
+	c.srv.handshakeDone(c)
 	if err != nil {
-		if !errors.Is(err, errAborted) {
+		if !errors.Is(err, errClientAborted) {
 			log.Info("nbd negotiation", "error", err)
 		}
 		return
@@ -111,25 +111,23 @@ func (c *conn) run(ctx context.Context) {
 	log.Info("nbd connected")
 	err = c.transmit(ctx)
 	c.inflight.Wait()
-	c.kill()
+	c.closeSocket()
 	log.Info("nbd disconnected", "read", c.read.Load(), "written", c.written.Load(), "reason", err)
 }
 
-// leave takes the connection off the export that it entered, if it did. The
-// clients may be gone without a flush; what they wrote should not depend on this
-// machine's luck.
-func (c *conn) leave(ctx context.Context) {
+// leaveExport removes the connection from its export, if it has one. The last one
+// flushes, since clients may leave without doing so.
+func (c *conn) leaveExport(ctx context.Context) {
 	if c.export == nil {
 		return
 	}
-	if c.export.abandoned() {
-		c.export.report("flush", c.export.clean(ctx))
+	if c.export.finishConn() {
+		c.export.reportError("flush", c.export.flush(ctx))
 	}
-	c.export.remove(c)
+	c.export.removeConn(c)
 }
 
-// drain makes the connection read nothing any more; requests that were read are
-// finished.
+// drain stops reading requests; those already read are finished and answered.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,15 +135,15 @@ func (c *conn) drain() {
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
-// kill closes the socket. It may be repeated.
-func (c *conn) kill() {
+// closeSocket closes the socket. It may be repeated.
+func (c *conn) closeSocket() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nc.Close()
 }
 
-// readBy sets a time limit for reading; zero means none.
-func (c *conn) readBy(limit time.Duration) {
+// setReadTimeout limits the time of reads from now on; zero means no limit.
+func (c *conn) setReadTimeout(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.draining {
@@ -158,8 +156,8 @@ func (c *conn) readBy(limit time.Duration) {
 	_ = c.nc.SetReadDeadline(time.Now().Add(limit))
 }
 
-// startTLS replaces the plain connection.
-func (c *conn) startTLS(ctx context.Context) error {
+// upgradeTLS does the TLS handshake and replaces the plain connection.
+func (c *conn) upgradeTLS(ctx context.Context) error {
 	if c.br.Buffered() > 0 {
 		return errors.New("data before the TLS handshake")
 	}
@@ -174,8 +172,9 @@ func (c *conn) startTLS(ctx context.Context) error {
 	return nil
 }
 
-// acquire takes a buffer of at least n bytes, within the budgets.
-func (c *conn) acquire(ctx context.Context, n int) (*buffer, error) {
+// acquireBuffer waits for n bytes of both budgets and returns a buffer of at least
+// that size. The error is that of ctx or of the connection.
+func (c *conn) acquireBuffer(ctx context.Context, n int) (*buffer, error) {
 	size := int64(1) << classOf(n)
 	mine, all := max(size, connMinCost), max(size, serverMinCost)
 	if !c.budget.TryAcquire(mine) {
@@ -201,23 +200,22 @@ func (c *conn) acquire(ctx context.Context, n int) (*buffer, error) {
 	return b, nil
 }
 
-// refund undoes acquire's charge for a buffer of size bytes.
-func (c *conn) refund(size int64) {
+// releaseBudget gives back what acquireBuffer took for a buffer of size bytes.
+func (c *conn) releaseBudget(size int64) {
 	c.budget.Release(max(size, connMinCost))
 	c.srv.budget.Release(max(size, serverMinCost))
 }
 
-// payload fills p with what follows the request header. A client may take the
-// stall limit and a second for each MiB.
-func (c *conn) payload(p []byte) error {
+// readPayload fills p with the payload of a WRITE.
+func (c *conn) readPayload(p []byte) error {
 	if c.br.Buffered() < len(p) {
 		if err := c.flushBatch(); err != nil {
 			return err
 		}
-		defer c.awaitPayload(len(p))()
+		defer c.startPayloadTimeout(len(p))()
 	}
-	c.src.limit = 0
-	if len(p) <= inlineWrite {
+	c.input.maxRead = 0
+	if len(p) <= maxInlineWrite {
 		_, err := io.ReadFull(c.br, p)
 		return err
 	}
@@ -225,46 +223,47 @@ func (c *conn) payload(p []byte) error {
 	if c.br.Buffered() > 0 {
 		n, _ = c.br.Read(p)
 	}
-	// Not through the read buffer, which would take the next payload's head along
-	// and so on for ever.
-	_, err := io.ReadFull(c.src.Reader, p[n:])
-	c.src.limit = requestSize
+	// Not through the read buffer: it would take in the head of the next payload,
+	// which would then have to be copied out of it.
+	_, err := io.ReadFull(c.input.Reader, p[n:])
+	c.input.maxRead = requestSize
 	return err
 }
 
-// source is what the read buffer is filled from. After a large payload limit
-// keeps it from taking more than the next request's head, since what it takes of
-// another large payload would be copied once more.
-type source struct {
+// cappedReader fills the read buffer. After a large payload it reads only the next
+// request's header, since what the buffer holds of another large payload would be
+// copied once more.
+type cappedReader struct {
 	io.Reader
-	limit int // of one read; zero means none
+	maxRead int // bytes of one read; zero means no limit
 }
 
-func (s *source) Read(p []byte) (int, error) {
-	if s.limit > 0 && len(p) > s.limit {
-		p = p[:s.limit]
+func (s *cappedReader) Read(p []byte) (int, error) {
+	if s.maxRead > 0 && len(p) > s.maxRead {
+		p = p[:s.maxRead]
 	}
 	return s.Reader.Read(p)
 }
 
-// awaitPayload limits the time of reading n bytes until the returned function is
-// called.
-func (c *conn) awaitPayload(n int) func() {
-	c.readBy(c.srv.StallTimeout + time.Duration(n>>20)*time.Second)
-	return func() { c.readBy(0) }
+// startPayloadTimeout limits the time for reading n bytes to StallTimeout and a
+// second for each MiB, until the returned function is called.
+func (c *conn) startPayloadTimeout(n int) func() {
+	c.setReadTimeout(c.srv.StallTimeout + time.Duration(n>>20)*time.Second)
+	return func() { c.setReadTimeout(0) }
 }
 
-// drop reads and forgets a payload.
-func (c *conn) drop(n int) error {
+// discardPayload reads the n bytes of a payload that nobody needs.
+func (c *conn) discardPayload(n int) error {
 	if c.br.Buffered() < n {
 		if err := c.flushBatch(); err != nil {
 			return err
 		}
-		defer c.awaitPayload(n)()
+		defer c.startPayloadTimeout(n)()
 	}
 	_, err := c.br.Discard(n)
 	return err
 }
 
-// timedOut says that err is the end of a time limit, also that of drain.
-func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+// isTimeout reports whether err is the end of a read or write deadline, also of the
+// singleExport that drain sets.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

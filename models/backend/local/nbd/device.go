@@ -1,12 +1,12 @@
 // Package nbd serves block devices to other machines over the Network Block
 // Device protocol (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md):
-// newstyle, fixed handshake, TLS with client certificates where it is configured.
-// Names in this package are the document's.
+// fixed newstyle handshake, TLS with client certificates where it is configured.
+// Names in this package are those of that document.
 //
 // A [Server] accepts connections and asks its [Exports] which [Export] a peer may
-// have. An Export is one volume: a [Device] and the connections that use it. One
-// Export must be shared by all connections to a volume, because holding writes
-// for a snapshot, counting clients and cutting them off work on it.
+// use. An Export is a [Device] and the connections that use it. All connections to
+// a volume must share one Export: quiescing writes, counting clients and
+// disconnecting them work on it.
 package nbd
 
 import (
@@ -14,61 +14,58 @@ import (
 	"io"
 )
 
-// Device is what an export reads and writes. All methods are called at once from
-// many goroutines, never outside [0, Size) and never with a length of zero.
-// Errors are those of the operating system: ENOSPC, EDQUOT, EFBIG, EPERM, EROFS
-// and EACCES reach the client as such, errors.ErrUnsupported as ENOTSUP,
-// everything else as EIO.
+// Device is the block device behind an export. Its methods are called by many
+// goroutines at once, with offsets and lengths in bytes, never outside [0, Size) and
+// never with a length of zero. They return the errors of the system: ENOSPC, EDQUOT
+// and EFBIG reach the client as NBD_ENOSPC, EPERM, EROFS and EACCES as NBD_EPERM,
+// errors.ErrUnsupported as NBD_ENOTSUP, every other error as NBD_EIO.
 type Device interface {
-	// Size is the number of bytes. It is asked once for each connection.
+	// Size is in bytes. It is called once for each connection.
 	Size() (int64, error)
 	// ReadAt and WriteAt transfer all of p or return an error.
 	io.ReaderAt
 	io.WriterAt
-	// Flush returns when every write that had returned before the call is on
-	// stable storage. After a Flush has failed, what was written is in doubt and
-	// later ones must fail as well.
+	// Flush returns when every write that returned before the call is on stable
+	// storage. After one failure every later Flush must fail, since data may be lost.
 	Flush(ctx context.Context) error
-	// Trim says that n bytes at off are not needed any more.
+	// Trim may discard n bytes at off.
 	Trim(ctx context.Context, off, n int64) error
 	// WriteZeroes makes n bytes at off read as zeroes.
 	WriteZeroes(ctx context.Context, off, n int64, flags ZeroFlags) error
-	// BlockStatus appends extents that describe the range from off on, in
-	// order and without gaps, until n bytes are described or dst's capacity is
-	// used up. It appends at least one and never describes more than n bytes.
+	// BlockStatus appends the extents from off on to dst, without gaps, until they
+	// cover n bytes or dst is full. It appends at least one and covers at most n.
 	BlockStatus(ctx context.Context, off, n int64, dst []Extent) ([]Extent, error)
-	// Cache says that n bytes at off will be read soon.
+	// Cache prepares n bytes at off for being read soon.
 	Cache(ctx context.Context, off, n int64) error
 }
 
-// Prompt is a Device that knows when a transfer need not wait for the disk. Such
-// transfers are done without handing the request to another goroutine.
-type Prompt interface {
+// NowaitDevice is a Device that can tell which transfers do not wait for the disk.
+// The goroutine that reads requests does those itself.
+type NowaitDevice interface {
 	Device
-	// ReadNow reads what is in memory and returns how many bytes of p it
-	// filled. Fewer than len(p) is no error: ReadAt is asked for the rest.
-	ReadNow(p []byte, off int64) int
-	// WriteNow tells whether WriteAt of n bytes at off should return without
+	// ReadNowait reads from memory only and returns how many bytes of p it filled.
+	// ReadAt reads the rest.
+	ReadNowait(p []byte, off int64) int
+	// CanWriteNowait reports whether WriteAt of n bytes at off should return without
 	// waiting for the disk.
-	WriteNow(off int64, n int) bool
-	// HoleNow returns how many of the n bytes at off are known, at small cost,
-	// to be one hole that begins at off.
-	HoleNow(off, n int64) int64
+	CanWriteNowait(off int64, n int) bool
+	// LeadingHole returns how many of the n bytes at off are one hole that begins
+	// there, or less where that would be slow to find out.
+	LeadingHole(off, n int64) int64
 }
 
-// ZeroFlags say how WriteZeroes may work.
+// ZeroFlags restrict how WriteZeroes works.
 type ZeroFlags uint8
 
 const (
-	// NoHole wants the range to stay allocated.
+	// NoHole keeps the range allocated.
 	NoHole ZeroFlags = 1 << iota
-	// FastZero wants errors.ErrUnsupported, and nothing changed, where writing
-	// zeroes would take as long as writing data.
+	// FastZero makes WriteZeroes return errors.ErrUnsupported and change nothing
+	// where it would take as long as writing data.
 	FastZero
 )
 
-// Extent is a run of bytes in a device. A hole is not allocated and reads as
-// zeroes.
+// Extent is a run of Length bytes. A hole is not allocated and reads as zeroes.
 type Extent struct {
 	Length int64
 	Hole   bool

@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -11,29 +12,28 @@ import (
 	"time"
 )
 
-// ErrUnknownExport says that there is no such export for this peer.
+// ErrUnknownExport says that the peer has no export of that name.
 var ErrUnknownExport = errors.New("nbd: unknown export")
 
-var errTooMany = errors.New("nbd: the export has as many connections as it may")
+var errTooManyConns = errors.New("nbd: too many connections to the export")
 
-// Peer is who asks.
+// Peer is the client of a connection.
 type Peer struct {
 	Addr netip.AddrPort
-	// Certificate is what the client proved over TLS, verified by
-	// Server.TLS.ClientCAs; nil without TLS.
+	// Certificate is the client's, verified by Server.TLS.ClientCAs; nil without TLS.
 	Certificate *x509.Certificate
 }
 
-// ExportInfo is what NBD_OPT_LIST tells about an export.
+// ExportInfo is one export in the reply to NBD_OPT_LIST.
 type ExportInfo struct{ Name, Description string }
 
-// Exports decides who sees what. Both methods are called from many goroutines
-// and should answer within the handshake's time limit, after which ctx ends.
+// Exports decides which exports a peer may use. Its methods are called by many
+// goroutines at once; ctx ends with the handshake's time limit.
 type Exports interface {
-	// Open finds the export of that name. ErrUnknownExport: it does not exist
-	// for that peer. Any other error is logged, and the client is refused.
+	// Open returns the export of that name. ErrUnknownExport: the peer has none.
+	// Any other error is logged and refuses the client.
 	Open(ctx context.Context, name string, peer Peer) (*Export, error)
-	// List names the exports that exist for that peer.
+	// List returns the exports that the peer may use.
 	List(ctx context.Context, peer Peer) []ExportInfo
 }
 
@@ -41,56 +41,51 @@ type Exports interface {
 type ExportOptions struct {
 	Description string
 	ReadOnly    bool
-	MaxHold     time.Duration // the longest hold on writes; zero means 10 s
+	MaxQuiesce  time.Duration // the longest that Quiesce holds writes; zero means 10 s
 	MaxConns    int           // connections at once; zero means 64
-	// OnError is told every error of the device that a client was told, and
-	// those of the flush after a connection's end. op is read, write, flush,
-	// trim, zero, status or cache. It is called often when a disk dies, and
-	// must not block.
+	// OnError receives every error of the device that a client received, and those
+	// of the flush after the last connection. op is read, write, flush, trim, zero,
+	// status or cache. It is called for every request while a disk fails, and must
+	// not block.
 	OnError func(op string, err error)
 }
 
-// Export is one device under one name, with all connections that use it.
+// Export is a device under a name, with all connections that use it.
 type Export struct {
 	name string
 	dev  Device
 	opt  ExportOptions
-	gate gate
+	gate writeGate
 
 	dirty atomic.Bool // changed since the last flush
 
-	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	active int // of conns, those that may still change something
-	closed bool
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	mayWrite int // connections that may still change the device
+	closed   bool
 }
 
 // NewExport returns an export of dev. The device must stay open until Close has
 // returned nil.
 func NewExport(name string, dev Device, opt ExportOptions) *Export {
-	if opt.MaxHold <= 0 {
-		opt.MaxHold = 10 * time.Second
-	}
-	if opt.MaxConns <= 0 {
-		opt.MaxConns = 64
-	}
+	opt.MaxQuiesce = cmp.Or(opt.MaxQuiesce, 10*time.Second)
+	opt.MaxConns = cmp.Or(opt.MaxConns, 64)
 	return &Export{name: name, dev: dev, opt: opt, conns: map[*conn]struct{}{}}
 }
 
-// Name is the name the export was made with.
+// Name is the one given to NewExport.
 func (e *Export) Name() string { return e.name }
 
-// Hold makes new writes (WRITE, TRIM, WRITE_ZEROES) wait and returns when those
-// under way are done: until release, nobody changes the device through this
-// export. A WRITE whose payload is still coming may be half done then, as when the
-// power fails; it has not been acknowledged. Reads and flushes go on. The hold ends
-// at release, when ctx ends and after ExportOptions.MaxHold, whichever comes first;
-// release says ErrHoldExpired when it was not the first. Holds queue for each other.
-// The error is that of ctx, or context.DeadlineExceeded when the writes under way
-// took longer than MaxHold; writes go on then.
-func (e *Export) Hold(ctx context.Context) (release func() error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, e.opt.MaxHold)
-	open, err := e.gate.hold(ctx)
+// Quiesce holds new writes (WRITE, TRIM, WRITE_ZEROES) and returns when those in
+// flight are done: nothing changes the device through this export until resume. A
+// WRITE whose payload is still arriving may be half done, as after a power failure;
+// it is not acknowledged. Reads and flushes go on. Writes also resume when ctx ends
+// and after MaxQuiesce; resume returns ErrQuiesceExpired then. Calls queue for each
+// other. The error is that of ctx, or context.DeadlineExceeded when the writes in
+// flight took longer than MaxQuiesce.
+func (e *Export) Quiesce(ctx context.Context) (resume func() error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, e.opt.MaxQuiesce)
+	open, err := e.gate.quiesce(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -101,17 +96,17 @@ func (e *Export) Hold(ctx context.Context) (release func() error, err error) {
 	}, nil
 }
 
-// Conns are the connections in transmission, the oldest first.
+// Conns returns the connections in the transmission phase, the oldest first.
 func (e *Export) Conns() []ConnStats {
 	stats := []ConnStats{}
-	for _, c := range e.matching(nil) {
+	for _, c := range e.connsMatching(nil) {
 		stats = append(stats, c.stats())
 	}
-	slices.SortFunc(stats, func(a, b ConnStats) int { return int(int64(a.ID) - int64(b.ID)) })
+	slices.SortFunc(stats, func(a, b ConnStats) int { return cmp.Compare(a.ID, b.ID) })
 	return stats
 }
 
-func (e *Export) matching(match func(ConnStats) bool) []*conn {
+func (e *Export) connsMatching(match func(ConnStats) bool) []*conn {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	conns := make([]*conn, 0, len(e.conns))
@@ -123,19 +118,19 @@ func (e *Export) matching(match func(ConnStats) bool) []*conn {
 	return conns
 }
 
-// Disconnect ends the connections that match (nil: all): no further request is
-// read, those under way are finished and answered, and the device is flushed. It
-// returns when they are gone. When ctx ends first, the sockets are closed
-// without waiting for answers to be taken, and the error is that of ctx.
+// Disconnect ends the connections that match (nil: all): it reads no more requests,
+// finishes and answers those under way, and flushes the device. It returns when the
+// connections have ended, with the error of the flush. When ctx ends first, it
+// closes the sockets and returns the error of ctx.
 func (e *Export) Disconnect(ctx context.Context, match func(ConnStats) bool) error {
-	if err := endAll(ctx, e.matching(match)); err != nil {
+	if err := disconnectAll(ctx, e.connsMatching(match)); err != nil {
 		return err
 	}
-	return e.flush(ctx)
+	return e.flushWithin(ctx)
 }
 
-// Close refuses new connections from now on, ends all there are as Disconnect
-// does, and flushes. It does not close the device. It may be repeated.
+// Close refuses new connections and ends all others as Disconnect does, with the
+// wantSameContent errors. It does not close the device. It may be repeated.
 func (e *Export) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true
@@ -143,8 +138,8 @@ func (e *Export) Close(ctx context.Context) error {
 	return e.Disconnect(ctx, nil)
 }
 
-// endAll drains connections and waits for their end.
-func endAll(ctx context.Context, conns []*conn) error {
+// disconnectAll drains connections and waits for their end. The error is that of ctx.
+func disconnectAll(ctx context.Context, conns []*conn) error {
 	for _, c := range conns {
 		c.drain()
 	}
@@ -153,7 +148,7 @@ func endAll(ctx context.Context, conns []*conn) error {
 		case <-c.done:
 		case <-ctx.Done():
 			for _, c := range conns {
-				c.kill()
+				c.closeSocket()
 			}
 			return ctx.Err()
 		}
@@ -161,45 +156,46 @@ func endAll(ctx context.Context, conns []*conn) error {
 	return nil
 }
 
-func (e *Export) add(c *conn) error {
+// addConn returns ErrUnknownExport after Close, and errTooManyConns.
+func (e *Export) addConn(c *conn) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case e.closed:
 		return ErrUnknownExport
 	case len(e.conns) >= e.opt.MaxConns:
-		return errTooMany
+		return errTooManyConns
 	}
 	e.conns[c] = struct{}{}
-	e.active++
+	e.mayWrite++
 	return nil
 }
 
-// abandoned says, for a connection that has come to its end, whether it was the
-// last one and leaves changes behind that nobody flushed. Not at the end of each:
-// a client with several ends them one by one, while the others still write.
-func (e *Export) abandoned() bool {
+// finishConn notes that a connection has finished its requests, and reports whether
+// to flush: it was the last, and there are unflushed writes. A flush at the end of
+// each would slow a client down that closes its connections one by one.
+func (e *Export) finishConn() (flush bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.active--
-	return e.active == 0 && e.dirty.Load()
+	e.mayWrite--
+	return e.mayWrite == 0 && e.dirty.Load()
 }
 
-func (e *Export) remove(c *conn) {
+func (e *Export) removeConn(c *conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.conns, c)
 }
 
-// soil notes that something has changed, or may have.
-func (e *Export) soil() {
+// markDirty notes that the device may have changed since the last flush.
+func (e *Export) markDirty() {
 	if !e.dirty.Load() {
 		e.dirty.Store(true)
 	}
 }
 
-// clean flushes the device for clients.
-func (e *Export) clean(ctx context.Context) error {
+// flush flushes the device and returns its error.
+func (e *Export) flush(ctx context.Context) error {
 	wasDirty := e.dirty.Swap(false)
 	err := e.dev.Flush(ctx)
 	if err != nil && wasDirty {
@@ -208,9 +204,9 @@ func (e *Export) clean(ctx context.Context) error {
 	return err
 }
 
-// flush flushes the device, but does not wait longer than ctx: a disk that hangs
-// must not keep the program from stopping.
-func (e *Export) flush(ctx context.Context) error {
+// flushWithin flushes the device until ctx ends: a disk that hangs must not keep the
+// program from stopping.
+func (e *Export) flushWithin(ctx context.Context) error {
 	if e.opt.ReadOnly {
 		return nil
 	}
@@ -218,16 +214,16 @@ func (e *Export) flush(ctx context.Context) error {
 	go func() { done <- e.dev.Flush(ctx) }()
 	select {
 	case err := <-done:
-		e.report("flush", err)
+		e.reportError("flush", err)
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// report passes an error of the device on; what the client asked for and cannot
-// have is none.
-func (e *Export) report(op string, err error) {
+// reportError passes an error of the device to OnError. Unsupported requests and the
+// end of a context are no errors of the device.
+func (e *Export) reportError(op string, err error) {
 	if err == nil || e.opt.OnError == nil || errors.Is(err, errors.ErrUnsupported) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return
@@ -235,8 +231,8 @@ func (e *Export) report(op string, err error) {
 	e.opt.OnError(op, err)
 }
 
-// flags are the transmission flags.
-func (e *Export) flags(structured bool) uint16 {
+// transmissionFlags tells the client what it may ask for.
+func (e *Export) transmissionFlags(structured bool) uint16 {
 	flags := uint16(flagHasFlags | flagSendFlush | flagSendFUA | flagCanMultiConn | flagSendCache)
 	if e.opt.ReadOnly {
 		flags |= flagReadOnly

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// newFile is a device on a sparse file.
-func newFile(t testing.TB, size int64) *FileDevice {
+// newFileDevice returns a device on a sparse file.
+func newFileDevice(t testing.TB, size int64) *FileDevice {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "disk"))
 	if err != nil {
@@ -28,11 +28,12 @@ func newFile(t testing.TB, size int64) *FileDevice {
 	return NewFileDevice(f)
 }
 
-// The reply to FUA and FLUSH comes after the sync and not before: the sync is
-// stopped on its way, a later request is answered, the earlier one is not.
-func TestNoReplyBeforeSync(t *testing.T) {
+// The reply to FUA and FLUSH comes after the sync: while the sync hangs, later requests
+// are answered and this one is not.
+func TestFlush_ReplyAfterSync(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []uint16{cmdFlush, cmdWrite, cmdTrim, cmdWriteZeroes} {
-		d := newFile(t, 1<<20)
+		d := newFileDevice(t, 1<<20)
 		var syncs atomic.Int64
 		syncing, release := make(chan struct{}), make(chan struct{})
 		d.Hook = func(op string) error {
@@ -42,20 +43,20 @@ func TestNoReplyBeforeSync(t *testing.T) {
 			}
 			return nil
 		}
-		addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
-		c := enter(t, addr, "v", true)
+		addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
+		c := dialExport(t, addr, "v", true)
 		data, flags, length := []byte(nil), uint16(cmdFlagFUA), 4096
 		if kind == cmdFlush {
-			c.want(cmdWrite, 0, 0, 4096, noise(4096), 0)
+			c.wantErrno(cmdWrite, 0, 0, 4096, randomBytes(4096), 0)
 			flags, length = 0, 0
 		}
 		if kind == cmdWrite {
-			data = noise(4096)
+			data = randomBytes(4096)
 		}
 		first := c.send(kind, flags, 0, length, data)
 		<-syncing
 		for range 3 {
-			if a := c.ask(cmdRead, 0, 0, 4096, nil); a.errno != 0 {
+			if a := c.roundTrip(cmdRead, 0, 0, 4096, nil); a.errno != 0 {
 				t.Fatal(a)
 			}
 		}
@@ -66,10 +67,10 @@ func TestNoReplyBeforeSync(t *testing.T) {
 	}
 }
 
-// What the kernel could not write is lost, and it says so once. The device goes
-// on saying it.
-func TestFailedSyncIsKept(t *testing.T) {
-	d := newFile(t, 1<<20)
+// The kernel reports lost writes once; the device repeats the error.
+func TestFlush_ErrorRepeated(t *testing.T) {
+	t.Parallel()
+	d := newFileDevice(t, 1<<20)
 	var once sync.Once
 	d.Hook = func(op string) (err error) {
 		if op == "sync" {
@@ -77,19 +78,19 @@ func TestFailedSyncIsKept(t *testing.T) {
 		}
 		return err
 	}
-	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
-	a, b := enter(t, addr, "v", true), enter(t, addr, "v", false)
-	a.want(cmdWrite, 0, 0, 4096, noise(4096), 0)
-	a.want(cmdFlush, 0, 0, 0, nil, eIO)
-	b.want(cmdFlush, 0, 0, 0, nil, eIO)
-	b.want(cmdWrite, cmdFlagFUA, 0, 4096, noise(4096), eIO)
-	b.want(cmdWrite, 0, 0, 4096, noise(4096), 0)
+	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
+	a, b := dialExport(t, addr, "v", true), dialExport(t, addr, "v", false)
+	a.wantErrno(cmdWrite, 0, 0, 4096, randomBytes(4096), 0)
+	a.wantErrno(cmdFlush, 0, 0, 0, nil, eIO)
+	b.wantErrno(cmdFlush, 0, 0, 0, nil, eIO)
+	b.wantErrno(cmdWrite, cmdFlagFUA, 0, 4096, randomBytes(4096), eIO)
+	b.wantErrno(cmdWrite, 0, 0, 4096, randomBytes(4096), 0)
 }
 
-// Flushes that wait for one another share one sync, but never one that had begun
-// before them.
-func TestFlushesShare(t *testing.T) {
-	d := newFile(t, 4096)
+// Concurrent flushes share one sync, but not one that began before them.
+func TestFileDeviceFlush_SharedSync(t *testing.T) {
+	t.Parallel()
+	d := newFileDevice(t, 4096)
 	syncs := 0
 	entered, release := make(chan struct{}), make(chan struct{})
 	d.Hook = func(string) error {
@@ -123,29 +124,26 @@ func TestFlushesShare(t *testing.T) {
 	}
 }
 
-// A hold waits for the writes under way and keeps new ones out, on all
-// connections; reads and flushes go on.
-func TestHold(t *testing.T) {
-	m := newMemory(1 << 20)
-	inside, release := make(chan struct{}, 9), make(chan struct{})
-	m.onWrite = func() error {
-		inside <- struct{}{}
-		<-release
-		return nil
-	}
+// Quiesce waits for the writes in flight and holds new ones, on all connections; reads
+// and flushes go on.
+func TestQuiesce(t *testing.T) {
+	t.Parallel()
+	m := newMemDevice(1 << 20)
+	hook, entered, release := blockingHook()
+	m.onWrite = hook
 	e := NewExport("v", m, ExportOptions{})
-	addr, _ := start(t, one{e}, nil)
-	a, b := enter(t, addr, "v", true), enter(t, addr, "v", false)
-	under := a.send(cmdWrite, 0, 0, 4096, noise(4096))
-	<-inside
+	addr, _ := startServer(t, singleExport{e}, nil)
+	a, b := dialExport(t, addr, "v", true), dialExport(t, addr, "v", false)
+	under := a.send(cmdWrite, 0, 0, 4096, randomBytes(4096))
+	<-entered
 	short, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := e.Hold(short); !errors.Is(err, context.Canceled) {
+	if _, err := e.Quiesce(short); !errors.Is(err, context.Canceled) {
 		t.Fatal("held in spite of a write under way:", err)
 	}
 	held := make(chan func() error)
 	go func() {
-		open, err := e.Hold(context.Background())
+		open, err := e.Quiesce(context.Background())
 		if err != nil {
 			t.Error(err)
 		}
@@ -160,10 +158,10 @@ func TestHold(t *testing.T) {
 	waiting[cmdTrim] = b.send(cmdTrim, 0, 8192, 4096, nil)
 	waiting[cmdWriteZeroes] = b.send(cmdWriteZeroes, 0, 8192, 4096, nil)
 	for range 3 {
-		if r := b.ask(cmdRead, 0, 0, 4096, nil); r.errno != 0 || !bytes.Equal(r.data, noise(4096)) {
+		if r := b.roundTrip(cmdRead, 0, 0, 4096, nil); r.errno != 0 || !bytes.Equal(r.data, randomBytes(4096)) {
 			t.Fatal("a read during the hold", r.errno)
 		}
-		b.want(cmdFlush, 0, 0, 0, nil, 0)
+		b.wantErrno(cmdFlush, 0, 0, 0, nil, 0)
 	}
 	if err := open(); err != nil {
 		t.Error(err)
@@ -173,32 +171,33 @@ func TestHold(t *testing.T) {
 			t.Error(r)
 		}
 	}
-	if r := b.ask(cmdRead, 0, 0, 4096, nil); !bytes.Equal(r.data, make([]byte, 4096)) {
+	if r := b.roundTrip(cmdRead, 0, 0, 4096, nil); !bytes.Equal(r.data, make([]byte, 4096)) {
 		t.Error("the write that was held did not happen")
 	}
-	if err := open(); !errors.Is(err, ErrHoldExpired) {
+	if err := open(); !errors.Is(err, ErrQuiesceExpired) {
 		t.Error("released twice:", err)
 	}
 }
 
-// A hold ends by itself, and its owner learns that.
-func TestHoldEnds(t *testing.T) {
-	e := NewExport("v", newMemory(4096), ExportOptions{MaxHold: time.Millisecond})
-	addr, _ := start(t, one{e}, nil)
-	c := enter(t, addr, "v", true)
-	open, err := e.Hold(context.Background())
+// Writes resume after MaxQuiesce, and resume returns an error.
+func TestQuiesce_Expiry(t *testing.T) {
+	t.Parallel()
+	e := NewExport("v", newMemDevice(4096), ExportOptions{MaxQuiesce: 50 * time.Millisecond})
+	addr, _ := startServer(t, singleExport{e}, nil)
+	c := dialExport(t, addr, "v", true)
+	open, err := e.Quiesce(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.want(cmdWrite, 0, 0, 512, noise(512), 0) // waits until the hold is over
-	if err := open(); !errors.Is(err, ErrHoldExpired) {
+	c.wantErrno(cmdWrite, 0, 0, 512, randomBytes(512), 0) // waits until writes resume
+	if err := open(); !errors.Is(err, ErrQuiesceExpired) {
 		t.Error(err)
 	}
-	open, err = e.Hold(context.Background())
+	open, err = e.Quiesce(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := e.Hold(context.Background()) // queues behind the first
+	again, err := e.Quiesce(context.Background()) // queues behind the first
 	if err == nil {
 		err = again()
 	}
@@ -208,7 +207,8 @@ func TestHoldEnds(t *testing.T) {
 	_ = open()
 }
 
-func TestStats(t *testing.T) {
+func TestExport_ConnStats(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)
 	var mu sync.Mutex
 	clock := func() time.Time {
@@ -216,19 +216,19 @@ func TestStats(t *testing.T) {
 		defer mu.Unlock()
 		return now
 	}
-	d := newFile(t, 1<<20)
+	d := newFileDevice(t, 1<<20)
 	e := NewExport("v", d, ExportOptions{})
-	addr, _ := start(t, one{e}, func(s *Server) { s.Now = clock })
+	addr, _ := startServer(t, singleExport{e}, func(s *Server) { s.Now = clock })
 	if len(e.Conns()) != 0 {
 		t.Error("connections before any connected")
 	}
-	c := enter(t, addr, "v", true)
-	c.want(cmdWrite, 0, 0, 8192, noise(8192), 0)
+	c := dialExport(t, addr, "v", true)
+	c.wantErrno(cmdWrite, 0, 0, 8192, randomBytes(8192), 0)
 	mu.Lock()
 	now = now.Add(time.Minute)
 	mu.Unlock()
-	c.want(cmdRead, 0, 0, 4096, nil, 0)
-	enter(t, addr, "v", true)
+	c.wantErrno(cmdRead, 0, 0, 4096, nil, 0)
+	dialExport(t, addr, "v", true)
 	all := e.Conns()
 	if len(all) != 2 {
 		t.Fatal(all)
@@ -240,20 +240,17 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// Cutting off lets the requests under way finish and flushes; others stay.
-func TestDisconnect(t *testing.T) {
-	m := newMemory(1 << 20)
-	inside, release := make(chan struct{}), make(chan struct{})
-	m.onWrite = func() error {
-		inside <- struct{}{}
-		<-release
-		return nil
-	}
+// Disconnect finishes the requests under way and flushes; other connections stay.
+func TestExportDisconnect(t *testing.T) {
+	t.Parallel()
+	m := newMemDevice(1 << 20)
+	hook, entered, release := blockingHook()
+	m.onWrite = hook
 	e := NewExport("v", m, ExportOptions{})
-	addr, _ := start(t, one{e}, nil)
-	a, b := enter(t, addr, "v", true), enter(t, addr, "v", true)
-	cookie := a.send(cmdWrite, 0, 0, 4096, noise(4096))
-	<-inside
+	addr, _ := startServer(t, singleExport{e}, nil)
+	a, b := dialExport(t, addr, "v", true), dialExport(t, addr, "v", true)
+	cookie := a.send(cmdWrite, 0, 0, 4096, randomBytes(4096))
+	<-entered
 	mine := func(s ConnStats) bool { return s.Addr.String() == a.LocalAddr().String() }
 	soon, cancel := context.WithCancel(context.Background())
 	gone := make(chan error)
@@ -268,16 +265,16 @@ func TestDisconnect(t *testing.T) {
 	if r := a.receive(); r.cookie != cookie || r.errno != 0 {
 		t.Error(r)
 	}
-	a.gone()
-	b.want(cmdRead, 0, 0, 4096, nil, 0)
+	a.wantDisconnected()
+	b.wantErrno(cmdRead, 0, 0, 4096, nil, 0)
 	if n := len(e.Conns()); n != 1 {
 		t.Error(n, "connections left")
 	}
 	if err := e.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
-	b.gone()
-	if _, final := connect(t, addr).option(optGo, goData("v")); final != repErrUnknown {
+	b.wantDisconnected()
+	if _, final := dial(t, addr).option(optGo, goData("v")); final != repErrUnknown {
 		t.Errorf("GO to a closed export: %#x", final)
 	}
 	cancel()
@@ -286,20 +283,17 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
-// A disk that hangs keeps nobody from stopping.
-func TestDisconnectIsBounded(t *testing.T) {
-	m := newMemory(1 << 20)
-	inside, release := make(chan struct{}), make(chan struct{})
-	m.onRead = func() error {
-		inside <- struct{}{}
-		<-release
-		return nil
-	}
+// Disconnect and Shutdown end with their context although the disk hangs.
+func TestExportDisconnect_HungDisk(t *testing.T) {
+	t.Parallel()
+	m := newMemDevice(1 << 20)
+	hook, entered, release := blockingHook()
+	m.onRead = hook
 	e := NewExport("v", m, ExportOptions{})
-	addr, s := start(t, one{e}, nil)
-	c := enter(t, addr, "v", true)
+	addr, s := startServer(t, singleExport{e}, nil)
+	c := dialExport(t, addr, "v", true)
 	c.send(cmdRead, 0, 0, 4096, nil)
-	<-inside
+	<-entered
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := e.Disconnect(ctx, nil); !errors.Is(err, context.Canceled) {
@@ -308,31 +302,28 @@ func TestDisconnectIsBounded(t *testing.T) {
 	if err := s.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	c.gone()
+	c.wantDisconnected()
 	close(release)
 }
 
-func TestShutdown(t *testing.T) {
-	m := newMemory(1 << 20)
-	inside, release := make(chan struct{}), make(chan struct{})
-	m.onWrite = func() error {
-		inside <- struct{}{}
-		<-release
-		return nil
-	}
-	addr, s := start(t, one{NewExport("v", m, ExportOptions{})}, nil)
-	halfway, idle, busy := connect(t, addr), enter(t, addr, "v", true), enter(t, addr, "v", true)
-	cookie := busy.send(cmdWrite, 0, 0, 4096, noise(4096))
-	<-inside
+func TestServerShutdown(t *testing.T) {
+	t.Parallel()
+	m := newMemDevice(1 << 20)
+	hook, entered, release := blockingHook()
+	m.onWrite = hook
+	addr, s := startServer(t, singleExport{NewExport("v", m, ExportOptions{})}, nil)
+	halfway, idle, busy := dial(t, addr), dialExport(t, addr, "v", true), dialExport(t, addr, "v", true)
+	cookie := busy.send(cmdWrite, 0, 0, 4096, randomBytes(4096))
+	<-entered
 	over := make(chan error)
 	go func() { over <- s.Shutdown(context.Background()) }()
-	halfway.gone()
-	idle.gone()
+	halfway.wantDisconnected()
+	idle.wantDisconnected()
 	close(release)
 	if r := busy.receive(); r.cookie != cookie || r.errno != 0 {
 		t.Error(r)
 	}
-	busy.gone()
+	busy.wantDisconnected()
 	if err := <-over; err != nil {
 		t.Error(err)
 	}
@@ -341,74 +332,77 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// An extended device is larger for the next connection; the present one keeps
-// the size it was told.
-func TestExtend(t *testing.T) {
-	d := newFile(t, 1<<20)
-	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
-	old := enter(t, addr, "v", true)
+// The next connection sees the new size; the present one keeps the old.
+func TestExport_DeviceResized(t *testing.T) {
+	t.Parallel()
+	d := newFileDevice(t, 1<<20)
+	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
+	old := dialExport(t, addr, "v", true)
 	if err := d.f.Truncate(2 << 20); err != nil {
 		t.Fatal(err)
 	}
-	old.want(cmdWrite, 0, 1<<20, 512, noise(512), eNoSpc)
-	enter(t, addr, "v", true).want(cmdWrite, 0, 1<<20, 512, noise(512), 0)
+	old.wantErrno(cmdWrite, 0, 1<<20, 512, randomBytes(512), eNoSpc)
+	dialExport(t, addr, "v", true).wantErrno(cmdWrite, 0, 1<<20, 512, randomBytes(512), 0)
 	if err := d.f.Truncate(4096); err != nil {
 		t.Fatal(err)
 	}
-	old.want(cmdRead, 0, 1<<19, 512, nil, eIO) // someone cut the file
+	old.wantErrno(cmdRead, 0, 1<<19, 512, nil, eIO) // the file was truncated
 }
 
-func TestTooManyConnections(t *testing.T) {
-	e := NewExport("v", newMemory(4096), ExportOptions{MaxConns: 1})
-	addr, _ := start(t, one{e}, nil)
-	c := enter(t, addr, "v", true)
-	if _, final := connect(t, addr).option(optGo, goData("v")); final != repErrPolicy {
+func TestExport_MaxConns(t *testing.T) {
+	t.Parallel()
+	e := NewExport("v", newMemDevice(4096), ExportOptions{MaxConns: 1})
+	addr, _ := startServer(t, singleExport{e}, nil)
+	c := dialExport(t, addr, "v", true)
+	if _, final := dial(t, addr).option(optGo, goData("v")); final != repErrPolicy {
 		t.Errorf("%#x", final)
 	}
-	c.put(requestFrame(request{kind: cmdDisc}))
-	c.gone()
+	c.write(requestFrame(request{kind: cmdDisc}))
+	c.wantDisconnected()
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		t.Error("not a clean end:", err)
 	}
 }
 
-// deaf is a client that takes the greeting and no word more.
-type deaf struct {
-	tape
+// noReplyConn is a connection whose client takes the greeting and nothing else.
+type noReplyConn struct {
+	scriptedConn
 	writes int
 }
 
-func (d *deaf) Write(p []byte) (int, error) {
+func (d *noReplyConn) Write(p []byte) (int, error) {
 	if d.writes++; d.writes > 1 {
 		return 0, io.ErrClosedPipe
 	}
 	return len(p), nil
 }
 
-// A client that is gone before the answer to its GO is no client.
-func TestNobodyEnteredWithoutAnAnswer(t *testing.T) {
-	e := NewExport("v", newMemory(4096), ExportOptions{})
-	s := &Server{Exports: one{e}}
+// A client that is gone before the reply to GO is not listed.
+func TestExport_ClientGoneBeforeGoReply(t *testing.T) {
+	t.Parallel()
+	e := NewExport("v", newMemDevice(4096), ExportOptions{})
+	s := &Server{Exports: singleExport{e}}
 	s.init()
 	said := append([]byte{0, 0, 0, flagFixedNewstyle}, optionFrame(optGo, goData("v"))...)
-	newConn(s, &deaf{tape: tape{in: bytes.NewReader(said)}}).run(context.Background())
+	newConn(s, &noReplyConn{scriptedConn: scriptedConn{in: bytes.NewReader(said)}}).run(context.Background())
 	if n := len(e.Conns()); n != 0 {
 		t.Error("connections listed:", n)
 	}
 }
 
-// The end of a client's last connection flushes what it wrote, not that of each.
-func TestLastOneFlushes(t *testing.T) {
-	m := newMemory(1 << 20)
+// Only the end of the last connection flushes.
+func TestExport_FlushAfterLastConn(t *testing.T) {
+	t.Parallel()
+	m := newMemDevice(1 << 20)
 	e := NewExport("v", m, ExportOptions{})
-	addr, _ := start(t, one{e}, nil)
-	a, b := enter(t, addr, "v", true), enter(t, addr, "v", true)
+	addr, _ := startServer(t, singleExport{e}, nil)
+	a, b := dialExport(t, addr, "v", true), dialExport(t, addr, "v", true)
 	leave := func(c *client) {
-		mine := e.matching(func(s ConnStats) bool { return s.Addr.String() == c.LocalAddr().String() })
-		c.put(requestFrame(request{kind: cmdDisc}))
+		mine := e.connsMatching(func(s ConnStats) bool { return s.Addr.String() == c.LocalAddr().String() })
+		c.write(requestFrame(request{kind: cmdDisc}))
 		<-mine[0].done
 	}
-	a.want(cmdWrite, 0, 0, 4096, noise(4096), 0)
+	a.wantErrno(cmdWrite, 0, 0, 4096, randomBytes(4096), 0)
 	leave(a)
 	if m.flushes.Load() != 0 {
 		t.Error("flushed while another connection is there")
@@ -417,7 +411,7 @@ func TestLastOneFlushes(t *testing.T) {
 	if m.flushes.Load() != 1 {
 		t.Error("flushes after the last:", m.flushes.Load())
 	}
-	leave(enter(t, addr, "v", true)) // which changed nothing
+	leave(dialExport(t, addr, "v", true)) // which changed nothing
 	if m.flushes.Load() != 1 {
 		t.Error("flushed without a change")
 	}

@@ -8,30 +8,29 @@ import (
 	"sync/atomic"
 )
 
-// FileDevice is a Device whose bytes are those of a raw file.
+// FileDevice is a Device on a raw file.
 type FileDevice struct {
 	f *os.File
 
-	// Hook, when set before use, is asked before each call that changes the file
-	// or makes it last, by the name read, write, sync, punch or zero: an error
-	// takes the place of the call. It is for tests of dying disks.
+	// Hook, when set before use, is called before each operation read, write, sync,
+	// punch or zero; its error replaces the operation. It is for tests of failing
+	// disks.
 	Hook func(op string) error
 
-	noPunch, noZeroRange, noReadNow, noSplice atomic.Bool // the file system refused it once
+	noPunch, noZeroRange, noReadNowait, noSplice atomic.Bool // wantRefused by the file system
 
 	writing sync.Mutex
 
-	begun   atomic.Uint64 // syncs begun
-	syncing sync.Mutex
-	failed  error // of the first sync that failed
+	syncsBegun atomic.Uint64
+	syncing    sync.Mutex
+	syncErr    error // of the first sync that failed
 }
 
-// NewFileDevice returns a device of the file, which must be a regular file open
-// for reading and, unless the export is read-only, for writing. The caller closes
-// the file when the export is closed.
+// NewFileDevice returns a device on f, a regular file open for reading and, unless
+// the export is read-only, writing. The caller closes f after the export.
 func NewFileDevice(f *os.File) *FileDevice { return &FileDevice{f: f} }
 
-// Size is the file's length at this moment.
+// Size is the file's present length in bytes. The error is that of stat.
 func (d *FileDevice) Size() (int64, error) {
 	fi, err := d.f.Stat()
 	if err != nil {
@@ -40,25 +39,25 @@ func (d *FileDevice) Size() (int64, error) {
 	return fi.Size(), nil
 }
 
-func (d *FileDevice) ask(op string) error {
+func (d *FileDevice) callHook(op string) error {
 	if d.Hook == nil {
 		return nil
 	}
 	return d.Hook(op)
 }
 
-// ReadAt reads as os.File does.
+// ReadAt is that of os.File.
 func (d *FileDevice) ReadAt(p []byte, off int64) (int, error) {
-	if err := d.ask("read"); err != nil {
+	if err := d.callHook("read"); err != nil {
 		return 0, err
 	}
 	return d.f.ReadAt(p, off)
 }
 
-// WriteAt writes as os.File does, one after the other: the kernel lets one writer
-// into a file at a time, and threads that queue for it cost more than goroutines.
+// WriteAt is that of os.File, one call at a time: the kernel locks the file for each
+// write, and threads that wait for it cost more than goroutines.
 func (d *FileDevice) WriteAt(p []byte, off int64) (int, error) {
-	if err := d.ask("write"); err != nil {
+	if err := d.callHook("write"); err != nil {
 		return 0, err
 	}
 	d.writing.Lock()
@@ -66,27 +65,28 @@ func (d *FileDevice) WriteAt(p []byte, off int64) (int, error) {
 	return d.f.WriteAt(p, off)
 }
 
-// Flush returns after an fdatasync that began after the call. Calls that wait for
-// one another share one. The kernel tells about lost writes once and then forgets
-// them, so a failure is kept: until the file is opened anew nothing counts as
-// flushed. ctx is not looked at, since the system call cannot be interrupted.
+// Flush returns the result of an fdatasync that began after the call; calls at the
+// wantSameContent time share one. The kernel reports lost writes only once, so the first error
+// is also that of every later Flush. ctx has no effect: fdatasync cannot be
+// interrupted.
 func (d *FileDevice) Flush(context.Context) error {
-	before := d.begun.Load()
+	before := d.syncsBegun.Load()
 	d.syncing.Lock()
 	defer d.syncing.Unlock()
-	if d.failed != nil || d.begun.Load() > before {
-		return d.failed
+	if d.syncErr != nil || d.syncsBegun.Load() > before {
+		return d.syncErr
 	}
-	d.begun.Add(1)
-	err := d.ask("sync")
+	d.syncsBegun.Add(1)
+	err := d.callHook("sync")
 	if err == nil {
 		err = fdatasync(d.f)
 	}
-	d.failed = err
+	d.syncErr = err
 	return err
 }
 
-// Trim punches a hole, where the file system can; it is a hint.
+// Trim punches a hole, or does nothing where the file system cannot. Its errors are
+// those of the file system.
 func (d *FileDevice) Trim(_ context.Context, off, n int64) error {
 	err := d.punch(off, n)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -95,15 +95,15 @@ func (d *FileDevice) Trim(_ context.Context, off, n int64) error {
 	return err
 }
 
-// WriteZeroes punches a hole or, with NoHole, zeroes the range in place. Where
-// the file system can do neither, it writes zeroes.
+// WriteZeroes punches a hole or, with NoHole, zeroes the range in place, or writes
+// zeroes where the file system cannot. errors.ErrUnsupported: not with FastZero.
 func (d *FileDevice) WriteZeroes(ctx context.Context, off, n int64, flags ZeroFlags) error {
 	err := errors.ErrUnsupported
 	if flags&NoHole == 0 {
 		err = d.punch(off, n)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = d.refusable(&d.noZeroRange, "zero", func() error { return zeroRange(d.f, off, n) })
+		err = d.unlessUnsupported(&d.noZeroRange, "zero", func() error { return zeroRange(d.f, off, n) })
 	}
 	if !errors.Is(err, errors.ErrUnsupported) || flags&FastZero != 0 {
 		return err
@@ -124,16 +124,15 @@ func (d *FileDevice) WriteZeroes(ctx context.Context, off, n int64, flags ZeroFl
 var zeroes [1 << 20]byte
 
 func (d *FileDevice) punch(off, n int64) error {
-	return d.refusable(&d.noPunch, "punch", func() error { return punchHole(d.f, off, n) })
+	return d.unlessUnsupported(&d.noPunch, "punch", func() error { return punchHole(d.f, off, n) })
 }
 
-// refusable runs a call that some file systems do not have, and does not try
-// again where it was refused.
-func (d *FileDevice) refusable(refused *atomic.Bool, op string, call func() error) error {
+// unlessUnsupported runs a call that some file systems refuse, until they do.
+func (d *FileDevice) unlessUnsupported(refused *atomic.Bool, op string, call func() error) error {
 	if refused.Load() {
 		return errors.ErrUnsupported
 	}
-	err := d.ask(op)
+	err := d.callHook(op)
 	if err == nil {
 		err = call()
 	}
@@ -144,13 +143,14 @@ func (d *FileDevice) refusable(refused *atomic.Bool, op string, call func() erro
 	return err
 }
 
-// WriteNow is true for whole pages: what covers a page in part may have to read
-// it first.
-func (d *FileDevice) WriteNow(off int64, n int) bool {
+// CanWriteNowait is true for whole pages: a write to a part of a page may have to
+// read it first.
+func (d *FileDevice) CanWriteNowait(off int64, n int) bool {
 	return off%page == 0 && n%page == 0
 }
 
-// BlockStatus tells holes from data as the file system does.
+// BlockStatus returns the holes that the file system knows. The error is that of
+// lseek.
 func (d *FileDevice) BlockStatus(_ context.Context, off, n int64, dst []Extent) ([]Extent, error) {
 	end := off + n
 	for off < end && len(dst) < cap(dst) {
@@ -169,5 +169,6 @@ func (d *FileDevice) BlockStatus(_ context.Context, off, n int64, dst []Extent) 
 	return dst, nil
 }
 
-// Cache lets the kernel begin to read the range, where it can.
+// Cache starts the kernel's read-ahead of the range, where it can. Its errors are
+// those of posix_fadvise.
 func (d *FileDevice) Cache(_ context.Context, off, n int64) error { return d.cache(off, n) }

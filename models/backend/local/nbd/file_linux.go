@@ -9,23 +9,23 @@ import (
 )
 
 func fdatasync(f *os.File) error {
-	return again(func() error { return unix.Fdatasync(int(f.Fd())) })
+	return ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
 }
 
 func punchHole(f *os.File, off, n int64) error {
-	return again(func() error {
+	return ignoringEINTR(func() error {
 		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	})
 }
 
 func zeroRange(f *os.File, off, n int64) error {
-	return again(func() error {
+	return ignoringEINTR(func() error {
 		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	})
 }
 
-// again repeats a call that a signal interrupted.
-func again(call func() error) error {
+// ignoringEINTR repeats a call while signals interrupt it.
+func ignoringEINTR(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {
 			return err
@@ -33,8 +33,8 @@ func again(call func() error) error {
 	}
 }
 
-// nextData finds the first run of data in [off, end); it is empty and at end when
-// there is none. Where the file system knows no holes all is data.
+// nextData returns the first run of data in [off, end), or an empty one at end. All
+// is data where the file system knows no holes.
 func nextData(f *os.File, off, end int64) (start, stop int64, err error) {
 	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 	switch {
@@ -51,26 +51,25 @@ func nextData(f *os.File, off, end int64) (start, stop int64, err error) {
 	return start, min(stop, end), err
 }
 
-// cache lets the kernel begin to read the range.
 func (d *FileDevice) cache(off, n int64) error {
 	return unix.Fadvise(int(d.f.Fd()), off, n, unix.FADV_WILLNEED)
 }
 
-// ReadNow reads from the page cache only. Zero when the kernel or the file
-// system cannot tell.
-func (d *FileDevice) ReadNow(p []byte, off int64) int {
-	if d.Hook != nil || len(p) == 0 || d.noReadNow.Load() {
+// ReadNowait reads from the page cache only. It returns zero where the kernel or the
+// file system cannot tell.
+func (d *FileDevice) ReadNowait(p []byte, off int64) int {
+	if d.Hook != nil || len(p) == 0 || d.noReadNowait.Load() {
 		return 0
 	}
 	fd, have := d.f.Fd(), 0
 	for have < len(p) {
-		part := p[have:min(len(p), have+rawRead)]
+		part := p[have:min(len(p), have+maxRawRead)]
 		iov := unix.Iovec{Base: unsafe.SliceData(part)}
 		iov.SetLen(len(part))
 		at := off + int64(have)
 		n, _, errno := unix.RawSyscall6(unix.SYS_PREADV2, fd, uintptr(unsafe.Pointer(&iov)), 1, uintptr(at), uintptr(uint64(at)>>32), unix.RWF_NOWAIT)
 		if errno == unix.EOPNOTSUPP || errno == unix.ENOSYS {
-			d.noReadNow.Store(true)
+			d.noReadNowait.Store(true)
 		}
 		if errno != 0 {
 			break
@@ -83,13 +82,13 @@ func (d *FileDevice) ReadNow(p []byte, off int64) int {
 	return have
 }
 
-// rawRead is how much is copied in a call that the Go scheduler does not know of:
-// it cannot stop the world meanwhile.
-const rawRead = 256 << 10
+// maxRawRead is how many bytes a raw system call copies: the Go runtime cannot stop
+// the world meanwhile.
+const maxRawRead = 256 << 10
 
-// HoleNow looks for the beginning of data only: some file systems walk through
-// all of it to find its end.
-func (d *FileDevice) HoleNow(off, n int64) int64 {
+// LeadingHole looks for the start of data only: some file systems walk through all
+// of it to find its end.
+func (d *FileDevice) LeadingHole(off, n int64) int64 {
 	start, err := unix.Seek(int(d.f.Fd()), off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):

@@ -19,8 +19,8 @@ func nextData(_ *os.File, off, end int64) (start, stop int64, err error) { retur
 
 func (d *FileDevice) cache(int64, int64) error { return nil }
 
-// ReadNow cannot tell here what is in memory.
-func (d *FileDevice) ReadNow([]byte, int64) int { return 0 }
+// ReadNowait returns zero: it cannot tell what is in memory.
+func (d *FileDevice) ReadNowait([]byte, int64) int { return 0 }
 
-// HoleNow knows no holes.
-func (d *FileDevice) HoleNow(int64, int64) int64 { return 0 }
+// LeadingHole returns zero.
+func (d *FileDevice) LeadingHole(int64, int64) int64 { return 0 }

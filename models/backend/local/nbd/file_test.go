@@ -11,10 +11,11 @@ import (
 	"testing"
 )
 
-// Where the file system can neither punch nor zero, zeroes are written, and
-// FAST_ZERO is refused without a change.
-func TestZeroesAreWrittenWhereNothingElseWorks(t *testing.T) {
-	d := newFile(t, 4<<20)
+// A file system that can neither punch nor zero gets zeroes written, and FAST_ZERO is
+// refused without a change.
+func TestFileDeviceWriteZeroes_NoFallocate(t *testing.T) {
+	t.Parallel()
+	d := newFileDevice(t, 4<<20)
 	asked := map[string]int{}
 	d.Hook = func(op string) error {
 		asked[op]++
@@ -23,7 +24,7 @@ func TestZeroesAreWrittenWhereNothingElseWorks(t *testing.T) {
 		}
 		return nil
 	}
-	ctx, data, got := context.Background(), noise(3<<20), make([]byte, 3<<20)
+	ctx, data, got := context.Background(), randomBytes(3<<20), make([]byte, 3<<20)
 	if _, err := d.WriteAt(data, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +51,9 @@ func TestZeroesAreWrittenWhereNothingElseWorks(t *testing.T) {
 	}
 }
 
-func TestFileErrorsAreTold(t *testing.T) {
-	d := newFile(t, 1<<20)
+func TestFileDevice_Errors(t *testing.T) {
+	t.Parallel()
+	d := newFileDevice(t, 1<<20)
 	d.Hook = func(string) error { return syscall.ENOSPC }
 	ctx := context.Background()
 	_, werr := d.WriteAt(make([]byte, 512), 0)
@@ -66,23 +68,23 @@ func TestFileErrorsAreTold(t *testing.T) {
 	}
 }
 
-// A hole at the beginning of a large read travels as its length, unless the
-// client wants one piece.
-func TestHolesInReads(t *testing.T) {
-	d := newFile(t, 4<<20)
-	data := noise(1 << 20)
+// A leading hole of a large READ is sent as an OFFSET_HOLE chunk, unless DF is set.
+func TestRead_LeadingHole(t *testing.T) {
+	t.Parallel()
+	d := newFileDevice(t, 4<<20)
+	data := randomBytes(1 << 20)
 	if _, err := d.WriteAt(data, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	if start, _, err := nextData(d.f, 0, 4<<20); err != nil || start != 1<<20 {
 		t.Skipf("the file system of %s shows no holes", d.f.Name())
 	}
-	if n := d.HoleNow(512<<10, 1<<20); n != 512<<10 {
+	if n := d.LeadingHole(512<<10, 1<<20); n != 512<<10 {
 		t.Error("HoleNow:", n)
 	}
-	d.Hook = func(string) error { return nil } // and what is in memory does not count
-	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
-	c, simple := enter(t, addr, "v", true), enter(t, addr, "v", false)
+	d.Hook = func(string) error { return nil } // turns ReadNowait off
+	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
+	c, simple := dialExport(t, addr, "v", true), dialExport(t, addr, "v", false)
 	want := append(make([]byte, 512<<10), data[:512<<10]...)
 	for _, x := range []struct {
 		flags  uint16
@@ -95,36 +97,37 @@ func TestHolesInReads(t *testing.T) {
 		{0, 3 << 20, make([]byte, 1<<20), []uint16{replyTypeOffsetHole}},
 		{0, 1 << 20, data, []uint16{replyTypeOffsetData}},
 	} {
-		a := c.ask(cmdRead, x.flags, x.off, len(x.want), nil)
+		a := c.roundTrip(cmdRead, x.flags, x.off, len(x.want), nil)
 		if a.errno != 0 || !bytes.Equal(a.data, x.want) || !slices.Equal(a.chunks, x.chunks) {
 			t.Errorf("off %d flags %d: error %d, chunks %v, equal %v", x.off, x.flags, a.errno, a.chunks, bytes.Equal(a.data, x.want))
 		}
-		if a := simple.ask(cmdRead, 0, x.off, len(x.want), nil); !bytes.Equal(a.data, x.want) {
+		if a := simple.roundTrip(cmdRead, 0, x.off, len(x.want), nil); !bytes.Equal(a.data, x.want) {
 			t.Error("simple reply differs at", x.off)
 		}
 	}
 }
 
-func TestReadNow(t *testing.T) {
-	d := newFile(t, 2<<20)
-	data, got := noise(2<<20), make([]byte, 2<<20)
+func TestFileDeviceReadNowait(t *testing.T) {
+	t.Parallel()
+	d := newFileDevice(t, 2<<20)
+	data, got := randomBytes(2<<20), make([]byte, 2<<20)
 	if _, err := d.WriteAt(data, 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, off := range []int{0, 1, 4096, 2<<20 - 5} {
 		p := got[:2<<20-off]
-		n := d.ReadNow(p, int64(off))
+		n := d.ReadNowait(p, int64(off))
 		if !bytes.Equal(p[:n], data[off:off+n]) {
 			t.Errorf("ReadNow at %d: %d bytes differ", off, n)
 		}
 	}
-	if d.noReadNow.Load() {
+	if d.noReadNowait.Load() {
 		t.Skip("the file system cannot read without waiting")
 	}
-	if n := d.ReadNow(got, 0); n == 0 {
+	if n := d.ReadNowait(got, 0); n == 0 {
 		t.Error("nothing of what was just written is in memory")
 	}
-	if n := d.ReadNow(make([]byte, 512), 2<<20); n != 0 {
+	if n := d.ReadNowait(make([]byte, 512), 2<<20); n != 0 {
 		t.Error("beyond the end:", n)
 	}
 }

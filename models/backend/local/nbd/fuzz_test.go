@@ -11,47 +11,46 @@ import (
 	"time"
 )
 
-// tape is a connection whose client says what is on it, takes every answer and
-// leaves.
-type tape struct {
+// scriptedConn is a connection whose client sends in, takes every reply and leaves.
+type scriptedConn struct {
 	in  *bytes.Reader
 	mu  sync.Mutex
 	out bytes.Buffer
 }
 
-func (p *tape) Read(b []byte) (int, error) { return p.in.Read(b) }
+func (p *scriptedConn) Read(b []byte) (int, error) { return p.in.Read(b) }
 
-func (p *tape) Write(b []byte) (int, error) {
+func (p *scriptedConn) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.out.Write(b)
 }
 
-func (p *tape) Close() error                     { return nil }
-func (p *tape) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (p *tape) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (p *tape) SetDeadline(time.Time) error      { return nil }
-func (p *tape) SetReadDeadline(time.Time) error  { return nil }
-func (p *tape) SetWriteDeadline(time.Time) error { return nil }
+func (p *scriptedConn) Close() error                     { return nil }
+func (p *scriptedConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (p *scriptedConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (p *scriptedConn) SetDeadline(time.Time) error      { return nil }
+func (p *scriptedConn) SetReadDeadline(time.Time) error  { return nil }
+func (p *scriptedConn) SetWriteDeadline(time.Time) error { return nil }
 
-// play runs a server on what a client says and returns its answers. Nothing of
-// the connection may be left behind.
-func play(t *testing.T, said []byte) []byte {
+// serveScript runs a server on the bytes of a client and returns its replies. It fails
+// where something of the connection is left.
+func serveScript(t *testing.T, said []byte) []byte {
 	t.Helper()
-	exports := several{
-		"":  NewExport("", newMemory(64<<10), ExportOptions{}),
-		"v": NewExport("v", newMemory(64<<10), ExportOptions{Description: "d", ReadOnly: true}),
+	exports := exportMap{
+		"":  NewExport("", newMemDevice(64<<10), ExportOptions{}),
+		"v": NewExport("v", newMemDevice(64<<10), ExportOptions{Description: "d", ReadOnly: true}),
 	}
 	s := &Server{Exports: exports}
 	s.init()
-	p := &tape{in: bytes.NewReader(said)}
+	p := &scriptedConn{in: bytes.NewReader(said)}
 	newConn(s, p).run(context.Background())
 	for _, e := range exports {
 		if len(e.Conns()) != 0 {
 			t.Error("the connection is still listed")
 		}
 	}
-	allFreed(t, s)
+	waitMemoryReleased(t, s)
 	return p.out.Bytes()
 }
 
@@ -73,7 +72,7 @@ func readOptionReplies(t *testing.T, r *bytes.Reader) {
 	}
 }
 
-func FuzzNegotiation(f *testing.F) {
+func FuzzHandshake(f *testing.F) {
 	hello := []byte{0, 0, 0, 3}
 	for _, options := range [][]byte{
 		nil,
@@ -89,7 +88,7 @@ func FuzzNegotiation(f *testing.F) {
 		f.Add(append(bytes.Clone(hello), options...))
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
-		out := play(t, said)
+		out := serveScript(t, said)
 		if len(out) < 18 {
 			t.Fatalf("no greeting: %x", out)
 		}
@@ -119,7 +118,7 @@ func FuzzTransmission(f *testing.F) {
 	enter = append(enter, optionFrame(optSetMetaContext, metaData("", contextAllocation))...)
 	enter = append(enter, optionFrame(optGo, goData(""))...)
 	f.Fuzz(func(t *testing.T, said []byte) {
-		r := bytes.NewReader(play(t, append(bytes.Clone(enter), said...))[18:])
+		r := bytes.NewReader(serveScript(t, append(bytes.Clone(enter), said...))[18:])
 		readOptionReplies(t, r)
 		requests := len(said) / requestSize
 		done := 0
@@ -134,7 +133,7 @@ func FuzzTransmission(f *testing.F) {
 	})
 }
 
-// readReply reads one well-formed message of a structured transmission and tells
+// readReply reads one well-formed message of a structured transmission and reports
 // whether it was the last of its reply.
 func readReply(t *testing.T, r *bytes.Reader) bool {
 	t.Helper()

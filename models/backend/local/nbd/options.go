@@ -9,88 +9,93 @@ import (
 	"unicode/utf8"
 )
 
-// exportName does EXPORT_NAME, which knows no error but the end.
-func (h *handshake) exportName(ctx context.Context, name string) error {
+// handleExportName answers EXPORT_NAME, which can refuse only by disconnecting.
+func (h *handshake) handleExportName(ctx context.Context, name string) error {
 	if !validName(name) {
 		return errors.New("invalid export name")
 	}
-	if err := h.choose(ctx, name); err != nil {
+	export, size, err := h.openExport(ctx, name)
+	if err == nil {
+		err = h.enterExport(export, size)
+	}
+	if err != nil {
 		return err
 	}
-	h.reply = binary.BigEndian.AppendUint64(h.reply, uint64(h.size))
-	h.reply = binary.BigEndian.AppendUint16(h.reply, h.export.flags(h.structured))
+	h.replies = binary.BigEndian.AppendUint64(h.replies, uint64(h.size))
+	h.replies = binary.BigEndian.AppendUint16(h.replies, h.export.transmissionFlags(h.structured))
 	if !h.noZeroes {
-		h.reply = append(h.reply, make([]byte, 124)...)
+		h.replies = append(h.replies, make([]byte, 124)...)
 	}
-	return errEntered
+	return errTransmissionStarts
 }
 
-func (h *handshake) list(ctx context.Context, data []byte) {
+func (h *handshake) handleList(ctx context.Context, data []byte) {
 	if len(data) > 0 {
-		h.answer(optList, repErrInvalid, nil)
+		h.appendOptionReply(optList, repErrInvalid, nil)
 		return
 	}
 	for _, e := range h.srv.Exports.List(ctx, h.peer) {
 		p := appendString(nil, e.Name)
-		h.answer(optList, repServer, append(p, e.Description...))
+		h.appendOptionReply(optList, repServer, append(p, e.Description...))
 	}
-	h.answer(optList, repAck, nil)
+	h.appendOptionReply(optList, repAck, nil)
 }
 
-func (h *handshake) requestTLS(data []byte) {
+func (h *handshake) handleStartTLS(data []byte) {
 	switch {
 	case h.srv.tls == nil:
-		h.answer(optStartTLS, repErrPolicy, []byte("TLS is not configured here"))
+		h.appendOptionReply(optStartTLS, repErrPolicy, []byte("TLS is not configured here"))
 	case len(data) > 0, h.peer.Certificate != nil:
-		h.answer(optStartTLS, repErrInvalid, nil)
+		h.appendOptionReply(optStartTLS, repErrInvalid, nil)
 	default:
-		h.tlsNext = true
-		h.answer(optStartTLS, repAck, nil)
+		h.startTLSAcked = true
+		h.appendOptionReply(optStartTLS, repAck, nil)
 	}
 }
 
-// info does INFO and GO.
-func (h *handshake) info(ctx context.Context, opt uint32, data []byte) error {
-	name, rest, ok := takeString(data)
+// handleInfo answers INFO and GO.
+func (h *handshake) handleInfo(ctx context.Context, opt uint32, data []byte) error {
+	name, rest, ok := parseString(data)
 	if !ok || !validName(name) || len(rest) < 2 || len(rest) != 2+2*int(binary.BigEndian.Uint16(rest)) {
-		h.answer(opt, repErrInvalid, nil)
+		h.appendOptionReply(opt, repErrInvalid, nil)
 		return nil
 	}
-	var asked []uint16
+	var requested []uint16
 	for p := rest[2:]; len(p) > 0; p = p[2:] {
-		asked = append(asked, binary.BigEndian.Uint16(p))
+		requested = append(requested, binary.BigEndian.Uint16(p))
 	}
-	export, size, err := h.find(ctx, name)
+	export, size, err := h.openExport(ctx, name)
 	if err == nil && opt == optGo {
-		err = h.enter(export, size)
+		err = h.enterExport(export, size)
 	}
 	if err != nil {
-		h.answer(opt, h.refusal(err), nil)
+		h.appendOptionReply(opt, h.replyForError(err), nil)
 		return nil
 	}
 	be := binary.BigEndian
 	p := be.AppendUint16(nil, infoExport)
 	p = be.AppendUint64(p, uint64(size))
-	h.answer(opt, repInfo, be.AppendUint16(p, export.flags(h.structured)))
-	if slices.Contains(asked, infoName) {
-		h.answer(opt, repInfo, append(be.AppendUint16(nil, infoName), export.name...))
+	h.appendOptionReply(opt, repInfo, be.AppendUint16(p, export.transmissionFlags(h.structured)))
+	if slices.Contains(requested, infoName) {
+		h.appendOptionReply(opt, repInfo, append(be.AppendUint16(nil, infoName), export.name...))
 	}
-	if d := export.opt.Description; d != "" && slices.Contains(asked, infoDescription) {
-		h.answer(opt, repInfo, append(be.AppendUint16(nil, infoDescription), d...))
+	if d := export.opt.Description; d != "" && slices.Contains(requested, infoDescription) {
+		h.appendOptionReply(opt, repInfo, append(be.AppendUint16(nil, infoDescription), d...))
 	}
 	p = be.AppendUint16(nil, infoBlockSize)
 	p = be.AppendUint32(p, minBlock)
 	p = be.AppendUint32(p, preferredBlock)
-	h.answer(opt, repInfo, be.AppendUint32(p, MaxRequest))
-	h.answer(opt, repAck, nil)
+	h.appendOptionReply(opt, repInfo, be.AppendUint32(p, MaxRequest))
+	h.appendOptionReply(opt, repAck, nil)
 	if opt == optGo {
-		return errEntered
+		return errTransmissionStarts
 	}
 	return nil
 }
 
-// find asks for an export and its size.
-func (h *handshake) find(ctx context.Context, name string) (*Export, int64, error) {
+// openExport returns an export and its size in bytes. Its errors are those of
+// Exports.Open and Device.Size.
+func (h *handshake) openExport(ctx context.Context, name string) (*Export, int64, error) {
 	export, err := h.srv.Exports.Open(ctx, name, h.peer)
 	if err != nil {
 		return nil, 0, err
@@ -99,33 +104,24 @@ func (h *handshake) find(ctx context.Context, name string) (*Export, int64, erro
 	return export, size, err
 }
 
-// choose finds an export and enters it.
-func (h *handshake) choose(ctx context.Context, name string) error {
-	export, size, err := h.find(ctx, name)
-	if err != nil {
-		return err
-	}
-	return h.enter(export, size)
-}
-
-// enter makes this connection one of the export's.
-func (h *handshake) enter(export *Export, size int64) error {
-	// Set before the export's list shows the connection to others.
-	h.export, h.size, h.since = export, size, h.srv.Now()
-	h.active.Store(h.since.UnixNano())
-	h.prompt, _ = export.dev.(Prompt)
-	h.allocation = h.allocation && h.structured && h.allocatedOn == export.name
-	if err := export.add(h.conn); err != nil {
+// enterExport adds the connection to the export. Its errors are those of addConn.
+func (h *handshake) enterExport(export *Export, size int64) error {
+	// Set first: Export.Conns shows the connection from addConn on.
+	h.export, h.size, h.connectedAt = export, size, h.srv.Now()
+	h.lastActive.Store(h.connectedAt.UnixNano())
+	h.nowaitDev, _ = export.dev.(NowaitDevice)
+	h.allocation = h.allocation && h.structured && h.allocationExport == export.name
+	if err := export.addConn(h.conn); err != nil {
 		h.export = nil
 		return err
 	}
-	h.srv.negotiated(h.conn)
+	h.srv.handshakeDone(h.conn)
 	return nil
 }
 
-// refusal is how an error of find or enter is told. What does not exist for a
-// peer and what does not exist must look the same.
-func (h *handshake) refusal(err error) uint32 {
+// replyForError is the reply to an error of openExport or enterExport. Another
+// peer's export must look like one that does not exist.
+func (h *handshake) replyForError(err error) uint32 {
 	if errors.Is(err, ErrUnknownExport) {
 		return repErrUnknown
 	}
@@ -133,39 +129,39 @@ func (h *handshake) refusal(err error) uint32 {
 	return repErrPolicy
 }
 
-// metaContext does LIST_META_CONTEXT and SET_META_CONTEXT.
-func (h *handshake) metaContext(ctx context.Context, opt uint32, data []byte) {
+// handleMetaContext answers LIST_META_CONTEXT and SET_META_CONTEXT.
+func (h *handshake) handleMetaContext(ctx context.Context, opt uint32, data []byte) {
 	set := opt == optSetMetaContext
 	if set {
 		h.allocation = false
 	}
-	name, queries, ok := takeQueries(data)
+	name, queries, ok := parseMetaContexts(data)
 	if !ok || !validName(name) || !h.structured {
-		h.answer(opt, repErrInvalid, nil)
+		h.appendOptionReply(opt, repErrInvalid, nil)
 		return
 	}
-	export, _, err := h.find(ctx, name)
+	export, _, err := h.openExport(ctx, name)
 	if err != nil {
-		h.answer(opt, h.refusal(err), nil)
+		h.appendOptionReply(opt, h.replyForError(err), nil)
 		return
 	}
 	found := slices.Contains(queries, contextAllocation)
 	id := uint32(contextAllocationID)
 	if set {
-		h.allocation, h.allocatedOn = found, export.name
+		h.allocation, h.allocationExport = found, export.name
 	} else {
 		found = found || len(queries) == 0 || slices.Contains(queries, "base:")
 		id = 0
 	}
 	if found {
-		h.answer(opt, repMetaContext, append(binary.BigEndian.AppendUint32(nil, id), contextAllocation...))
+		h.appendOptionReply(opt, repMetaContext, append(binary.BigEndian.AppendUint32(nil, id), contextAllocation...))
 	}
-	h.answer(opt, repAck, nil)
+	h.appendOptionReply(opt, repAck, nil)
 }
 
-// takeQueries parses the data of LIST_META_CONTEXT and SET_META_CONTEXT.
-func takeQueries(p []byte) (name string, queries []string, ok bool) {
-	name, p, ok = takeString(p)
+// parseMetaContexts parses the data of LIST_META_CONTEXT and SET_META_CONTEXT.
+func parseMetaContexts(p []byte) (name string, queries []string, ok bool) {
+	name, p, ok = parseString(p)
 	if !ok || len(p) < 4 {
 		return "", nil, false
 	}
@@ -176,7 +172,7 @@ func takeQueries(p []byte) (name string, queries []string, ok bool) {
 	}
 	for range n {
 		var q string
-		if q, p, ok = takeString(p); !ok {
+		if q, p, ok = parseString(p); !ok {
 			return "", nil, false
 		}
 		queries = append(queries, q)
@@ -184,8 +180,8 @@ func takeQueries(p []byte) (name string, queries []string, ok bool) {
 	return name, queries, len(p) == 0
 }
 
-// takeString parses a length and as many bytes.
-func takeString(p []byte) (s string, rest []byte, ok bool) {
+// parseString parses a length and that many bytes.
+func parseString(p []byte) (s string, rest []byte, ok bool) {
 	if len(p) < 4 {
 		return "", nil, false
 	}
@@ -201,7 +197,7 @@ func appendString(p []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(p, uint32(len(s))), s...)
 }
 
-// validName is the document's rule for strings.
+// validName reports whether s is a string as the protocol allows it.
 func validName(s string) bool {
 	return len(s) <= MaxName && utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }

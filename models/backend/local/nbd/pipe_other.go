@@ -8,7 +8,7 @@ import (
 )
 
 // pipe does not exist on these systems.
-type pipe struct{ held int }
+type pipe struct{ buffered int }
 
 func openPipe(net.Conn) *pipe { return nil }
 

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// The names and values below are those of the protocol document.
+// Names and values are those of the protocol document.
 
 // Magic numbers of the handshake and of the transmission.
 const (
@@ -59,13 +59,11 @@ const (
 	repInfo        = 3
 	repMetaContext = 4
 
-	repErrUnsup    = 1<<31 + 1
-	repErrPolicy   = 1<<31 + 2
-	repErrInvalid  = 1<<31 + 3
-	repErrTLSReqd  = 1<<31 + 5
-	repErrUnknown  = 1<<31 + 6
-	repErrShutdown = 1<<31 + 7
-	repErrTooBig   = 1<<31 + 9
+	repErrUnsup   = 1<<31 + 1
+	repErrPolicy  = 1<<31 + 2
+	repErrInvalid = 1<<31 + 3
+	repErrTLSReqd = 1<<31 + 5
+	repErrUnknown = 1<<31 + 6
 )
 
 // Kinds of information in a reply to INFO and GO.
@@ -108,7 +106,7 @@ const (
 	replyTypeError       = 1<<15 + 1
 )
 
-// Errors on the wire; zero is success.
+// Error values in replies; zero is success.
 const (
 	ePerm     = 1
 	eIO       = 5
@@ -118,7 +116,7 @@ const (
 	eShutdown = 108
 )
 
-// base:allocation is the one metadata context, and this its id here.
+// base:allocation is the only metadata context; the id is the server's choice.
 const (
 	contextAllocation   = "base:allocation"
 	contextAllocationID = 1
@@ -132,21 +130,21 @@ const (
 	simpleSize     = 16
 	structuredSize = 20
 
-	// MaxRequest is the largest READ or WRITE in bytes, as announced by
-	// NBD_INFO_BLOCK_SIZE. A longer WRITE costs the client its connection.
+	// MaxRequest is the largest READ or WRITE in bytes, as NBD_INFO_BLOCK_SIZE
+	// announces it. A longer WRITE ends the connection.
 	MaxRequest = 32 << 20
 	// MaxName is the longest export name in bytes.
 	MaxName = 4096
 
-	minBlock       = 1
-	preferredBlock = 4096
-	maxOption      = 64 << 10 // bytes of one option's data; more is no client of good will
-	maxOptions     = 1 << 12  // options of one negotiation
-	maxExtents     = 1024     // descriptors of one BLOCK_STATUS reply
-	statusMemory   = 32 << 10 // bytes for as many extents and for the reply
+	minBlock          = 1
+	preferredBlock    = 4096
+	maxOption         = 64 << 10 // bytes of one option's data; more ends the connection
+	maxOptions        = 1 << 12  // options of one handshake
+	maxExtents        = 1024     // descriptors of one BLOCK_STATUS reply
+	blockStatusBuffer = 32 << 10 // bytes of maxExtents extents and their reply
 )
 
-// request is one request message without its payload.
+// request is a request message without its payload.
 type request struct {
 	flags  uint16
 	kind   uint16
@@ -163,7 +161,7 @@ func parseRequest(p []byte) (request, bool) {
 
 func (q request) has(flag uint16) bool { return q.flags&flag != 0 }
 
-// span is the request's range as the device wants it; only after check.
+// span returns the request's range in the device's types; validate must come first.
 func (q request) span() (off, n int64) { return int64(q.off), int64(q.length) }
 
 // appendSimple appends a simple reply.
@@ -173,8 +171,8 @@ func appendSimple(p []byte, cookie uint64, errno uint32) []byte {
 	return binary.BigEndian.AppendUint64(p, cookie)
 }
 
-// appendChunk appends the head of a structured reply chunk whose payload is
-// length bytes.
+// appendChunk appends the header of a structured reply chunk with length bytes of
+// payload.
 func appendChunk(p []byte, cookie uint64, flags, kind uint16, length uint32) []byte {
 	p = binary.BigEndian.AppendUint32(p, structuredReplyMagic)
 	p = binary.BigEndian.AppendUint16(p, flags)
@@ -183,15 +181,15 @@ func appendChunk(p []byte, cookie uint64, flags, kind uint16, length uint32) []b
 	return binary.BigEndian.AppendUint32(p, length)
 }
 
-// appendError appends a structured error as the last chunk of a reply.
+// appendError appends a structured error, the last chunk of a reply.
 func appendError(p []byte, cookie uint64, errno uint32) []byte {
 	p = appendChunk(p, cookie, replyFlagDone, replyTypeError, 6)
 	p = binary.BigEndian.AppendUint32(p, errno)
 	return binary.BigEndian.AppendUint16(p, 0)
 }
 
-// wireError is what a client is told about an error of the device.
-func wireError(err error) uint32 {
+// errnoOf returns the NBD error for an error of the device; see Device.
+func errnoOf(err error) uint32 {
 	switch {
 	case err == nil:
 		return 0

@@ -8,57 +8,56 @@ import (
 
 const (
 	maxHead   = structuredSize + 12 // that of an OFFSET_HOLE chunk
-	maxQueued = 1 << 20             // bytes of replies that wait before who has more to send waits too
+	maxQueued = 1 << 20             // bytes of queued replies above which send waits
 )
 
-// segment is a piece of the stream of replies: head, then body, which lies in
-// owner.
+// segment is a piece of the reply stream: head, then body, which lies in owner.
 type segment struct {
 	head  [maxHead]byte
 	nhead int
 	body  []byte
-	owner *buffer // released once sent; may be nil
+	owner *buffer // released after sending; may be nil
 }
 
-func (s *segment) size() int { return s.nhead + len(s.body) }
+func (s *segment) length() int { return s.nhead + len(s.body) }
 
-// headed makes a segment; head is copied.
-func headed(head, body []byte, owner *buffer) segment {
+// newSegment copies head.
+func newSegment(head, body []byte, owner *buffer) segment {
 	s := segment{nhead: len(head), body: body, owner: owner}
 	copy(s.head[:], head)
 	return s
 }
 
-// replies sends segments over a connection. Whoever finds nobody writing writes,
-// and takes along what others bring meanwhile: many small replies travel in one
-// system call, and no goroutine waits for another to do it.
-type replies struct {
-	nc    net.Conn
-	stall time.Duration // for one write
+// replyWriter sends segments over a connection. A goroutine that finds no other one
+// writing writes the queue, and what others add to it meanwhile: many small replies
+// go out in one system call, and nobody waits for another goroutine to wake up.
+type replyWriter struct {
+	nc           net.Conn
+	writeTimeout time.Duration // for one write
 
-	mu    sync.Mutex
-	room  sync.Cond
-	queue []segment
-	size  int // bytes in queue
-	busy  bool
-	err   error
+	mu      sync.Mutex
+	notFull sync.Cond
+	queue   []segment
+	size    int // bytes in queue
+	writing bool
+	err     error
 
-	spare []segment // of the busy one
+	spare []segment // the memory of the last queue; with vec of the writing goroutine
 	vec   net.Buffers
 }
 
-func (r *replies) init(nc net.Conn, stall time.Duration) {
-	r.nc, r.stall = nc, stall
-	r.room.L = &r.mu
+func (r *replyWriter) init(nc net.Conn, stall time.Duration) {
+	r.nc, r.writeTimeout = nc, stall
+	r.notFull.L = &r.mu
 }
 
-// send sends segs one after the other without anything between them. The error
-// is that of the connection, which is closed then.
-func (r *replies) send(segs ...segment) error {
+// send sends segs without anything between them. The error is that of the
+// connection, which is closed then.
+func (r *replyWriter) send(segs ...segment) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.busy && r.size > maxQueued && r.err == nil {
-		r.room.Wait()
+	for r.writing && r.size > maxQueued && r.err == nil {
+		r.notFull.Wait()
 	}
 	for i := range segs {
 		if r.err != nil {
@@ -66,21 +65,21 @@ func (r *replies) send(segs ...segment) error {
 			continue
 		}
 		r.queue = append(r.queue, segs[i])
-		r.size += segs[i].size()
+		r.size += segs[i].length()
 	}
-	if r.busy || r.err != nil {
+	if r.writing || r.err != nil {
 		return r.err
 	}
-	r.busy = true
+	r.writing = true
 	for len(r.queue) > 0 {
 		r.writeQueue()
 	}
-	r.busy = false
+	r.writing = false
 	return r.err
 }
 
-// writeQueue writes what is queued, with mu unlocked meanwhile.
-func (r *replies) writeQueue() {
+// writeQueue writes the queue. It unlocks mu while it writes.
+func (r *replyWriter) writeQueue() {
 	queue, size := r.queue, r.size
 	r.queue, r.size = r.spare[:0], 0
 	r.mu.Unlock()
@@ -101,11 +100,11 @@ func (r *replies) writeQueue() {
 		}
 		r.queue, r.size = nil, 0
 	}
-	r.room.Broadcast()
+	r.notFull.Broadcast()
 }
 
-func (r *replies) write(queue []segment, size int) error {
-	_ = r.nc.SetWriteDeadline(time.Now().Add(r.stall))
+func (r *replyWriter) write(queue []segment, size int) error {
+	_ = r.nc.SetWriteDeadline(time.Now().Add(r.writeTimeout))
 	if len(queue) == 1 && queue[0].nhead == 0 {
 		_, err := r.nc.Write(queue[0].body)
 		return err
@@ -123,7 +122,7 @@ func (r *replies) write(queue []segment, size int) error {
 		return v.writeVec(r.vec)
 	}
 	if size <= batchSize {
-		// With a record of TLS for each call, copying is cheaper than many.
+		// TLS makes a record of each call, so copying into one is cheaper.
 		joined := getBuffer(size)
 		defer joined.release()
 		p := joined.b[:0]

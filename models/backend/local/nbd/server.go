@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -17,36 +18,36 @@ import (
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("nbd: server closed")
 
-// Server speaks NBD. Its fields are read by the first Serve and must not change
-// afterwards; all but Exports may be left zero.
+// Server serves exports over NBD. The first Serve reads the fields, which must not
+// change afterwards; all but Exports may be zero.
 //
-// Payloads, and what a request needs beside them, take Memory bytes in all and 64
-// MiB for one connection at most; who asks for more waits. A connection takes 256
-// KiB, up to 1 MiB more of small replies while its client does not take them, and
-// of the kernel what its socket and the pipe behind it hold: 8 MiB and 256 KiB.
+// Requests under way use at most MaxMemory bytes, and those of one connection at
+// most 64 MiB; a request beyond that waits. A connection also uses 256 KiB, up to 1
+// MiB of replies that its client has not taken, and in the kernel up to 8 MiB of
+// socket buffers and a pipe of 256 KiB.
 type Server struct {
 	Exports Exports
-	// TLS makes TLS mandatory (FORCEDTLS) with a client certificate that
-	// ClientCAs verifies; ClientCAs must be set. nil: no TLS.
+	// TLS makes TLS mandatory (FORCEDTLS), with client certificates signed by
+	// ClientCAs, which must be set. nil: no TLS.
 	TLS *tls.Config
-	// Admit refuses an address before a byte is exchanged. nil admits all.
+	// Admit decides on a connection before any byte is exchanged. nil admits all.
 	Admit func(netip.Addr) bool
 	Log   *slog.Logger     // nil discards
 	Now   func() time.Time // nil means time.Now
 
-	HandshakeTimeout time.Duration // for a whole negotiation; zero means 15 s
-	StallTimeout     time.Duration // for a client to take a reply or to send a payload it announced; zero means 60 s
+	HandshakeTimeout time.Duration // for the whole handshake; zero means 15 s
+	StallTimeout     time.Duration // for a client to take a reply or to send a payload; zero means 60 s
 	MaxConns         int           // connections at once; zero means 1024
-	MaxHandshakes    int           // negotiations at once from one address; zero means 32
-	Memory           int64         // bytes for payloads of all connections; zero means 256 MiB, less than MaxRequest is raised to it
-	MaxDisk          int           // calls at once that wait for the disk; zero means 256
+	MaxHandshakes    int           // handshakes at once from one address; zero means 32
+	MaxMemory        int64         // bytes of all requests under way; zero means 256 MiB, at least MaxRequest
+	MaxDiskCalls     int           // blocking calls of devices at once; zero means 256
 
-	start   sync.Once
-	budget  *semaphore.Weighted
-	disk    chan struct{}
-	tls     *tls.Config
-	ids     atomic.Uint64
-	running sync.WaitGroup // connections
+	initOnce  sync.Once
+	budget    *semaphore.Weighted
+	diskSlots chan struct{}
+	tls       *tls.Config
+	lastID    atomic.Uint64
+	wg        sync.WaitGroup // singleExport per connection
 
 	mu         sync.Mutex
 	closing    bool
@@ -56,16 +57,14 @@ type Server struct {
 }
 
 func (s *Server) init() {
-	s.start.Do(func() {
-		s.Memory = max(orDefault(s.Memory, 256<<20), MaxRequest)
-		s.MaxDisk = orDefault(s.MaxDisk, 256)
-		s.MaxConns = orDefault(s.MaxConns, 1024)
-		s.MaxHandshakes = orDefault(s.MaxHandshakes, 32)
-		s.HandshakeTimeout = orDefault(s.HandshakeTimeout, 15*time.Second)
-		s.StallTimeout = orDefault(s.StallTimeout, 60*time.Second)
-		if s.Log == nil {
-			s.Log = slog.New(slog.DiscardHandler)
-		}
+	s.initOnce.Do(func() {
+		s.MaxMemory = max(cmp.Or(s.MaxMemory, 256<<20), MaxRequest)
+		s.MaxDiskCalls = cmp.Or(s.MaxDiskCalls, 256)
+		s.MaxConns = cmp.Or(s.MaxConns, 1024)
+		s.MaxHandshakes = cmp.Or(s.MaxHandshakes, 32)
+		s.HandshakeTimeout = cmp.Or(s.HandshakeTimeout, 15*time.Second)
+		s.StallTimeout = cmp.Or(s.StallTimeout, 60*time.Second)
+		s.Log = cmp.Or(s.Log, slog.New(slog.DiscardHandler))
 		if s.Now == nil {
 			s.Now = time.Now
 		}
@@ -73,47 +72,40 @@ func (s *Server) init() {
 			s.tls = s.TLS.Clone()
 			s.tls.ClientAuth = tls.RequireAndVerifyClientCert
 		}
-		s.budget = semaphore.NewWeighted(s.Memory)
-		s.disk = make(chan struct{}, s.MaxDisk)
+		s.budget = semaphore.NewWeighted(s.MaxMemory)
+		s.diskSlots = make(chan struct{}, s.MaxDiskCalls)
 		s.listeners = map[net.Listener]struct{}{}
 		s.conns = map[*conn]struct{}{}
 		s.handshakes = map[netip.Addr]int{}
 	})
 }
 
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v <= 0 {
-		return def
-	}
-	return v
-}
-
-// Serve accepts connections on l until Shutdown, which makes it return
-// ErrServerClosed, or until accepting fails. When ctx ends, l is closed and
-// connections are drained, without waiting for them: call Shutdown. It closes l.
+// Serve accepts connections on l until Shutdown, and returns ErrServerClosed then,
+// or until l fails for good, and returns that error. It closes l. The end of ctx
+// stops it as Shutdown does, without waiting for the connections.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	if s.TLS != nil && s.TLS.ClientCAs == nil {
 		return errors.New("nbd: TLS without ClientCAs cannot verify clients")
 	}
 	s.init()
-	if !s.listen(l) {
+	if !s.addListener(l) {
 		return ErrServerClosed
 	}
-	defer s.forget(l)
-	stop := context.AfterFunc(ctx, s.stop)
+	defer s.removeListener(l)
+	stop := context.AfterFunc(ctx, s.closeAndDrain)
 	defer stop()
 	for pause := time.Duration(0); ; {
 		nc, err := l.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.accept(context.WithoutCancel(ctx), nc)
+			s.startConn(context.WithoutCancel(ctx), nc)
 		case s.isClosing():
 			return ErrServerClosed
 		case errors.Is(err, net.ErrClosed):
 			return err
-		default: // out of descriptors, say: it passes
+		default: // it may pass, as running out of descriptors does
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.Log.Warn("nbd accept", "error", err, "retry_in", pause)
 			select {
@@ -124,7 +116,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-func (s *Server) listen(l net.Listener) bool {
+func (s *Server) addListener(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -134,7 +126,7 @@ func (s *Server) listen(l net.Listener) bool {
 	return true
 }
 
-func (s *Server) forget(l net.Listener) {
+func (s *Server) removeListener(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
@@ -146,24 +138,25 @@ func (s *Server) isClosing() bool {
 	return s.closing
 }
 
-// accept starts a connection unless there are too many.
-func (s *Server) accept(ctx context.Context, nc net.Conn) {
+// startConn serves a connection in a goroutine, or closes it where it is refused.
+func (s *Server) startConn(ctx context.Context, nc net.Conn) {
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		// An idle client may stay for ever, a machine that is gone may not.
+		// Idle clients may stay for ever; this finds the machines that are gone.
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6})
 	}
 	c := newConn(s, nc)
-	if !s.admit(c) {
+	if !s.addConn(c) {
 		nc.Close()
 		return
 	}
 	go func() {
-		defer s.running.Done()
+		defer s.wg.Done()
 		c.run(ctx)
 	}()
 }
 
-func (s *Server) admit(c *conn) bool {
+// addConn counts a connection, or returns false where it is refused.
+func (s *Server) addConn(c *conn) bool {
 	ip := c.peer.Addr.Addr()
 	if s.Admit != nil && !s.Admit(ip) {
 		s.Log.Info("nbd refused", "addr", c.peer.Addr)
@@ -176,32 +169,32 @@ func (s *Server) admit(c *conn) bool {
 	}
 	s.conns[c] = struct{}{}
 	s.handshakes[ip]++
-	s.running.Add(1)
+	s.wg.Add(1)
 	return true
 }
 
-// negotiated takes a connection off the count of handshakes, once.
-func (s *Server) negotiated(c *conn) {
+// handshakeDone takes a connection off the count of handshakes. It may be repeated.
+func (s *Server) handshakeDone(c *conn) {
 	ip := c.peer.Addr.Addr()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.negotiated {
+	if c.handshakeDone {
 		return
 	}
-	c.negotiated = true
+	c.handshakeDone = true
 	if s.handshakes[ip]--; s.handshakes[ip] <= 0 {
 		delete(s.handshakes, ip)
 	}
 }
 
-func (s *Server) remove(c *conn) {
+func (s *Server) removeConn(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
 }
 
-// stop closes the listeners and drains every connection.
-func (s *Server) stop() {
+// closeAndDrain closes the listeners and drains every connection.
+func (s *Server) closeAndDrain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing = true
@@ -213,27 +206,27 @@ func (s *Server) stop() {
 	}
 }
 
-// Shutdown accepts and reads nothing any more, lets requests under way finish
-// and be answered, flushes what was written and returns when every connection is
-// gone. When ctx ends first, the sockets are closed and the error is that of
-// ctx. The server cannot be used again.
+// Shutdown stops accepting connections and reading requests, finishes and answers
+// those under way, flushes the devices and returns when every connection has ended.
+// When ctx ends first, it closes the sockets and returns the error of ctx. The
+// server cannot be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
-	s.stop()
-	gone := make(chan struct{})
+	s.closeAndDrain()
+	ended := make(chan struct{})
 	go func() {
-		s.running.Wait()
-		close(gone)
+		s.wg.Wait()
+		close(ended)
 	}()
 	select {
-	case <-gone:
+	case <-ended:
 		return nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.kill()
+		c.closeSocket()
 	}
 	return ctx.Err()
 }

@@ -10,33 +10,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const maxVec = 256 // pieces of one call
+const maxIovecs = 256 // of one writev
 
-// socket is a TCP connection whose system calls are not announced to the Go
-// scheduler. They do not block, but copying a large payload takes longer than the
-// scheduler waits before it looks for something else to run on the processor, and
-// the wake-ups cost more than they are worth: with two processors, one of them the
-// client's, a fifth of the throughput.
+// socket is a TCP connection whose system calls bypass the Go scheduler. They do not
+// block, but copying a large payload takes so long that the scheduler would wake
+// another thread for the processor: a fifth of the throughput with two processors,
+// singleExport of them the client's.
 type socket struct {
 	*net.TCPConn
 	raw syscall.RawConn
 
-	// Arguments and results of the calls; there is one reader and one writer.
+	// Arguments and results of the calls of one reader and one writer.
 	in, out socketCall
-	iov     [maxVec]unix.Iovec
+	iov     [maxIovecs]unix.Iovec
 }
 
 type socketCall struct {
-	try func(fd uintptr) bool
-	p   unsafe.Pointer
-	n   int
-	got int
-	err unix.Errno
+	attempt func(fd uintptr) bool
+	p       unsafe.Pointer
+	n       int
+	got     int
+	err     unix.Errno
 }
 
-// use makes try the system call trap with the arguments p and n.
-func (c *socketCall) use(trap uintptr) {
-	c.try = func(fd uintptr) bool {
+// init makes attempt the system call trap with the arguments p and n.
+func (c *socketCall) init(trap uintptr) {
+	c.attempt = func(fd uintptr) bool {
 		errno := unix.EINTR
 		for n := uintptr(0); errno == unix.EINTR; c.got = int(n) {
 			n, _, errno = unix.RawSyscall(trap, fd, uintptr(c.p), uintptr(c.n))
@@ -46,8 +45,8 @@ func (c *socketCall) use(trap uintptr) {
 	}
 }
 
-// direct makes reading and writing cheaper where it can.
-func direct(nc net.Conn) net.Conn {
+// newSocket returns nc as a socket where it is a TCP connection, else nc itself.
+func newSocket(nc net.Conn) net.Conn {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return nc
@@ -57,22 +56,22 @@ func direct(nc net.Conn) net.Conn {
 		return nc
 	}
 	s := &socket{TCPConn: tcp, raw: raw}
-	s.in.use(unix.SYS_READ)
-	s.out.use(unix.SYS_WRITEV)
+	s.in.init(unix.SYS_READ)
+	s.out.init(unix.SYS_WRITEV)
 	return s
 }
 
-// receiveWindow is what a client may have sent before it is read: more than usual
-// clients have under way. A window that closes and opens again costs more than the
-// copying: after it the sender's processor and this one both send, so that packets
-// overtake each other and are sent twice (twenty times fewer with this, measured).
+// receiveWindow is how many bytes a client may send before the server reads them:
+// more than usual clients have under way. When a window closes and opens again, two
+// processors of the client send, packets overtake each other and are sent twice; a
+// large window makes that twenty times rarer.
 const receiveWindow = 4 << 20
 
-// widen gives a connection a large receive buffer from the start. SO_RCVBUF would
-// end the kernel's own tuning, which may go further, and stop at a limit that is
-// low by default; SO_RCVLOWAT makes room for as much as is to be waited for, up to
-// half of tcp_rmem's maximum (tcp(7), tcp_set_rcvlowat in net/ipv4/tcp.c).
-func widen(nc net.Conn) {
+// growReceiveBuffer gives a connection a large receive buffer from the start.
+// SO_RCVBUF would end the kernel's autotuning and has a low limit by default;
+// SO_RCVLOWAT makes room for that many bytes, up to half of tcp_rmem's maximum
+// (tcp(7), tcp_set_rcvlowat in net/ipv4/tcp.c).
+func growReceiveBuffer(nc net.Conn) {
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()
 	}
@@ -91,7 +90,7 @@ func (s *socket) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	s.in.p, s.in.n = unsafe.Pointer(unsafe.SliceData(p)), len(p)
-	err := s.raw.Read(s.in.try)
+	err := s.raw.Read(s.in.attempt)
 	s.in.p = nil
 	switch {
 	case err != nil:
@@ -109,11 +108,11 @@ func (s *socket) Write(p []byte) (int, error) {
 	return len(p), s.writeVec(vec[:])
 }
 
-// writeVec writes all of vec.
+// writeVec writes all of vec, or returns an error.
 func (s *socket) writeVec(vec [][]byte) error {
 	for len(vec) > 0 {
 		n := 0
-		for ; n < len(vec) && n < maxVec; n++ {
+		for ; n < len(vec) && n < maxIovecs; n++ {
 			s.iov[n].Base = unsafe.SliceData(vec[n])
 			s.iov[n].SetLen(len(vec[n]))
 		}
@@ -129,7 +128,7 @@ func (s *socket) writeIov(iov []unix.Iovec) error {
 	defer clear(iov)
 	for len(iov) > 0 {
 		s.out.p, s.out.n = unsafe.Pointer(unsafe.SliceData(iov)), len(iov)
-		if err := s.raw.Write(s.out.try); err != nil {
+		if err := s.raw.Write(s.out.attempt); err != nil {
 			return err
 		}
 		if s.out.err != 0 {

@@ -4,6 +4,6 @@ package nbd
 
 import "net"
 
-func direct(nc net.Conn) net.Conn { return nc }
+func newSocket(nc net.Conn) net.Conn { return nc }
 
-func widen(net.Conn) {}
+func growReceiveBuffer(net.Conn) {}

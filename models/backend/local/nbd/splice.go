@@ -6,26 +6,27 @@ import (
 	"io"
 )
 
-// page is the unit in which the kernel caches files: what changes a part of one
+// page is the unit of the kernel's page cache in bytes: a write to a part of a page
 // may have to read the rest of it first.
 const page = 4096
 
-// piped is a Prompt that takes payloads out of a pipe.
-type piped interface {
-	Prompt
+// pipeWriter is a NowaitDevice that writes payloads from a pipe.
+type pipeWriter interface {
+	NowaitDevice
 	writeFrom(p *pipe, off int64, n int) error
 }
 
-// hasPipe makes a pipe for the connection, if it and the device can use one.
-func (c *conn) hasPipe() bool {
-	if _, ok := c.prompt.(piped); !ok || c.pipeless {
+// ensurePipe opens the connection's pipe, or returns false where the connection or
+// the device cannot use one.
+func (c *conn) ensurePipe() bool {
+	if _, ok := c.nowaitDev.(pipeWriter); !ok || c.noPipe {
 		return false
 	}
 	if c.pipe == nil {
 		c.pipe = openPipe(c.nc)
-		c.pipeless = c.pipe == nil
+		c.noPipe = c.pipe == nil
 	}
-	return !c.pipeless
+	return !c.noPipe
 }
 
 func (c *conn) closePipe() {
@@ -33,81 +34,81 @@ func (c *conn) closePipe() {
 	c.pipe = nil
 }
 
-// writeThrough writes a payload, of which nothing is in the read buffer, without
-// a buffer of ours: what is in the connection's pipe is written as soon as that is
-// all or the pipe is full, in whole pages. As on a disk that loses its power, a
-// write whose payload never came to its end may have changed a part of its range.
-func (c *conn) writeThrough(ctx context.Context, q request) error {
+// writeSpliced writes a payload, of which nothing is in the read buffer, through the
+// connection's pipe: whole pages, whenever the pipe is full or holds the rest. A
+// payload that never arrives in full may have changed a part of its range, as a disk
+// that loses power does. The error is that of the connection.
+func (c *conn) writeSpliced(ctx context.Context, q request) error {
 	if err := c.flushBatch(); err != nil {
 		return err
 	}
-	defer c.awaitPayload(int(q.length))()
+	defer c.startPayloadTimeout(int(q.length))()
 	for rest := q; rest.length > 0; {
 		err := c.pipe.fill(int(rest.length))
 		if errors.Is(err, errors.ErrUnsupported) {
-			c.pipeless = true
-			return c.writeRest(ctx, rest)
+			c.noPipe = true
+			return c.writeRestBuffered(ctx, rest)
 		}
 		if err != nil {
 			return err
 		}
-		held := c.pipe.held
-		n := held &^ (page - 1)
+		before := c.pipe.buffered
+		n := before &^ (page - 1)
 		if n == 0 {
-			return c.writeRest(ctx, rest)
+			return c.writeRestBuffered(ctx, rest)
 		}
-		entered, err := c.promptly(n, func() error {
-			return c.prompt.(piped).writeFrom(c.pipe, int64(rest.off), n)
+		entered, err := c.writeThroughGate(n, func() error {
+			return c.nowaitDev.(pipeWriter).writeFrom(c.pipe, int64(rest.off), n)
 		})
 		switch {
 		case !entered:
-			return c.writeRest(ctx, rest)
-		case errors.Is(err, errors.ErrUnsupported) && c.pipe.held == held:
-			c.pipeless = true
-			return c.writeRest(ctx, rest)
+			return c.writeRestBuffered(ctx, rest)
+		case errors.Is(err, errors.ErrUnsupported) && c.pipe.buffered == before:
+			c.noPipe = true
+			return c.writeRestBuffered(ctx, rest)
 		case err != nil:
-			return c.refuseRest(rest, int(rest.length)-held, err)
+			return c.failRest(rest, int(rest.length)-before, err)
 		}
 		rest.off, rest.length = rest.off+uint64(n), rest.length-uint32(n)
-		if c.patience > 0 { // the disk's time is not the client's
-			c.awaitPayload(int(rest.length))
+		if c.offloadWrites > 0 { // a slow disk does not shorten the client's time
+			c.startPayloadTimeout(int(rest.length))
 		}
 	}
-	c.src.limit = requestSize
-	return c.reply(q, 0)
+	c.input.maxRead = requestSize
+	return c.batchReply(q, 0)
 }
 
-// writeRest takes what is in the pipe, and what follows it, into a buffer and
-// leaves the writing to another goroutine.
-func (c *conn) writeRest(ctx context.Context, rest request) error {
+// writeRestBuffered reads what is in the pipe and what follows it into a buffer, and
+// starts a goroutine that writes it. The error is that of the connection.
+func (c *conn) writeRestBuffered(ctx context.Context, rest request) error {
 	n := int(rest.length)
-	buf, err := c.acquire(ctx, n)
+	buf, err := c.acquireBuffer(ctx, n)
 	if err != nil {
 		return err
 	}
-	c.awaitPayload(n)
-	held := c.pipe.held
-	if _, err = io.ReadFull(c.pipe, buf.b[:held]); err == nil {
-		_, err = io.ReadFull(c.src.Reader, buf.b[held:n])
+	c.startPayloadTimeout(n)
+	piped := c.pipe.buffered
+	if _, err = io.ReadFull(c.pipe, buf.b[:piped]); err == nil {
+		_, err = io.ReadFull(c.input.Reader, buf.b[piped:n])
 	}
 	if err != nil {
 		buf.release()
 		return err
 	}
-	if c.pipeless {
+	if c.noPipe {
 		c.closePipe()
 	}
-	c.src.limit = requestSize
-	c.async(func() { c.writeSlowly(ctx, rest, buf) })
+	c.input.maxRead = requestSize
+	c.spawn(func() { c.writeBlocking(ctx, rest, buf) })
 	return nil
 }
 
-// refuseRest answers a request whose writing failed while coming bytes of its
-// payload had not come yet.
-func (c *conn) refuseRest(rest request, coming int, failed error) error {
+// failRest answers a request whose write failed while coming bytes of its payload
+// had not arrived. The error is that of the connection.
+func (c *conn) failRest(rest request, coming int, failed error) error {
 	c.closePipe() // with what is in it
-	if err := c.drop(coming); err != nil {
+	if err := c.discardPayload(coming); err != nil {
 		return err
 	}
-	return c.reply(rest, wireError(failed))
+	return c.batchReply(rest, errnoOf(failed))
 }

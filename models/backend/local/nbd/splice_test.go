@@ -19,14 +19,14 @@ import (
 	"time"
 )
 
-// pipedFile counts the pieces that come through a pipe.
-type pipedFile struct {
+// countingDevice counts the pieces that come through a pipe.
+type countingDevice struct {
 	*FileDevice
 	pieces atomic.Int64
-	refuse atomic.Int64 // pieces before which the system has no splice
+	refuse atomic.Int64 // this many pieces answer that there is no splice
 }
 
-func (d *pipedFile) writeFrom(p *pipe, off int64, n int) error {
+func (d *countingDevice) writeFrom(p *pipe, off int64, n int) error {
 	d.pieces.Add(1)
 	if d.refuse.Add(-1) >= 0 {
 		return errors.ErrUnsupported
@@ -34,12 +34,12 @@ func (d *pipedFile) writeFrom(p *pipe, off int64, n int) error {
 	return d.FileDevice.writeFrom(p, off, n)
 }
 
-// usePipesOf makes pipes hold so many bytes, a page at least.
-func usePipesOf(t testing.TB, size int) {
+// setPipeSize sets the capacity of new pipes in bytes, at least a page.
+func setPipeSize(t testing.TB, size int) {
 	t.Helper()
-	before, least := pipeSize, leastPipe
-	pipeSize, leastPipe = size, 0
-	t.Cleanup(func() { pipeSize, leastPipe = before, least })
+	before, least := pipeSize, minPipeSize
+	pipeSize, minPipeSize = size, 0
+	t.Cleanup(func() { pipeSize, minPipeSize = before, least })
 }
 
 func countPipes(t testing.TB) (n int) {
@@ -56,22 +56,21 @@ func countPipes(t testing.TB) (n int) {
 	return n
 }
 
-// openPipes makes the next large write of a client go through a pipe: what
-// follows a large write is not taken into the read buffer.
-func (c *client) openPipes() { c.want(cmdWrite, 0, 0, 1<<20, make([]byte, 1<<20), 0) }
+// primePipe makes the client's next large write go through a pipe: after a large write
+// the read buffer takes no payload in.
+func (c *client) primePipe() { c.wantErrno(cmdWrite, 0, 0, 1<<20, make([]byte, 1<<20), 0) }
 
-// Whatever the sizes and however the payloads come, the bytes are those that the
-// client sent.
-func TestWritesThroughPipes(t *testing.T) {
+// Writes of random sizes whose payloads arrive in random pieces.
+func TestSplice_RandomWrites(t *testing.T) {
 	const size = 8 << 20
 	for _, pipes := range []int{1 << 12, 1 << 16, 1 << 20} {
-		usePipesOf(t, pipes)
-		d := &pipedFile{FileDevice: newFile(t, size)}
+		setPipeSize(t, pipes)
+		d := &countingDevice{FileDevice: newFileDevice(t, size)}
 		e := NewExport("v", d, ExportOptions{})
-		addr, _ := start(t, one{e}, nil)
-		c := enter(t, addr, "v", true)
-		c.openPipes()
-		random, want, source := rand.New(rand.NewPCG(uint64(pipes), 1)), make([]byte, size), noise(2<<20)
+		addr, _ := startServer(t, singleExport{e}, nil)
+		c := dialExport(t, addr, "v", true)
+		c.primePipe()
+		random, want, source := rand.New(rand.NewPCG(uint64(pipes), 1)), make([]byte, size), randomBytes(2<<20)
 		for range 100 {
 			length := 1 + random.IntN(1<<20)
 			if random.IntN(4) > 0 {
@@ -86,7 +85,7 @@ func TestWritesThroughPipes(t *testing.T) {
 			cookie := c.send(cmdWrite, 0, uint64(off), length, nil)
 			for len(data) > 0 {
 				n := min(len(data), 1+random.IntN(1<<(8+random.IntN(13))))
-				c.put(data[:n])
+				c.write(data[:n])
 				data = data[n:]
 			}
 			if a := c.receive(); a.cookie != cookie || a.errno != 0 {
@@ -106,11 +105,10 @@ func TestWritesThroughPipes(t *testing.T) {
 	}
 }
 
-// An error of the disk in the middle of a payload is the answer to that request
-// only.
-func TestPipedWriteFails(t *testing.T) {
-	usePipesOf(t, 1<<12) // several pieces
-	d := &pipedFile{FileDevice: newFile(t, 4<<20)}
+// An error of the disk within a payload fails that request only.
+func TestSplice_WriteError(t *testing.T) {
+	setPipeSize(t, 1<<12) // several pieces per payload
+	d := &countingDevice{FileDevice: newFileDevice(t, 4<<20)}
 	var until atomic.Int64 // writes that succeed before one fails
 	until.Store(1 << 40)
 	d.Hook = func(op string) error {
@@ -127,14 +125,14 @@ func TestPipedWriteFails(t *testing.T) {
 		}
 		told.Add(1)
 	}})
-	addr, _ := start(t, one{e}, nil)
-	c := enter(t, addr, "v", true)
+	addr, _ := startServer(t, singleExport{e}, nil)
+	c := dialExport(t, addr, "v", true)
 	for _, pieces := range []int64{0, 1, 3} {
-		c.openPipes()
+		c.primePipe()
 		until.Store(pieces)
-		c.want(cmdWrite, 0, 1<<20, 1<<20, noise(1<<20), eNoSpc)
-		c.want(cmdWrite, 0, 2<<20, 4096, noise(4096), 0)
-		if a := c.ask(cmdRead, 0, 2<<20, 4096, nil); !bytes.Equal(a.data, noise(4096)) {
+		c.wantErrno(cmdWrite, 0, 1<<20, 1<<20, randomBytes(1<<20), eNoSpc)
+		c.wantErrno(cmdWrite, 0, 2<<20, 4096, randomBytes(4096), 0)
+		if a := c.roundTrip(cmdRead, 0, 2<<20, 4096, nil); !bytes.Equal(a.data, randomBytes(4096)) {
 			t.Error("the next request is out of step")
 		}
 	}
@@ -143,11 +141,10 @@ func TestPipedWriteFails(t *testing.T) {
 	}
 }
 
-// A hold stops a payload between two pieces: nothing more of it is written until
-// the release, while reads go on.
-func TestHoldStopsAPipedWrite(t *testing.T) {
-	usePipesOf(t, 1<<12)
-	d := &pipedFile{FileDevice: newFile(t, 4<<20)}
+// Quiesce stops a payload between two pieces until resume, while reads go on.
+func TestSplice_Quiesce(t *testing.T) {
+	setPipeSize(t, 1<<12)
+	d := &countingDevice{FileDevice: newFileDevice(t, 4<<20)}
 	e := NewExport("v", d, ExportOptions{})
 	held := make(chan func() error, 1)
 	var begun atomic.Bool
@@ -156,27 +153,27 @@ func TestHoldStopsAPipedWrite(t *testing.T) {
 			return nil
 		}
 		go func() {
-			open, err := e.Hold(context.Background())
+			open, err := e.Quiesce(context.Background())
 			if err != nil {
 				t.Error(err)
 			}
 			held <- open
 		}()
-		for e.gate.tryEnter() { // until the hold waits for this write
+		for e.gate.tryEnter() { // until Quiesce waits for this write
 			e.gate.leave()
 			runtime.Gosched()
 		}
 		return nil
 	}
-	addr, _ := start(t, one{e}, nil)
-	c, other := enter(t, addr, "v", true), enter(t, addr, "v", true)
-	c.openPipes()
+	addr, _ := startServer(t, singleExport{e}, nil)
+	c, other := dialExport(t, addr, "v", true), dialExport(t, addr, "v", true)
+	c.primePipe()
 	d.pieces.Store(0)
-	data := noise(1 << 20)
+	data := randomBytes(1 << 20)
 	cookie := c.send(cmdWrite, 0, 1<<20, 1<<20, data)
 	open := <-held
 	written := func() int {
-		a := other.ask(cmdRead, 0, 1<<20, 1<<20, nil)
+		a := other.roundTrip(cmdRead, 0, 1<<20, 1<<20, nil)
 		n := 0
 		for n < len(a.data) && a.data[n] == data[n] {
 			n++
@@ -190,7 +187,7 @@ func TestHoldStopsAPipedWrite(t *testing.T) {
 	if before == 0 || before == 1<<20 || d.pieces.Load() != 2 {
 		t.Errorf("%d bytes in %d pieces before the hold", before, d.pieces.Load())
 	}
-	if a := c.ask(cmdRead, 0, 0, 4096, nil); a.errno != 0 { // the payload has been taken
+	if a := c.roundTrip(cmdRead, 0, 0, 4096, nil); a.errno != 0 { // the payload has been read
 		t.Error(a)
 	}
 	if after := written(); after != before {
@@ -207,20 +204,19 @@ func TestHoldStopsAPipedWrite(t *testing.T) {
 	}
 }
 
-// Where the file system has no splice the payload is written all the same, and
-// nobody tries again.
-func TestWithoutSplice(t *testing.T) {
+// Without splice the payload is written through a buffer, and splice is not tried again.
+func TestSplice_Unsupported(t *testing.T) {
 	before := countPipes(t)
-	d := &pipedFile{FileDevice: newFile(t, 4<<20)}
+	d := &countingDevice{FileDevice: newFileDevice(t, 4<<20)}
 	d.refuse.Store(1)
-	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
-	c := enter(t, addr, "v", true)
-	c.openPipes()
-	data := noise(3 << 20)
+	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
+	c := dialExport(t, addr, "v", true)
+	c.primePipe()
+	data := randomBytes(3 << 20)
 	for i := range 3 {
-		c.want(cmdWrite, 0, uint64(i)<<20, 1<<20, data[i<<20:(i+1)<<20], 0)
+		c.wantErrno(cmdWrite, 0, uint64(i)<<20, 1<<20, data[i<<20:(i+1)<<20], 0)
 	}
-	if a := c.ask(cmdRead, 0, 0, len(data), nil); !bytes.Equal(a.data, data) {
+	if a := c.roundTrip(cmdRead, 0, 0, len(data), nil); !bytes.Equal(a.data, data) {
 		t.Error("what was written is not what is read")
 	}
 	if d.pieces.Load() != 1 || countPipes(t) != before {
@@ -228,13 +224,13 @@ func TestWithoutSplice(t *testing.T) {
 	}
 }
 
-// partly is a file system that has splice no more after a page.
-type partly struct {
+// partialSpliceDevice refuses splice after the first page while armed.
+type partialSpliceDevice struct {
 	*FileDevice
 	armed atomic.Bool
 }
 
-func (d *partly) writeFrom(p *pipe, off int64, n int) error {
+func (d *partialSpliceDevice) writeFrom(p *pipe, off int64, n int) error {
 	if !d.armed.Swap(false) {
 		return d.FileDevice.writeFrom(p, off, n)
 	}
@@ -244,23 +240,24 @@ func (d *partly) writeFrom(p *pipe, off int64, n int) error {
 	return syscall.EOPNOTSUPP
 }
 
-// Where splice ends in the middle, the write has failed: what is left is not taken
-// for the whole.
-func TestSpliceEndsInTheMiddle(t *testing.T) {
-	d := &partly{FileDevice: newFile(t, 4<<20)}
-	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
-	c := enter(t, addr, "v", true)
-	c.openPipes()
+// A splice that is refused after a part of the payload fails the write.
+func TestSplice_ErrorAfterPartialWrite(t *testing.T) {
+	t.Parallel()
+	d := &partialSpliceDevice{FileDevice: newFileDevice(t, 4<<20)}
+	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
+	c := dialExport(t, addr, "v", true)
+	c.primePipe()
 	d.armed.Store(true)
-	c.want(cmdWrite, 0, 0, 1<<20, noise(1<<20), eNotSup)
-	c.want(cmdWrite, 0, 0, 1<<20, noise(1<<20), 0)
-	if a := c.ask(cmdRead, 0, 0, 1<<20, nil); d.armed.Load() || !bytes.Equal(a.data, noise(1<<20)) {
+	c.wantErrno(cmdWrite, 0, 0, 1<<20, randomBytes(1<<20), eNotSup)
+	c.wantErrno(cmdWrite, 0, 0, 1<<20, randomBytes(1<<20), 0)
+	if a := c.roundTrip(cmdRead, 0, 0, 1<<20, nil); d.armed.Load() || !bytes.Equal(a.data, randomBytes(1<<20)) {
 		t.Error("the next request is out of step")
 	}
 }
 
-// Where the system refuses the call itself, nothing is taken from the connection.
-func TestFillWithoutSplice(t *testing.T) {
+// A splice that is refused at once takes nothing from the connection.
+func TestPipeFill_Unsupported(t *testing.T) {
+	t.Parallel()
 	here, there := net.Pipe()
 	defer here.Close()
 	defer there.Close()
@@ -282,37 +279,37 @@ func TestFillWithoutSplice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer served.Close()
-	p := openPipe(direct(served))
+	p := openPipe(newSocket(served))
 	defer p.close()
-	if _, err := client.Write(noise(100)); err != nil {
+	if _, err := client.Write(randomBytes(100)); err != nil {
 		t.Fatal(err)
 	}
 	w := p.w
-	p.w = int(newFile(t, 1).f.Fd()) // neither end is a pipe: refused as where there is no splice
-	if err := p.fill(100); !errors.Is(err, errors.ErrUnsupported) || p.held != 0 {
-		t.Errorf("%v, %d bytes", err, p.held)
+	p.w = int(newFileDevice(t, 1).f.Fd()) // neither end is a pipe: the kernel refuses
+	if err := p.fill(100); !errors.Is(err, errors.ErrUnsupported) || p.buffered != 0 {
+		t.Errorf("%v, %d bytes", err, p.buffered)
 	}
 	p.w = w
 	got := make([]byte, 100)
 	if err := p.fill(100); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, noise(100)) {
+	if _, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, randomBytes(100)) {
 		t.Error("bytes are missing", err)
 	}
 }
 
-// A pipe that the system keeps small is worse than none.
-func TestPipesThatAreTooSmall(t *testing.T) {
-	usePipesOf(t, 1<<12)
-	leastPipe = 64 << 10
+// A pipe that the kernel keeps small is not used.
+func TestSplice_SmallPipe(t *testing.T) {
+	setPipeSize(t, 1<<12)
+	minPipeSize = 64 << 10
 	before := countPipes(t)
-	d := &pipedFile{FileDevice: newFile(t, 4<<20)}
-	addr, _ := start(t, one{NewExport("v", d, ExportOptions{})}, nil)
-	c := enter(t, addr, "v", true)
-	c.openPipes()
-	c.want(cmdWrite, 0, 0, 1<<20, noise(1<<20), 0)
-	if a := c.ask(cmdRead, 0, 0, 1<<20, nil); !bytes.Equal(a.data, noise(1<<20)) {
+	d := &countingDevice{FileDevice: newFileDevice(t, 4<<20)}
+	addr, _ := startServer(t, singleExport{NewExport("v", d, ExportOptions{})}, nil)
+	c := dialExport(t, addr, "v", true)
+	c.primePipe()
+	c.wantErrno(cmdWrite, 0, 0, 1<<20, randomBytes(1<<20), 0)
+	if a := c.roundTrip(cmdRead, 0, 0, 1<<20, nil); !bytes.Equal(a.data, randomBytes(1<<20)) {
 		t.Error("what was written is not what is read")
 	}
 	if d.pieces.Load() != 0 || countPipes(t) != before {
@@ -320,50 +317,48 @@ func TestPipesThatAreTooSmall(t *testing.T) {
 	}
 }
 
-// A client that leaves while the pipe is full is gone at once, not when its
-// payload is overdue.
-func TestLeavingAFullPipe(t *testing.T) {
-	usePipesOf(t, 1<<12)
-	e := NewExport("v", newFile(t, 4<<20), ExportOptions{})
-	addr, _ := start(t, one{e}, nil)
+// A client that leaves while the pipe is full is noticed at once, not after StallTimeout.
+func TestSplice_ClientGoneFullPipe(t *testing.T) {
+	setPipeSize(t, 1<<12)
+	e := NewExport("v", newFileDevice(t, 4<<20), ExportOptions{})
+	addr, _ := startServer(t, singleExport{e}, nil)
 	for _, some := range []int{1, 100, page} {
-		c := enter(t, addr, "v", true)
-		c.openPipes()
-		c.send(cmdWrite, 0, 0, 1<<20, noise(some))
-		mine := e.matching(nil)
+		c := dialExport(t, addr, "v", true)
+		c.primePipe()
+		c.send(cmdWrite, 0, 0, 1<<20, randomBytes(some))
+		mine := e.connsMatching(nil)
 		c.Close()
 		select {
 		case <-mine[0].done:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatalf("still there, %d bytes after its last request", some)
 		}
 	}
 }
 
-// A client that leaves in the middle of a payload takes nothing but its
-// connection along.
-func TestPipesAreClosed(t *testing.T) {
+// A client that leaves within a payload leaves no pipe and no memory behind.
+func TestSplice_PipesClosed(t *testing.T) {
 	before := countPipes(t)
-	e := NewExport("v", newFile(t, 4<<20), ExportOptions{})
-	addr, s := start(t, one{e}, nil)
+	e := NewExport("v", newFileDevice(t, 4<<20), ExportOptions{})
+	addr, s := startServer(t, singleExport{e}, nil)
 	for range 3 {
-		c := enter(t, addr, "v", true)
-		c.openPipes()
-		c.want(cmdWrite, 0, 0, 1<<20, noise(1<<20), 0)
+		c := dialExport(t, addr, "v", true)
+		c.primePipe()
+		c.wantErrno(cmdWrite, 0, 0, 1<<20, randomBytes(1<<20), 0)
 		if countPipes(t) == before {
 			t.Error("no pipe was used")
 		}
-		c.send(cmdWrite, 0, 1<<20, 1<<20, noise(1<<19))
-		mine := e.matching(nil)
+		c.send(cmdWrite, 0, 1<<20, 1<<20, randomBytes(1<<19))
+		mine := e.connsMatching(nil)
 		c.Close()
 		<-mine[0].done
 	}
 	if after := countPipes(t); after != before {
 		t.Errorf("%d pipes more than before", after-before)
 	}
-	allFreed(t, s)
-	c := enter(t, addr, "v", true)
-	if a := c.ask(cmdRead, 0, 0, 1<<20, nil); !bytes.Equal(a.data, noise(1<<20)) {
+	waitMemoryReleased(t, s)
+	c := dialExport(t, addr, "v", true)
+	if a := c.roundTrip(cmdRead, 0, 0, 1<<20, nil); !bytes.Equal(a.data, randomBytes(1<<20)) {
 		t.Error("what was acknowledged is not there")
 	}
 }

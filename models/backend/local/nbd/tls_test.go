@@ -40,7 +40,7 @@ func newAuthority(t testing.TB) authority {
 	return authority{cert, key}
 }
 
-// sign makes a certificate; an authority without key signs itself.
+// sign makes a certificate; an authority without a key signs itself.
 func (a authority) sign(t testing.TB, c *x509.Certificate) ([]byte, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -80,7 +80,7 @@ func (a authority) client(t testing.TB, name string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// folder writes what libnbd wants to find.
+// folder writes the certificate files that libnbd reads.
 func (a authority) folder(t testing.TB, c tls.Certificate) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -100,9 +100,9 @@ func (a authority) folder(t testing.TB, c tls.Certificate) string {
 	return dir
 }
 
-// byName shows a client the export that its certificate names.
+// byName shows a client only the export that its certificate names.
 type byName struct {
-	several
+	exportMap
 	mu    sync.Mutex
 	peers []Peer
 }
@@ -114,11 +114,11 @@ func (b *byName) Open(ctx context.Context, name string, p Peer) (*Export, error)
 	if p.Certificate == nil || p.Certificate.Subject.CommonName != name {
 		return nil, ErrUnknownExport
 	}
-	return b.several.Open(ctx, name, p)
+	return b.exportMap.Open(ctx, name, p)
 }
 
-// secure turns a raw client's connection into TLS.
-func (c *client) secure(cfg *tls.Config) error {
+// startTLS negotiates TLS.
+func (c *client) startTLS(cfg *tls.Config) error {
 	c.Helper()
 	if _, final := c.option(optStartTLS, nil); final != repAck {
 		c.Fatalf("STARTTLS: %#x", final)
@@ -132,17 +132,18 @@ func (c *client) secure(cfg *tls.Config) error {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	ca := newAuthority(t)
-	exports := &byName{several: twoExports()}
-	addr, _ := start(t, exports, func(s *Server) { s.TLS = ca.server(t) })
+	exports := &byName{exportMap: twoExports()}
+	addr, _ := startServer(t, exports, func(s *Server) { s.TLS = ca.server(t) })
 
-	c := connect(t, addr)
+	c := dial(t, addr)
 	for _, opt := range []uint32{optList, optGo, optInfo, optStructuredReply, optSetMetaContext, 99} {
 		if _, final := c.option(opt, nil); final != repErrTLSReqd {
 			t.Errorf("option %d in the clear: %#x", opt, final)
 		}
 	}
-	if err := c.secure(&tls.Config{RootCAs: ca.pool(), ServerName: "localhost", Certificates: []tls.Certificate{ca.client(t, "a")}}); err != nil {
+	if err := c.startTLS(&tls.Config{RootCAs: ca.pool(), ServerName: "localhost", Certificates: []tls.Certificate{ca.client(t, "a")}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, final := c.option(optStartTLS, nil); final != repErrInvalid {
@@ -158,48 +159,49 @@ func TestTLS(t *testing.T) {
 	if _, final := c.option(optGo, goData("a")); final != repAck {
 		t.Fatalf("GO: %#x", final)
 	}
-	data := noise(300 << 10)
-	c.want(cmdWrite, cmdFlagFUA, 77, len(data), data, 0)
-	if a := c.ask(cmdRead, 0, 77, len(data), nil); string(a.data) != string(data) {
+	data := randomBytes(300 << 10)
+	c.wantErrno(cmdWrite, cmdFlagFUA, 77, len(data), data, 0)
+	if a := c.roundTrip(cmdRead, 0, 77, len(data), nil); string(a.data) != string(data) {
 		t.Error("what was written is not what is read")
 	}
-	if s := exports.several["a"].Conns(); len(s) != 1 || s[0].Subject != "CN=a" {
+	if s := exports.exportMap["a"].Conns(); len(s) != 1 || s[0].Subject != "CN=a" {
 		t.Errorf("%+v", s)
 	}
-	c.put(requestFrame(request{kind: cmdDisc}))
+	c.write(requestFrame(request{kind: cmdDisc}))
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		t.Error("TLS was not shut down:", err)
 	}
 }
 
-func TestTLSRefuses(t *testing.T) {
+func TestTLS_Refusals(t *testing.T) {
+	t.Parallel()
 	ca, other := newAuthority(t), newAuthority(t)
-	addr, _ := start(t, &byName{several: twoExports()}, func(s *Server) {
-		s.TLS, s.HandshakeTimeout = ca.server(t), 2*time.Second
-	})
+	exports, certificate := &byName{exportMap: twoExports()}, ca.server(t)
+	addr, _ := startServer(t, exports, func(s *Server) { s.TLS = certificate })
 	cfg := &tls.Config{RootCAs: ca.pool(), ServerName: "localhost"}
 
-	c := connect(t, addr)
-	c.put(optionFrame(optExportName, []byte("a")))
-	c.gone()
+	c := dial(t, addr)
+	c.write(optionFrame(optExportName, []byte("a")))
+	c.wantDisconnected()
 
-	c = connect(t, addr) // without a certificate; TLS 1.3 tells at the first read
-	if err := c.secure(cfg); err == nil {
-		c.gone()
+	c = dial(t, addr) // no certificate; TLS 1.3 reports that at the first read
+	if err := c.startTLS(cfg); err == nil {
+		c.wantDisconnected()
 	}
-	c = connect(t, addr)
+	c = dial(t, addr)
 	cfg.Certificates = []tls.Certificate{other.client(t, "a")}
-	if err := c.secure(cfg); err == nil {
-		c.gone()
+	if err := c.startTLS(cfg); err == nil {
+		c.wantDisconnected()
 	}
-	// A command that was slipped in before the encryption must not be executed in it.
-	c = connect(t, addr)
-	c.put(append(optionFrame(optStartTLS, nil), optionFrame(optList, nil)...))
-	c.take(20)
-	c.gone()
-	c = connect(t, addr) // silent where the TLS handshake should begin
+	// A command injected before the encryption must not be executed after it.
+	c = dial(t, addr)
+	c.write(append(optionFrame(optStartTLS, nil), optionFrame(optList, nil)...))
+	c.readN(20)
+	c.wantDisconnected()
+	addr, _ = startServer(t, exports, func(s *Server) { s.TLS, s.HandshakeTimeout = certificate, time.Second/2 })
+	c = dial(t, addr) // silent where the TLS handshake should begin
 	c.option(optStartTLS, nil)
-	c.gone()
+	c.wantDisconnected()
 
 	if err := (&Server{TLS: &tls.Config{}}).Serve(context.Background(), nopListener{}); err == nil {
 		t.Error("TLS that cannot verify anybody was accepted")
@@ -210,27 +212,28 @@ type nopListener struct{ net.Listener }
 
 func (nopListener) Close() error { return nil }
 
-// libnbd's own clients over TLS.
-func TestClientsOverTLS(t *testing.T) {
-	tools(t, "nbdinfo", "nbdcopy")
+// libnbd's clients over TLS.
+func TestInterop_TLS(t *testing.T) {
+	t.Parallel()
+	requireTools(t, "nbdinfo", "nbdcopy")
 	ca, other := newAuthority(t), newAuthority(t)
-	dev := newFile(t, 8<<20)
-	exports := &byName{several: several{"a": NewExport("a", dev, ExportOptions{})}}
-	addr, _ := start(t, exports, func(s *Server) { s.TLS = ca.server(t) })
+	dev := newFileDevice(t, 8<<20)
+	exports := &byName{exportMap: exportMap{"a": NewExport("a", dev, ExportOptions{})}}
+	addr, _ := startServer(t, exports, func(s *Server) { s.TLS = ca.server(t) })
 	uri := func(ca authority, name string) string {
 		return "nbds://" + addr + "/" + name + "?tls-certificates=" + ca.folder(t, ca.client(t, "a"))
 	}
 	good := uri(ca, "a")
-	if out := command(t, "nbdinfo", good); !strings.Contains(out, "with TLS") || !strings.Contains(out, "export-size: 8388608") {
+	if out := runTool(t, "nbdinfo", good); !strings.Contains(out, "with TLS") || !strings.Contains(out, "export-size: 8388608") {
 		t.Error(out)
 	}
 	src, dst := filepath.Join(t.TempDir(), "src"), filepath.Join(t.TempDir(), "dst")
-	data := noise(8 << 20)
+	data := randomBytes(8 << 20)
 	if err := os.WriteFile(src, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	command(t, "nbdcopy", "--flush", src, good)
-	command(t, "nbdcopy", good, dst)
+	runTool(t, "nbdcopy", "--flush", src, good)
+	runTool(t, "nbdcopy", good, dst)
 	if got, err := os.ReadFile(dst); err != nil || string(got) != string(data) {
 		t.Error("the copy differs", err)
 	}

@@ -1,0 +1,216 @@
+package local
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"blockconsole/models/backend"
+	"blockconsole/models/backend/local/nbd"
+)
+
+// shutdownTimeout is how long Close waits for clients to take their replies and for
+// the disk to flush what they wrote.
+const shutdownTimeout = 10 * time.Second
+
+// exportServer serves attached volumes over NBD.
+type exportServer struct {
+	server   nbd.Server
+	registry serverRegistry
+	address  string
+	tls      bool
+	wg       sync.WaitGroup
+}
+
+// newExportServer checks the options for NBD. startServing then accepts connections.
+func (b *Backend) newExportServer(o Options) (*exportServer, error) {
+	if o.Servers == nil {
+		return nil, errors.New("NBD needs the servers that may connect")
+	}
+	if c := o.NBDTLS; c != nil && (c.ClientCAs == nil || len(c.Certificates) == 0 && c.GetCertificate == nil) {
+		return nil, errors.New("NBD over TLS needs a certificate and the authority of its clients")
+	}
+	s := &exportServer{
+		address: o.NBD.Addr().String(), tls: o.NBDTLS != nil,
+		registry: serverRegistry{fetch: o.Servers, now: b.now},
+	}
+	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: b.admitsAddress, Log: b.log}
+	return s, nil
+}
+
+// startServing accepts connections in the background.
+func (b *Backend) startServing(o Options) {
+	b.nbd.wg.Go(func() {
+		if err := b.nbd.server.Serve(context.Background(), o.NBD); !errors.Is(err, nbd.ErrServerClosed) {
+			b.log.Error("nobody can connect to volumes any more", "address", b.nbd.address, "error", err)
+		}
+	})
+}
+
+// stopServing finishes the requests under way, and flushes and closes the files of all
+// exports. Jobs must have ended. Its errors are those of the files and of a timeout.
+func (b *Backend) stopServing() error {
+	if b.nbd == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	errs := []error{b.nbd.server.Shutdown(ctx)}
+	b.nbd.wg.Wait()
+	b.mu.Lock()
+	exported := b.exports
+	b.exports = map[string]*object{}
+	b.mu.Unlock()
+	for _, o := range exported {
+		if e := o.export; e.file != nil {
+			err := e.nbd.Close(ctx)
+			errs = append(errs, err)
+			if err == nil || ctx.Err() == nil { // else the disk hangs, and closing the file would too
+				errs = append(errs, e.file.Close())
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// admitsAddress reports whether any registered server has the address.
+func (b *Backend) admitsAddress(a netip.Addr) bool {
+	servers, err := b.nbd.registry.list(b.ctx)
+	if err != nil {
+		b.log.Warn("nobody is let in while it is not known who may", "error", err)
+		return false
+	}
+	for _, s := range servers {
+		if s.hasAddress(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// refreshServerNames makes attachments show the present names of their servers, or the
+// last known ones where the console does not answer.
+func (b *Backend) refreshServerNames(ctx context.Context) {
+	b.mu.Lock()
+	attached := len(b.exports) > 0
+	b.mu.Unlock()
+	if attached {
+		_, _ = b.nbd.registry.list(ctx)
+	}
+}
+
+// nbdExports decides which exports a peer may use.
+type nbdExports struct{ b *Backend }
+
+var _ nbd.Exports = nbdExports{}
+
+// Open returns the export of a volume that is attached to the peer. Errors:
+// nbd.ErrUnknownExport, and those of the console's list of servers.
+func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
+	servers, err := d.b.nbd.registry.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	o := d.b.exports[name]
+	if o == nil || !d.b.allowsPeerLocked(o, peer, servers) {
+		return nil, nbd.ErrUnknownExport
+	}
+	o.export.lastUsed = d.b.now().UTC()
+	return o.export.nbd, nil
+}
+
+// List returns the volumes that are attached to the peer, in the order of refs.
+func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
+	servers, err := d.b.nbd.registry.list(ctx)
+	if err != nil {
+		d.b.log.Warn("no volumes are listed while it is not known for whom", "error", err)
+		return nil
+	}
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	var list []nbd.ExportInfo
+	for ref, o := range d.b.exports {
+		if d.b.allowsPeerLocked(o, peer, servers) {
+			name, _, _ := strings.Cut(o.meta.Name, "\x00") // which NBD does not allow in strings
+			list = append(list, nbd.ExportInfo{Name: ref, Description: name})
+		}
+	}
+	slices.SortFunc(list, func(a, b nbd.ExportInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// allowsPeerLocked reports whether the export accepts a connection of the peer.
+func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
+	if o.export.nbd == nil || o.isDetaching() {
+		return false
+	}
+	return slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool {
+		s, ok := servers[a.Server]
+		return ok && s.isPeer(peer, b.nbd.tls)
+	})
+}
+
+// Connections lists the connected clients of all volumes, in the order of the volumes'
+// refs. It is empty where NBD is off. Errors: CodeUnavailable after Close.
+func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error) {
+	if err := b.checkOpen(ctx); err != nil {
+		return nil, err
+	}
+	type used struct {
+		export *nbd.Export
+		of     backend.Connection
+	}
+	var all []used
+	b.mu.Lock()
+	for _, o := range b.exports {
+		if o.export.nbd != nil {
+			all = append(all, used{o.export.nbd, backend.Connection{Volume: o.key(), ServerID: o.meta.Attachments[0].Server}})
+		}
+	}
+	b.mu.Unlock()
+	slices.SortFunc(all, func(a, b used) int { return cmp.Compare(a.of.Volume.Ref, b.of.Volume.Ref) })
+	list := []backend.Connection{}
+	for _, u := range all {
+		for _, c := range u.export.Conns() {
+			one := u.of
+			one.ID, one.Address, one.Identity = strconv.FormatUint(c.ID, 10), c.Addr.String(), c.Subject
+			one.Since, one.ActiveAt = backend.Micros(c.Since), backend.Micros(c.LastActivity)
+			one.BytesRead, one.BytesWritten = int64(c.BytesRead), int64(c.BytesWritten)
+			list = append(list, one)
+		}
+	}
+	return list, nil
+}
+
+// Export is where an attached volume is served. Errors: CodeUnsupported without NBD,
+// CodeNotFound, CodeConflict when it is not attached, CodeUnavailable after Close.
+func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
+	if err := b.checkOpen(ctx); err != nil {
+		return backend.Export{}, err
+	}
+	if b.nbd == nil {
+		return backend.Export{}, backend.ErrUnsupported
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o, err := b.volumes.find(key)
+	if err != nil {
+		return backend.Export{}, err
+	}
+	if o.export == nil {
+		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is not attached to a server"}
+	}
+	x := backend.Export{Protocol: "nbd", Address: b.nbd.address, Name: o.meta.Ref}
+	if b.nbd.tls {
+		x.Protocol = "nbds"
+	}
+	return x, nil
+}
