@@ -336,8 +336,8 @@ func (n *news) render(ctx context.Context, to listenerKind) ([]byte, error) {
 	if moved {
 		b.Write(sse("list", "{}", n.last))
 	}
-	if operations && n.live.site.Running != nil {
-		b.Write(sse("activity", strconv.Itoa(n.live.site.Running(ctx, to.project)), n.last))
+	if operations && n.live.site.Operations != nil {
+		b.Write(sse("activity", strconv.Itoa(n.live.site.Operations.Running(ctx, to.project)), n.last))
 	}
 	return b.Bytes(), nil
 }

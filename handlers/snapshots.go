@@ -263,7 +263,7 @@ func (h Snapshots) fillCreate(c echo.Context, m *views.SnapshotCreate, volumeID 
 	facts := h.Store.Capabilities()
 	m.CrashSafe, m.FreeBytes, m.NeedBytes = facts.CrashSafe, facts.FreeBytes, -1
 	m.SearchURL = views.SnapshotsPath + "/new/volumes"
-	m.Quotas = quotas(facts.QuotaForSnapshot(0), "", 0, false)
+	m.Quotas = quotas(models.QuotaForSnapshot(facts, 0), "", 0, false)
 	if volumeID == "" {
 		var err error
 		m.VolumeChoices, err = h.choices(c, m.VolumeQuery)
@@ -275,7 +275,7 @@ func (h Snapshots) fillCreate(c echo.Context, m *views.SnapshotCreate, volumeID 
 	}
 	brief := volumeBrief(v)
 	m.Volume = &brief
-	m.Quotas = quotas(facts.QuotaForSnapshot(v.SizeGiB), v.VolumeType, 0, true)
+	m.Quotas = quotas(models.QuotaForSnapshot(facts, v.SizeGiB), v.VolumeType, 0, true)
 	if m.Denial == nil {
 		m.Denial = Denial(h.Store.Rules().Volume(models.ActCreateSnapshot, v))
 	}

@@ -18,23 +18,23 @@ import (
 	"blockconsole/views/i18n"
 )
 
-// Site is what every page shows alike. The functions are called for each page and
-// must be cheap; nil ones say nothing.
+// Site is what every page shows alike.
 type Site struct {
-	Now      func() time.Time
-	Log      *slog.Logger
-	TimeZone string // IANA name
-	Secure   bool   // browsers come by HTTPS
-
-	Running  func(ctx context.Context, project string) int // operations under way
-	Project  func() (name string, all bool)                // what is shown: a project, or all of them
-	Attach   func() bool                                   // the backend can attach volumes
-	Revert   func() bool                                   // the backend can revert volumes
-	Banner   func() models.Text                            // above every page, such as: the storage does not answer
-	Draining func() bool                                   // the console is being shut down
-
+	Store      SiteStore  // nil: nothing is known
+	Operations *OpCounter // nil: none are counted
+	Now        func() time.Time
+	Log        *slog.Logger
+	TimeZone   string // IANA name
+	Secure     bool   // browsers come by HTTPS
 	ExportHost string // where servers find attached volumes; empty: where the backend listens
 	ExportTLS  bool   // servers prove by certificate who they are
+}
+
+// SiteStore is what every page asks of the store; it answers from memory.
+type SiteStore interface {
+	Capabilities() models.Capabilities
+	OwnProjectName() string
+	AllProjects() bool
 }
 
 // Visit is what the middleware found out about one request.
@@ -83,25 +83,22 @@ func frame(c echo.Context, title string) *views.Frame {
 		Theme: v.Theme, Compact: v.Compact, TimeZone: v.Site.TimeZone, Now: v.Site.Now().UnixMicro(),
 		Fragment: IsFragment(c),
 	}
-	if v.Site.Attach != nil {
-		f.Attach = v.Site.Attach()
+	if v.Site.Store != nil {
+		can := v.Site.Store.Capabilities()
+		f.Attach, f.Revert = can.Attach, can.Revert
 	}
-	if v.Site.Revert != nil {
-		f.Revert = v.Site.Revert()
+	in := v.SignedIn
+	if in == nil {
+		return f
 	}
-	if in := v.SignedIn; in != nil {
-		f.User = views.User{Name: in.Name, Role: string(in.Role),
-			Operator: in.Role.Allows(models.Operator), Administrator: in.Role.Allows(models.Administrator)}
-		f.Project = in.ProjectID
-		if v.Site.Project != nil {
-			f.Project, f.AllProjects = v.Site.Project()
-		}
-		if v.Site.Running != nil {
-			f.Running = v.Site.Running(c.Request().Context(), in.ProjectID)
-		}
-		if v.Site.Banner != nil {
-			f.Banner = Msg(v.Site.Banner())
-		}
+	f.User = views.User{Name: in.Name, Role: string(in.Role),
+		Operator: in.Role.Allows(models.Operator), Administrator: in.Role.Allows(models.Administrator)}
+	f.Project = in.ProjectID
+	if v.Site.Store != nil {
+		f.Project, f.AllProjects = v.Site.Store.OwnProjectName(), v.Site.Store.AllProjects()
+	}
+	if v.Site.Operations != nil {
+		f.Running = v.Site.Operations.Running(c.Request().Context(), in.ProjectID)
 	}
 	return f
 }

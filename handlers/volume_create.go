@@ -85,7 +85,7 @@ func offeredTypes(all []string) []string {
 // quotas are the limits that the volume would count against, with the size and the
 // type that the form holds.
 func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
-	return quotas(h.Store.Capabilities().QuotaForVolume(typedGiB(m.SizeGiB)), m.VolumeType, 0, true)
+	return quotas(models.QuotaForVolume(h.Store.Capabilities(), typedGiB(m.SizeGiB)), m.VolumeType, 0, true)
 }
 
 // servers are those that a volume of the project can be attached to; an empty one is

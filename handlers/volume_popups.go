@@ -56,7 +56,7 @@ func (h Volumes) extend(form views.Form, row *models.Volume, typed string) views
 	facts := h.Store.Capabilities()
 	m := views.Extend{Form: form, Volume: volumeBrief(row), SizeGiB: typed, MinGiB: row.SizeGiB + 1, MaxGiB: facts.MaxSizeGiB, FreeBytes: facts.FreeBytes}
 	if row.ProjectID == h.Store.OwnProjectID() { // another project's limits are not known
-		m.Quotas = quotas(facts.QuotaForExtension(typedGiB(typed)-row.SizeGiB), row.VolumeType, row.SizeGiB, true)
+		m.Quotas = quotas(models.QuotaForExtension(facts, typedGiB(typed)-row.SizeGiB), row.VolumeType, row.SizeGiB, true)
 	}
 	return m
 }

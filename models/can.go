@@ -28,12 +28,6 @@ const (
 // may repair it.
 const StuckAfter = time.Hour
 
-// Abilities is what the backend can do, as far as rules ask for it.
-type Abilities struct {
-	Attach, MultiAttach, Revert, ExtendAttached, Repair, BusySnapshots bool
-	OwnServers                                                         bool // servers are those registered here
-}
-
 // NeededRole is the least role an action needs.
 func (a Action) NeededRole() Role {
 	if a == ActRepair {
@@ -69,8 +63,8 @@ func NewDenial(key string, args ...string) *Denial { return &Denial{Text: NewTex
 // buttons, guards the handlers, and its statuses are checked again in the WHERE
 // clause of the writing statement.
 type Rules struct {
-	Abilities Abilities
-	Now       time.Time
+	Capabilities Capabilities
+	Now          time.Time
 }
 
 // CanRole refuses an action that the role does not allow.
@@ -88,17 +82,17 @@ func (r Rules) VolumeStatusesFor(action Action) []Status {
 	case ActCreateSnapshot:
 		return []Status{Available, InUse}
 	case ActExtend:
-		if r.Abilities.ExtendAttached {
+		if r.Capabilities.ExtendAttached {
 			return []Status{Available, InUse}
 		}
 		return []Status{Available}
 	case ActAttach:
-		if r.Abilities.MultiAttach {
+		if r.Capabilities.MultiAttach {
 			return []Status{Available, InUse}
 		}
 		return []Status{Available}
 	case ActDetach:
-		if r.Abilities.OwnServers { // a detaching that waits for clients can be made one that cuts them off
+		if r.Capabilities.OwnServers { // a detaching that waits for clients can be made one that cuts them off
 			return []Status{InUse, Detaching}
 		}
 		return []Status{InUse}
@@ -124,10 +118,10 @@ func SnapshotStatusesFor(action Action) []Status {
 
 // Volume says why the volume does not take the action now; nil: it does.
 func (r Rules) Volume(action Action, v *Volume) *Denial {
-	if (action == ActAttach || action == ActDetach) && !r.Abilities.Attach {
+	if (action == ActAttach || action == ActDetach) && !r.Capabilities.Attach {
 		return NewDenial("deny.unsupported")
 	}
-	if action == ActRevert && !r.Abilities.Revert {
+	if action == ActRevert && !r.Capabilities.Revert {
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
@@ -160,7 +154,7 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 // Snapshot says why the snapshot does not take the action now; nil: it does.
 // dependents are volumes that stand in the way of deleting it.
 func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial {
-	if action == ActRevert && !r.Abilities.Revert {
+	if action == ActRevert && !r.Capabilities.Revert {
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
@@ -202,7 +196,7 @@ func statusDenial(action Action, is Status, allowed []Status) *Denial {
 
 // repair: ERROR_DELETING, or stuck in transition for longer than StuckAfter.
 func (r Rules) repair(is Status, since int64) *Denial {
-	if !r.Abilities.Repair {
+	if !r.Capabilities.Repair {
 		return NewDenial("deny.unsupported")
 	}
 	if is == ErrorDeleting {

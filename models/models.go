@@ -6,6 +6,7 @@
 package models
 
 import (
+	"blockconsole/models/backend"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,8 +18,5 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 // Micros is a time as every table keeps it: microseconds of Unix time, UTC. Both
 // databases sort and compare it alike.
 func Micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
+	return backend.Micros(t)
 }

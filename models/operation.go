@@ -1,6 +1,7 @@
 package models
 
 import (
+	"blockconsole/models/backend"
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
@@ -40,12 +41,12 @@ const (
 )
 
 // SubjectType is what an operation is about.
-type SubjectType string
+type SubjectType = backend.SubjectType
 
 // The subject types; they are also the kinds of the changes table.
 const (
-	SubjectVolume    SubjectType = "volume"
-	SubjectSnapshot  SubjectType = "snapshot"
+	SubjectVolume                = backend.SubjectVolume
+	SubjectSnapshot              = backend.SubjectSnapshot
 	SubjectOperation SubjectType = "operation"
 	// SubjectConnection is the kind of a change of the figures of a volume's connections; its id is the volume's.
 	SubjectConnection SubjectType = "connection"

@@ -1,11 +1,19 @@
 package models
 
 import (
+	"blockconsole/models/backend"
 	"cmp"
 	"slices"
 	"strconv"
 	"strings"
 )
+
+// Capabilities is what the backend can do and hold at present, told by the mirror,
+// so that a page never asks the backend.
+type Capabilities = backend.Capabilities
+
+// Quota is a limit of the console's own project.
+type Quota = backend.Quota
 
 // QuotaUse is what an action takes of one of the project's limits.
 type QuotaUse struct {
@@ -15,7 +23,7 @@ type QuotaUse struct {
 	Type   string // the volume type that the limit is about; empty: any
 }
 
-// Finished says that the limit would be exceeded, as far as the figures are known.
+// Over says that the limit would be exceeded, as far as the figures are known.
 func (n QuotaUse) Over() bool { return n.Asked > 0 && n.Limit >= 0 && n.Used+n.Asked > n.Limit }
 
 // Text says so, with the figures.
@@ -33,24 +41,24 @@ const (
 
 // QuotaForVolume are the limits that a new volume of gib GiB counts against, those
 // of every type among them.
-func (f Capabilities) QuotaForVolume(gib int) []QuotaUse { return f.quotaUses(quotaVolumes, gib) }
+func QuotaForVolume(c Capabilities, gib int) []QuotaUse { return quotaUses(c, quotaVolumes, gib) }
 
 // QuotaForSnapshot are those of a snapshot of a volume of gib GiB: it counts with
 // the volume's whole size.
-func (f Capabilities) QuotaForSnapshot(gib int) []QuotaUse { return f.quotaUses(quotaSnapshots, gib) }
+func QuotaForSnapshot(c Capabilities, gib int) []QuotaUse { return quotaUses(c, quotaSnapshots, gib) }
 
 // QuotaForExtension are those of a volume that grows by gib GiB.
-func (f Capabilities) QuotaForExtension(gib int) []QuotaUse { return f.quotaUses("", gib) }
+func QuotaForExtension(c Capabilities, gib int) []QuotaUse { return quotaUses(c, "", gib) }
 
-func (f Capabilities) quotaUses(one string, gib int) []QuotaUse {
+func quotaUses(c Capabilities, one string, gib int) []QuotaUse {
 	var all []QuotaUse
-	for _, q := range f.Quotas {
+	for _, q := range c.Quotas {
 		if q.Limit < 0 {
 			continue
 		}
 		what, of, _ := strings.Cut(q.What, "_")
 		switch {
-		case of != "" && !f.hasType(of):
+		case of != "" && !slices.Contains(c.Types, of):
 			continue // such as per_volume_gigabytes, or of a type that is not offered
 		case what == one:
 			all = append(all, QuotaUse{Quota: q, Asked: 1, Type: of})
@@ -69,10 +77,6 @@ func (n QuotaUse) rank() int {
 		return 1
 	}
 	return 0
-}
-
-func (f Capabilities) hasType(name string) bool {
-	return slices.Contains(f.Types, name)
 }
 
 // CheckQuota says which limit would be exceeded, beside the size where it decides

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
 func TestValidateName(t *testing.T) {
@@ -104,31 +105,31 @@ var allStatuses = append(slices.Clone(models.VolumeStatuses), "AWAITING-TRANSFER
 
 func TestWhatAVolumeTakes(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
-	everything := models.Abilities{Attach: true, MultiAttach: true, Revert: true, ExtendAttached: true, Repair: true}
+	everything := models.Capabilities{Attach: true, MultiAttach: true, Revert: true, ExtendAttached: true, Repair: true}
 	available, inUse := models.Available, models.InUse
 	not := func(denied models.Status) []models.Status {
 		return slices.DeleteFunc(slices.Clone(allStatuses), func(s models.Status) bool { return s == denied })
 	}
 	for _, tt := range []struct {
 		action    models.Action
-		abilities models.Abilities
+		abilities models.Capabilities
 		in        []models.Status
 	}{
-		{models.ActCreateSnapshot, models.Abilities{}, []models.Status{available, inUse}},
-		{models.ActEdit, models.Abilities{}, not(models.Deleting)},
-		{models.ActExtend, models.Abilities{}, []models.Status{available}},
+		{models.ActCreateSnapshot, models.Capabilities{}, []models.Status{available, inUse}},
+		{models.ActEdit, models.Capabilities{}, not(models.Deleting)},
+		{models.ActExtend, models.Capabilities{}, []models.Status{available}},
 		{models.ActExtend, everything, []models.Status{available, inUse}},
-		{models.ActAttach, models.Abilities{}, nil},
-		{models.ActAttach, models.Abilities{Attach: true}, []models.Status{available}},
+		{models.ActAttach, models.Capabilities{}, nil},
+		{models.ActAttach, models.Capabilities{Attach: true}, []models.Status{available}},
 		{models.ActAttach, everything, []models.Status{available, inUse}},
-		{models.ActDetach, models.Abilities{}, nil},
+		{models.ActDetach, models.Capabilities{}, nil},
 		{models.ActDetach, everything, []models.Status{inUse}},
 		{models.ActDelete, everything, []models.Status{available, models.ErrorStatus}},
 		{models.ActRevert, everything, []models.Status{available}},
-		{models.ActRepair, models.Abilities{}, nil},
+		{models.ActRepair, models.Capabilities{}, nil},
 		{models.ActRepair, everything, []models.Status{models.ErrorDeleting}},
 	} {
-		rules := models.Rules{Abilities: tt.abilities, Now: now}
+		rules := models.Rules{Capabilities: tt.abilities, Now: now}
 		for _, status := range allStatuses {
 			d := rules.Volume(tt.action, &models.Volume{Status: status, StatusSince: models.Micros(now.Add(-time.Minute))})
 			if (d == nil) != slices.Contains(tt.in, status) {
@@ -143,7 +144,7 @@ func TestWhatAVolumeTakes(t *testing.T) {
 
 func TestWhatASnapshotTakes(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
-	rules := models.Rules{Abilities: models.Abilities{Revert: true, Repair: true}, Now: now}
+	rules := models.Rules{Capabilities: models.Capabilities{Revert: true, Repair: true}, Now: now}
 	for action, in := range map[models.Action][]models.Status{
 		models.ActDelete:  {models.Available, models.ErrorStatus},
 		models.ActRestore: {models.Available},
@@ -166,7 +167,7 @@ func TestWhatASnapshotTakes(t *testing.T) {
 
 func TestRepairOfWhatIsStuck(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
-	rules := models.Rules{Abilities: models.Abilities{Repair: true}, Now: now}
+	rules := models.Rules{Capabilities: models.Capabilities{Repair: true}, Now: now}
 	stuck := []models.Status{models.Creating, models.Deleting, models.Attaching, models.Detaching, models.ErrorDeleting}
 	for _, status := range allStatuses {
 		for since, long := range map[time.Duration]bool{time.Hour + time.Microsecond: true, time.Hour: false, time.Minute: false} {
@@ -182,7 +183,7 @@ func TestRepairOfWhatIsStuck(t *testing.T) {
 func TestDenialsSayWhatStandsInTheWay(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
 	rules := models.Rules{Now: now}
-	attached := &models.Volume{Status: models.InUse, AttachmentCount: 1, Attachments: []models.Attachment{{ServerID: "s1", ServerName: "web-1"}}}
+	attached := &models.Volume{Status: models.InUse, AttachmentCount: 1, Attachments: []models.Attachment{{Attachment: backend.Attachment{ServerID: "s1", ServerName: "web-1"}}}}
 	if d := rules.Volume(models.ActDelete, attached); d == nil || d.Text.Key != "deny.attached" || !slices.Equal(d.Servers, []string{"web-1"}) || d.Guidance.Key == "" {
 		t.Errorf("attached: %+v", d)
 	}

@@ -1,25 +1,22 @@
 package models
 
-import (
-	"slices"
-)
+import "blockconsole/models/backend"
 
-// Status is the state of a volume or snapshot, as the user guide writes it. A
-// cloud may report others; they are kept as they came.
-type Status string
+// Status is the state of a volume or snapshot, as the user guide writes it.
+type Status = backend.Status
 
-// The statuses the console itself speaks about.
+// The statuses that the console itself acts on.
 const (
-	Creating      Status = "CREATING"
-	Available     Status = "AVAILABLE"
-	InUse         Status = "IN-USE"
-	Attaching     Status = "ATTACHING"
-	Detaching     Status = "DETACHING"
-	Extending     Status = "EXTENDING"
-	Restoring     Status = "RESTORING"
-	Deleting      Status = "DELETING"
-	ErrorStatus   Status = "ERROR"
-	ErrorDeleting Status = "ERROR_DELETING"
+	Creating      = backend.Creating
+	Available     = backend.Available
+	InUse         = backend.InUse
+	Attaching     = backend.Attaching
+	Detaching     = backend.Detaching
+	Extending     = backend.Extending
+	Restoring     = backend.Restoring
+	Deleting      = backend.Deleting
+	ErrorStatus   = backend.ErrorStatus
+	ErrorDeleting = backend.ErrorDeleting
 )
 
 // VolumeStatuses and SnapshotStatuses are the choices of the status filters.
@@ -27,12 +24,6 @@ var (
 	VolumeStatuses   = []Status{Creating, Available, InUse, Attaching, Detaching, Extending, Restoring, Deleting, ErrorStatus, ErrorDeleting}
 	SnapshotStatuses = []Status{Creating, Available, Restoring, Deleting, ErrorStatus, ErrorDeleting}
 )
-
-// InTransition says that the status will change by itself soon: the mirror looks
-// at such objects often. An unknown status is not in transition.
-func (s Status) InTransition() bool {
-	return slices.Contains([]Status{Creating, Attaching, Detaching, Extending, Restoring, Deleting}, s)
-}
 
 // Consistency says how a snapshot was taken.
 type Consistency string
@@ -46,9 +37,3 @@ const (
 	Inconsistent       Consistency = "smear"
 	ConsistencyUnknown Consistency = ""
 )
-
-// Settled says that nothing is under way with the object. An unknown status may be
-// anything.
-func (s Status) Settled() bool {
-	return slices.Contains([]Status{Available, InUse, ErrorStatus, ErrorDeleting}, s)
-}

@@ -1,10 +1,8 @@
 package models
 
 import (
+	"blockconsole/models/backend"
 	"cmp"
-	"database/sql/driver"
-	"encoding/json"
-	"fmt"
 )
 
 // Volume is the console's record of a block device.
@@ -46,13 +44,12 @@ type Volume struct {
 
 // Attachment is one server that a volume is attached to.
 type Attachment struct {
-	VolumeID   string `gorm:"primaryKey"`
-	ServerID   string `gorm:"primaryKey"`
-	ServerName string
-	Device     string
-	AttachedAt int64
-	UsedAt     int64 // when a client of the server last connected, or was last there; 0: never, or not known
+	VolumeID           string `gorm:"primaryKey"`
+	backend.Attachment `gorm:"embedded"`
 }
+
+// Export is where an attached volume is served.
+type Export = backend.Export
 
 // ConnectionUse is what is known of how an attached volume is used.
 type ConnectionUse string
@@ -91,42 +88,6 @@ func (v *Volume) Clients() []string {
 		all = append(all, c.Address)
 	}
 	return all
-}
-
-// Export is where an attached volume is served, as the backend listens. It is
-// stored as JSON; the zero Export is none.
-type Export struct {
-	Protocol string `json:"protocol"` // nbd, or nbds over TLS
-	Address  string `json:"address"`  // host:port
-	Name     string `json:"name"`
-}
-
-// None says that it is served nowhere.
-func (e Export) None() bool { return e == Export{} }
-
-// Value stores it: empty for none.
-func (e Export) Value() (driver.Value, error) {
-	if e.None() {
-		return "", nil
-	}
-	b, err := json.Marshal(e)
-	return string(b), err
-}
-
-// Scan reads it back.
-func (e *Export) Scan(src any) error {
-	*e = Export{}
-	text, ok := src.(string)
-	if b, bytes := src.([]byte); bytes {
-		text, ok = string(b), true
-	}
-	switch {
-	case !ok && src != nil:
-		return fmt.Errorf("export: cannot scan %T", src)
-	case text == "":
-		return nil
-	}
-	return json.Unmarshal([]byte(text), e)
 }
 
 // Origin says how an object came to be.

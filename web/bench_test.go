@@ -21,6 +21,7 @@ import (
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/views"
+	"blockconsole/web/config"
 )
 
 // bench is a console whose list has many rows, and a signed-in browser.
@@ -37,18 +38,17 @@ const staticPath = "/bench/static"
 
 func newBench(b *testing.B, rows int) *bench {
 	b.Helper()
-	config, err := LoadConfig(nil)
+	config, err := config.Load(nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	store := storetest.Open(b, time.Now)
 	storetest.SeedSnapshots(b, store, rows)
-	if _, err := store.EnsureFirstUser(b.Context(), testPassword); err != nil {
+	if _, err := store.Users.EnsureFirstUser(b.Context(), testPassword); err != nil {
 		b.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	running := NewRunning(store, time.Now, log)
-	s := New(Deps{Config: config, Store: store, Log: log, Handlers: NewHandlers(store), Site: handlers.Site{Running: running.Count}})
+	s := New(Options{Config: config, Store: store, Log: log})
 	var page []byte
 	s.get(models.Viewer, staticPath, func(c echo.Context) error {
 		if page == nil {
@@ -141,7 +141,7 @@ type way struct {
 func (w *bench) change() {
 	w.b.Helper()
 	const volume = "0190000a-0000-7000-8000-000000000001"
-	_, err := w.store.EditVolume(w.b.Context(), storetest.Administrator(), models.EditInput{ID: volume, Name: "changed"})
+	_, err := w.store.Volumes.EditVolume(w.b.Context(), storetest.Administrator(), models.EditInput{ID: volume, Name: "changed"})
 	if err != nil {
 		w.b.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func (w *bench) halfway(sort string, rows int) string {
 	w.b.Helper()
 	q := models.ListQuery{Sort: sort, Size: 200}
 	for range rows / 2 / q.Size {
-		page, err := w.store.ListSnapshots(w.b.Context(), storetest.Administrator(), q)
+		page, err := w.store.Snapshots.ListSnapshots(w.b.Context(), storetest.Administrator(), q)
 		if err != nil {
 			w.b.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 	"blockconsole/views"
@@ -23,6 +24,7 @@ import (
 type board struct {
 	*console
 	fake   *backendtest.Fake
+	mirror *mirror.Mirror
 	worker *worker.Worker
 	*browser
 }
@@ -36,8 +38,10 @@ func newBoard(t *testing.T) *board {
 	b.fake.AddServer("server-1", "web-1")
 	b.fake.AddServer("server-2", "db-1")
 	b.fake.AddImage("debian.raw", make([]byte, 1<<20))
-	b.worker = worker.New(b.store, b.fake, worker.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	if err := b.worker.Start(t.Context()); err != nil {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	b.mirror = mirror.New(b.store, b.fake, mirror.Options{Log: log})
+	b.worker = worker.New(b.mirror, worker.Options{Log: log})
+	if err := b.mirror.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.browser = b.as(models.Operator)
@@ -49,7 +53,7 @@ func (b *board) work() {
 	b.t.Helper()
 	for range 100 {
 		b.look()
-		n, err := b.store.CountRunning(b.t.Context(), models.DefaultProject)
+		n, err := b.store.Queue.CountRunning(b.t.Context(), models.DefaultProject)
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -72,7 +76,7 @@ func (b *board) look() {
 // volume makes an AVAILABLE volume.
 func (b *board) volume(name string, gib string) *models.Volume {
 	b.t.Helper()
-	op, err := b.store.CreateVolume(b.t.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: gib})
+	op, err := b.store.Volumes.CreateVolume(b.t.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: gib})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -82,7 +86,7 @@ func (b *board) volume(name string, gib string) *models.Volume {
 
 func (b *board) volumeNow(id string) *models.Volume {
 	b.t.Helper()
-	v, err := b.store.Volume(b.t.Context(), storetest.Operator(), id)
+	v, err := b.store.Volumes.Volume(b.t.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -92,7 +96,7 @@ func (b *board) volumeNow(id string) *models.Volume {
 // snapshot makes an AVAILABLE snapshot.
 func (b *board) snapshot(v *models.Volume, name string) *models.Snapshot {
 	b.t.Helper()
-	op, err := b.store.CreateSnapshot(b.t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: name, Acknowledge: true})
+	op, err := b.store.Snapshots.CreateSnapshot(b.t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: name, Acknowledge: true})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -102,7 +106,7 @@ func (b *board) snapshot(v *models.Volume, name string) *models.Snapshot {
 
 func (b *board) snapshotNow(id string) *models.Snapshot {
 	b.t.Helper()
-	s, err := b.store.Snapshot(b.t.Context(), storetest.Operator(), id)
+	s, err := b.store.Snapshots.Snapshot(b.t.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -112,7 +116,7 @@ func (b *board) snapshotNow(id string) *models.Snapshot {
 // attached attaches the volume to web-1.
 func (b *board) attached(v *models.Volume) *models.Volume {
 	b.t.Helper()
-	if _, err := b.store.AttachVolume(b.t.Context(), storetest.Operator(), v.ID, "server-1", ""); err != nil {
+	if _, err := b.store.Volumes.AttachVolume(b.t.Context(), storetest.Operator(), v.ID, "server-1", ""); err != nil {
 		b.t.Fatal(err)
 	}
 	b.work()
@@ -124,7 +128,7 @@ func (b *board) errorDeleting(v *models.Volume, name string) *models.Snapshot {
 	b.t.Helper()
 	s := b.snapshot(v, name)
 	b.fake.FailDelete(s.ID, &backend.Error{Code: backend.CodeConflict, Message: "test"})
-	if _, err := b.store.DeleteSnapshot(b.t.Context(), storetest.Operator(), s.ID, ""); err != nil {
+	if _, err := b.store.Snapshots.DeleteSnapshot(b.t.Context(), storetest.Operator(), s.ID, ""); err != nil {
 		b.t.Fatal(err)
 	}
 	b.work()
@@ -138,7 +142,7 @@ func (b *board) errorDeleting(v *models.Volume, name string) *models.Snapshot {
 func (b *board) found(v backend.Volume) *models.Volume {
 	b.t.Helper()
 	id := b.fake.PutVolume(v).ID
-	if err := b.worker.Resync(b.t.Context()); err != nil {
+	if err := b.mirror.Resync(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 	return b.volumeNow(id)

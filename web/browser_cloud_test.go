@@ -263,12 +263,12 @@ func (p *page) restoreToServer(name string) {
 	if !p.w.fake.EqualBytes(volume, shot) {
 		p.t.Error("the volume does not hold what the snapshot holds")
 	}
-	operations, err := p.w.store.ListOperations(p.t.Context(), administrator, models.OperationQuery{Subject: volume, Limit: 1})
+	operations, err := p.w.store.Queue.ListOperations(p.t.Context(), administrator, models.OperationQuery{Subject: volume, Limit: 1})
 	if err != nil || len(operations) != 1 {
 		p.t.Fatalf("%d operations, %v", len(operations), err)
 	}
 	p.w.until(p.t, "the operation to end", func(ctx ctx) bool {
-		done, err := p.w.store.ListOperations(ctx, administrator, models.OperationQuery{Subject: volume, Limit: 1})
+		done, err := p.w.store.Queue.ListOperations(ctx, administrator, models.OperationQuery{Subject: volume, Limit: 1})
 		return err == nil && done[0].State == models.Succeeded
 	})
 	p.open("/activity/" + operations[0].ID)

@@ -32,7 +32,7 @@ func TestExportsInTheBrowser(t *testing.T) {
 	}
 	w := newWorld(t, viewtest.Browser(t), backendtest.NewFake(nil))
 	w.fake.Serve("nbd", "127.0.0.1:10809", registered(w.store))
-	if err := w.worker.Start(t.Context()); err != nil {
+	if err := w.mirror.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, lang := range []string{"ko", "en"} {
@@ -59,7 +59,7 @@ func walkExports(p *page) {
 	p.marked()
 
 	var id string
-	rows, err := p.w.store.RegisteredServers(p.t.Context())
+	rows, err := p.w.store.Servers.RegisteredServers(p.t.Context())
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func (p *page) followsConnections(say exportWords, volume, server string) {
 
 	p.w.fake.Connect(volume, server, "10.0.0.5:43210")
 	p.wait(`document.querySelector(".clients")`)
-	if _, err := p.w.store.DetachVolume(p.t.Context(), storetest.Operator(), volume, server, false, ""); err != nil {
+	if _, err := p.w.store.Volumes.DetachVolume(p.t.Context(), storetest.Operator(), volume, server, false, ""); err != nil {
 		p.t.Fatal(err)
 	}
 	p.sees(say.waiting)
@@ -108,7 +108,7 @@ func (p *page) followsConnections(say exportWords, volume, server string) {
 	p.press("\x1b")
 	p.noPopup()
 	p.marked()
-	if _, err := p.w.store.DetachVolume(p.t.Context(), storetest.Operator(), volume, server, true, ""); err != nil {
+	if _, err := p.w.store.Volumes.DetachVolume(p.t.Context(), storetest.Operator(), volume, server, true, ""); err != nil {
 		p.t.Fatal(err)
 	}
 	p.w.volumeIs(p.t, volume, models.Available)

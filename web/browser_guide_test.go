@@ -196,7 +196,7 @@ func (p *page) plainVolume(volume, id string) {
 	p.fill("textbox", p.say.size, "2")
 	p.lands(p.follow("button", p.say.extend), views.VolumesPath)
 	p.w.until(p.t, "the volume to have grown", func(ctx ctx) bool {
-		v, err := p.w.store.Volume(ctx, administrator, id)
+		v, err := p.w.store.Volumes.Volume(ctx, administrator, id)
 		return err == nil && v.SizeGiB == 2 && v.Status == models.Available
 	})
 	p.menu("Volume")

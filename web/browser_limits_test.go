@@ -45,7 +45,7 @@ func walkLimits(p *page) {
 	p.clean("a failure that is told")
 
 	p.w.fake.SetDown(errors.New("nobody there"))
-	if err := p.w.worker.Resync(p.t.Context()); err == nil {
+	if err := p.w.mirror.Resync(p.t.Context()); err == nil {
 		p.t.Error("a sweep of what is down succeeds")
 	}
 	p.wait("document.querySelector('[data-degraded]') !== null")
@@ -61,7 +61,7 @@ func walkLimits(p *page) {
 	p.w.sweep(p.t)
 	p.wait("document.querySelector('[data-degraded]') === null")
 	p.w.until(p.t, "what waited to be done", func(ctx ctx) bool {
-		n, err := p.w.store.CountRunning(ctx, administrator.Project)
+		n, err := p.w.store.Queue.CountRunning(ctx, administrator.Project)
 		return err == nil && n == 0
 	})
 	p.quiet("the limits", http.StatusUnprocessableEntity)

@@ -124,7 +124,7 @@ func plainLists(p *page) {
 	p.follow("button", p.say.remove)
 	p.wait("location.pathname + location.search === %s", js(list))
 	p.w.until(p.t, "two volumes to be gone", func(ctx ctx) bool {
-		page, err := p.w.store.ListVolumes(ctx, administrator, models.ListQuery{Search: prefix, Sort: models.DefaultSort, Size: 100})
+		page, err := p.w.store.Volumes.ListVolumes(ctx, administrator, models.ListQuery{Search: prefix, Sort: models.DefaultSort, Size: 100})
 		return err == nil && len(page.Rows) == manyRows-2
 	})
 	p.quiet("plain lists")

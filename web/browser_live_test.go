@@ -122,7 +122,7 @@ func walkProgress(p *page) {
 func (p *page) begun(id string) {
 	p.t.Helper()
 	p.w.until(p.t, "the backend to begin", func(ctx ctx) bool {
-		v, err := p.w.store.Volume(ctx, administrator, id)
+		v, err := p.w.store.Volumes.Volume(ctx, administrator, id)
 		return err == nil && v.BackendID != ""
 	})
 }
@@ -142,7 +142,7 @@ func (p *page) snapshotHeld(volume, id string) {
 	p.hasRow(shot, "CREATING")
 	snapshot := p.w.snapshotsNamed(p.t, shot)[0].ID
 	p.w.until(p.t, "the backend to begin", func(ctx ctx) bool {
-		s, err := p.w.store.Snapshot(ctx, administrator, snapshot)
+		s, err := p.w.store.Snapshots.Snapshot(ctx, administrator, snapshot)
 		return err == nil && s.BackendID != ""
 	})
 	p.w.fake.SetPercent(snapshot, 40)

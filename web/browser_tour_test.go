@@ -35,7 +35,7 @@ func (p *page) sights(tour string) []stop {
 	p.w.fake.PutVolume(backend.Volume{Name: tour + "-odd", State: backend.State{Status: "MAINTENANCE", Percent: -1}})
 	p.w.fake.PutVolume(backend.Volume{Name: tour + "-error", State: backend.State{Status: backend.ErrorStatus, Percent: -1, Failure: errors.New("odd")}})
 	p.w.sweep(p.t)
-	operations, err := p.w.store.ListOperations(p.t.Context(), administrator, models.OperationQuery{Subject: shot, Limit: 1})
+	operations, err := p.w.store.Queue.ListOperations(p.t.Context(), administrator, models.OperationQuery{Subject: shot, Limit: 1})
 	if err != nil || len(operations) == 0 {
 		p.t.Fatalf("no operation: %v", err)
 	}

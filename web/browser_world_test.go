@@ -15,18 +15,19 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"blockconsole/handlers"
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/models/backend/local"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
 	"blockconsole/views"
 	"blockconsole/views/viewtest"
+	"blockconsole/web/config"
 )
 
 // world is the whole console as main.go builds it: the server on a port of the
@@ -38,6 +39,7 @@ type world struct {
 	url     string
 	folder  string
 	store   *store.Store
+	mirror  *mirror.Mirror
 	worker  *worker.Worker
 	fake    *backendtest.Fake // nil: the local backend
 	token   string            // of a session of the administrator
@@ -136,7 +138,7 @@ func newWorld(t *testing.T, browser context.Context, fake *backendtest.Fake) *wo
 	w := &world{t: t, browser: browser, folder: t.TempDir(), fake: fake}
 	w.streams.open, w.streams.moved = map[string]int{}, make(chan struct{})
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	config, err := LoadConfig([]string{EnvPrefix + "ADDR=127.0.0.1:0", EnvPrefix + "DATA=" + w.folder})
+	config, err := config.Load([]string{config.EnvPrefix + "ADDR=127.0.0.1:0", config.EnvPrefix + "DATA=" + w.folder})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,11 +168,11 @@ func newWorld(t *testing.T, browser context.Context, fake *backendtest.Fake) *wo
 
 func (w *world) users(t *testing.T) {
 	t.Helper()
-	if _, err := w.store.EnsureFirstUser(t.Context(), testPassword); err != nil {
+	if _, err := w.store.Users.EnsureFirstUser(t.Context(), testPassword); err != nil {
 		t.Fatal(err)
 	}
 	for _, role := range []models.Role{models.Operator, models.Viewer} {
-		if _, err := w.store.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
+		if _, err := w.store.Users.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,7 +182,7 @@ func (w *world) users(t *testing.T) {
 // session signs a user in and returns what the cookie holds.
 func (w *world) session(t *testing.T, user string) string {
 	t.Helper()
-	token, _, err := w.store.SignIn(t.Context(), models.Login{Name: user, Password: testPassword, Address: "127.0.0.1"})
+	token, _, err := w.store.Sessions.SignIn(t.Context(), models.Login{Name: user, Password: testPassword, Address: "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,12 +206,14 @@ func (w *world) startWorker(t *testing.T, log *slog.Logger) (stop func()) {
 		w.fake.AddServer("server-1", "web-1")
 		w.fake.AddServer("server-2", "db-1")
 	}
-	w.worker = worker.New(w.store, storage, worker.Options{Log: log, ResyncInterval: time.Hour})
-	if err := w.worker.Start(t.Context()); err != nil {
+	w.mirror = mirror.New(w.store, storage, mirror.Options{Log: log, ResyncInterval: time.Hour})
+	w.worker = worker.New(w.mirror, worker.Options{Log: log})
+	if err := w.mirror.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
+	running.Go(func() { w.mirror.Run(ctx) })
 	running.Go(func() { w.worker.Run(ctx) })
 	return func() {
 		cancel()
@@ -220,16 +224,8 @@ func (w *world) startWorker(t *testing.T, log *slog.Logger) (stop func()) {
 	}
 }
 
-func (w *world) server(config Config, log *slog.Logger) *Server {
-	running := NewRunning(w.store, time.Now, log)
-	s := New(Deps{
-		Config: config, Store: w.store, Log: log, Registry: prometheus.NewRegistry(), Handlers: NewHandlers(w.store),
-		Site: handlers.Site{
-			Running: running.Count,
-			Attach:  func() bool { return w.store.Capabilities().Attach },
-			Revert:  func() bool { return w.store.Capabilities().Revert },
-		},
-	})
+func (w *world) server(config config.Config, log *slog.Logger) *Server {
+	s := New(Options{Config: config, Store: w.store, Log: log})
 	s.Echo.Pre(func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			cookie, err := c.Cookie(handlers.SessionCookie(false))
@@ -250,7 +246,7 @@ func (w *world) server(config Config, log *slog.Logger) *Server {
 // sweep lets the console see at once what changed in the backend.
 func (w *world) sweep(t *testing.T) {
 	t.Helper()
-	if err := w.worker.Resync(t.Context()); err != nil {
+	if err := w.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -329,7 +325,7 @@ const statusGone = models.Status("gone")
 func (w *world) volumeIs(t *testing.T, id string, want models.Status) {
 	t.Helper()
 	w.until(t, "volume "+id+" to be "+string(want), func(ctx context.Context) bool {
-		v, err := w.store.Volume(ctx, administrator, id)
+		v, err := w.store.Volumes.Volume(ctx, administrator, id)
 		return err == nil && v.Status == want || err != nil && want == statusGone
 	})
 }
@@ -337,7 +333,7 @@ func (w *world) volumeIs(t *testing.T, id string, want models.Status) {
 func (w *world) snapshotIs(t *testing.T, id string, want models.Status) {
 	t.Helper()
 	w.until(t, "snapshot "+id+" to be "+string(want), func(ctx context.Context) bool {
-		s, err := w.store.Snapshot(ctx, administrator, id)
+		s, err := w.store.Snapshots.Snapshot(ctx, administrator, id)
 		return err == nil && s.Status == want || err != nil && want == statusGone
 	})
 }
@@ -345,7 +341,7 @@ func (w *world) snapshotIs(t *testing.T, id string, want models.Status) {
 // snapshotsNamed and volumesNamed are the objects whose name contains text.
 func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 	t.Helper()
-	found, err := w.store.ListSnapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.Snapshots.ListSnapshots(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +350,7 @@ func (w *world) snapshotsNamed(t *testing.T, text string) []models.Snapshot {
 
 func (w *world) volumesNamed(t *testing.T, text string) []models.Volume {
 	t.Helper()
-	found, err := w.store.ListVolumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
+	found, err := w.store.Volumes.ListVolumes(t.Context(), administrator, models.ListQuery{Search: text, Sort: models.DefaultSort, Size: 50})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -10,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"blockconsole/handlers"
 	"blockconsole/models"
 	"blockconsole/models/store"
 )
@@ -238,7 +236,7 @@ func TestAdministratorManagesUsers(t *testing.T) {
 
 func TestLastAdministratorIsToldWhy(t *testing.T) {
 	c := newConsole(t)
-	users, err := c.store.ListUsers(t.Context(), models.Actor{Project: models.DefaultProject})
+	users, err := c.store.Users.ListUsers(t.Context(), models.Actor{Project: models.DefaultProject})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,18 +254,5 @@ func TestLastAdministratorIsToldWhy(t *testing.T) {
 				t.Errorf("page is %s", a.body)
 			}
 		}
-	}
-}
-
-func TestTLSListener(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	defer server.Close()
-	certificate := server.TLS.Certificates[0]
-	config := Config{certificate: &certificate}
-	if !config.Secure() || config.TLS().MinVersion < tls.VersionTLS12 {
-		t.Error("a certificate does not make the console secure")
-	}
-	if handlers.SessionCookie(config.Secure()) != "__Host-blockconsole" {
-		t.Error("the cookie has no prefix")
 	}
 }

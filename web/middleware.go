@@ -296,7 +296,7 @@ func (s *Server) signIn(c echo.Context, v *handlers.Visit, next echo.HandlerFunc
 	if err != nil {
 		return s.beforeLogin(c, v, next)
 	}
-	in, err := s.store.Session(c.Request().Context(), cookie.Value)
+	in, err := s.store.Sessions.Session(c.Request().Context(), cookie.Value)
 	if errors.Is(err, models.ErrSignedOut) {
 		return s.beforeLogin(c, v, next)
 	}

@@ -119,7 +119,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 	wantText(t, empty, ".empty-title", "아직 읽지 못했습니다")
 	wantNone(t, empty, "[data-degraded]")
 	v := b.volume("data", "1")
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, b.get(views.SnapshotsPath), ".empty-title", "Block Snapshot이 없습니다")
@@ -131,7 +131,7 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 			if key != "" {
 				failure.Text = models.NewText(key)
 			}
-			if err := b.store.RecordSync(t.Context(), kind, b.clock.Now(), failure); err != nil {
+			if err := b.store.Sync.RecordSync(t.Context(), kind, b.clock.Now(), failure); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -167,13 +167,13 @@ func TestOldDataSaysSinceWhenAndWhy(t *testing.T) {
 // TestOpenListsHearThatTheBackendFails: they are read again, with the banner.
 func TestOpenListsHearThatTheBackendFails(t *testing.T) {
 	b := liveBoard(t)
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
 	note := func(failure models.Failure) {
 		t.Helper()
-		if err := b.store.RecordSync(t.Context(), models.SubjectVolume, b.clock.Now(), failure); err != nil {
+		if err := b.store.Sync.RecordSync(t.Context(), models.SubjectVolume, b.clock.Now(), failure); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -228,10 +228,10 @@ func TestFailuresAreExplained(t *testing.T) {
 		t.Errorf("a program is told %+v", told)
 	}
 	// Nobody else is bothered: the next thing they hear of is the row of what comes next.
-	if _, err := b.store.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
+	if _, err := b.store.Volumes.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.store.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "last"}); err != nil {
+	if _, err := b.store.Snapshots.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "last"}); err != nil {
 		t.Fatal(err)
 	}
 	_, before := theirs.until("list")
@@ -253,16 +253,16 @@ type operationJSONBody struct {
 func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 	b.t.Helper()
 	ctx := b.t.Context()
-	if _, err := b.store.DeleteSnapshot(ctx, storetest.Operator(), s.ID, ""); err != nil {
+	if _, err := b.store.Snapshots.DeleteSnapshot(ctx, storetest.Operator(), s.ID, ""); err != nil {
 		b.t.Fatal(err)
 	}
-	op, err := b.store.Claim(ctx, "test", time.Minute)
+	op, err := b.store.Queue.Claim(ctx, "test", time.Minute)
 	if err != nil || op == nil {
 		b.t.Fatal(op, err)
 	}
 	failure := models.Failure{Text: models.NewText("failure.reported.015"),
 		Dependents: []models.Dependent{{Type: models.SubjectVolume, ID: v.ID, Name: v.Name}}}
-	err = b.store.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: b.clock.Now(), Failure: failure, RequestID: "req-77",
+	err = b.store.Queue.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: b.clock.Now(), Failure: failure, RequestID: "req-77",
 		Subject: &store.ObservedState{Status: models.Available, Percent: -1, Failure: failure, RequestID: "req-77"}})
 	if err != nil {
 		b.t.Fatal(err)
@@ -273,7 +273,6 @@ func (b *board) refuse(s *models.Snapshot, v *models.Volume) *models.Operation {
 // TestRevertSaysWhyNot: the popup is offered, and where it cannot work it says why.
 func TestRevertSaysWhyNot(t *testing.T) {
 	b := newBoard(t)
-	b.web.site.Revert = func() bool { return b.store.Capabilities().Revert }
 	v := b.volume("data", "1")
 	older := b.snapshot(v, "older")
 	b.clock.Add(time.Minute)
@@ -300,7 +299,7 @@ func TestRevertSaysWhyNot(t *testing.T) {
 	b.store.SetCapabilities(facts)
 	orphan := store.ObservedObject{BackendID: "orphan", Project: models.DefaultProject, Name: "orphan", SizeGiB: 1, Source: "gone", CreatedAt: b.clock.Now(),
 		ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}
-	if _, err := b.store.UpsertSnapshots(t.Context(), []store.ObservedObject{orphan}, b.clock.Now()); err != nil {
+	if _, err := b.store.Sync.UpsertSnapshots(t.Context(), []store.ObservedObject{orphan}, b.clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	a = b.get(views.SnapshotsPath + "/orphan/revert")
@@ -313,7 +312,7 @@ func TestAuditIsReadable(t *testing.T) {
 	b := newBoard(t)
 	admin := b.as(models.Administrator)
 	v := b.volume("data", "3")
-	if _, err := b.store.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
+	if _, err := b.store.Volumes.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
 	a := admin.get("/admin/audit")
@@ -336,17 +335,17 @@ func TestAuditIsReadable(t *testing.T) {
 func TestAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
 	b := c.as(models.Operator)
-	c.store.SetCapabilities(models.Capabilities{Backend: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
+	c.store.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
 		Projects: []models.Project{{ID: ownProject, Name: "lab"}, {ID: otherProject, Name: "<b>other</b>"}}})
 	now := c.clock.Now()
 	for _, project := range []string{ownProject, otherProject} {
 		m := store.ObservedObject{BackendID: "v-" + project, Project: project, Name: "data-" + project[:4], SizeGiB: 2, CreatedAt: now,
 			ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}
-		if _, err := c.store.UpsertVolumes(t.Context(), []store.ObservedObject{m}, now); err != nil {
+		if _, err := c.store.Sync.UpsertVolumes(t.Context(), []store.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 		m.Source, m.BackendID = m.BackendID, "s-"+project
-		if _, err := c.store.UpsertSnapshots(t.Context(), []store.ObservedObject{m}, now); err != nil {
+		if _, err := c.store.Sync.UpsertSnapshots(t.Context(), []store.ObservedObject{m}, now); err != nil {
 			t.Fatal(err)
 		}
 	}

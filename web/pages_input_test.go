@@ -204,7 +204,7 @@ func TestBadChoices(t *testing.T) {
 	})
 	t.Run("a server it has already", func(t *testing.T) {
 		b.fake.SetCapabilities(func(c *backend.Capabilities) { c.MultiAttach = true })
-		if err := b.worker.Start(t.Context()); err != nil {
+		if err := b.mirror.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		wantFieldError(t, b.post(volumePath(used, "attach"), form("server_id", "server-1")), "server_id", "")
@@ -263,7 +263,7 @@ func TestHostileNamesAreInert(t *testing.T) {
 		"\u202egnp.exe", "bell\x07\u200b", " \u200b\u2066 ", "אבג-data", strings.Repeat("가", 255), "", "=HYPERLINK(\"http://evil\")",
 	} {
 		v := b.found(backend.Volume{Name: name, SizeGiB: 1})
-		op, err := b.store.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "snap-1"})
+		op, err := b.store.Snapshots.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: v.ID, Name: "snap-1"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,10 +23,10 @@ import (
 func liveBoard(t *testing.T) *board {
 	t.Helper()
 	b := newBoard(t)
-	b.web.live.PingEvery, b.web.live.FreshEvery = 20*time.Millisecond, 20*time.Millisecond
+	b.web.Live.PingEvery, b.web.Live.FreshEvery = 20*time.Millisecond, 20*time.Millisecond
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { b.web.live.Run(ctx); close(ended) }()
+	go func() { b.web.Live.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
 	return b
 }
@@ -142,7 +142,7 @@ func (b *board) eventsOf(who *browser, list string) string {
 
 func (b *board) rename(s *models.Snapshot, name string) {
 	b.t.Helper()
-	if _, err := b.store.EditSnapshot(b.t.Context(), storetest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
+	if _, err := b.store.Snapshots.EditSnapshot(b.t.Context(), storetest.Operator(), models.EditInput{ID: s.ID, Name: name}); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -191,7 +191,7 @@ func TestLiveRows(t *testing.T) {
 func newConsoleOn(t *testing.T, b *board) *browser {
 	t.Helper()
 	twin := *b.console
-	twin.web = New(Deps{Config: b.web.config, Store: b.store, Now: b.clock.Now, Log: b.web.log, Handlers: NewHandlers(b.store)})
+	twin.web = New(Options{Config: b.web.config, Store: b.store, Now: b.clock.Now, Log: b.web.log})
 	twin.Server = httptest.NewServer(twin.web.Echo)
 	t.Cleanup(twin.Close)
 	return twin.as(models.Operator)
@@ -224,7 +224,7 @@ func TestLiveLists(t *testing.T) {
 	if _, before := snapshots.until("list"); !strings.Contains(fmt.Sprint(before), "DELETING") {
 		t.Errorf("the row did not say DELETING before it left: %v", before)
 	}
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	fresh, _ := snapshots.until("fresh")
@@ -290,7 +290,7 @@ func TestLiveEnds(t *testing.T) {
 	ending.ends()
 	elsewhere := storetest.Operator()
 	elsewhere.Project = "elsewhere"
-	if _, err := b.store.CreateVolume(t.Context(), elsewhere, models.VolumeInput{Name: "secret", Size: "1"}); err != nil {
+	if _, err := b.store.Volumes.CreateVolume(t.Context(), elsewhere, models.VolumeInput{Name: "secret", Size: "1"}); err != nil {
 		t.Fatal(err)
 	}
 	b.rename(s, "visible")
@@ -308,7 +308,7 @@ func TestLiveNamesAreInert(t *testing.T) {
 	s := b.open(b.browser, b.eventsOf(b.browser, views.VolumesPath))
 	name := "a\n\nevent: evil\ndata: x\r\rid: 999999\r\nretry: 1\n\n<script>alert(1)</script>"
 	b.fake.PutVolume(backend.Volume{Key: backend.Key{ID: v.BackendID}, Name: name, SizeGiB: 1})
-	if err := b.worker.Resync(t.Context()); err != nil {
+	if err := b.mirror.Resync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	e, before := s.until("")

@@ -301,7 +301,7 @@ func TestForeignProject(t *testing.T) {
 	b := newBoard(t)
 	actor := storetest.Operator()
 	actor.Project = "elsewhere"
-	op, err := b.store.CreateVolume(t.Context(), actor, models.VolumeInput{Name: "vol-1", Size: "1"})
+	op, err := b.store.Volumes.CreateVolume(t.Context(), actor, models.VolumeInput{Name: "vol-1", Size: "1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func TestWritesWithoutJavaScript(t *testing.T) {
 			b.work()
 		})
 	}
-	ops, err := b.store.ListOperations(t.Context(), storetest.Operator(), models.OperationQuery{Limit: 100, State: models.Failed})
+	ops, err := b.store.Queue.ListOperations(t.Context(), storetest.Operator(), models.OperationQuery{Limit: 100, State: models.Failed})
 	if err != nil || len(ops) != 1 { // the deletion that was to fail
 		t.Errorf("%d operations failed, %v: %+v", len(ops), err, ops)
 	}

@@ -24,28 +24,34 @@ type Handlers struct {
 	Live      *handlers.Live
 }
 
-// NewHandlers makes the handlers of a store. site is the server's: the live pages
-// render their rows as the pages do.
-func NewHandlers(store *store.Store) func(site *handlers.Site) Handlers {
-	return func(site *handlers.Site) Handlers { return newHandlers(store, site) }
+// newHandlers makes the handlers of a store. The live pages render their rows as
+// the site's pages do.
+func newHandlers(st *store.Store, site *handlers.Site) Handlers {
+	rows := &handlers.RowCache{}
+	db := parts{st, st.Volumes, st.Snapshots, st.Servers, st.Users, st.Sessions, st.Queue, st.Sync}
+	return Handlers{
+		Sessions:  handlers.Sessions{Store: db},
+		Account:   handlers.Account{Store: db},
+		Users:     handlers.Users{Store: db},
+		Servers:   handlers.Servers{Store: db},
+		Audit:     handlers.Audit{Store: db},
+		Volumes:   handlers.Volumes{Store: db, Rows: rows},
+		Snapshots: handlers.Snapshots{Store: db, Rows: rows},
+		Activity:  handlers.Activity{Store: db},
+		Live:      handlers.NewLive(db, rows, site),
+	}
 }
 
-func newHandlers(store *store.Store, site *handlers.Site) Handlers {
-	rows := &handlers.RowCache{}
-	if site.Project == nil {
-		site.Project = func() (string, bool) { return store.OwnProjectName(), store.AllProjects() }
-	}
-	return Handlers{
-		Sessions:  handlers.Sessions{Store: store},
-		Account:   handlers.Account{Store: store},
-		Users:     handlers.Users{Store: store},
-		Servers:   handlers.Servers{Store: store},
-		Audit:     handlers.Audit{Store: store},
-		Volumes:   handlers.Volumes{Store: store, Rows: rows},
-		Snapshots: handlers.Snapshots{Store: store, Rows: rows},
-		Activity:  handlers.Activity{Store: store},
-		Live:      handlers.NewLive(store, rows, site),
-	}
+// The parts of a store under one roof: most handlers ask several of them.
+type parts struct {
+	*store.Store
+	store.Volumes
+	store.Snapshots
+	store.Servers
+	store.Users
+	store.Sessions
+	store.Queue
+	store.Sync
 }
 
 const (

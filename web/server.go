@@ -1,3 +1,5 @@
+// Package web is the HTTP side of the console: every route on one screen, the
+// middleware around them, and the one place where errors become answers.
 package web
 
 import (
@@ -14,7 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"blockconsole/handlers"
-	"blockconsole/models"
+	"blockconsole/models/store"
+	"blockconsole/web/config"
 )
 
 // Limits of one request. Live streams have none of their own; they set a deadline
@@ -31,67 +34,56 @@ const (
 	errorPageTimeout  = 5 * time.Second
 )
 
-// Store is what the server itself asks of the database.
-type Store interface {
-	Session(ctx context.Context, token string) (*models.SignedIn, error)
-	Ping(ctx context.Context) error
-}
-
-// Deps is what the server is made of. Site's Now, Log, TimeZone, Secure and
-// Draining are filled in by New.
-type Deps struct {
-	Config   Config
-	Store    Store
-	Handlers func(site *handlers.Site) Handlers
-	Site     handlers.Site
-	Now      func() time.Time // nil: the wall clock
-	Log      *slog.Logger     // nil: slog.Default()
-	Registry *prometheus.Registry
+// Options of New. Store is needed, and Config as config.Load returns it.
+type Options struct {
+	Config   config.Config
+	Store    *store.Store
+	Now      func() time.Time     // nil: the wall clock
+	Log      *slog.Logger         // nil: slog.Default()
+	Registry *prometheus.Registry // of the metrics; nil: one that nobody reads
 }
 
 // Server is the console's HTTP side.
 type Server struct {
 	Echo *echo.Echo
+	Live *handlers.Live // the live pages; Serve feeds them
 
-	config   Config
-	store    Store
+	config   config.Config
+	store    *store.Store
 	site     *handlers.Site
 	log      *slog.Logger
 	now      func() time.Time
 	metrics  *metrics
 	access   []accessRule
-	live     *handlers.Live
 	draining atomic.Bool
 	closing  chan struct{} // closed when streams have to end
 	stop     sync.Once
 }
 
 // New builds the server with all its routes and middleware.
-func New(d Deps) *Server {
-	if d.Now == nil {
-		d.Now = time.Now
+func New(o Options) *Server {
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	if d.Log == nil {
-		d.Log = slog.Default()
+	if o.Log == nil {
+		o.Log = slog.Default()
 	}
-	if d.Registry == nil {
-		d.Registry = prometheus.NewRegistry()
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
 	}
-	s := &Server{Echo: echo.New(), config: d.Config, store: d.Store, log: d.Log, now: d.Now,
-		metrics: newMetrics(d.Registry), closing: make(chan struct{})}
-	site := d.Site
-	site.Now, site.Log, site.Secure, site.Draining = d.Now, d.Log, d.Config.Secure(), s.draining.Load
-	site.TimeZone = d.Config.TimeZone.String()
-	site.ExportHost, site.ExportTLS = d.Config.ExportHost(), d.Config.ExportTLS()
-	s.site = &site
-
+	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now,
+		metrics: newMetrics(o.Registry), closing: make(chan struct{})}
+	s.site = &handlers.Site{
+		Store: o.Store, Operations: handlers.NewOpCounter(o.Store.Queue, o.Now, o.Log), Now: o.Now, Log: o.Log,
+		TimeZone: o.Config.TimeZone.String(), Secure: o.Config.Secure(), ExportHost: o.Config.ExportHost(), ExportTLS: o.Config.ExportTLS(),
+	}
 	s.Echo.HideBanner, s.Echo.HidePort = true, true
 	s.Echo.HTTPErrorHandler = s.answerError
-	s.Echo.IPExtractor = ipExtractor(d.Config.TrustedProxies)
-	s.Echo.Logger.SetOutput(errorWriter{d.Log})
+	s.Echo.IPExtractor = ipExtractor(o.Config.TrustedProxies)
+	s.Echo.Logger.SetOutput(errorWriter{o.Log})
 	s.use()
-	h := d.Handlers(s.site)
-	s.live = h.Live
+	h := newHandlers(o.Store, s.site)
+	s.Live = h.Live
 	s.routes(h)
 	return s
 }
@@ -114,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	// Live pages end first: their streams would hold the shutdown up.
 	var live sync.WaitGroup
 	defer live.Wait()
-	live.Go(func() { s.live.Run(ctx) })
+	live.Go(func() { s.Live.Run(ctx) })
 	served := make(chan error, 1)
 	go func() {
 		if server.TLSConfig != nil {

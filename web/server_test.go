@@ -20,6 +20,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
+	"blockconsole/web/config"
 )
 
 const testPassword = "correct horse"
@@ -41,9 +42,9 @@ func newConsole(t *testing.T, settings ...string) *console {
 	t.Helper()
 	var environ []string
 	for _, s := range settings {
-		environ = append(environ, EnvPrefix+s)
+		environ = append(environ, config.EnvPrefix+s)
 	}
-	config, err := LoadConfig(environ)
+	config, err := config.Load(environ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,18 +53,16 @@ func newConsole(t *testing.T, settings ...string) *console {
 	if config.AllProjects {
 		c.store = storetest.AllProjects(t, c.store, c.clock.Now)
 	}
-	if _, err := c.store.EnsureFirstUser(t.Context(), testPassword); err != nil {
+	if _, err := c.store.Users.EnsureFirstUser(t.Context(), testPassword); err != nil {
 		t.Fatal(err)
 	}
 	for _, role := range models.Roles {
-		if _, err := c.store.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
+		if _, err := c.store.Users.AddUser(t.Context(), storetest.Administrator(), string(role), role, testPassword); err != nil {
 			t.Fatal(err)
 		}
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	running := NewRunning(c.store, c.clock.Now, log)
-	c.web = New(Deps{Config: config, Store: c.store, Now: c.clock.Now, Log: log, Registry: c.registry,
-		Handlers: NewHandlers(c.store), Site: handlers.Site{Running: running.Count}})
+	c.web = New(Options{Config: config, Store: c.store, Now: c.clock.Now, Log: log, Registry: c.registry})
 	addTestRoutes(c.web)
 	c.Server = httptest.NewServer(c.web.Echo)
 	t.Cleanup(c.Close)
@@ -184,7 +183,7 @@ func (c *console) as(role models.Role) *browser {
 
 func (b *browser) token() string {
 	b.c.t.Helper()
-	in, err := b.c.store.Session(b.c.t.Context(), b.cookies[handlers.SessionCookie(b.c.web.site.Secure)].Value)
+	in, err := b.c.store.Sessions.Session(b.c.t.Context(), b.cookies[handlers.SessionCookie(b.c.web.site.Secure)].Value)
 	if err != nil {
 		b.c.t.Fatal(err)
 	}

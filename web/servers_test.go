@@ -18,7 +18,7 @@ import (
 // servers are those registered in the store, as the backend asks for them.
 func registered(store *store.Store) func(ctx context.Context) ([]backend.RegisteredServer, error) {
 	return func(ctx context.Context) ([]backend.RegisteredServer, error) {
-		rows, err := store.RegisteredServers(ctx)
+		rows, err := store.Servers.RegisteredServers(ctx)
 		var all []backend.RegisteredServer
 		for _, r := range rows {
 			all = append(all, backend.RegisteredServer{ID: r.ID, Name: r.Name, Addresses: r.Addresses()})
@@ -38,7 +38,7 @@ func newExportBoard(t *testing.T, protocol string) *board {
 
 func (b *board) start() {
 	b.t.Helper()
-	if err := b.worker.Start(b.t.Context()); err != nil {
+	if err := b.mirror.Start(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -46,7 +46,7 @@ func (b *board) start() {
 // server registers one.
 func (b *board) server(name, address string) *models.Server {
 	b.t.Helper()
-	row, err := b.store.AddServer(b.t.Context(), storetest.Administrator(), models.ServerInput{Name: name, Address: address})
+	row, err := b.store.Servers.AddServer(b.t.Context(), storetest.Administrator(), models.ServerInput{Name: name, Address: address})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func (b *board) server(name, address string) *models.Server {
 func (b *board) attachedTo(name string, s *models.Server) (*models.Volume, *models.Operation) {
 	b.t.Helper()
 	v := b.volume(name, "1")
-	op, err := b.store.AttachVolume(b.t.Context(), storetest.Operator(), v.ID, s.ID, "")
+	op, err := b.store.Volumes.AttachVolume(b.t.Context(), storetest.Operator(), v.ID, s.ID, "")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func (b *board) connect(v *models.Volume, s *models.Server, address string) stri
 
 func (b *board) lookWho() {
 	b.t.Helper()
-	if err := b.worker.SyncConnections(b.t.Context()); err != nil {
+	if err := b.mirror.SyncConnections(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -165,7 +165,7 @@ func TestServersAreEditedAndRemoved(t *testing.T) {
 	wantStatus(t, a, http.StatusConflict)
 	wantText(t, a, "#popup-form .blockers a", "data-1")
 	wrong(t, admin.post(path+"/delete", nil, asJS...), http.StatusConflict)
-	if _, err := b.store.DetachVolume(t.Context(), storetest.Operator(), v.ID, s.ID, false, ""); err != nil {
+	if _, err := b.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), v.ID, s.ID, false, ""); err != nil {
 		t.Fatal(err)
 	}
 	b.work()
@@ -233,7 +233,7 @@ func TestCommandsOfAnAttachedVolume(t *testing.T) {
 					t.Errorf("%s:\n%s", path, text)
 				}
 			}
-			if _, err := b.store.DetachVolume(t.Context(), storetest.Operator(), v.ID, s.ID, false, ""); err != nil {
+			if _, err := b.store.Volumes.DetachVolume(t.Context(), storetest.Operator(), v.ID, s.ID, false, ""); err != nil {
 				t.Fatal(err)
 			}
 			b.work()
@@ -241,32 +241,6 @@ func TestCommandsOfAnAttachedVolume(t *testing.T) {
 				wantNone(t, b.get(path), ".command")
 			}
 		})
-	}
-}
-
-// TestWhereServersFindTheVolumes: never at an address that only means «here, all
-// of them».
-func TestWhereServersFindTheVolumes(t *testing.T) {
-	for settings, want := range map[string]string{
-		"NBD_ADDR=192.0.2.7:1": "192.0.2.7", "NBD_ADDR=storage.example.com:1": "storage.example.com", "NBD_ADDR=[2001:db8::1]:1": "2001:db8::1",
-		"NBD_ADDR=0.0.0.0:1 PUBLIC_URL=https://console.example.com:8443": "console.example.com", "NBD_ADDR=:1 PUBLIC_URL=http://c.example": "c.example",
-		"NBD_ADDR=[::]:1 PUBLIC_URL=http://[2001:db8::2]": "2001:db8::2", "NBD_ADDR= ": "",
-	} {
-		var environ []string
-		for _, s := range strings.Split(settings, " ") {
-			environ = append(environ, EnvPrefix+strings.TrimSpace(s))
-		}
-		config, err := LoadConfig(environ)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := config.ExportHost(); got != want {
-			t.Errorf("%s: %q, want %q", settings, got, want)
-		}
-	}
-	config, err := LoadConfig([]string{EnvPrefix + "NBD_ADDR=0.0.0.0:1"})
-	if host := config.ExportHost(); err != nil || host == "" || host == "0.0.0.0" {
-		t.Errorf("%q %v", host, err)
 	}
 }
 
@@ -354,14 +328,14 @@ func TestDetachingNamesWhoHoldsIt(t *testing.T) {
 // its own project.
 func TestServersOfAllProjects(t *testing.T) {
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
-	c.store.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true}, Backend: "openstack", FreeBytes: -1,
+	c.store.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1,
 		Project: models.Project{ID: ownProject, Name: "lab"}, Projects: []models.Project{{ID: ownProject, Name: "lab"}}})
 	now := c.clock.Now()
 	servers := []models.Server{{ID: "s-web", Name: "web", ProjectID: ownProject, Version: 1}, {ID: "s-db", Name: "db", ProjectID: otherProject, Version: 1}}
-	if err := c.store.SyncServers(t.Context(), servers); err != nil {
+	if err := c.store.Sync.SyncServers(t.Context(), servers); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.store.UpsertVolumes(t.Context(), []store.ObservedObject{{BackendID: "v-theirs", Project: otherProject, Name: "data", SizeGiB: 2, CreatedAt: now,
+	if _, err := c.store.Sync.UpsertVolumes(t.Context(), []store.ObservedObject{{BackendID: "v-theirs", Project: otherProject, Name: "data", SizeGiB: 2, CreatedAt: now,
 		ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}}, now); err != nil {
 		t.Fatal(err)
 	}

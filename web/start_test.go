@@ -22,6 +22,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/store"
+	"blockconsole/web/config"
 )
 
 // program builds the real program once, without a C compiler.
@@ -61,7 +62,7 @@ func invoke(t *testing.T, ctx context.Context, settings []string, args ...string
 	command.Dir = t.TempDir()
 	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + command.Dir}
 	for _, s := range settings {
-		command.Env = append(command.Env, EnvPrefix+s)
+		command.Env = append(command.Env, config.EnvPrefix+s)
 	}
 	return command
 }
@@ -393,7 +394,7 @@ func TestUnknownCommandsAndHelp(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, s := range Settings() {
+	for _, s := range config.Settings() {
 		if s.Flag != "" && !strings.Contains(string(out), "-"+s.Flag) {
 			t.Errorf("-h does not tell of -%s", s.Flag)
 		}

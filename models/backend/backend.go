@@ -11,25 +11,8 @@ package backend
 
 import (
 	"context"
+	"strings"
 	"time"
-)
-
-// Status is the state of a volume or snapshot, in upper case. A backend may report
-// others than the constants; they are shown unchanged.
-type Status string
-
-// The statuses that the console itself acts on.
-const (
-	Creating      Status = "CREATING"
-	Available     Status = "AVAILABLE"
-	InUse         Status = "IN-USE"
-	Attaching     Status = "ATTACHING"
-	Detaching     Status = "DETACHING"
-	Extending     Status = "EXTENDING"
-	Restoring     Status = "RESTORING"
-	Deleting      Status = "DELETING"
-	ErrorStatus   Status = "ERROR"
-	ErrorDeleting Status = "ERROR_DELETING"
 )
 
 // PercentUnknown is the State.Percent of work whose progress is not known.
@@ -52,13 +35,23 @@ type State struct {
 	Changed   time.Time // of the last change to the object, by the backend's clock: compare it with itself only; zero when unknown
 }
 
-// Attachment is one server that a volume is attached to.
+// Attachment is one server that a volume is attached to. The tags are for the
+// table that mirrors it.
 type Attachment struct {
-	ServerID   string // Server.ID
+	ServerID   string `gorm:"primaryKey"` // Server.ID
 	ServerName string
 	Device     string // as the backend names it, such as /dev/vdb; may be empty
-	AttachedAt time.Time
-	UsedAt     time.Time // when a client of the server last connected; zero: never, or unknown
+	AttachedAt int64  // microseconds of Unix time; 0: unknown
+	UsedAt     int64  // microseconds of Unix time when a client of the server last connected, or was last there; 0: never, or unknown
+}
+
+// Micros is the time t as the tables have it: microseconds of Unix time, UTC; 0 for
+// the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
 
 // Volume is a block device of SizeGiB gibibytes.
@@ -92,12 +85,12 @@ type Snapshot struct {
 
 // Connection is a client that is connected to an attached volume now.
 type Connection struct {
-	ID                      string // unique within the backend's life
-	Volume                  Key
+	ID                      string `gorm:"primaryKey"` // unique within the backend's life
+	Volume                  Key    `gorm:"-"`
 	ServerID                string
-	Address                 string    // of the client, as host:port
-	Identity                string    // the name in its certificate; may be empty
-	Since, LastActivity     time.Time // of the connection, and of the last request on it
+	Address                 string // of the client, as host:port
+	Identity                string // the name in its certificate; may be empty
+	Since, ActiveAt         int64  // microseconds of Unix time: of the connection, and of the last request on it
 	BytesRead, BytesWritten int64
 }
 
@@ -111,13 +104,6 @@ type Exporter interface {
 	Export(ctx context.Context, key Key) (Export, error)
 }
 
-// Export is where an attached volume is served.
-type Export struct {
-	Protocol string // nbd, or nbds over TLS
-	Address  string // that the backend listens on, as host:port
-	Name     string // of the export
-}
-
 // RegisteredServer is a server that was registered in the console, for backends
 // with the capability OwnServers. A client that connects from one of Addresses (each
 // an address or a network) is that server; over TLS its certificate must carry Name
@@ -126,15 +112,6 @@ type RegisteredServer struct {
 	ID, Name  string
 	Addresses []string
 }
-
-// Subject is a kind of object.
-type Subject string
-
-// The kinds of objects.
-const (
-	SubjectVolume   Subject = "volume"
-	SubjectSnapshot Subject = "snapshot"
-)
 
 // Quota is a limit of the console's own project. What is the backend's name of it:
 // volumes, snapshots, gigabytes, or one of those for a volume type, such as
@@ -146,6 +123,10 @@ type Quota struct {
 
 // Project is an owner of objects.
 type Project struct{ ID, Name string }
+
+func (p Project) String() string {
+	return strings.TrimSpace("project "+p.Name) + " (" + p.ID + ")"
+}
 
 // Server is a machine that volumes can be attached to.
 type Server struct {
@@ -215,6 +196,18 @@ type Capabilities struct {
 	Pace           Pace
 }
 
+// ProjectNames are the names of the projects whose objects are shown, by id.
+func (c Capabilities) ProjectNames() map[string]string {
+	names := map[string]string{}
+	for _, p := range c.Projects {
+		names[p.ID] = p.Name
+	}
+	if c.Project.Name != "" {
+		names[c.Project.ID] = c.Project.Name
+	}
+	return names
+}
+
 // Pace is how often to read the backend when no work is under way. Zero intervals
 // are the caller's choice.
 type Pace struct {
@@ -243,13 +236,13 @@ type Backend interface {
 	Images(ctx context.Context) ([]Image, error)
 
 	// ChangedVolumes lists the volumes that exist and changed at since (the console's clock) or later. Errors:
-	// CodeUnsupported where the backend cannot tell, or where Volumes is as cheap.
+	// CodeUnsupported where the backend has no such list, or where Volumes is as cheap.
 	ChangedVolumes(ctx context.Context, since time.Time) ([]Volume, error)
 
 	// LastFailure is why the newest request about an object failed after it had been accepted, where State.Failure
 	// does not say; never nil. Errors: CodeReported, CodeBusy; CodeNotFound when nothing was reported since then
 	// (the console's clock).
-	LastFailure(ctx context.Context, subject Subject, key Key, since time.Time) error
+	LastFailure(ctx context.Context, subject SubjectType, key Key, since time.Time) error
 
 	// Volume finds by ID, else by Ref. Errors: CodeNotFound.
 	Volume(ctx context.Context, key Key) (Volume, error)

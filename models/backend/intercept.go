@@ -69,7 +69,7 @@ func (i intercepted) ChangedVolumes(ctx context.Context, since time.Time) ([]Vol
 	return returning(ctx, i, "ChangedVolumes", func(ctx context.Context) ([]Volume, error) { return i.b.ChangedVolumes(ctx, since) })
 }
 
-func (i intercepted) LastFailure(ctx context.Context, subject Subject, key Key, since time.Time) error {
+func (i intercepted) LastFailure(ctx context.Context, subject SubjectType, key Key, since time.Time) error {
 	return i.run(ctx, "LastFailure", func(ctx context.Context) error { return i.b.LastFailure(ctx, subject, key, since) })
 }
 

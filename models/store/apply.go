@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
 // ObservedState is what the backend said about a volume or snapshot. Empty fields say
@@ -23,11 +24,11 @@ type ObservedState struct {
 	Name        *string
 	Description *string
 	Consistency models.Consistency
-	Attachments *[]models.Attachment // of a volume; the whole set
-	Hold        *int64               // microseconds: of a volume how long a snapshot would hold its writes, of a snapshot how long it did
-	Export      *models.Export       // of a volume
-	Type, Zone  string               // of a volume, where it may change elsewhere
-	Gone        bool                 // it does not exist any more: the row leaves
+	Attachments *[]backend.Attachment // of a volume; the whole set
+	Hold        *int64                // microseconds: of a volume how long a snapshot would hold its writes, of a snapshot how long it did
+	Export      *models.Export        // of a volume
+	Type, Zone  string                // of a volume, where it may change elsewhere
+	Gone        bool                  // it does not exist any more: the row leaves
 
 	listed bool // it comes from a listing, which does not tell why something went wrong
 }
@@ -47,7 +48,7 @@ type Progress struct {
 // SaveProgress writes what a look at a leased operation found, together with its
 // subject's row, and gives the lease back. ErrLeaseLost: another worker has the
 // operation, nothing was written.
-func (s *Store) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
+func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
 	set := map[string]any{
 		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.Sanitized(),
 		"lease_owner": "", "lease_until": 0, "run_at": models.Micros(p.RunAt),
@@ -195,7 +196,7 @@ func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error 
 	return tx.Model(model).Where("id = ?", id).Updates(set).Error
 }
 
-func sameAttachments(before, now []models.Attachment) bool {
+func sameAttachments(before []models.Attachment, now []backend.Attachment) bool {
 	if len(before) != len(now) {
 		return false
 	}
@@ -213,7 +214,7 @@ func sameAttachments(before, now []models.Attachment) bool {
 	return true
 }
 
-func replaceAttachments(tx *gorm.DB, volume string, now []models.Attachment) error {
+func replaceAttachments(tx *gorm.DB, volume string, now []backend.Attachment) error {
 	var before []models.Attachment
 	if err := tx.Where("volume_id = ?", volume).Find(&before).Error; err != nil {
 		return err
@@ -222,8 +223,9 @@ func replaceAttachments(tx *gorm.DB, volume string, now []models.Attachment) err
 	for _, a := range before {
 		known[a.ServerID] = a
 	}
-	for _, a := range now {
-		a.VolumeID, a.ServerID, a.ServerName, a.Device = volume, models.Sanitize(a.ServerID), models.Sanitize(a.ServerName), models.Sanitize(a.Device)
+	for _, port := range now {
+		a := models.Attachment{VolumeID: volume, Attachment: port}
+		a.ServerID, a.ServerName, a.Device = models.Sanitize(a.ServerID), models.Sanitize(a.ServerName), models.Sanitize(a.Device)
 		old, there := known[a.ServerID]
 		delete(known, a.ServerID)
 		a.ServerName = cmp.Or(a.ServerName, old.ServerName)

@@ -76,7 +76,7 @@ func compare(b *testing.B, few, many *store.Store, query func(random *rand.Rand,
 		q := query(random, rows)
 		db.ForgetPages()
 		began := time.Now()
-		page, err := db.ListSnapshots(b.Context(), storetest.Operator(), q)
+		page, err := db.Snapshots.ListSnapshots(b.Context(), storetest.Operator(), q)
 		if err != nil || len(page.Rows) == 0 {
 			b.Fatalf("%+v: %d rows, %v", q, len(page.Rows), err)
 		}

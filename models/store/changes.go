@@ -32,13 +32,13 @@ func (s *Store) ChangesAfter(ctx context.Context, seq int64, limit int) ([]model
 
 // SnapshotsByID and VolumesByID load the rows that changed, whichever still exist,
 // of any project: the live pages sort them out.
-func (s *Store) SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error) {
+func (s Snapshots) SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error) {
 	var rows []models.Snapshot
 	return rows, s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error
 }
 
 // VolumesByID: see SnapshotsByID.
-func (s *Store) VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error) {
+func (s Volumes) VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error) {
 	rows, err := rowsByID[models.Volume](s.read(ctx), ids)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (s *Store) VolumesByID(ctx context.Context, ids []string) ([]models.Volume,
 }
 
 // FailedOperations loads those of the operations that have failed, of any project.
-func (s *Store) FailedOperations(ctx context.Context, ids []string) ([]models.Operation, error) {
+func (s Queue) FailedOperations(ctx context.Context, ids []string) ([]models.Operation, error) {
 	var rows []models.Operation
 	return rows, s.read(ctx).Where("id IN ? AND "+s.unindexed("state")+" = ?", ids, models.Failed).Order("num").Find(&rows).Error
 }

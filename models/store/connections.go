@@ -8,12 +8,12 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
-// SyncConnections makes the table say who uses which volume now. Volumes are
-// named by VolumeID or BackendID; connections to volumes that the console does not
-// know are left out. It writes, and tells live pages, only what differs.
-func (s *Store) SyncConnections(ctx context.Context, now []models.Connection) error {
+// SyncConnections makes the table say who uses which volume now; connections to
+// volumes that the console does not know are left out. It writes, and tells live pages, only what differs.
+func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) error {
 	var before []models.Connection
 	if err := s.read(ctx).Find(&before).Error; err != nil {
 		return err
@@ -27,15 +27,15 @@ func (s *Store) SyncConnections(ctx context.Context, now []models.Connection) er
 	}
 	var named []models.Connection
 	for _, c := range now {
-		c.VolumeID = cmp.Or(known.ids[c.VolumeID], known.ids[c.BackendID])
-		if c.VolumeID == "" {
+		id := cmp.Or(known.ids[c.Volume.Ref], known.ids[c.Volume.ID])
+		if id == "" {
 			continue
 		}
-		c.BackendID = ""
+		c.Volume = backend.Key{}
 		for _, text := range []*string{&c.ID, &c.ServerID, &c.Address, &c.Identity} {
 			*text = models.Sanitize(*text)
 		}
-		named = append(named, c)
+		named = append(named, models.Connection{VolumeID: id, Connection: c})
 	}
 	d := diff(before, named, func(c models.Connection) string { return c.ID }, func(a, b models.Connection) bool { return a == b })
 	if d.empty() {
@@ -58,10 +58,13 @@ type connectedVolumes struct {
 	projects map[string]string
 }
 
-func (s *Store) volumesOf(ctx context.Context, sets ...[]models.Connection) (connectedVolumes, error) {
+func (s *Store) volumesOf(ctx context.Context, before []models.Connection, now []backend.Connection) (connectedVolumes, error) {
 	var ids, backendIDs []string
-	for _, c := range slices.Concat(sets...) {
-		ids, backendIDs = append(ids, c.VolumeID), append(backendIDs, c.BackendID)
+	for _, c := range before {
+		ids = append(ids, c.VolumeID)
+	}
+	for _, c := range now {
+		ids, backendIDs = append(ids, c.Volume.Ref), append(backendIDs, c.Volume.ID)
 	}
 	slices.Sort(ids)
 	slices.Sort(backendIDs)

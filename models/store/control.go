@@ -10,7 +10,7 @@ import (
 
 // CancelOperation takes an operation back that has not begun: what the click
 // changed is as it was before.
-func (s *Store) CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
+func (s Queue) CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
 	return s.changeOperation(ctx, actor, id, "operation.cancel", func(tx *gorm.DB, op *models.Operation) error {
 		if !op.Cancellable() {
 			return models.Refused(models.NewDenial("deny.not_cancellable", string(op.State)))
@@ -51,7 +51,7 @@ func (s *Store) restoreName(tx *gorm.DB, op *models.Operation) error {
 
 // RetryOperation tries a failed operation again, unless something else was asked
 // of its subject since.
-func (s *Store) RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
+func (s Queue) RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
 	return s.changeOperation(ctx, actor, id, "operation.retry", func(tx *gorm.DB, op *models.Operation) error {
 		if !op.Retryable() {
 			return models.Refused(models.NewDenial("deny.not_retryable", string(op.State)))

@@ -45,7 +45,7 @@ func TestCountsAreRightAfterAnything(t *testing.T) {
 						seen[r.id] = struct{}{}
 					}
 				}
-				if _, err := db.SyncMissing(ctx, kind, seen, clock.Now()); err != nil {
+				if _, err := db.Sync.SyncMissing(ctx, kind, seen, clock.Now()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -71,11 +71,11 @@ func TestSeededRowsAreLikeOthers(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 250)
 		checkCounts(t, db, "after seeding")
-		page, err := db.ListSnapshots(ctx, me, models.ListQuery{Search: "0000250"})
+		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{Search: "0000250"})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].VolumeName != "volume-0000003" || page.Rows[0].VolumeGone {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
-		op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].VolumeID, Name: "one-more"})
+		op, err := db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: page.Rows[0].VolumeID, Name: "one-more"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestSeededRowsAreLikeOthers(t *testing.T) {
 				t.Errorf("%d triggers are left, %v", len(triggers), err)
 			}
 		}
-		if page, err := db.ListSnapshots(ctx, me, models.ListQuery{Search: "e-mo"}); err != nil || len(page.Rows) != 1 || page.Rows[0].ID != op.SubjectID {
+		if page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{Search: "e-mo"}); err != nil || len(page.Rows) != 1 || page.Rows[0].ID != op.SubjectID {
 			t.Errorf("%+v, %v", page.Rows, err)
 		}
 	})
@@ -101,25 +101,25 @@ func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
 		storetest.SeedSnapshots(t, db, 3)
-		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
+		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		id, volume := page.Rows[0].ID, page.Rows[0].VolumeID
-		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed"}); err != nil {
+		if _, err := db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed"}); err != nil {
 			t.Fatal(err)
 		}
 		check := func(want string, gone bool) {
 			t.Helper()
-			one, err := db.Snapshot(ctx, me, id)
+			one, err := db.Snapshots.Snapshot(ctx, me, id)
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, err := db.ListSnapshots(ctx, me, models.ListQuery{VolumeID: volume})
+			page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{VolumeID: volume})
 			if err != nil || len(page.Rows) != 3 {
 				t.Fatalf("%d rows, %v", len(page.Rows), err)
 			}
-			some, err := db.SnapshotsByID(ctx, []string{id})
+			some, err := db.Snapshots.SnapshotsByID(ctx, []string{id})
 			if err != nil || len(some) != 1 {
 				t.Fatalf("%d rows, %v", len(some), err)
 			}
@@ -131,7 +131,7 @@ func TestTheListShowsTheVolumeAsItIs(t *testing.T) {
 		}
 		check("renamed", false)
 		workThrough(t, db, clock)
-		if n, err := db.SyncMissing(ctx, models.SubjectVolume, map[string]struct{}{}, clock.Now()); err != nil || n != 1 {
+		if n, err := db.Sync.SyncMissing(ctx, models.SubjectVolume, map[string]struct{}{}, clock.Now()); err != nil || n != 1 {
 			t.Fatalf("%d missing, %v", n, err)
 		}
 		check("", true)
@@ -143,7 +143,7 @@ func TestChangesTellWhatHappened(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		woken, end := db.Subscribe()
 		defer end()
-		op, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1"})
+		op, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func TestChangesTellWhatHappened(t *testing.T) {
 		if err != nil || len(changes) != 2 || !changes[0].Inserted && !changes[1].Inserted || changes[1].Seq != last {
 			t.Fatalf("%+v, %v", changes, err)
 		}
-		if _, err := db.CancelOperation(ctx, me, op.ID); err != nil {
+		if _, err := db.Queue.CancelOperation(ctx, me, op.ID); err != nil {
 			t.Fatal(err)
 		}
 		changes, err = db.ChangesAfter(ctx, last, 100)
@@ -169,7 +169,7 @@ func TestChangesTellWhatHappened(t *testing.T) {
 			t.Errorf("%+v, %v", changes, err)
 		}
 		<-woken
-		if claimed, err := db.Claim(ctx, "w", 1); claimed != nil || err != nil {
+		if claimed, err := db.Queue.Claim(ctx, "w", 1); claimed != nil || err != nil {
 			t.Errorf("%+v, %v", claimed, err)
 		}
 		select {
@@ -186,22 +186,22 @@ func TestStatusIsAskedAgainInTheWhere(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 1)
-		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
+		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.DeleteSnapshot(ctx, me, page.Rows[0].ID, ""); err != nil {
+		if _, err := db.Snapshots.DeleteSnapshot(ctx, me, page.Rows[0].ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		_, again := db.DeleteSnapshot(ctx, me, page.Rows[0].ID, "")
-		_, edit := db.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
-		_, restore := db.CreateVolume(ctx, me, models.VolumeInput{Name: "copy", SnapshotID: page.Rows[0].ID})
+		_, again := db.Snapshots.DeleteSnapshot(ctx, me, page.Rows[0].ID, "")
+		_, edit := db.Snapshots.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
+		_, restore := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "copy", SnapshotID: page.Rows[0].ID})
 		for _, err := range []error{again, edit, restore} {
 			if e := models.AsError(err); e == nil || e.Code != models.CodeConflict {
 				t.Errorf("%v", err)
 			}
 		}
-		if _, err := db.Snapshot(ctx, me, "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"); !errors.Is(err, models.ErrNotFound) {
+		if _, err := db.Snapshots.Snapshot(ctx, me, "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"); !errors.Is(err, models.ErrNotFound) {
 			t.Error(err)
 		}
 	})

@@ -19,9 +19,9 @@ type DuplicateRow struct {
 
 // DuplicateIsUsed says whether the object with this backend's id has a row of its own or
 // snapshots: then users know it, and it may hold what they need.
-func (s *Store) DuplicateIsUsed(ctx context.Context, kind models.SubjectType, backendID string) (bool, error) {
+func (s Sync) DuplicateIsUsed(ctx context.Context, kind models.SubjectType, backendID string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Where("backend_id = ?", backendID).Limit(1).Count(&n).Error
+	err := s.read(ctx).Table(kind.Plural()).Where("backend_id = ?", backendID).Limit(1).Count(&n).Error
 	if n > 0 || err != nil || kind != models.SubjectVolume {
 		return n > 0, err
 	}
@@ -30,12 +30,12 @@ func (s *Store) DuplicateIsUsed(ctx context.Context, kind models.SubjectType, ba
 }
 
 // DuplicateOf is the row with an id that several objects carry; nil when there is none.
-func (s *Store) DuplicateOf(ctx context.Context, kind models.SubjectType, id string) (*DuplicateRow, error) {
+func (s Sync) DuplicateOf(ctx context.Context, kind models.SubjectType, id string) (*DuplicateRow, error) {
 	var row struct {
 		ID, BackendID, Name string
 		Origin              models.Origin
 	}
-	err := takeOne(s.read(ctx).Table(string(kind)+"s").Select("id", "backend_id", "name", "origin").
+	err := takeOne(s.read(ctx).Table(kind.Plural()).Select("id", "backend_id", "name", "origin").
 		Where("id = ? AND backend_id <> ''", searchable(id)), &row)
 	if err != nil {
 		return nil, ignoreNotFound(err)
@@ -58,7 +58,7 @@ func (s *Store) DuplicateOf(ctx context.Context, kind models.SubjectType, id str
 }
 
 // RecordDuplicate writes into the audit that the second copy of an object was deleted.
-func (s *Store) RecordDuplicate(ctx context.Context, kind models.SubjectType, row *DuplicateRow, backendID string) error {
+func (s Sync) RecordDuplicate(ctx context.Context, kind models.SubjectType, row *DuplicateRow, backendID string) error {
 	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		return s.audit(tx, models.Actor{Name: "blockconsole", Project: models.DefaultProject}, models.AuditEntry{
 			Action: "twin.delete", SubjectType: string(kind), SubjectID: row.ID, SubjectName: row.Name, Detail: backendID, Outcome: models.AuditDone,

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
@@ -51,7 +52,7 @@ func TestAllProjectsHaveTheirIndexes(t *testing.T) {
 func explainAll(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	t.Helper()
 	{
-		db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true}, FreeBytes: -1})
+		db.SetCapabilities(models.Capabilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true, FreeBytes: -1})
 		end := db.Capture()
 		askAllLists(t, db)
 		askEverything(t, db, clock)
@@ -146,7 +147,7 @@ func scans(t *testing.T, db *store.Store, s store.Statement) []string {
 func askAllLists(t *testing.T, db *store.Store) {
 	t.Helper()
 	ctx, me := t.Context(), storetest.Operator()
-	page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
+	page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
 	if err != nil || len(page.Rows) == 0 {
 		t.Fatal(err)
 	}
@@ -167,8 +168,8 @@ func askAllLists(t *testing.T, db *store.Store) {
 					}
 					for _, cursor := range [][2]string{{"", ""}, {at, ""}, {"", at}} {
 						q.After, q.Before = cursor[0], cursor[1]
-						_, err1 := db.ListSnapshots(ctx, me, q)
-						_, err2 := db.ListVolumes(ctx, me, q)
+						_, err1 := db.Snapshots.ListSnapshots(ctx, me, q)
+						_, err2 := db.Volumes.ListVolumes(ctx, me, q)
 						none(t, err1, err2)
 					}
 					_, err1 := db.CountMatching(ctx, me, models.SubjectSnapshot, q)
@@ -193,12 +194,12 @@ func none(t *testing.T, errs ...error) {
 // attach makes the row say that the volume is attached.
 func attach(t *testing.T, db *store.Store, volume, server string) {
 	t.Helper()
-	row, err := db.VolumeByID(t.Context(), volume)
+	row, err := db.Volumes.VolumeByID(t.Context(), volume)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = db.UpsertVolumes(t.Context(), []store.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
-		ObservedState: store.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]models.Attachment{{ServerID: server, ServerName: server}}}}}, db.Now())
+	_, err = db.Sync.UpsertVolumes(t.Context(), []store.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB,
+		ObservedState: store.ObservedState{Status: models.InUse, Percent: -1, Attachments: &[]backend.Attachment{{ServerID: server, ServerName: server}}}}}, db.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,51 +209,51 @@ func attach(t *testing.T, db *store.Store, volume, server string) {
 func askEverything(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	t.Helper()
 	ctx, me, admin := t.Context(), storetest.Operator(), storetest.Administrator()
-	none(t, db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
-		db.SyncImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), db.SyncServers(ctx, nil),
-		db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
-	page, err := db.ListSnapshots(ctx, me, models.ListQuery{Size: 200})
+	none(t, db.Sync.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}),
+		db.Sync.SyncImages(ctx, []models.Image{{ID: "image-1", Name: "debian", SizeBytes: 1}}), db.Sync.SyncServers(ctx, nil),
+		db.Sync.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: models.DefaultProject, Name: "web-1"}}))
+	page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{Size: 200})
 	none(t, err)
 	snap := page.Rows[1]
-	made, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "from-snap", SnapshotID: snap.ID, ServerID: "server-1", FormKey: "k"})
+	made, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "from-snap", SnapshotID: snap.ID, ServerID: "server-1", FormKey: "k"})
 	none(t, err)
 	ask := func(_ *models.Operation, err error) {
 		t.Helper()
 		none(t, err)
 	}
-	ask(db.CreateVolume(ctx, me, models.VolumeInput{Name: "from-image", ImageID: "image-1", Size: "1"}))
-	ask(db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: snap.VolumeID, Name: "another"}))
-	ask(db.EditSnapshot(ctx, me, models.EditInput{ID: snap.ID, Name: "renamed"}))
-	ask(db.EditVolume(ctx, me, models.EditInput{ID: snap.VolumeID, Name: "renamed"}))
-	ask(db.DeleteSnapshot(ctx, me, page.Rows[2].ID, ""))
-	ask(db.DeleteSnapshot(ctx, me, snap.ID, ""))
-	ask(db.DeleteVolume(ctx, me, snap.VolumeID, ""))
-	ask(db.RevertVolume(ctx, me, page.Rows[0].ID, ""))
-	ask(db.ExtendVolume(ctx, me, page.Rows[150].VolumeID, "20", ""))
-	ask(db.AttachVolume(ctx, me, page.Rows[150].VolumeID, "server-1", ""))
-	ask(db.DetachVolume(ctx, me, page.Rows[0].VolumeID, "server-1", false, ""))
-	ask(db.RepairSnapshot(ctx, admin, models.RepairInput{ID: page.Rows[3].ID, Reason: "stuck", ResetTo: models.ErrorStatus}))
-	ask(db.CancelOperation(ctx, me, made.ID))
+	ask(db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "from-image", ImageID: "image-1", Size: "1"}))
+	ask(db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: snap.VolumeID, Name: "another"}))
+	ask(db.Snapshots.EditSnapshot(ctx, me, models.EditInput{ID: snap.ID, Name: "renamed"}))
+	ask(db.Volumes.EditVolume(ctx, me, models.EditInput{ID: snap.VolumeID, Name: "renamed"}))
+	ask(db.Snapshots.DeleteSnapshot(ctx, me, page.Rows[2].ID, ""))
+	ask(db.Snapshots.DeleteSnapshot(ctx, me, snap.ID, ""))
+	ask(db.Volumes.DeleteVolume(ctx, me, snap.VolumeID, ""))
+	ask(db.Volumes.RevertVolume(ctx, me, page.Rows[0].ID, ""))
+	ask(db.Volumes.ExtendVolume(ctx, me, page.Rows[150].VolumeID, "20", ""))
+	ask(db.Volumes.AttachVolume(ctx, me, page.Rows[150].VolumeID, "server-1", ""))
+	ask(db.Volumes.DetachVolume(ctx, me, page.Rows[0].VolumeID, "server-1", false, ""))
+	ask(db.Snapshots.RepairSnapshot(ctx, admin, models.RepairInput{ID: page.Rows[3].ID, Reason: "stuck", ResetTo: models.ErrorStatus}))
+	ask(db.Queue.CancelOperation(ctx, me, made.ID))
 	workThrough(t, db, clock)
-	ops, err := db.ListOperations(ctx, me, models.OperationQuery{Limit: 100})
+	ops, err := db.Queue.ListOperations(ctx, me, models.OperationQuery{Limit: 100})
 	none(t, err)
 	for _, op := range ops {
-		ask(db.RetryOperation(ctx, me, op.ID))
+		ask(db.Queue.RetryOperation(ctx, me, op.ID))
 	}
 	for _, q := range []models.OperationQuery{{Before: 3}, {State: models.Failed}, {State: models.Failed, Before: 9}, {Subject: snap.ID}, {Subject: snap.ID, State: models.Failed, Before: 9}} {
 		q.Limit = 20
-		_, err := db.ListOperations(ctx, me, q)
+		_, err := db.Queue.ListOperations(ctx, me, q)
 		none(t, err)
 	}
 	askSmall(t, db, ops, snap)
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		none(t, db.RecordSync(ctx, kind, clock.Now(), models.Failure{}), db.RecordSync(ctx, kind, clock.Now(), models.Failure{}))
-		_, err := db.SyncMissing(ctx, kind, map[string]struct{}{}, clock.Now())
+		none(t, db.Sync.RecordSync(ctx, kind, clock.Now(), models.Failure{}), db.Sync.RecordSync(ctx, kind, clock.Now(), models.Failure{}))
+		_, err := db.Sync.SyncMissing(ctx, kind, map[string]struct{}{}, clock.Now())
 		none(t, err)
 	}
-	_, err = db.UpsertSnapshots(ctx, []store.ObservedObject{{BackendID: "new", Source: "nowhere", Project: models.DefaultProject}, {BackendID: snap.BackendID, Name: "x"}}, clock.Now())
+	_, err = db.Sync.UpsertSnapshots(ctx, []store.ObservedObject{{BackendID: "new", Source: "nowhere", Project: models.DefaultProject}, {BackendID: snap.BackendID, Name: "x"}}, clock.Now())
 	none(t, err)
-	_, err = db.UpsertVolumes(ctx, []store.ObservedObject{{BackendID: "nowhere", Source: snap.ID, Project: models.DefaultProject}}, clock.Now())
+	_, err = db.Sync.UpsertVolumes(ctx, []store.ObservedObject{{BackendID: "nowhere", Source: snap.ID, Project: models.DefaultProject}}, clock.Now())
 	none(t, err)
 }
 
@@ -261,15 +262,15 @@ func workThrough(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	t.Helper()
 	ctx := t.Context()
 	for {
-		_, err := db.NextDue(ctx)
+		_, err := db.Queue.NextDue(ctx)
 		none(t, err)
-		op, err := db.Claim(ctx, "w", time.Minute)
+		op, err := db.Queue.Claim(ctx, "w", time.Minute)
 		none(t, err)
 		if op == nil {
 			return
 		}
-		none(t, db.Heartbeat(ctx, op, time.Minute), db.RecordCall(ctx, op), db.ForgetCall(ctx, op, 0),
-			db.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
+		none(t, db.Queue.Heartbeat(ctx, op, time.Minute), db.Queue.RecordCall(ctx, op), db.Queue.ForgetCall(ctx, op, 0),
+			db.Queue.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
 				Subject: &store.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText("failure.internal")}}}))
 	}
 }
@@ -279,56 +280,56 @@ func askSmall(t *testing.T, db *store.Store, ops []models.Operation, snap models
 	ctx, me := t.Context(), storetest.Operator()
 	var errs []error
 	note := func(_ any, err error) { errs = append(errs, err) }
-	note(db.Volume(ctx, me, snap.VolumeID))
-	row, err := db.Snapshot(ctx, me, snap.BackendID)
+	note(db.Volumes.Volume(ctx, me, snap.VolumeID))
+	row, err := db.Snapshots.Snapshot(ctx, me, snap.BackendID)
 	none(t, err)
-	note(db.SnapshotBlockers(ctx, row))
-	note(db.VolumeBlockers(ctx, &models.Volume{ID: snap.VolumeID, SnapshotCount: 1}))
-	note(db.RevertDenial(ctx, row, &models.Volume{ID: snap.VolumeID, Status: models.Available, SizeGiB: row.SizeGiB}))
-	note(db.VolumesFrom(ctx, me, snap.ID, 20))
+	note(db.Snapshots.SnapshotBlockers(ctx, row))
+	note(db.Volumes.VolumeBlockers(ctx, &models.Volume{ID: snap.VolumeID, SnapshotCount: 1}))
+	note(db.Volumes.RevertDenial(ctx, row, &models.Volume{ID: snap.VolumeID, Status: models.Available, SizeGiB: row.SizeGiB}))
+	note(db.Volumes.VolumesFrom(ctx, me, snap.ID, 20))
 	note(db.NameTaken(ctx, me, models.SubjectSnapshot, snap.Name, ""))
 	note(db.NameTaken(ctx, me, models.SubjectVolume, snap.Name, ""))
 	note(db.Total(ctx, me, models.SubjectSnapshot))
 	note(db.ListSummary(ctx, me, models.SubjectSnapshot))
-	note(db.SubjectsThatExist(ctx, me, ops))
-	note(db.SyncState(ctx, models.SubjectSnapshot))
+	note(db.Queue.SubjectsThatExist(ctx, me, ops))
+	note(db.Sync.SyncState(ctx, models.SubjectSnapshot))
 	note(db.LastChange(ctx))
 	note(db.FirstChange(ctx))
 	note(db.ChangesAfter(ctx, 5, 100))
-	note(db.SnapshotsByID(ctx, []string{snap.ID}))
-	note(db.VolumesByID(ctx, []string{snap.VolumeID}))
-	note(db.CountRunning(ctx, me.Project))
+	note(db.Snapshots.SnapshotsByID(ctx, []string{snap.ID}))
+	note(db.Volumes.VolumesByID(ctx, []string{snap.VolumeID}))
+	note(db.Queue.CountRunning(ctx, me.Project))
 	note(db.ProjectsWith(ctx, me, models.SubjectSnapshot))
-	note(db.FailedOperations(ctx, []string{ops[0].ID}))
-	note(db.Operation(ctx, me, ops[0].ID))
-	note(db.SnapshotByID(ctx, snap.ID))
-	note(db.VolumeByID(ctx, snap.VolumeID))
-	note(db.ListServers(ctx, me, 10))
-	note(db.ServersOfProject(ctx, me, "", 10))
-	note(db.Server(ctx, me, "server-1"))
-	note(db.ListImages(ctx))
+	note(db.Queue.FailedOperations(ctx, []string{ops[0].ID}))
+	note(db.Queue.Operation(ctx, me, ops[0].ID))
+	note(db.Snapshots.SnapshotByID(ctx, snap.ID))
+	note(db.Volumes.VolumeByID(ctx, snap.VolumeID))
+	note(db.Servers.ListServers(ctx, me, 10))
+	note(db.Servers.ServersOfProject(ctx, me, "", 10))
+	note(db.Servers.Server(ctx, me, "server-1"))
+	note(db.Servers.ListImages(ctx))
 	none(t, append(errs, db.Prune(ctx), db.ReleaseLeases(ctx))...)
 }
 
 func askPeople(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	t.Helper()
 	ctx := t.Context()
-	_, err := db.EnsureFirstUser(ctx, adminPassword)
+	_, err := db.Users.EnsureFirstUser(ctx, adminPassword)
 	none(t, err)
-	token, in, err := db.SignIn(ctx, models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
+	token, in, err := db.Sessions.SignIn(ctx, models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
 	none(t, err)
 	clock.Add(2 * time.Minute)
-	_, err = db.Session(ctx, token)
+	_, err = db.Sessions.Session(ctx, token)
 	none(t, err)
 	admin := in.Actor("192.0.2.1", "test")
-	_, err = db.ListSessions(ctx, admin)
+	_, err = db.Sessions.ListSessions(ctx, admin)
 	none(t, err)
-	_, err = db.ListUsers(ctx, admin)
+	_, err = db.Users.ListUsers(ctx, admin)
 	none(t, err)
-	other, err := db.AddUser(ctx, admin, "kim", models.Viewer, "another password")
+	other, err := db.Users.AddUser(ctx, admin, "kim", models.Viewer, "another password")
 	none(t, err)
-	none(t, db.SetRole(ctx, admin, other.ID, models.Operator), db.SetDisabled(ctx, admin, other.ID, true), db.DeleteUser(ctx, admin, other.ID),
-		db.EndOtherSessions(ctx, admin, in.ID), db.EndSession(ctx, admin, in.ID))
+	none(t, db.Users.SetRole(ctx, admin, other.ID, models.Operator), db.Users.SetDisabled(ctx, admin, other.ID, true), db.Users.DeleteUser(ctx, admin, other.ID),
+		db.Sessions.EndOtherSessions(ctx, admin, in.ID), db.Sessions.EndSession(ctx, admin, in.ID))
 	for _, at := range [][2]int64{{0, 0}, {5, 0}, {0, 5}} {
 		_, err := db.ListAudit(ctx, admin, at[0], at[1], 20)
 		none(t, err)

@@ -88,11 +88,11 @@ var hostileTexts = []string{
 func anyQuery(t *testing.T, db *store.Store, q models.ListQuery) {
 	t.Helper()
 	ctx, me := t.Context(), storetest.Operator()
-	_, err := db.ListSnapshots(ctx, me, q)
+	_, err := db.Snapshots.ListSnapshots(ctx, me, q)
 	if err != nil && !errors.Is(err, models.ErrCursor) {
 		t.Errorf("snapshots %+v: %v", q, err)
 	}
-	if _, err := db.ListVolumes(ctx, me, q); err != nil && !errors.Is(err, models.ErrCursor) {
+	if _, err := db.Volumes.ListVolumes(ctx, me, q); err != nil && !errors.Is(err, models.ErrCursor) {
 		t.Errorf("volumes %+v: %v", q, err)
 	}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
@@ -111,11 +111,11 @@ func anyQuery(t *testing.T, db *store.Store, q models.ListQuery) {
 func anyID(t *testing.T, db *store.Store, id string) {
 	t.Helper()
 	ctx, me := t.Context(), storetest.Operator()
-	_, errVolume := db.Volume(ctx, me, id)
-	_, errSnapshot := db.Snapshot(ctx, me, id)
-	_, errOperation := db.Operation(ctx, me, id)
-	_, errServer := db.Server(ctx, me, id)
-	_, errEdit := db.EditSnapshot(ctx, me, models.EditInput{ID: id, Name: "renamed", FormKey: id})
+	_, errVolume := db.Volumes.Volume(ctx, me, id)
+	_, errSnapshot := db.Snapshots.Snapshot(ctx, me, id)
+	_, errOperation := db.Queue.Operation(ctx, me, id)
+	_, errServer := db.Servers.Server(ctx, me, id)
+	_, errEdit := db.Snapshots.EditSnapshot(ctx, me, models.EditInput{ID: id, Name: "renamed", FormKey: id})
 	for what, err := range map[string]error{"volume": errVolume, "snapshot": errSnapshot, "operation": errOperation, "server": errServer, "edit": errEdit} {
 		if err != nil && !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("%s %+q: %v", what, id, err)

@@ -15,25 +15,25 @@ import (
 func TestReleaseLeases(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx := t.Context()
-		asked, err := db.CreateVolume(ctx, storetest.Operator(), models.VolumeInput{Name: "vol-1", Size: "1"})
+		asked, err := db.Volumes.CreateVolume(ctx, storetest.Operator(), models.VolumeInput{Name: "vol-1", Size: "1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		dead, err := db.Claim(ctx, "dead", time.Hour)
+		dead, err := db.Queue.Claim(ctx, "dead", time.Hour)
 		if err != nil || dead == nil {
 			t.Fatalf("claimed %v, %v", dead, err)
 		}
-		if other, err := db.Claim(ctx, "alive", time.Hour); err != nil || other != nil {
+		if other, err := db.Queue.Claim(ctx, "alive", time.Hour); err != nil || other != nil {
 			t.Fatalf("a leased operation was claimed: %v, %v", other, err)
 		}
 		if err := db.ReleaseLeases(ctx); err != nil {
 			t.Fatal(err)
 		}
-		alive, err := db.Claim(ctx, "alive", time.Hour)
+		alive, err := db.Queue.Claim(ctx, "alive", time.Hour)
 		if err != nil || alive == nil || alive.ID != asked.ID || alive.First {
 			t.Fatalf("claimed %+v, %v", alive, err)
 		}
-		if err := db.Heartbeat(ctx, dead, time.Hour); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Queue.Heartbeat(ctx, dead, time.Hour); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead console's lease: %v", err)
 		}
 	})

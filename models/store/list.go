@@ -27,9 +27,9 @@ var (
 
 // ListSnapshots returns a page of the project's snapshots. ErrCursor: the cursor is
 // none of this list.
-func (s *Store) ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
-	return cached(ctx, s, &s.snapshotPages, s.scope(actor.Project), q, func() (models.Page[models.Snapshot], error) {
-		return list(ctx, s, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
+func (s Snapshots) ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
+	return cached(ctx, s.Store, &s.snapshotPages, s.scope(actor.Project), q, func() (models.Page[models.Snapshot], error) {
+		return list(ctx, s.Store, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
 			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
 		})
 	})
@@ -37,9 +37,9 @@ func (s *Store) ListSnapshots(ctx context.Context, actor models.Actor, q models.
 
 // ListVolumes returns a page of the project's volumes, with their attachments.
 // ErrCursor: the cursor is none of this list.
-func (s *Store) ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error) {
-	return cached(ctx, s, &s.volumePages, s.scope(actor.Project), q, func() (models.Page[models.Volume], error) {
-		page, err := list(ctx, s, volumeTable, s.scope(actor.Project), q, func(r *models.Volume, sort string) string {
+func (s Volumes) ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error) {
+	return cached(ctx, s.Store, &s.volumePages, s.scope(actor.Project), q, func() (models.Page[models.Volume], error) {
+		page, err := list(ctx, s.Store, volumeTable, s.scope(actor.Project), q, func(r *models.Volume, sort string) string {
 			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
 		})
 		if err != nil {
@@ -294,7 +294,7 @@ func (s *Store) CountMatching(ctx context.Context, actor models.Actor, kind mode
 }
 
 // Snapshot finds a snapshot by the console's id or the backend's.
-func (s *Store) Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error) {
+func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
 		return nil, err
@@ -310,7 +310,7 @@ func (s *Store) Snapshot(ctx context.Context, actor models.Actor, id string) (*m
 
 // Volume finds a volume by the console's id or the backend's, with its
 // attachments.
-func (s *Store) Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error) {
+func (s Volumes) Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error) {
 	rows := make([]models.Volume, 1)
 	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
 		return nil, err
@@ -322,7 +322,7 @@ func (s *Store) Volume(ctx context.Context, actor models.Actor, id string) (*mod
 }
 
 // VolumesFrom are volumes made from a snapshot, newest first.
-func (s *Store) VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error) {
+func (s Volumes) VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error) {
 	var rows []models.Volume
 	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", searchable(snapshot))
 	if scope := s.scope(actor.Project); scope != everyProject {
@@ -335,18 +335,18 @@ func (s *Store) VolumesFrom(ctx context.Context, actor models.Actor, snapshot st
 // need not be unique, so this is a hint.
 func (s *Store) NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error) {
 	var n int64
-	err := s.read(ctx).Table(string(kind)+"s").Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
+	err := s.read(ctx).Table(kind.Plural()).Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
 		Limit(1).Scan(&n).Error
 	return n > 0, err
 }
 
 // SnapshotBlockers names the volumes that keep a snapshot from being deleted.
-func (s *Store) SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error) {
+func (s Snapshots) SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error) {
 	return s.dependents(s.read(ctx), row)
 }
 
 // VolumeBlockers names the snapshots that keep a volume from being deleted.
-func (s *Store) VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error) {
+func (s Volumes) VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error) {
 	if row.SnapshotCount == 0 {
 		return nil, nil
 	}
@@ -354,7 +354,7 @@ func (s *Store) VolumeBlockers(ctx context.Context, row *models.Volume) ([]model
 }
 
 // RevertDenial says why a volume cannot be reverted to the snapshot; nil: it can.
-func (s *Store) RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error) {
+func (s Volumes) RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error) {
 	if d := s.Rules().Volume(models.ActRevert, v); d != nil {
 		return d, nil
 	}
@@ -368,13 +368,13 @@ func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
 }
 
 // SnapshotByID and VolumeByID load a row for the worker, which serves all projects.
-func (s *Store) SnapshotByID(ctx context.Context, id string) (*models.Snapshot, error) {
+func (s Snapshots) SnapshotByID(ctx context.Context, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }
 
 // VolumeByID: see SnapshotByID.
-func (s *Store) VolumeByID(ctx context.Context, id string) (*models.Volume, error) {
+func (s Volumes) VolumeByID(ctx context.Context, id string) (*models.Volume, error) {
 	var row models.Volume
 	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
@@ -14,12 +15,12 @@ import (
 func TestCachedPagesAreNeverStale(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
-		if _, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "3"}); err != nil {
+		if _, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "3"}); err != nil {
 			t.Fatal(err)
 		}
 		list := func() models.Volume {
 			t.Helper()
-			page, err := db.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
 			if err != nil || len(page.Rows) != 1 {
 				t.Fatalf("list: %+v %v", page, err)
 			}
@@ -28,12 +29,12 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		list()
 		attach := func(server string) {
 			t.Helper()
-			op, err := db.Claim(ctx, "w", time.Minute)
+			op, err := db.Queue.Claim(ctx, "w", time.Minute)
 			if err != nil || op == nil {
 				t.Fatalf("claim: %v %v", op, err)
 			}
-			err = db.SaveProgress(ctx, op, store.Progress{State: models.Running, Subject: &store.ObservedState{Status: models.InUse, Percent: -1,
-				Attachments: &[]models.Attachment{{ServerID: "s1", ServerName: server, AttachedAt: 1}}}})
+			err = db.Queue.SaveProgress(ctx, op, store.Progress{State: models.Running, Subject: &store.ObservedState{Status: models.InUse, Percent: -1,
+				Attachments: &[]backend.Attachment{{ServerID: "s1", ServerName: server, AttachedAt: 1}}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -46,7 +47,7 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		if v := list(); v.Attachments[0].ServerName != "web-renamed" {
 			t.Fatalf("after the server's renaming: %+v", v.Attachments)
 		}
-		op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: list().ID, Name: "snap-1", Acknowledge: true})
+		op, err := db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: list().ID, Name: "snap-1", Acknowledge: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,14 +56,14 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 		}
 		snapshots := func() models.Snapshot {
 			t.Helper()
-			page, err := db.ListSnapshots(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
+			page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20})
 			if err != nil || len(page.Rows) != 1 {
 				t.Fatalf("list: %+v %v", page, err)
 			}
 			return page.Rows[0]
 		}
 		snapshots()
-		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: list().ID, Name: "renamed"}); err != nil {
+		if _, err := db.Volumes.EditVolume(ctx, me, models.EditInput{ID: list().ID, Name: "renamed"}); err != nil {
 			t.Fatal(err)
 		}
 		if s := snapshots(); s.ID != op.SubjectID || s.VolumeName != "renamed" {
@@ -78,7 +79,7 @@ func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		created := func(name string) (asOf int64) {
 			t.Helper()
-			if _, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: name, Size: "1"}); err != nil {
+			if _, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: name, Size: "1"}); err != nil {
 				t.Fatal(err)
 			}
 			facts, err := db.ListSummary(ctx, me, models.SubjectVolume)
@@ -89,7 +90,7 @@ func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
 		}
 		rows := func(asOf int64) int {
 			t.Helper()
-			page, err := db.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, AsOf: asOf})
+			page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{Sort: models.DefaultSort, Size: 20, AsOf: asOf})
 			if err != nil {
 				t.Fatal(err)
 			}

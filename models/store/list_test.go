@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
@@ -65,7 +66,7 @@ func fill(t *testing.T, db *store.Store, random *rand.Rand, n int) (volumes, sna
 		l := want(m)
 		if i%5 == 0 {
 			l.server = fmt.Sprintf("server-%d", i%3)
-			m.Attachments = &[]models.Attachment{{ServerID: l.server, ServerName: "name of " + l.server}}
+			m.Attachments = &[]backend.Attachment{{ServerID: l.server, ServerName: "name of " + l.server}}
 		}
 		volumes, pages[0] = append(volumes, l), append(pages[0], m)
 	}
@@ -79,8 +80,8 @@ func fill(t *testing.T, db *store.Store, random *rand.Rand, n int) (volumes, sna
 		snapshots, pages[1] = append(snapshots, l), append(pages[1], m)
 	}
 	for i, save := range []func() ([]string, error){
-		func() ([]string, error) { return db.UpsertVolumes(t.Context(), pages[0], db.Now()) },
-		func() ([]string, error) { return db.UpsertSnapshots(t.Context(), pages[1], db.Now()) },
+		func() ([]string, error) { return db.Sync.UpsertVolumes(t.Context(), pages[0], db.Now()) },
+		func() ([]string, error) { return db.Sync.UpsertSnapshots(t.Context(), pages[1], db.Now()) },
 	} {
 		if seen, err := save(); err != nil || len(seen) != n {
 			t.Fatalf("page %d: %d seen, %v", i, len(seen), err)
@@ -139,13 +140,13 @@ func pagerOf[T any](read func(q models.ListQuery) (models.Page[T], error), id fu
 
 func snapshotPager(t *testing.T, db *store.Store) pager {
 	return pagerOf(func(q models.ListQuery) (models.Page[models.Snapshot], error) {
-		return db.ListSnapshots(t.Context(), storetest.Operator(), q)
+		return db.Snapshots.ListSnapshots(t.Context(), storetest.Operator(), q)
 	}, func(r models.Snapshot) string { return r.ID })
 }
 
 func volumePager(t *testing.T, db *store.Store) pager {
 	return pagerOf(func(q models.ListQuery) (models.Page[models.Volume], error) {
-		return db.ListVolumes(t.Context(), storetest.Operator(), q)
+		return db.Volumes.ListVolumes(t.Context(), storetest.Operator(), q)
 	}, func(r models.Volume) string { return r.ID })
 }
 
@@ -236,7 +237,7 @@ func TestCommonWords(t *testing.T) {
 		storetest.SeedSnapshots(t, db, n)
 		var rows []listed
 		for last := (models.ListQuery{Sort: "created_at", Size: 200}); ; {
-			page, err := db.ListSnapshots(t.Context(), storetest.Operator(), last)
+			page, err := db.Snapshots.ListSnapshots(t.Context(), storetest.Operator(), last)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -271,23 +272,23 @@ func TestOtherProjectsAreNotSeen(t *testing.T) {
 		ctx := t.Context()
 		elsewhere := storetest.Operator()
 		elsewhere.Project = "elsewhere"
-		op, err := db.CreateVolume(ctx, elsewhere, models.VolumeInput{Name: "theirs", Size: "1"})
+		op, err := db.Volumes.CreateVolume(ctx, elsewhere, models.VolumeInput{Name: "theirs", Size: "1"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		me := storetest.Operator()
 		anyQuery(t, db, models.ListQuery{Search: "theirs"})
 		for _, search := range []string{"", "t", "theirs", op.SubjectID} {
-			page, err := db.ListVolumes(ctx, me, models.ListQuery{Search: search})
+			page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{Search: search})
 			n, err2 := db.CountMatching(ctx, me, models.SubjectVolume, models.ListQuery{Search: search})
 			if err != nil || err2 != nil || len(page.Rows) != 0 || n != 0 {
 				t.Errorf("search %q: %d rows, found %d, %v, %v", search, len(page.Rows), n, err, err2)
 			}
 		}
-		_, errRow := db.Volume(ctx, me, op.SubjectID)
-		_, errOp := db.Operation(ctx, me, op.ID)
-		_, errDelete := db.DeleteVolume(ctx, me, op.SubjectID, "")
-		_, errCancel := db.CancelOperation(ctx, me, op.ID)
+		_, errRow := db.Volumes.Volume(ctx, me, op.SubjectID)
+		_, errOp := db.Queue.Operation(ctx, me, op.ID)
+		_, errDelete := db.Volumes.DeleteVolume(ctx, me, op.SubjectID, "")
+		_, errCancel := db.Queue.CancelOperation(ctx, me, op.ID)
 		for _, err := range []error{errRow, errOp, errDelete, errCancel} {
 			if models.AsError(err) == nil || models.AsError(err).Code != models.CodeNotFound {
 				t.Errorf("%v", err)
@@ -303,16 +304,16 @@ func TestTheLastPageWhenItsRowsAreGone(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 45)
-		second, err := db.ListSnapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20})
+		second, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20})
 		if err != nil {
 			t.Fatal(err)
 		}
-		third, err := db.ListSnapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, After: second.Next})
+		third, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, After: second.Next})
 		if err != nil {
 			t.Fatal(err)
 		}
 		last := models.ListQuery{Sort: "name", Size: 20, After: third.Next}
-		page, err := db.ListSnapshots(ctx, me, last)
+		page, err := db.Snapshots.ListSnapshots(ctx, me, last)
 		if err != nil || len(page.Rows) != 5 {
 			t.Fatalf("%d rows, %v", len(page.Rows), err)
 		}
@@ -321,14 +322,14 @@ func TestTheLastPageWhenItsRowsAreGone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		page, err = db.ListSnapshots(ctx, me, last)
+		page, err = db.Snapshots.ListSnapshots(ctx, me, last)
 		if err != nil || len(page.Rows) != 20 || page.Rows[0].Name != "snap-0000021" || page.Next != "" || page.Previous == "" {
 			t.Errorf("%d rows, next %q, previous %q, %v", len(page.Rows), page.Next, page.Previous, err)
 		}
 		if page.Previous == "" {
 			return
 		}
-		first, err := db.ListSnapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, Before: page.Previous})
+		first, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{Sort: "name", Size: 20, Before: page.Previous})
 		if err != nil || len(first.Rows) != 20 || first.Rows[0].Name != "snap-0000001" || first.Previous != "" || first.Next == "" {
 			t.Errorf("the page before: %d rows, previous %q, %v", len(first.Rows), first.Previous, err)
 		}

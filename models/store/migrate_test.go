@@ -47,7 +47,7 @@ func TestOpenTwice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.CreateVolume(t.Context(), storetest.Operator(), models.VolumeInput{Name: "kept", Size: "1"}); err != nil {
+		if _, err := db.Volumes.CreateVolume(t.Context(), storetest.Operator(), models.VolumeInput{Name: "kept", Size: "1"}); err != nil {
 			t.Fatal(err)
 		}
 		before := schemaOf(t, db)
@@ -60,7 +60,7 @@ func TestOpenTwice(t *testing.T) {
 		if after := schemaOf(t, db); after != before || before == "" {
 			t.Errorf("the second start changed the schema from\n%s\nto\n%s", before, after)
 		}
-		if page, err := db.ListVolumes(t.Context(), storetest.Operator(), models.ListQuery{Search: "kept"}); err != nil || len(page.Rows) != 1 {
+		if page, err := db.Volumes.ListVolumes(t.Context(), storetest.Operator(), models.ListQuery{Search: "kept"}); err != nil || len(page.Rows) != 1 {
 			t.Errorf("%+v, %v", page, err)
 		}
 	})

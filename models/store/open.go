@@ -22,6 +22,8 @@ type Options struct {
 // sentence what to do when it cannot.
 func Open(dsn string, options Options) (*Store, error) {
 	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects}
+	s.Volumes, s.Snapshots, s.Servers = Volumes{s}, Snapshots{s}, Servers{s}
+	s.Users, s.Sessions, s.Queue, s.Sync = Users{s}, Sessions{s}, Queue{s}, Sync{s}
 	if s.log == nil {
 		s.log = slog.Default()
 	}

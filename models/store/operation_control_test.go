@@ -9,13 +9,13 @@ import (
 	"blockconsole/models/store/storetest"
 )
 
-var abilities = models.Capabilities{Abilities: models.Abilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true}, CrashSafe: true, FreeBytes: -1}
+var abilities = models.Capabilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true, CrashSafe: true, FreeBytes: -1}
 
 func TestCancelTakesTheClickBack(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db.SetCapabilities(abilities)
-		if err := db.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: me.Project, Name: "web-1"}}); err != nil {
+		if err := db.Sync.SyncServers(ctx, []models.Server{{ID: "server-1", ProjectID: me.Project, Name: "web-1"}}); err != nil {
 			t.Fatal(err)
 		}
 		volume := madeVolume(t, db, "kept")
@@ -27,38 +27,38 @@ func TestCancelTakesTheClickBack(t *testing.T) {
 			if !op.Cancellable() {
 				t.Errorf("%s cannot be cancelled", op.Kind)
 			}
-			cancelled, err := db.CancelOperation(ctx, me, op.ID)
+			cancelled, err := db.Queue.CancelOperation(ctx, me, op.ID)
 			if err != nil || cancelled.State != models.Cancelled || !cancelled.Finished() {
 				t.Fatalf("%s: %+v, %v", op.Kind, cancelled, err)
 			}
-			row, err := db.Volume(ctx, me, volume)
+			row, err := db.Volumes.Volume(ctx, me, volume)
 			if err != nil || row.Status != models.Available || row.Name != "kept" || row.SizeGiB != 1 || row.SnapshotCount != 0 {
 				t.Errorf("after %s: %+v, %v", op.Kind, row, err)
 			}
 			noClaim(t, db, "after cancelling "+string(op.Kind))
 			return row
 		}
-		cancel(db.CreateVolume(ctx, me, models.VolumeInput{Name: "never", Size: "1"}))
-		cancel(db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "never"}))
-		cancel(db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed", Description: "new"}))
-		cancel(db.ExtendVolume(ctx, me, volume, "9", ""))
-		cancel(db.AttachVolume(ctx, me, volume, "server-1", ""))
-		cancel(db.DeleteVolume(ctx, me, volume, ""))
+		cancel(db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "never", Size: "1"}))
+		cancel(db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "never"}))
+		cancel(db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed", Description: "new"}))
+		cancel(db.Volumes.ExtendVolume(ctx, me, volume, "9", ""))
+		cancel(db.Volumes.AttachVolume(ctx, me, volume, "server-1", ""))
+		cancel(db.Volumes.DeleteVolume(ctx, me, volume, ""))
 		if n, err := db.Total(ctx, me, models.SubjectVolume); n != 1 || err != nil {
 			t.Errorf("%d volumes, %v", n, err)
 		}
 		// A name that was changed again is not taken back.
-		first, err := db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "first-name"})
+		first, err := db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "first-name"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "second-name"}); err != nil {
+		if _, err := db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "second-name"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.CancelOperation(ctx, me, first.ID); err != nil {
+		if _, err := db.Queue.CancelOperation(ctx, me, first.ID); err != nil {
 			t.Fatal(err)
 		}
-		if row, err := db.Volume(ctx, me, volume); err != nil || row.Name != "second-name" {
+		if row, err := db.Volumes.Volume(ctx, me, volume); err != nil || row.Name != "second-name" {
 			t.Errorf("%+v, %v", row, err)
 		}
 	})
@@ -71,7 +71,7 @@ func TestWhatHasBegunIsNotCancelled(t *testing.T) {
 		claimed := claim(t, db)
 		refused := func(actor models.Actor, code models.Code) {
 			t.Helper()
-			if _, err := db.CancelOperation(ctx, actor, op.ID); models.AsError(err) == nil || models.AsError(err).Code != code {
+			if _, err := db.Queue.CancelOperation(ctx, actor, op.ID); models.AsError(err) == nil || models.AsError(err).Code != code {
 				t.Errorf("%v, want %s", err, code)
 			}
 		}
@@ -79,7 +79,7 @@ func TestWhatHasBegunIsNotCancelled(t *testing.T) {
 		viewer.Role = models.Viewer
 		refused(viewer, models.CodeForbidden)
 		refused(me, models.CodeConflict)
-		if err := db.SaveProgress(ctx, claimed, store.Progress{State: models.Running, RunAt: clock.Now().Add(time.Hour)}); err != nil {
+		if err := db.Queue.SaveProgress(ctx, claimed, store.Progress{State: models.Running, RunAt: clock.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 		refused(me, models.CodeConflict)
@@ -95,9 +95,9 @@ func TestCancelAgainstClaim(t *testing.T) {
 			op := newVolume(t, db, "raced")
 			ops, errs := atOnce(2, func(i int) (*models.Operation, error) {
 				if i == 0 {
-					return db.CancelOperation(ctx, me, op.ID)
+					return db.Queue.CancelOperation(ctx, me, op.ID)
 				}
-				return db.Claim(ctx, "w", time.Minute)
+				return db.Queue.Claim(ctx, "w", time.Minute)
 			})
 			none(t, errs...)
 			if cancelled, claimed := errs[0] == nil, ops[1] != nil; cancelled == claimed {
@@ -115,32 +115,32 @@ func TestRetry(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		db.SetCapabilities(abilities)
 		volume := madeVolume(t, db, "retried")
-		extend, err := db.ExtendVolume(ctx, me, volume, "5", "")
+		extend, err := db.Volumes.ExtendVolume(ctx, me, volume, "5", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.RetryOperation(ctx, me, extend.ID); models.AsError(err) == nil {
+		if _, err := db.Queue.RetryOperation(ctx, me, extend.ID); models.AsError(err) == nil {
 			t.Errorf("one that has not failed: %v", err)
 		}
 		op := claim(t, db)
-		if err := db.SaveProgress(ctx, op, store.Progress{State: models.Running, Step: 1, RunAt: clock.Now()}); err != nil {
+		if err := db.Queue.SaveProgress(ctx, op, store.Progress{State: models.Running, Step: 1, RunAt: clock.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		why := models.Failure{Text: models.NewText("failure.extend_refused")}
-		err = db.SaveProgress(ctx, claim(t, db), store.Progress{State: models.Failed, Step: 1, Failure: why,
+		err = db.Queue.SaveProgress(ctx, claim(t, db), store.Progress{State: models.Failed, Step: 1, Failure: why,
 			Subject: &store.ObservedState{Status: models.Available, Percent: -1, Failure: why}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		failed, err := db.Operation(ctx, me, extend.ID)
+		failed, err := db.Queue.Operation(ctx, me, extend.ID)
 		if err != nil || failed.State != models.Failed || failed.LastError.Key != why.Key || !failed.Retryable() {
 			t.Fatalf("%+v, %v", failed, err)
 		}
-		again, err := db.RetryOperation(ctx, me, extend.ID)
+		again, err := db.Queue.RetryOperation(ctx, me, extend.ID)
 		if err != nil || again.Step != 0 || again.State != models.Pending || again.Cancellable() {
 			t.Fatalf("%+v, %v", again, err)
 		}
-		row, err := db.Volume(ctx, me, volume)
+		row, err := db.Volumes.Volume(ctx, me, volume)
 		if err != nil || row.Status != models.Extending || !row.Failure.None() {
 			t.Errorf("%+v, %v", row, err)
 		}
@@ -149,10 +149,10 @@ func TestRetry(t *testing.T) {
 			t.Errorf("%+v", op)
 		}
 		finish(t, db, op, models.Failed, store.ObservedState{Status: models.Available, Percent: -1})
-		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "changed"}); err != nil {
+		if _, err := db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "changed"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.RetryOperation(ctx, me, extend.ID); models.AsError(err) == nil || models.AsError(err).Code != models.CodeConflict {
+		if _, err := db.Queue.RetryOperation(ctx, me, extend.ID); models.AsError(err) == nil || models.AsError(err).Code != models.CodeConflict {
 			t.Errorf("after something else was asked: %v", err)
 		}
 	})
@@ -162,23 +162,23 @@ func TestARetriedRestoreNeedsItsSnapshot(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 1)
-		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
+		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		snap := page.Rows[0]
-		op, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "restored", SnapshotID: snap.ID})
+		op, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "restored", SnapshotID: snap.ID})
 		if err != nil || op.Kind != models.SnapshotRestore || op.Params.SizeGiB != snap.SizeGiB {
 			t.Fatalf("%+v, %v", op, err)
 		}
 		finish(t, db, claim(t, db), models.Failed, store.ObservedState{Status: models.ErrorStatus, Percent: -1})
-		if _, err := db.DeleteSnapshot(ctx, me, snap.ID, ""); err != nil {
+		if _, err := db.Snapshots.DeleteSnapshot(ctx, me, snap.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.RetryOperation(ctx, me, op.ID); models.AsError(err) == nil {
+		if _, err := db.Queue.RetryOperation(ctx, me, op.ID); models.AsError(err) == nil {
 			t.Errorf("while its snapshot is deleted: %v", err)
 		}
-		if row, err := db.VolumeByID(ctx, op.SubjectID); err != nil || row.Status != models.ErrorStatus || row.SnapshotID != snap.ID || row.Consistency != models.Clean {
+		if row, err := db.Volumes.VolumeByID(ctx, op.SubjectID); err != nil || row.Status != models.ErrorStatus || row.SnapshotID != snap.ID || row.Consistency != models.Clean {
 			t.Errorf("%+v, %v", row, err)
 		}
 	})
@@ -189,16 +189,16 @@ func TestRepairEndsWhatIsUnderWay(t *testing.T) {
 		ctx, me, admin := t.Context(), storetest.Operator(), storetest.Administrator()
 		db.SetCapabilities(abilities)
 		volume := madeVolume(t, db, "stuck")
-		snap, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "stuck"})
+		snap, err := db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "stuck"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		stuck := claim(t, db)
 		in := models.RepairInput{ID: snap.SubjectID, Reason: "the copy hangs", ResetTo: models.ErrorStatus}
-		_, early := db.RepairSnapshot(ctx, admin, in)
-		_, role := db.RepairSnapshot(ctx, me, in)
+		_, early := db.Snapshots.RepairSnapshot(ctx, admin, in)
+		_, role := db.Snapshots.RepairSnapshot(ctx, me, in)
 		clock.Add(models.StuckAfter + time.Second)
-		_, reason := db.RepairSnapshot(ctx, admin, models.RepairInput{ID: in.ID, ResetTo: models.InUse})
+		_, reason := db.Snapshots.RepairSnapshot(ctx, admin, models.RepairInput{ID: in.ID, ResetTo: models.InUse})
 		for i, tt := range []struct {
 			err  error
 			code models.Code
@@ -210,19 +210,19 @@ func TestRepairEndsWhatIsUnderWay(t *testing.T) {
 		if e := models.AsError(reason); e != nil && (e.Fields["reason"].Key == "" || e.Fields["reset_to"].Key == "") {
 			t.Errorf("%+v", e.Fields)
 		}
-		repair, err := db.RepairSnapshot(ctx, admin, in)
+		repair, err := db.Snapshots.RepairSnapshot(ctx, admin, in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		old, err := db.Operation(ctx, me, stuck.ID)
+		old, err := db.Queue.Operation(ctx, me, stuck.ID)
 		if err != nil || old.State != models.Failed || old.LastError.Key != "failure.abandoned" {
 			t.Errorf("%+v, %v", old, err)
 		}
-		if err := db.SaveProgress(ctx, stuck, store.Progress{State: models.Succeeded, Subject: &store.ObservedState{Status: models.Available}}); err != models.ErrLeaseLost {
+		if err := db.Queue.SaveProgress(ctx, stuck, store.Progress{State: models.Succeeded, Subject: &store.ObservedState{Status: models.Available}}); err != models.ErrLeaseLost {
 			t.Errorf("what was abandoned saved: %v", err)
 		}
 		// The repair overtakes what else waits in the volume's lane.
-		if _, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "later"}); err != nil {
+		if _, err := db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "later"}); err != nil {
 			t.Fatal(err)
 		}
 		ops := []string{claim(t, db).ID, claim(t, db).ID}
@@ -243,9 +243,9 @@ func TestRepairAgainstSave(t *testing.T) {
 			clock.Add(models.StuckAfter + time.Second)
 			_, errs := atOnce(2, func(i int) (*models.Operation, error) {
 				if i == 0 {
-					return db.RepairVolume(ctx, admin, models.RepairInput{ID: op.SubjectID, Reason: "stuck", ResetTo: models.ErrorStatus})
+					return db.Volumes.RepairVolume(ctx, admin, models.RepairInput{ID: op.SubjectID, Reason: "stuck", ResetTo: models.ErrorStatus})
 				}
-				return nil, db.SaveProgress(ctx, working, store.Progress{State: models.Running, RunAt: clock.Now().Add(100 * time.Hour), Percent: 7,
+				return nil, db.Queue.SaveProgress(ctx, working, store.Progress{State: models.Running, RunAt: clock.Now().Add(100 * time.Hour), Percent: 7,
 					Subject: &store.ObservedState{Status: models.Creating, Percent: 7}})
 			})
 			if errs[0] != nil || errs[1] != nil && errs[1] != models.ErrLeaseLost {

@@ -31,7 +31,7 @@ func atOnce[T any](n int, fn func(i int) (T, error)) ([]T, []error) {
 
 func newVolume(t *testing.T, db *store.Store, name string) *models.Operation {
 	t.Helper()
-	op, err := db.CreateVolume(t.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "1"})
+	op, err := db.Volumes.CreateVolume(t.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func madeVolume(t *testing.T, db *store.Store, name string) string {
 
 func claim(t *testing.T, db *store.Store) *models.Operation {
 	t.Helper()
-	op, err := db.Claim(t.Context(), "w-"+models.NewID(), time.Minute)
+	op, err := db.Queue.Claim(t.Context(), "w-"+models.NewID(), time.Minute)
 	if err != nil || op == nil {
 		t.Fatalf("nothing claimed: %v", err)
 	}
@@ -61,14 +61,14 @@ func claim(t *testing.T, db *store.Store) *models.Operation {
 
 func noClaim(t *testing.T, db *store.Store, when string) {
 	t.Helper()
-	if op, err := db.Claim(t.Context(), "w", time.Minute); op != nil || err != nil {
+	if op, err := db.Queue.Claim(t.Context(), "w", time.Minute); op != nil || err != nil {
 		t.Fatalf("%s: claimed %+v, %v", when, op, err)
 	}
 }
 
 func finish(t *testing.T, db *store.Store, op *models.Operation, state models.OperationState, o store.ObservedState) {
 	t.Helper()
-	if err := db.SaveProgress(t.Context(), op, store.Progress{State: state, Step: op.Steps, Percent: -1, Subject: &o}); err != nil {
+	if err := db.Queue.SaveProgress(t.Context(), op, store.Progress{State: state, Step: op.Steps, Percent: -1, Subject: &o}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -85,7 +85,7 @@ func TestOneWinnerPerClaim(t *testing.T) {
 			if i%2 == 1 {
 				from = second
 			}
-			return from.Claim(t.Context(), fmt.Sprintf("worker-%d", i), time.Minute)
+			return from.Queue.Claim(t.Context(), fmt.Sprintf("worker-%d", i), time.Minute)
 		})
 		claimed := map[string]bool{}
 		for i, op := range won {
@@ -117,18 +117,18 @@ func TestALaneRunsInOrder(t *testing.T) {
 		volume, other := madeVolume(t, db, "lane-1"), madeVolume(t, db, "lane-2")
 		var want []string
 		for i := range 5 {
-			op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: fmt.Sprintf("snap-%d", i)})
+			op, err := db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: fmt.Sprintf("snap-%d", i)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			want = append(want, op.ID)
 		}
-		if _, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: other, Name: "elsewhere"}); err != nil {
+		if _, err := db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: other, Name: "elsewhere"}); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		for range 5 {
-			won, errs := atOnce(8, func(i int) (*models.Operation, error) { return db.Claim(ctx, fmt.Sprint("w", i), time.Minute) })
+			won, errs := atOnce(8, func(i int) (*models.Operation, error) { return db.Queue.Claim(ctx, fmt.Sprint("w", i), time.Minute) })
 			var mine *models.Operation
 			for i, op := range won {
 				if errs[i] != nil {
@@ -147,10 +147,10 @@ func TestALaneRunsInOrder(t *testing.T) {
 			}
 			// It is looked at several times; nobody else gets a turn in between.
 			for range 2 {
-				if err := db.SaveProgress(ctx, mine, store.Progress{State: models.Running, RunAt: clock.Now().Add(time.Second)}); err != nil {
+				if err := db.Queue.SaveProgress(ctx, mine, store.Progress{State: models.Running, RunAt: clock.Now().Add(time.Second)}); err != nil {
 					t.Fatal(err)
 				}
-				if next, err := db.NextDue(ctx); err != nil || next.Before(clock.Now()) {
+				if next, err := db.Queue.NextDue(ctx); err != nil || next.Before(clock.Now()) {
 					t.Errorf("next at %v, %v", next, err)
 				}
 				noClaim(t, db, "while the lane waits")
@@ -172,7 +172,7 @@ func TestARetriedOperationWaitsForItsLane(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		volume := madeVolume(t, db, "lane-1")
 		snap := func(name string) *models.Operation {
-			op, err := db.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: name})
+			op, err := db.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: name})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +184,7 @@ func TestARetriedOperationWaitsForItsLane(t *testing.T) {
 		if running.ID != second.ID {
 			t.Fatal(running.ID)
 		}
-		retried, err := db.RetryOperation(ctx, me, first.ID)
+		retried, err := db.Queue.RetryOperation(ctx, me, first.ID)
 		if err != nil || retried.State != models.Pending || retried.Step != 0 || !retried.Params.Retried {
 			t.Fatalf("%+v, %v", retried, err)
 		}
@@ -207,12 +207,12 @@ func TestLeasesRunOut(t *testing.T) {
 		op := newVolume(t, db, "leased")
 		dead := claim(t, db)
 		clock.Add(50 * time.Second)
-		if err := db.Heartbeat(ctx, dead, time.Minute); err != nil {
+		if err := db.Queue.Heartbeat(ctx, dead, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		clock.Add(50 * time.Second)
 		noClaim(t, db, "within the prolonged lease")
-		if next, err := db.NextDue(ctx); err != nil || !next.After(clock.Now()) || next.After(clock.Now().Add(time.Minute)) {
+		if next, err := db.Queue.NextDue(ctx); err != nil || !next.After(clock.Now()) || next.After(clock.Now().Add(time.Minute)) {
 			t.Errorf("next at %v, %v", next, err)
 		}
 		clock.Add(11 * time.Second)
@@ -221,28 +221,28 @@ func TestLeasesRunOut(t *testing.T) {
 			t.Fatalf("%+v", alive)
 		}
 		gone := store.Progress{State: models.Succeeded, Subject: &store.ObservedState{Status: models.Available, Percent: -1}}
-		if err := db.SaveProgress(ctx, dead, gone); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Queue.SaveProgress(ctx, dead, gone); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one saved: %v", err)
 		}
-		if err := db.Heartbeat(ctx, dead, time.Minute); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Queue.Heartbeat(ctx, dead, time.Minute); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one beats: %v", err)
 		}
-		if err := db.RecordCall(ctx, dead); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Queue.RecordCall(ctx, dead); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one calls: %v", err)
 		}
-		if err := db.ForgetCall(ctx, dead, 0); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Queue.ForgetCall(ctx, dead, 0); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("the dead one takes its call back: %v", err)
 		}
-		if row, err := db.VolumeByID(ctx, op.SubjectID); err != nil || row.Status != models.Creating {
+		if row, err := db.Volumes.VolumeByID(ctx, op.SubjectID); err != nil || row.Status != models.Creating {
 			t.Errorf("%+v, %v", row, err)
 		}
-		if err := db.SaveProgress(ctx, alive, gone); err != nil {
+		if err := db.Queue.SaveProgress(ctx, alive, gone); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.SaveProgress(ctx, alive, gone); !errors.Is(err, models.ErrLeaseLost) {
+		if err := db.Queue.SaveProgress(ctx, alive, gone); !errors.Is(err, models.ErrLeaseLost) {
 			t.Errorf("saved after the end: %v", err)
 		}
-		if next, err := db.NextDue(ctx); err != nil || !next.IsZero() {
+		if next, err := db.Queue.NextDue(ctx); err != nil || !next.IsZero() {
 			t.Errorf("next at %v, %v", next, err)
 		}
 	})
@@ -258,7 +258,7 @@ func TestTheSameFormMakesOneObject(t *testing.T) {
 				if i%2 == 1 {
 					from = second
 				}
-				return from.CreateVolume(ctx, me, models.VolumeInput{Name: "only-one", Size: "1", FormKey: key})
+				return from.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "only-one", Size: "1", FormKey: key})
 			})
 			made := 0
 			for i, op := range ops {
@@ -277,7 +277,7 @@ func TestTheSameFormMakesOneObject(t *testing.T) {
 			}
 			other := me
 			other.UserID = "somebody else"
-			op, err := db.CreateVolume(ctx, other, models.VolumeInput{Name: "another", Size: "1", FormKey: key})
+			op, err := db.Volumes.CreateVolume(ctx, other, models.VolumeInput{Name: "another", Size: "1", FormKey: key})
 			if err != nil || op.Replayed || op.ID == ops[0].ID {
 				t.Errorf("another user's same key: %+v, %v", op, err)
 			}
@@ -294,7 +294,7 @@ func TestAFormAgainstAChangedRow(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		volume := madeVolume(t, db, "deleted")
 		ops, errs := atOnce(10, func(int) (*models.Operation, error) {
-			return db.DeleteVolume(t.Context(), storetest.Operator(), volume, "the form")
+			return db.Volumes.DeleteVolume(t.Context(), storetest.Operator(), volume, "the form")
 		})
 		for i, op := range ops {
 			if errs[i] != nil || op.ID != ops[0].ID {
@@ -312,11 +312,11 @@ func TestTwoWritersAtOnce(t *testing.T) {
 			volume := madeVolume(t, db, "raced")
 			_, errs := atOnce(2, func(i int) (*models.Operation, error) {
 				if i == 0 {
-					return db.DeleteVolume(ctx, me, volume, "")
+					return db.Volumes.DeleteVolume(ctx, me, volume, "")
 				}
-				return second.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "raced"})
+				return second.Snapshots.CreateSnapshot(ctx, me, models.SnapshotInput{VolumeID: volume, Name: "raced"})
 			})
-			row, err := db.VolumeByID(ctx, volume)
+			row, err := db.Volumes.VolumeByID(ctx, volume)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -340,7 +340,7 @@ func TestRestoreAgainstDelete(t *testing.T) {
 		ctx, me := t.Context(), storetest.Operator()
 		second := storetest.Second(t, db, clock.Now)
 		storetest.SeedSnapshots(t, db, 5)
-		page, err := db.ListSnapshots(ctx, me, models.ListQuery{})
+		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -350,9 +350,9 @@ func TestRestoreAgainstDelete(t *testing.T) {
 			}
 			_, errs := atOnce(2, func(i int) (*models.Operation, error) {
 				if i == 0 {
-					return db.DeleteSnapshot(ctx, me, snap.ID, "")
+					return db.Snapshots.DeleteSnapshot(ctx, me, snap.ID, "")
 				}
-				return second.CreateVolume(ctx, me, models.VolumeInput{Name: "restored", SnapshotID: snap.ID})
+				return second.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "restored", SnapshotID: snap.ID})
 			})
 			if (errs[0] == nil) == (errs[1] == nil) {
 				t.Errorf("delete: %v, restore: %v", errs[0], errs[1])
@@ -365,12 +365,12 @@ func TestTheLaterEditorIsTold(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		volume := madeVolume(t, db, "edited")
-		row, err := db.Volume(ctx, me, volume)
+		row, err := db.Volumes.Volume(ctx, me, volume)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, errs := atOnce(5, func(i int) (*models.Operation, error) {
-			return db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: fmt.Sprintf("editor-%d", i), Version: row.Version})
+			return db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: fmt.Sprintf("editor-%d", i), Version: row.Version})
 		})
 		won := -1
 		for i, err := range errs {
@@ -383,11 +383,11 @@ func TestTheLaterEditorIsTold(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		}
-		now, err := db.Volume(ctx, me, volume)
+		now, err := db.Volumes.Volume(ctx, me, volume)
 		if err != nil || now.Name != fmt.Sprintf("editor-%d", won) || now.Version != row.Version+1 || now.EditedBy != me.Name {
 			t.Errorf("%+v, %v", now, err)
 		}
-		if _, err := db.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "without-version"}); err != nil {
+		if _, err := db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "without-version"}); err != nil {
 			t.Errorf("without a version: %v", err)
 		}
 	})

@@ -20,7 +20,7 @@ func TestWhatIsOldGoes(t *testing.T) {
 			return n
 		}
 		// The oldest of all has never ended.
-		waiting, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "waits", Size: "1"})
+		waiting, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "waits", Size: "1"})
 		none(t, err)
 		start := models.Micros(clock.Now())
 		none(t, db.DB().Exec(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
@@ -36,12 +36,12 @@ func TestWhatIsOldGoes(t *testing.T) {
 		if n := count("operations"); n != 1201 {
 			t.Fatalf("%d operations on the last day", n)
 		}
-		later, err := db.CreateVolume(ctx, me, models.VolumeInput{Name: "later", Size: "1"})
+		later, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "later", Size: "1"})
 		none(t, err)
 		clock.Add(2 * time.Minute)
 		none(t, db.Prune(ctx))
 		for _, op := range []*models.Operation{waiting, later} {
-			if now, err := db.Operation(ctx, me, op.ID); err != nil || now.Finished() {
+			if now, err := db.Queue.Operation(ctx, me, op.ID); err != nil || now.Finished() {
 				t.Errorf("%s: %+v, %v", op.SubjectName, now, err)
 			}
 		}

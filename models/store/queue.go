@@ -82,7 +82,7 @@ const claimable = `o.finished_at = 0 AND (o.state = 'RUNNING' OR (
 // Claim takes the next operation that is due and whose lane is free, for the
 // worker called owner, until lease has passed. Nil: there is none. Every claim
 // should have its own owner: then nobody else saves what this one did.
-func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (*models.Operation, error) {
+func (s Queue) Claim(ctx context.Context, owner string, lease time.Duration) (*models.Operation, error) {
 	now := s.Now()
 	const due = "SELECT o.num FROM operations o WHERE " + claimable + " AND o.run_at <= ? AND o.lease_until <= ? ORDER BY o.run_at, o.num LIMIT 1"
 	var found int64
@@ -118,7 +118,7 @@ func lockQueue(tx *gorm.DB) error {
 }
 
 // Heartbeat prolongs the lease; ErrLeaseLost when another worker has it.
-func (s *Store) Heartbeat(ctx context.Context, op *models.Operation, lease time.Duration) error {
+func (s Queue) Heartbeat(ctx context.Context, op *models.Operation, lease time.Duration) error {
 	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		return s.updateLeased(tx, op, map[string]any{"lease_until": models.Micros(s.Now().Add(lease))})
 	})
@@ -127,7 +127,7 @@ func (s *Store) Heartbeat(ctx context.Context, op *models.Operation, lease time.
 // RecordCall records that the backend is about to be asked for what must not happen
 // twice, and the operation's parameters as they are now: when the answer is lost,
 // the next worker knows how long it may take to become visible. ErrLeaseLost.
-func (s *Store) RecordCall(ctx context.Context, op *models.Operation) error {
+func (s Queue) RecordCall(ctx context.Context, op *models.Operation) error {
 	now := models.Micros(s.Now())
 	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		return s.updateLeased(tx, op, map[string]any{"called_at": now, "params": op.Params})
@@ -140,7 +140,7 @@ func (s *Store) RecordCall(ctx context.Context, op *models.Operation) error {
 
 // ForgetCall takes the last RecordCall back, since the backend was not reached: what
 // counts is what it said at before. ErrLeaseLost.
-func (s *Store) ForgetCall(ctx context.Context, op *models.Operation, before int64) error {
+func (s Queue) ForgetCall(ctx context.Context, op *models.Operation, before int64) error {
 	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		return s.updateLeased(tx, op, map[string]any{"called_at": before})
 	})
@@ -164,7 +164,7 @@ func (s *Store) updateLeased(tx *gorm.DB, op *models.Operation, set map[string]a
 
 // NextDue is when the next operation may be claimed; zero when there is none. One
 // whose lane is taken does not count: whoever frees the lane signals a change.
-func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
+func (s Queue) NextDue(ctx context.Context) (time.Time, error) {
 	var at *int64
 	err := s.read(ctx).Raw(`SELECT min(CASE WHEN o.lease_until > o.run_at THEN o.lease_until ELSE o.run_at END)
 		FROM operations o WHERE ` + claimable).Scan(&at).Error
@@ -175,7 +175,7 @@ func (s *Store) NextDue(ctx context.Context) (time.Time, error) {
 }
 
 // CountRunning is how many operations of the project are not over.
-func (s *Store) CountRunning(ctx context.Context, project string) (int64, error) {
+func (s Queue) CountRunning(ctx context.Context, project string) (int64, error) {
 	var n int64
 	q := inProject(s.read(ctx).Model(&models.Operation{}), s.scope(project))
 	err := q.Where("state IN ?", []models.OperationState{models.Pending, models.Running}).Count(&n).Error
@@ -183,7 +183,7 @@ func (s *Store) CountRunning(ctx context.Context, project string) (int64, error)
 }
 
 // Operation finds one operation.
-func (s *Store) Operation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
+func (s Queue) Operation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
 	var op models.Operation
 	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ?", searchable(id)), &op); err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (s *Store) Operation(ctx context.Context, actor models.Actor, id string) (*
 }
 
 // ListOperations lists operations, newest first.
-func (s *Store) ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error) {
+func (s Queue) ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error) {
 	q := s.read(ctx).Order("num DESC").Limit(query.Limit)
 	scope := s.scope(actor.Project)
 	switch {
@@ -215,7 +215,7 @@ func (s *Store) ListOperations(ctx context.Context, actor models.Actor, query mo
 
 // SubjectsThatExist says of which operations the volume or snapshot still exists,
 // by its id.
-func (s *Store) SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error) {
+func (s Queue) SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error) {
 	there := map[string]bool{}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
 		var ids []string
@@ -228,7 +228,7 @@ func (s *Store) SubjectsThatExist(ctx context.Context, actor models.Actor, ops [
 			continue
 		}
 		var found []string
-		err := inProject(s.read(ctx).Table(string(kind)+"s"), s.scope(actor.Project)).Where("id IN ?", ids).Pluck("id", &found).Error
+		err := inProject(s.read(ctx).Table(kind.Plural()), s.scope(actor.Project)).Where("id IN ?", ids).Pluck("id", &found).Error
 		if err != nil {
 			return nil, err
 		}

@@ -21,7 +21,7 @@ func (s *Store) checkOwnServers() error {
 // AddServer registers a server in the actor's project. The same form sent again
 // returns what it made the first time. Errors: CodeInvalid with the fields name and
 // address, CodeUnsupported.
-func (s *Store) AddServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
+func (s Servers) AddServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
 	if err := s.checkOwnServers(); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func checkNameFree(tx *gorm.DB, project, name, except string) error {
 
 // EditServer changes a registered server; who connects from now on meets the new
 // address. Errors: ErrNotFound, CodeInvalid, CodeStale, CodeUnsupported.
-func (s *Store) EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
+func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
 	var row *models.Server
 	err := s.changeServer(ctx, actor, in.ID, func(tx *gorm.DB, before *models.Server) error {
 		address, err := in.Validate()
@@ -108,7 +108,7 @@ func (s *Store) EditServer(ctx context.Context, actor models.Actor, in models.Se
 
 // RemoveServer removes a registered server that no volume is attached to. Errors:
 // ErrNotFound, CodeConflict with the volumes that keep it, CodeUnsupported.
-func (s *Store) RemoveServer(ctx context.Context, actor models.Actor, id string) error {
+func (s Servers) RemoveServer(ctx context.Context, actor models.Actor, id string) error {
 	return s.changeServer(ctx, actor, id, func(tx *gorm.DB, row *models.Server) error {
 		denial, err := serverDenial(tx, row)
 		if err != nil || denial != nil {
@@ -138,7 +138,7 @@ func (s *Store) changeServer(ctx context.Context, actor models.Actor, id string,
 
 // ServerDenial says why a registered server cannot be removed, with the volumes
 // that keep it; nil: it can.
-func (s *Store) ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error) {
+func (s Servers) ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error) {
 	return serverDenial(s.read(ctx), row)
 }
 
@@ -173,13 +173,13 @@ func serverDenial(q *gorm.DB, row *models.Server) (*models.Denial, error) {
 
 // RegisteredServers are the servers registered here, of all projects: those whom a
 // backend that serves volumes itself lets in.
-func (s *Store) RegisteredServers(ctx context.Context) ([]models.Server, error) {
+func (s Servers) RegisteredServers(ctx context.Context) ([]models.Server, error) {
 	var rows []models.Server
 	return rows, s.read(ctx).Where("origin = ?", models.ByHand).Order("id").Find(&rows).Error
 }
 
 // ServerUse is how many volumes are attached to each of the servers, by their ids.
-func (s *Store) ServerUse(ctx context.Context, ids []string) (map[string]int, error) {
+func (s Servers) ServerUse(ctx context.Context, ids []string) (map[string]int, error) {
 	var rows []struct {
 		ServerID string
 		N        int

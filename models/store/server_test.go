@@ -10,18 +10,19 @@ import (
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
 
 // checkOwnServers makes the store that of a backend whose servers are registered here.
 func ownServers(db *store.Store) {
-	db.SetCapabilities(models.Capabilities{Abilities: models.Abilities{Attach: true, MultiAttach: true, OwnServers: true}, FreeBytes: -1})
+	db.SetCapabilities(models.Capabilities{Attach: true, MultiAttach: true, OwnServers: true, FreeBytes: -1})
 }
 
 func register(t *testing.T, db *store.Store, name, address string) *models.Server {
 	t.Helper()
-	row, err := db.AddServer(t.Context(), storetest.Administrator(), models.ServerInput{Name: name, Address: address})
+	row, err := db.Servers.AddServer(t.Context(), storetest.Administrator(), models.ServerInput{Name: name, Address: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,44 +108,44 @@ func TestOverlaps(t *testing.T) {
 func TestServersAreRegistered(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, admin := t.Context(), storetest.Administrator()
-		_, err := db.AddServer(ctx, admin, models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
+		_, err := db.Servers.AddServer(ctx, admin, models.ServerInput{Name: "web-1", Address: "10.0.0.5"})
 		if !errors.Is(err, &models.Error{Code: models.CodeUnsupported}) {
 			t.Fatalf("where the backend knows the servers: %v", err)
 		}
 		ownServers(db)
-		_, err = db.AddServer(ctx, admin, models.ServerInput{Name: "web 1", Address: "nowhere"})
+		_, err = db.Servers.AddServer(ctx, admin, models.ServerInput{Name: "web 1", Address: "nowhere"})
 		if fields := wrongFields(err); fields["name"] != "server.name_invalid" || fields["address"] != "server.address_invalid" {
 			t.Fatalf("bad input: %v", err)
 		}
 		in := models.ServerInput{Name: "web-1", Address: "10.0.0.5,10.1.0.0/24", FormKey: "key"}
-		row, err := db.AddServer(ctx, admin, in)
+		row, err := db.Servers.AddServer(ctx, admin, in)
 		if err != nil || row.Address != "10.0.0.5, 10.1.0.0/24" || len(row.Addresses()) != 2 {
 			t.Fatalf("%+v %v", row, err)
 		}
-		if again, err := db.AddServer(ctx, admin, in); err != nil || again.ID != row.ID {
+		if again, err := db.Servers.AddServer(ctx, admin, in); err != nil || again.ID != row.ID {
 			t.Errorf("the same form again: %+v %v", again, err)
 		}
-		_, err = db.AddServer(ctx, admin, models.ServerInput{Name: "WEB-1", Address: "10.0.0.6"})
+		_, err = db.Servers.AddServer(ctx, admin, models.ServerInput{Name: "WEB-1", Address: "10.0.0.6"})
 		if wrongFields(err)["name"] != "server.name_taken" {
 			t.Errorf("the name in capitals: %v", err)
 		}
 		other := admin
 		other.Project = "other"
-		if _, err := db.AddServer(ctx, other, models.ServerInput{Name: "web-1", Address: "10.0.0.5"}); err != nil {
+		if _, err := db.Servers.AddServer(ctx, other, models.ServerInput{Name: "web-1", Address: "10.0.0.5"}); err != nil {
 			t.Errorf("the name in another project: %v", err)
 		}
-		if err := db.SyncServers(ctx, nil); err != nil {
+		if err := db.Sync.SyncServers(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
-		mine, err := db.ListServers(ctx, storetest.Operator(), 10)
+		mine, err := db.Servers.ListServers(ctx, storetest.Operator(), 10)
 		if err != nil || len(mine) != 1 || mine[0].ID != row.ID || mine[0].Origin != models.ByHand {
 			t.Errorf("listed: %+v %v", mine, err)
 		}
-		all, err := db.RegisteredServers(ctx)
+		all, err := db.Servers.RegisteredServers(ctx)
 		if err != nil || len(all) != 2 {
 			t.Errorf("of all projects: %+v %v", all, err)
 		}
-		if _, err := db.EditServer(ctx, other, models.ServerInput{ID: row.ID, Name: "mine", Address: "10.0.0.9"}); !errors.Is(err, models.ErrNotFound) {
+		if _, err := db.Servers.EditServer(ctx, other, models.ServerInput{ID: row.ID, Name: "mine", Address: "10.0.0.9"}); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("another project's server: %v", err)
 		}
 		page, err := db.ListAudit(ctx, admin, 0, 0, 1)
@@ -162,44 +163,44 @@ func TestServersAreChangedAndRemoved(t *testing.T) {
 		second := register(t, db, "db-1", "10.0.0.6")
 		v := availableVolume(t, db, "data-1")
 		attach(t, db, v, row.ID)
-		edited, err := db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.7", Version: row.Version})
+		edited, err := db.Servers.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.7", Version: row.Version})
 		if err != nil || edited.Version != row.Version+1 || edited.Address != "10.0.0.7" {
 			t.Fatalf("%+v %v", edited, err)
 		}
-		if now, err := db.Volume(ctx, admin, v); err != nil || now.Attachments[0].ServerName != "web-2" {
+		if now, err := db.Volumes.Volume(ctx, admin, v); err != nil || now.Attachments[0].ServerName != "web-2" {
 			t.Errorf("the attachment says %+v %v", now.Attachments, err)
 		}
-		_, err = db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-3", Address: "10.0.0.7", Version: row.Version})
+		_, err = db.Servers.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-3", Address: "10.0.0.7", Version: row.Version})
 		if !errors.Is(err, &models.Error{Code: models.CodeStale}) {
 			t.Errorf("an old form: %v", err)
 		}
-		_, err = db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "Db-1", Address: "10.0.0.7"})
+		_, err = db.Servers.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "Db-1", Address: "10.0.0.7"})
 		if wrongFields(err)["name"] != "server.name_taken" {
 			t.Errorf("a name that is taken: %v", err)
 		}
-		err = db.RemoveServer(ctx, admin, row.ID)
+		err = db.Servers.RemoveServer(ctx, admin, row.ID)
 		if e := models.AsError(err); e == nil || e.Code != models.CodeConflict || len(e.Denial.Volumes) != 1 || e.Denial.Volumes[0].ID != v {
 			t.Errorf("removed while attached: %v", err)
 		}
-		if use, err := db.ServerUse(ctx, []string{row.ID, second.ID}); err != nil || use[row.ID] != 1 || use[second.ID] != 0 {
+		if use, err := db.Servers.ServerUse(ctx, []string{row.ID, second.ID}); err != nil || use[row.ID] != 1 || use[second.ID] != 0 {
 			t.Errorf("use: %v %v", use, err)
 		}
 		w := availableVolume(t, db, "data-2")
-		if _, err := db.AttachVolume(ctx, storetest.Operator(), w, second.ID, ""); err != nil {
+		if _, err := db.Volumes.AttachVolume(ctx, storetest.Operator(), w, second.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		err = db.RemoveServer(ctx, admin, second.ID)
+		err = db.Servers.RemoveServer(ctx, admin, second.ID)
 		if e := models.AsError(err); e == nil || e.Text.Key != "deny.server_awaited" || e.Denial.Volumes[0].ID != w {
 			t.Errorf("removed while a volume is on its way: %v", err)
 		}
 		third := register(t, db, "third", "10.0.0.8")
-		if err := db.RemoveServer(ctx, admin, third.ID); err != nil {
+		if err := db.Servers.RemoveServer(ctx, admin, third.ID); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.RemoveServer(ctx, admin, third.ID); !errors.Is(err, models.ErrNotFound) {
+		if err := db.Servers.RemoveServer(ctx, admin, third.ID); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("removed twice: %v", err)
 		}
-		_, err = db.AttachVolume(ctx, storetest.Operator(), availableVolume(t, db, "data-3"), third.ID, "")
+		_, err = db.Volumes.AttachVolume(ctx, storetest.Operator(), availableVolume(t, db, "data-3"), third.ID, "")
 		if wrongFields(err)["server_id"] != "server.not_found" {
 			t.Errorf("attached to a server that is gone: %v", err)
 		}
@@ -220,7 +221,7 @@ func TestServersAreChangedAndRemoved(t *testing.T) {
 // availableVolume makes a volume that can be used, and returns its id.
 func availableVolume(t *testing.T, db *store.Store, name string) string {
 	t.Helper()
-	ids, err := db.UpsertVolumes(t.Context(), []store.ObservedObject{{ID: models.NewID(), BackendID: "b-" + name, Project: models.DefaultProject, Name: name, SizeGiB: 1,
+	ids, err := db.Sync.UpsertVolumes(t.Context(), []store.ObservedObject{{ID: models.NewID(), BackendID: "b-" + name, Project: models.DefaultProject, Name: name, SizeGiB: 1,
 		CreatedAt: db.Now(), ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}}, db.Now())
 	if err != nil || len(ids) != 1 {
 		t.Fatalf("%v %v", ids, err)
@@ -236,20 +237,20 @@ func askServers(t *testing.T, db *store.Store) {
 	row := register(t, db, "web-1", "10.0.0.5")
 	v := availableVolume(t, db, "asked")
 	attach(t, db, v, row.ID)
-	_, err1 := db.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.6"})
-	_, err2 := db.RegisteredServers(ctx)
-	_, err3 := db.ServerUse(ctx, []string{row.ID})
-	_, err4 := db.ServerDenial(ctx, row)
-	_, err5 := db.ServerDenial(ctx, &models.Server{ID: "free", ProjectID: models.DefaultProject})
+	_, err1 := db.Servers.EditServer(ctx, admin, models.ServerInput{ID: row.ID, Name: "web-2", Address: "10.0.0.6"})
+	_, err2 := db.Servers.RegisteredServers(ctx)
+	_, err3 := db.Servers.ServerUse(ctx, []string{row.ID})
+	_, err4 := db.Servers.ServerDenial(ctx, row)
+	_, err5 := db.Servers.ServerDenial(ctx, &models.Server{ID: "free", ProjectID: models.DefaultProject})
 	c := connection(db, "c1", v, row.ID)
-	none(t, err1, err2, err3, err4, err5, db.SyncConnections(ctx, []models.Connection{c}))
-	_, err1 = db.Volume(ctx, admin, v)
-	none(t, err1, db.SyncConnections(ctx, nil), db.RemoveServer(ctx, admin, row.ID))
+	none(t, err1, err2, err3, err4, err5, db.Sync.SyncConnections(ctx, []backend.Connection{c}))
+	_, err1 = db.Volumes.Volume(ctx, admin, v)
+	none(t, err1, db.Sync.SyncConnections(ctx, nil), db.Servers.RemoveServer(ctx, admin, row.ID))
 }
 
-func connection(db *store.Store, id, volume, server string) models.Connection {
+func connection(db *store.Store, id, volume, server string) backend.Connection {
 	now := models.Micros(db.Now())
-	return models.Connection{ID: id, VolumeID: volume, ServerID: server, Address: "10.0.0.5:43210", Since: now, ActiveAt: now}
+	return backend.Connection{ID: id, Volume: backend.Key{Ref: volume}, ServerID: server, Address: "10.0.0.5:43210", Since: now, ActiveAt: now}
 }
 
 func TestConnectionsAreMirrored(t *testing.T) {
@@ -262,7 +263,7 @@ func TestConnectionsAreMirrored(t *testing.T) {
 		none(t, exportVolume(db, v))
 		use := func() models.ConnectionUse {
 			t.Helper()
-			now, err := db.Volume(ctx, me, v)
+			now, err := db.Volumes.Volume(ctx, me, v)
 			none(t, err)
 			return now.Use(row.ID)
 		}
@@ -270,29 +271,29 @@ func TestConnectionsAreMirrored(t *testing.T) {
 			t.Errorf("attached: %q", use())
 		}
 		c := connection(db, "c1", "", row.ID)
-		c.BackendID = "b-data-1" // as a backend that knows no other name of it
+		c.Volume.ID = "b-data-1" // as a backend that knows no other name of it
 		if kinds := changedBy(t, db, func() error {
-			return db.SyncConnections(ctx, []models.Connection{c, connection(db, "c2", "unknown", row.ID)})
+			return db.Sync.SyncConnections(ctx, []backend.Connection{c, connection(db, "c2", "unknown", row.ID)})
 		}); !slices.Contains(kinds, models.SubjectVolume) || use() != models.Connected {
 			t.Errorf("connected: %v, %q", kinds, use())
 		}
-		if kinds := changedBy(t, db, func() error { return db.SyncConnections(ctx, []models.Connection{c}) }); len(kinds) > 0 {
+		if kinds := changedBy(t, db, func() error { return db.Sync.SyncConnections(ctx, []backend.Connection{c}) }); len(kinds) > 0 {
 			t.Errorf("nothing new wrote %v", kinds)
 		}
 		c.BytesRead, c.BytesWritten, c.ActiveAt = 1<<40, 7, models.Micros(clock.Now())
-		if kinds := changedBy(t, db, func() error { return db.SyncConnections(ctx, []models.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
+		if kinds := changedBy(t, db, func() error { return db.Sync.SyncConnections(ctx, []backend.Connection{c}) }); !slices.Equal(kinds, []models.SubjectType{models.SubjectConnection}) {
 			t.Errorf("figures wrote %v", kinds)
 		}
-		now, err := db.Volume(ctx, me, v)
+		now, err := db.Volumes.Volume(ctx, me, v)
 		if err != nil || len(now.Connections) != 1 || now.Connections[0].BytesRead != 1<<40 || now.Clients()[0] != c.Address {
 			t.Errorf("%+v %v", now.Connections, err)
 		}
 		clock.Add(time.Minute)
-		if kinds := changedBy(t, db, func() error { return db.SyncConnections(ctx, nil) }); !slices.Contains(kinds, models.SubjectVolume) || use() != models.UsedBefore {
+		if kinds := changedBy(t, db, func() error { return db.Sync.SyncConnections(ctx, nil) }); !slices.Contains(kinds, models.SubjectVolume) || use() != models.UsedBefore {
 			t.Errorf("gone: %v, %q", kinds, use())
 		}
 		// A new attachment to the same server has not been used.
-		none(t, observe(db, v, store.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]models.Attachment{}}))
+		none(t, observe(db, v, store.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]backend.Attachment{}}))
 		attach(t, db, v, row.ID)
 		if use() != models.NeverUsed {
 			t.Errorf("attached again: %q", use())
@@ -316,11 +317,11 @@ func changedBy(t *testing.T, db *store.Store, fn func() error) []models.SubjectT
 
 // apply makes the row of a volume what a listing says.
 func observe(db *store.Store, id string, o store.ObservedState) error {
-	row, err := db.VolumeByID(context.Background(), id)
+	row, err := db.Volumes.VolumeByID(context.Background(), id)
 	if err != nil {
 		return err
 	}
-	_, err = db.UpsertVolumes(context.Background(), []store.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB, ObservedState: o}}, db.Now())
+	_, err = db.Sync.UpsertVolumes(context.Background(), []store.ObservedObject{{ID: row.ID, BackendID: row.BackendID, Name: row.Name, SizeGiB: row.SizeGiB, ObservedState: o}}, db.Now())
 	return err
 }
 

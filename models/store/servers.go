@@ -19,7 +19,7 @@ func (s *Store) serverOrigin() models.Origin {
 }
 
 // ListServers lists the project's servers by name, at most limit.
-func (s *Store) ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error) {
+func (s Servers) ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error) {
 	var rows []models.Server
 	return rows, inProject(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
 }
@@ -27,7 +27,7 @@ func (s *Store) ListServers(ctx context.Context, actor models.Actor, limit int) 
 // ServersOfProject lists those servers that volumes of the project can be attached to, by
 // name, at most limit. An empty project is the one that what the actor makes
 // belongs to.
-func (s *Store) ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error) {
+func (s Servers) ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error) {
 	project = cmp.Or(project, s.projectFor(actor))
 	if !s.InScope(actor.Project, project) {
 		return nil, nil
@@ -37,7 +37,7 @@ func (s *Store) ServersOfProject(ctx context.Context, actor models.Actor, projec
 }
 
 // Server finds one server.
-func (s *Store) Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error) {
+func (s Servers) Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error) {
 	var row models.Server
 	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &row); err != nil {
 		return nil, err
@@ -46,14 +46,14 @@ func (s *Store) Server(ctx context.Context, actor models.Actor, id string) (*mod
 }
 
 // ListImages lists the images by name.
-func (s *Store) ListImages(ctx context.Context) ([]models.Image, error) {
+func (s Servers) ListImages(ctx context.Context) ([]models.Image, error) {
 	var rows []models.Image
 	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
 }
 
 // SyncServers makes the table say what the backend says. Servers registered here
 // are none of its business.
-func (s *Store) SyncServers(ctx context.Context, now []models.Server) error {
+func (s Sync) SyncServers(ctx context.Context, now []models.Server) error {
 	var before []models.Server
 	if err := s.read(ctx).Where("origin = ?", models.Elsewhere).Find(&before).Error; err != nil {
 		return err
@@ -70,8 +70,8 @@ func (s *Store) SyncServers(ctx context.Context, now []models.Server) error {
 }
 
 // SyncImages makes the table say what the backend says.
-func (s *Store) SyncImages(ctx context.Context, now []models.Image) error {
-	before, err := s.ListImages(ctx)
+func (s Sync) SyncImages(ctx context.Context, now []models.Image) error {
+	before, err := s.Servers.ListImages(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,21 +132,21 @@ func (s *Store) syncSet(ctx context.Context, c interface {
 }
 
 // SyncState returns the freshness of the mirror of kind (volume, snapshot).
-func (s *Store) SyncState(ctx context.Context, kind models.SubjectType) (models.SyncState, error) {
+func (s Sync) SyncState(ctx context.Context, kind models.SubjectType) (models.SyncState, error) {
 	var m models.SyncState
 	return m, ignoreNotFound(takeOne(s.read(ctx).Where("kind = ?", kind), &m))
 }
 
 // SyncHealthy says that the backend's volumes and snapshots could be read the last
 // time.
-func (s *Store) SyncHealthy(ctx context.Context) (bool, error) {
+func (s Sync) SyncHealthy(ctx context.Context) (bool, error) {
 	var well int64
 	err := s.read(ctx).Model(&models.SyncState{}).Where("seen_at > 0 AND failed_since = 0").Count(&well).Error
 	return well == 2, err
 }
 
 // RecordSync records that the backend was read at that time, or could not be.
-func (s *Store) RecordSync(ctx context.Context, kind models.SubjectType, at time.Time, failure models.Failure) error {
+func (s Sync) RecordSync(ctx context.Context, kind models.SubjectType, at time.Time, failure models.Failure) error {
 	return s.write(ctx, func(tx *gorm.DB) error {
 		m := models.SyncState{Kind: string(kind)}
 		if err := ignoreNotFound(takeOne(tx.Where("kind = ?", kind), &m)); err != nil {

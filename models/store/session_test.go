@@ -17,15 +17,15 @@ func TestSessionEndsWhenIdle(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		token, _ := p.signIn(t, models.FirstUser)
 		p.pass(models.SessionIdle - 2*time.Minute)
-		if _, err := p.Session(t.Context(), token); err != nil {
+		if _, err := p.Sessions.Session(t.Context(), token); err != nil {
 			t.Fatalf("before the idle limit: %v", err)
 		}
 		p.pass(models.SessionIdle - 2*time.Minute)
-		if _, err := p.Session(t.Context(), token); err != nil {
+		if _, err := p.Sessions.Session(t.Context(), token); err != nil {
 			t.Fatalf("a request did not move the idle limit: %v", err)
 		}
 		p.pass(models.SessionIdle)
-		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
+		if _, err := p.Sessions.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("after the idle limit: %v", err)
 		}
 	})
@@ -36,22 +36,22 @@ func TestSessionEndsAfterItsWholeLife(t *testing.T) {
 		token, in := p.signIn(t, models.FirstUser)
 		start := p.now()
 		for p.now().Sub(start) < models.SessionMax-time.Hour {
-			if _, err := p.Session(t.Context(), token); err != nil {
+			if _, err := p.Sessions.Session(t.Context(), token); err != nil {
 				t.Fatalf("after %v: %v", p.now().Sub(start), err)
 			}
 			p.pass(time.Hour)
 		}
-		if _, err := p.Session(t.Context(), token); err != nil {
+		if _, err := p.Sessions.Session(t.Context(), token); err != nil {
 			t.Fatalf("an hour before its end: %v", err)
 		}
 		p.pass(time.Hour)
-		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
+		if _, err := p.Sessions.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("after its whole life: %v", err)
 		}
 		if err := p.Prune(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if left, err := p.ListSessions(t.Context(), in.Actor("", "")); err != nil || len(left) != 0 {
+		if left, err := p.Sessions.ListSessions(t.Context(), in.Actor("", "")); err != nil || len(left) != 0 {
 			t.Errorf("%d sessions left, error %v", len(left), err)
 		}
 	})
@@ -67,7 +67,7 @@ func TestSessionIsNotedOnceAMinute(t *testing.T) {
 			p.pass(step.pass)
 			before := in.SeenAt
 			var err error
-			if in, err = p.Session(t.Context(), token); err != nil {
+			if in, err = p.Sessions.Session(t.Context(), token); err != nil {
 				t.Fatal(err)
 			}
 			if moved := in.SeenAt != before; moved != step.moved {
@@ -86,7 +86,7 @@ func TestWrongTokensOpenNothing(t *testing.T) {
 			"another id": models.NewID() + "." + secret, "the hash": id + "." + in.SecretHash, "cut": token[:len(token)-1], "longer": token + "A",
 			"huge": strings.Repeat("x", 100000) + "." + secret, "SQL": "' OR 1=1 --." + secret, "NUL": "\x00." + secret,
 		} {
-			if _, err := p.Session(t.Context(), tc); !errors.Is(err, models.ErrSignedOut) {
+			if _, err := p.Sessions.Session(t.Context(), tc); !errors.Is(err, models.ErrSignedOut) {
 				t.Errorf("%s: %v, want signed out", name, err)
 			}
 		}
@@ -99,14 +99,14 @@ func TestWrongTokensOpenNothing(t *testing.T) {
 func TestSignInRotatesTheSession(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		old, _ := p.signIn(t, models.FirstUser)
-		fresh, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Replaces: old})
+		fresh, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Replaces: old})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if fresh == old {
 			t.Error("the token stayed the same")
 		}
-		if _, err := p.Session(t.Context(), old); !errors.Is(err, models.ErrSignedOut) {
+		if _, err := p.Sessions.Session(t.Context(), old); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("the replaced session: %v", err)
 		}
 	})
@@ -117,20 +117,20 @@ func TestDisabledAndDeletedUsersAreOut(t *testing.T) {
 		kim, lee := p.add(t, "kim", models.Operator), p.add(t, "lee", models.Operator)
 		kimToken, _ := p.signIn(t, "kim")
 		leeToken, _ := p.signIn(t, "lee")
-		if err := p.SetDisabled(t.Context(), p.admin, kim.ID, true); err != nil {
+		if err := p.Users.SetDisabled(t.Context(), p.admin, kim.ID, true); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.DeleteUser(t.Context(), p.admin, lee.ID); err != nil {
+		if err := p.Users.DeleteUser(t.Context(), p.admin, lee.ID); err != nil {
 			t.Fatal(err)
 		}
 		for name, token := range map[string]string{"kim": kimToken, "lee": leeToken} {
-			if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
+			if _, err := p.Sessions.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
 				t.Errorf("session of %s: %v", name, err)
 			}
-			_, _, err := p.SignIn(t.Context(), models.Login{Name: name, Password: "password of " + name})
+			_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: name, Password: "password of " + name})
 			wantCode(t, err, models.CodeUnauthorized)
 		}
-		if err := p.SetDisabled(t.Context(), p.admin, kim.ID, false); err != nil {
+		if err := p.Users.SetDisabled(t.Context(), p.admin, kim.ID, false); err != nil {
 			t.Fatal(err)
 		}
 		p.signIn(t, "kim")
@@ -141,10 +141,10 @@ func TestRoleChangeCountsFromTheNextRequest(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		kim := p.add(t, "kim", models.Operator)
 		token, _ := p.signIn(t, "kim")
-		if err := p.SetRole(t.Context(), p.admin, kim.ID, models.Viewer); err != nil {
+		if err := p.Users.SetRole(t.Context(), p.admin, kim.ID, models.Viewer); err != nil {
 			t.Fatal(err)
 		}
-		if in, err := p.Session(t.Context(), token); err != nil || in.Role != models.Viewer {
+		if in, err := p.Sessions.Session(t.Context(), token); err != nil || in.Role != models.Viewer {
 			t.Errorf("role %v, error %v", in, err)
 		}
 	})
@@ -158,24 +158,24 @@ func TestEndingSessions(t *testing.T) {
 		second, secondIn := p.signIn(t, models.FirstUser)
 		actor := secondIn.Actor("", "")
 
-		if err := p.EndSession(t.Context(), actor, foreignIn.ID); !errors.Is(err, models.ErrNotFound) {
+		if err := p.Sessions.EndSession(t.Context(), actor, foreignIn.ID); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("ending another user's session: %v", err)
 		}
-		if err := p.EndOtherSessions(t.Context(), actor, secondIn.ID); err != nil {
+		if err := p.Sessions.EndOtherSessions(t.Context(), actor, secondIn.ID); err != nil {
 			t.Fatal(err)
 		}
 		for name, tc := range map[string]struct {
 			token string
 			open  bool
 		}{"the user's other": {first, false}, "this one": {second, true}, "another user's": {foreign, true}} {
-			if _, err := p.Session(t.Context(), tc.token); (err == nil) != tc.open {
+			if _, err := p.Sessions.Session(t.Context(), tc.token); (err == nil) != tc.open {
 				t.Errorf("%s session: %v", name, err)
 			}
 		}
-		if err := p.EndSession(t.Context(), actor, secondIn.ID); err != nil {
+		if err := p.Sessions.EndSession(t.Context(), actor, secondIn.ID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Session(t.Context(), second); !errors.Is(err, models.ErrSignedOut) {
+		if _, err := p.Sessions.Session(t.Context(), second); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("ended session: %v", err)
 		}
 	})
@@ -183,7 +183,7 @@ func TestEndingSessions(t *testing.T) {
 
 func (p *people) fail(t *testing.T, name, address string) error {
 	t.Helper()
-	_, _, err := p.SignIn(t.Context(), models.Login{Name: name, Password: "wrong", Address: address})
+	_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: name, Password: "wrong", Address: address})
 	if err == nil {
 		t.Fatal("a wrong password signed in")
 	}
@@ -224,7 +224,7 @@ func TestRightPasswordIsRefusedWhileClosedAndForgivesAfter(t *testing.T) {
 		for range store.AccountAttempts {
 			wantCode(t, p.fail(t, models.FirstUser, ""), models.CodeUnauthorized)
 		}
-		_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword})
+		_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword})
 		wantWait(t, err, time.Minute)
 		p.pass(time.Minute)
 		p.signIn(t, models.FirstUser)
@@ -241,7 +241,7 @@ func TestAddressIsThrottled(t *testing.T) {
 		}
 		wantWait(t, p.fail(t, "yet another", "2001:db8::ffff"), time.Minute)
 		wantCode(t, p.fail(t, "yet another", "2001:db8:0:1::1"), models.CodeUnauthorized)
-		_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "::ffff:192.0.2.44"})
+		_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "::ffff:192.0.2.44"})
 		if err != nil {
 			t.Errorf("another address: %v", err)
 		}
@@ -254,7 +254,7 @@ func TestManyTriesAtOnceGainNothing(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 3 * store.AccountAttempts {
 			wg.Go(func() {
-				_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong", Address: "192.0.2.5"})
+				_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong", Address: "192.0.2.5"})
 				if e := models.AsError(err); e != nil && e.Code == models.CodeUnauthorized {
 					looked.Add(1)
 				}

@@ -27,7 +27,7 @@ const (
 // SignIn checks name and password and opens a session. The token is for the
 // cookie and is kept nowhere. Errors: CodeUnauthorized, the same for every reason;
 // *ThrottledError.
-func (s *Store) SignIn(ctx context.Context, login models.Login) (token string, in *models.SignedIn, err error) {
+func (s Sessions) SignIn(ctx context.Context, login models.Login) (token string, in *models.SignedIn, err error) {
 	var u models.User
 	if models.ValidateUserName(login.Name) == nil { // others have no user, and databases refuse some of them
 		err = takeOne(s.read(ctx).Where("name = ?", login.Name), &u)
@@ -119,7 +119,7 @@ func truncate(text string, limit int) string {
 
 // Session returns who the token signs in, by one query over two primary keys.
 // ErrSignedOut when it opens nothing, has expired or its user is disabled.
-func (s *Store) Session(ctx context.Context, token string) (*models.SignedIn, error) {
+func (s Sessions) Session(ctx context.Context, token string) (*models.SignedIn, error) {
 	id, secret, ok := parseToken(token)
 	if !ok {
 		return nil, models.ErrSignedOut
@@ -160,20 +160,20 @@ func (s *Store) touch(ctx context.Context, in *models.SignedIn, now time.Time) e
 }
 
 // ListSessions returns the actor's own sessions, the last used first.
-func (s *Store) ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error) {
+func (s Sessions) ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error) {
 	var sessions []models.Session
 	return sessions, s.read(ctx).Where("user_id = ? AND expires_at > ?", actor.UserID, models.Micros(s.Now())).
 		Order("seen_at DESC, id DESC").Find(&sessions).Error
 }
 
 // EndSession ends one of the actor's own sessions; ErrNotFound.
-func (s *Store) EndSession(ctx context.Context, actor models.Actor, id string) error {
+func (s Sessions) EndSession(ctx context.Context, actor models.Actor, id string) error {
 	return s.endSession(ctx, actor, id, "session.end")
 }
 
 // SignOut ends the session that the actor has in this browser; ErrNotFound when
 // it has ended already.
-func (s *Store) SignOut(ctx context.Context, actor models.Actor, id string) error {
+func (s Sessions) SignOut(ctx context.Context, actor models.Actor, id string) error {
 	return s.endSession(ctx, actor, id, "logout")
 }
 
@@ -195,7 +195,7 @@ func (s *Store) endSession(ctx context.Context, actor models.Actor, id, action s
 }
 
 // EndOtherSessions ends the actor's sessions but the one kept.
-func (s *Store) EndOtherSessions(ctx context.Context, actor models.Actor, keep string) error {
+func (s Sessions) EndOtherSessions(ctx context.Context, actor models.Actor, keep string) error {
 	return s.write(ctx, func(tx *gorm.DB) error {
 		if err := endSessions(tx, actor.UserID, keep); err != nil {
 			return err

@@ -14,7 +14,7 @@ import (
 // request is accepted while the first is under way. Invalid fields: volume_id,
 // name, description, acknowledge (the volume is attached and the tick is
 // missing), quota (the project's limit, with the figures).
-func (s *Store) CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error) {
+func (s Snapshots) CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error) {
 	if d := models.CanRole(models.ActCreateSnapshot, actor.Role); d != nil {
 		return nil, models.Refused(d)
 	}
@@ -37,7 +37,7 @@ func (s *Store) CreateSnapshot(ctx context.Context, actor models.Actor, in model
 			if v.IsAttached() && !in.Acknowledge {
 				fields["acknowledge"] = models.NewText("ack.required")
 			}
-			models.CheckQuota(s.Capabilities().QuotaForSnapshot(v.SizeGiB), v.VolumeType, false, fields)
+			models.CheckQuota(models.QuotaForSnapshot(s.Capabilities(), v.SizeGiB), v.VolumeType, false, fields)
 		}
 		if err := fields.Err(); err != nil {
 			return nil, err
@@ -75,7 +75,7 @@ func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
 
 // EditSnapshot renames a snapshot: the row changes at once, the backend follows.
 // CodeStale: somebody else changed it since Version.
-func (s *Store) EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
+func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
 	if d := models.CanRole(models.ActEdit, actor.Role); d != nil {
 		return nil, models.Refused(d)
 	}
@@ -112,7 +112,7 @@ func (s *Store) editColumns(actor models.Actor, in models.EditInput) map[string]
 }
 
 // DeleteSnapshot asks for the deletion of a snapshot.
-func (s *Store) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
+func (s Snapshots) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
 	if d := models.CanRole(models.ActDelete, actor.Role); d != nil {
 		return nil, models.Refused(d)
 	}
@@ -151,7 +151,7 @@ func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, er
 
 // RepairSnapshot puts a snapshot that is stuck into a status from which one can go
 // on. What was under way for it ends as failed.
-func (s *Store) RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
+func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
 	if d := models.CanRole(models.ActRepair, actor.Role); d != nil {
 		return nil, models.Refused(d)
 	}
@@ -189,7 +189,7 @@ func (s *Store) lockSubject(tx *gorm.DB, scope string, kind models.SubjectType, 
 		return nil
 	}
 	var subjects []string
-	if err := byID(tx.Table(string(kind)+"s"), scope, id).Pluck("id", &subjects).Error; err != nil {
+	if err := byID(tx.Table(kind.Plural()), scope, id).Pluck("id", &subjects).Error; err != nil {
 		return err
 	}
 	var locked []int64

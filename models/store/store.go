@@ -12,8 +12,17 @@ import (
 	"blockconsole/models"
 )
 
-// Store is the console's database. It is safe for concurrent use.
+// Store is the console's database, and what holds for all of it; each field has
+// the queries and the clicks of one kind of row. It is safe for concurrent use.
 type Store struct {
+	Volumes   Volumes
+	Snapshots Snapshots
+	Servers   Servers
+	Users     Users
+	Sessions  Sessions
+	Queue     Queue
+	Sync      Sync
+
 	db       *gorm.DB
 	log      *slog.Logger
 	now      func() time.Time
@@ -34,6 +43,25 @@ type Store struct {
 	hasProjects atomic.Bool                    // the backend has projects of its own
 }
 
+// The parts of a Store. Each is a Store itself, so that they share transactions,
+// the clock and the project's scope.
+type (
+	// Volumes lists volumes, and asks for what is done with them.
+	Volumes struct{ *Store }
+	// Snapshots lists snapshots, and asks for what is done with them.
+	Snapshots struct{ *Store }
+	// Servers has the servers that volumes are attached to, and the images.
+	Servers struct{ *Store }
+	// Users has the people.
+	Users struct{ *Store }
+	// Sessions has who is signed in.
+	Sessions struct{ *Store }
+	// Queue has the operations: what clicks have asked for and workers carry out.
+	Queue struct{ *Store }
+	// Sync makes the records say what the backend says.
+	Sync struct{ *Store }
+)
+
 // SetCapabilities is called by the worker.
 func (s *Store) SetCapabilities(f models.Capabilities) { s.caps.Store(&f) }
 
@@ -47,7 +75,7 @@ func (s *Store) Capabilities() models.Capabilities {
 
 // Rules are the rules as of now.
 func (s *Store) Rules() models.Rules {
-	return models.Rules{Abilities: s.Capabilities().Abilities, Now: s.Now()}
+	return models.Rules{Capabilities: s.Capabilities(), Now: s.Now()}
 }
 
 // Configured is the store's clock, in UTC.

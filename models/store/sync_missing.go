@@ -16,7 +16,7 @@ const failureMissing = "failure.vanished"
 // otherwise their data is missing, which is said. It returns how many there were.
 // Rows whose object was never made, those that came since, and those of an
 // operation are not missed.
-func (s *Store) SyncMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
+func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
 	missing, err := s.findMissing(ctx, kind, seen, asked)
 	count := 0
 	for len(missing) > 0 && err == nil {
@@ -43,7 +43,7 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 	return count, s.write(ctx, func(tx *gorm.DB) error {
 		count = 0
 		var locked []string
-		if err := s.forUpdate(tx).Table(string(kind)+"s").Where("id IN ?", ids).Order("id").Pluck("id", &locked).Error; err != nil {
+		if err := s.forUpdate(tx).Table(kind.Plural()).Where("id IN ?", ids).Order("id").Pluck("id", &locked).Error; err != nil {
 			return err
 		}
 		busy, err := busySubjects(tx, locked, asked)
@@ -74,7 +74,7 @@ func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen m
 	var missing []string
 	for last := ""; ; {
 		var ids []string
-		err := s.read(ctx).Table(string(kind)+"s").Order("id").Limit(page).
+		err := s.read(ctx).Table(kind.Plural()).Order("id").Limit(page).
 			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(asked), vanished).Pluck("id", &ids).Error
 		if err != nil {
 			return nil, err
@@ -103,9 +103,9 @@ func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen m
 
 // RemoveGone takes the row of an object away that the backend no longer has, as
 // asked at that time, unless an operation is changing it.
-func (s *Store) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, asked time.Time) error {
+func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, asked time.Time) error {
 	var id string
-	err := s.read(ctx).Table(string(kind)+"s").Where("backend_id = ?", backendID).Limit(1).Pluck("id", &id).Error
+	err := s.read(ctx).Table(kind.Plural()).Where("backend_id = ?", backendID).Limit(1).Pluck("id", &id).Error
 	if err != nil || id == "" {
 		return err
 	}
@@ -115,10 +115,10 @@ func (s *Store) RemoveGone(ctx context.Context, kind models.SubjectType, backend
 
 // BusyBackendIDs says which of the objects with these backend's ids an operation
 // is changing.
-func (s *Store) BusyBackendIDs(ctx context.Context, backendIDs []string) (map[string]bool, error) {
+func (s Sync) BusyBackendIDs(ctx context.Context, backendIDs []string) (map[string]bool, error) {
 	busy := map[string]bool{}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		table := string(kind) + "s"
+		table := kind.Plural()
 		var ids []string
 		err := s.read(ctx).Table(table).
 			Where("backend_id IN ? AND EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = "+table+".id AND o.finished_at = 0)", backendIDs).

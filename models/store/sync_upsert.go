@@ -31,12 +31,12 @@ type ObservedObject struct {
 // returns the console's ids of the page. asked is when the backend was asked:
 // rows that an operation is changing, or changed since, are left to it. A page
 // that says nothing new writes nothing.
-func (s *Store) UpsertVolumes(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
+func (s Sync) UpsertVolumes(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
 	return s.upsertPage(ctx, page, asked, volumeUpsert)
 }
 
 // UpsertSnapshots is UpsertVolumes for snapshots.
-func (s *Store) UpsertSnapshots(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
+func (s Sync) UpsertSnapshots(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
 	return s.upsertPage(ctx, page, asked, snapshotUpsert)
 }
 

@@ -46,11 +46,11 @@ func newPeople(t *testing.T, open func(testing.TB, func() time.Time) *store.Stor
 	p := &people{at: time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)}
 	db := open(t, p.now)
 	p.Store = db
-	made, err := db.EnsureFirstUser(t.Context(), adminPassword)
+	made, err := db.Users.EnsureFirstUser(t.Context(), adminPassword)
 	if err != nil || !made {
 		t.Fatalf("first user: made %v, error %v", made, err)
 	}
-	_, in, err := db.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
+	_, in, err := db.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func newPeople(t *testing.T, open func(testing.TB, func() time.Time) *store.Stor
 
 func (p *people) add(t *testing.T, name string, role models.Role) *models.User {
 	t.Helper()
-	u, err := p.AddUser(t.Context(), p.admin, name, role, "password of "+name)
+	u, err := p.Users.AddUser(t.Context(), p.admin, name, role, "password of "+name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func (p *people) signIn(t *testing.T, name string) (string, *models.SignedIn) {
 	if name == models.FirstUser {
 		password = adminPassword
 	}
-	token, in, err := p.SignIn(t.Context(), models.Login{Name: name, Password: password, Address: "192.0.2.7", Browser: "a browser"})
+	token, in, err := p.Sessions.SignIn(t.Context(), models.Login{Name: name, Password: password, Address: "192.0.2.7", Browser: "a browser"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func wantCode(t *testing.T, err error, code models.Code) {
 
 func TestFirstUserIsMadeOnce(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
-		made, err := p.EnsureFirstUser(t.Context(), "another password")
+		made, err := p.Users.EnsureFirstUser(t.Context(), "another password")
 		if err != nil || made {
 			t.Fatalf("second start: made %v, error %v", made, err)
 		}
@@ -125,14 +125,14 @@ func TestAddUserSaysWhatIsWrong(t *testing.T) {
 			"unknown role":   {"lee", "a good password", "root", "role"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				_, err := p.AddUser(t.Context(), p.admin, tc.user, tc.role, tc.password)
+				_, err := p.Users.AddUser(t.Context(), p.admin, tc.user, tc.role, tc.password)
 				wantCode(t, err, models.CodeInvalid)
 				if fields := models.AsError(err).Fields; len(fields) != 1 || fields[tc.field].Key == "" {
 					t.Errorf("fields are %v, want %s", fields, tc.field)
 				}
 			})
 		}
-		users, err := p.ListUsers(t.Context(), p.admin)
+		users, err := p.Users.ListUsers(t.Context(), p.admin)
 		if err != nil || len(users) != 2 {
 			t.Errorf("%d users, error %v; want 2: nothing may change", len(users), err)
 		}
@@ -144,25 +144,25 @@ func TestLastAdministratorStays(t *testing.T) {
 		p.add(t, "kim", models.Operator)
 		id := p.admin.UserID
 		for name, change := range map[string]func() error{
-			"delete":  func() error { return p.DeleteUser(t.Context(), p.admin, id) },
-			"disable": func() error { return p.SetDisabled(t.Context(), p.admin, id, true) },
-			"demote":  func() error { return p.SetRole(t.Context(), p.admin, id, models.Viewer) },
+			"delete":  func() error { return p.Users.DeleteUser(t.Context(), p.admin, id) },
+			"disable": func() error { return p.Users.SetDisabled(t.Context(), p.admin, id, true) },
+			"demote":  func() error { return p.Users.SetRole(t.Context(), p.admin, id, models.Viewer) },
 		} {
 			if err := change(); !errors.Is(err, models.ErrLastAdministrator) {
 				t.Errorf("%s the last administrator: %v", name, err)
 			}
 		}
 		second := p.add(t, "second", models.Administrator)
-		if err := p.SetDisabled(t.Context(), p.admin, second.ID, true); err != nil {
+		if err := p.Users.SetDisabled(t.Context(), p.admin, second.ID, true); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.DeleteUser(t.Context(), p.admin, id); !errors.Is(err, models.ErrLastAdministrator) {
+		if err := p.Users.DeleteUser(t.Context(), p.admin, id); !errors.Is(err, models.ErrLastAdministrator) {
 			t.Errorf("a disabled administrator counted as one: %v", err)
 		}
-		if err := p.SetDisabled(t.Context(), p.admin, second.ID, false); err != nil {
+		if err := p.Users.SetDisabled(t.Context(), p.admin, second.ID, false); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.DeleteUser(t.Context(), p.admin, id); err != nil {
+		if err := p.Users.DeleteUser(t.Context(), p.admin, id); err != nil {
 			t.Errorf("with another administrator: %v", err)
 		}
 	})
@@ -174,10 +174,10 @@ func TestAdministratorsWhoDemoteEachOther(t *testing.T) {
 		var wg sync.WaitGroup
 		results := make([]error, len(ids))
 		for i, id := range ids {
-			wg.Go(func() { results[i] = p.SetRole(t.Context(), p.admin, id, models.Viewer) })
+			wg.Go(func() { results[i] = p.Users.SetRole(t.Context(), p.admin, id, models.Viewer) })
 		}
 		wg.Wait()
-		users, err := p.ListUsers(t.Context(), p.admin)
+		users, err := p.Users.ListUsers(t.Context(), p.admin)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,9 +199,9 @@ func TestUsersOfAnotherProjectAreUnknown(t *testing.T) {
 		foreign := p.admin
 		foreign.Project = "other"
 		for name, err := range map[string]error{
-			"role":    p.SetRole(t.Context(), foreign, kim.ID, models.Operator),
-			"disable": p.SetDisabled(t.Context(), foreign, kim.ID, true),
-			"delete":  p.DeleteUser(t.Context(), foreign, kim.ID),
+			"role":    p.Users.SetRole(t.Context(), foreign, kim.ID, models.Operator),
+			"disable": p.Users.SetDisabled(t.Context(), foreign, kim.ID, true),
+			"delete":  p.Users.DeleteUser(t.Context(), foreign, kim.ID),
 		} {
 			if !errors.Is(err, models.ErrNotFound) {
 				t.Errorf("%s: %v, want not found", name, err)
@@ -217,21 +217,21 @@ func TestPasswordChangeEndsOtherSessions(t *testing.T) {
 		mine, in := p.signIn(t, "kim")
 		actor := in.Actor("192.0.2.7", "")
 
-		err := p.ChangePassword(t.Context(), actor, "not it", "the new password", in.ID)
+		err := p.Users.ChangePassword(t.Context(), actor, "not it", "the new password", in.ID)
 		wantCode(t, err, models.CodeInvalid)
-		if err := p.ChangePassword(t.Context(), actor, "password of kim", "the new password", in.ID); err != nil {
+		if err := p.Users.ChangePassword(t.Context(), actor, "password of kim", "the new password", in.ID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Session(t.Context(), mine); err != nil {
+		if _, err := p.Sessions.Session(t.Context(), mine); err != nil {
 			t.Errorf("own session: %v", err)
 		}
-		if _, err := p.Session(t.Context(), other); !errors.Is(err, models.ErrSignedOut) {
+		if _, err := p.Sessions.Session(t.Context(), other); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("other session: %v, want signed out", err)
 		}
-		if _, _, err := p.SignIn(t.Context(), models.Login{Name: "kim", Password: "the new password"}); err != nil {
+		if _, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: "kim", Password: "the new password"}); err != nil {
 			t.Errorf("sign-in with the new password: %v", err)
 		}
-		_, _, err = p.SignIn(t.Context(), models.Login{Name: "kim", Password: "password of kim"})
+		_, _, err = p.Sessions.SignIn(t.Context(), models.Login{Name: "kim", Password: "password of kim"})
 		wantCode(t, err, models.CodeUnauthorized)
 	})
 }
@@ -240,37 +240,37 @@ func TestSetPasswordByName(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		token, _ := p.signIn(t, models.FirstUser)
 		for range store.AccountAttempts {
-			_, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong"})
+			_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong"})
 			wantCode(t, err, models.CodeUnauthorized)
 		}
-		if err := p.SetPasswordByName(t.Context(), models.FirstUser, "from the terminal"); err != nil {
+		if err := p.Users.SetPasswordByName(t.Context(), models.FirstUser, "from the terminal"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
+		if _, err := p.Sessions.Session(t.Context(), token); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("session after the reset: %v", err)
 		}
-		if _, _, err := p.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "from the terminal", Address: "192.0.2.9"}); err != nil {
+		if _, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "from the terminal", Address: "192.0.2.9"}); err != nil {
 			t.Errorf("sign-in after the reset, though the account was closed: %v", err)
 		}
 		for _, name := range []string{"", "\x00", "\xff", strings.Repeat("x", 10000)} {
-			_, _, err := p.SignIn(t.Context(), models.Login{Name: name, Password: "wrong", Address: "192.0.2.8"})
+			_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: name, Password: "wrong", Address: "192.0.2.8"})
 			wantCode(t, err, models.CodeUnauthorized)
 		}
-		if err := p.SetPasswordByName(t.Context(), "nobody", "from the terminal"); !errors.Is(err, models.ErrNotFound) {
+		if err := p.Users.SetPasswordByName(t.Context(), "nobody", "from the terminal"); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("unknown user: %v", err)
 		}
-		wantCode(t, p.SetPasswordByName(t.Context(), models.FirstUser, "short"), models.CodeInvalid)
+		wantCode(t, p.Users.SetPasswordByName(t.Context(), models.FirstUser, "short"), models.CodeInvalid)
 	})
 }
 
 func TestPasswordsNeverReachTheAudit(t *testing.T) {
 	eachPeople(t, func(t *testing.T, p *people) {
 		kim := p.add(t, "kim", models.Operator)
-		reset, err := p.ResetPassword(t.Context(), p.admin, kim.ID)
+		reset, err := p.Users.ResetPassword(t.Context(), p.admin, kim.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, err = p.SignIn(t.Context(), models.Login{Name: "my secret as a name", Password: "x"})
+		_, _, err = p.Sessions.SignIn(t.Context(), models.Login{Name: "my secret as a name", Password: "x"})
 		wantCode(t, err, models.CodeUnauthorized)
 		page, err := p.ListAudit(t.Context(), p.admin, 0, 0, 100)
 		if err != nil || len(page.Entries) < 4 {

@@ -11,13 +11,13 @@ import (
 )
 
 // ListUsers returns the users of the actor's project by name.
-func (s *Store) ListUsers(ctx context.Context, actor models.Actor) ([]models.User, error) {
+func (s Users) ListUsers(ctx context.Context, actor models.Actor) ([]models.User, error) {
 	var users []models.User
 	return users, s.read(ctx).Where("project_id = ?", actor.Project).Order("name").Find(&users).Error
 }
 
 // User returns a user of the actor's project; ErrNotFound.
-func (s *Store) User(ctx context.Context, actor models.Actor, id string) (*models.User, error) {
+func (s Users) User(ctx context.Context, actor models.Actor, id string) (*models.User, error) {
 	if uuid.Validate(id) != nil {
 		return nil, models.ErrNotFound
 	}
@@ -30,7 +30,7 @@ func (s *Store) User(ctx context.Context, actor models.Actor, id string) (*model
 
 // EnsureFirstUser makes the administrator FirstUser when there are no users at
 // all. made is false when there are some, and the password was then not used.
-func (s *Store) EnsureFirstUser(ctx context.Context, password string) (made bool, err error) {
+func (s Users) EnsureFirstUser(ctx context.Context, password string) (made bool, err error) {
 	var users int64
 	if err := s.read(ctx).Model(&models.User{}).Count(&users).Error; err != nil || users > 0 {
 		return false, err
@@ -49,7 +49,7 @@ func (s *Store) EnsureFirstUser(ctx context.Context, password string) (made bool
 
 // AddUser makes a user in the actor's project. Errors: CodeInvalid with the
 // fields name, password, role.
-func (s *Store) AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error) {
+func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error) {
 	bad := models.FieldErrors{}
 	bad.Add("name", models.ValidateUserName(name))
 	bad.Add("password", models.ValidatePassword(password, name))
@@ -82,7 +82,7 @@ func (s *Store) insertUser(ctx context.Context, actor models.Actor, u *models.Us
 
 // SetRole changes a user's role, from its next request on. Errors: ErrNotFound,
 // CodeInvalid, ErrLastAdministrator.
-func (s *Store) SetRole(ctx context.Context, actor models.Actor, id string, role models.Role) error {
+func (s Users) SetRole(ctx context.Context, actor models.Actor, id string, role models.Role) error {
 	if text := models.ValidateRole(role); text != nil {
 		return models.Invalid("role", *text)
 	}
@@ -96,7 +96,7 @@ func (s *Store) SetRole(ctx context.Context, actor models.Actor, id string, role
 
 // SetDisabled keeps a user from signing in, and ends its sessions; or lets it
 // again. Errors: ErrNotFound, ErrLastAdministrator.
-func (s *Store) SetDisabled(ctx context.Context, actor models.Actor, id string, disabled bool) error {
+func (s Users) SetDisabled(ctx context.Context, actor models.Actor, id string, disabled bool) error {
 	return s.changeUser(ctx, actor, id, disabled, func(tx *gorm.DB, u *models.User) error {
 		value, action := 0, "user.enable"
 		if disabled {
@@ -114,7 +114,7 @@ func (s *Store) SetDisabled(ctx context.Context, actor models.Actor, id string, 
 
 // DeleteUser removes a user and its sessions. What it did stays in the audit.
 // Errors: ErrNotFound, ErrLastAdministrator.
-func (s *Store) DeleteUser(ctx context.Context, actor models.Actor, id string) error {
+func (s Users) DeleteUser(ctx context.Context, actor models.Actor, id string) error {
 	return s.changeUser(ctx, actor, id, true, func(tx *gorm.DB, u *models.User) error {
 		if err := tx.Delete(u).Error; err != nil {
 			return err
@@ -126,7 +126,7 @@ func (s *Store) DeleteUser(ctx context.Context, actor models.Actor, id string) e
 // ResetPassword gives a user of the actor's project a generated password, ends
 // its sessions and forgets its failed sign-ins. It returns the password, which is
 // KeepingName nowhere else. Errors: ErrNotFound.
-func (s *Store) ResetPassword(ctx context.Context, actor models.Actor, id string) (password string, err error) {
+func (s Users) ResetPassword(ctx context.Context, actor models.Actor, id string) (password string, err error) {
 	password = models.GeneratePassword()
 	hash, err := models.HashPassword(ctx, password)
 	if err != nil {
@@ -141,7 +141,7 @@ func (s *Store) ResetPassword(ctx context.Context, actor models.Actor, id string
 // ChangePassword sets the actor's own password after checking the present one,
 // and ends its other sessions. Errors: CodeInvalid with the fields current and
 // password, CodeThrottled.
-func (s *Store) ChangePassword(ctx context.Context, actor models.Actor, current, password, keepSession string) error {
+func (s Users) ChangePassword(ctx context.Context, actor models.Actor, current, password, keepSession string) error {
 	u, err := s.User(ctx, actor, actor.UserID)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (s *Store) ChangePassword(ctx context.Context, actor models.Actor, current,
 // SetPasswordByName is what the host's administrator does at the terminal: a new
 // password for the user of that name, whatever its project. It ends the user's
 // sessions and forgets its failed sign-ins. Errors: ErrNotFound, CodeInvalid.
-func (s *Store) SetPasswordByName(ctx context.Context, name, password string) error {
+func (s Users) SetPasswordByName(ctx context.Context, name, password string) error {
 	if text := models.ValidatePassword(password, name); text != nil {
 		return models.Invalid("password", *text)
 	}

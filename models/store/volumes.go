@@ -16,7 +16,7 @@ import (
 // fields: name, description, size_gib, snapshot_id, image, server_id, volume_type,
 // availability_zone,
 // quota (the project's limit, with the figures).
-func (s *Store) CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error) {
+func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error) {
 	if d := models.CanRole(models.ActCreateVolume, actor.Role); d != nil {
 		return nil, models.Refused(d)
 	}
@@ -38,7 +38,7 @@ func (s *Store) CreateVolume(ctx context.Context, actor models.Actor, in models.
 				return nil, err
 			}
 		}
-		models.CheckQuota(s.Capabilities().QuotaForVolume(size), in.Type, true, fields)
+		models.CheckQuota(models.QuotaForVolume(s.Capabilities(), size), in.Type, true, fields)
 		if err := fields.Err(); err != nil {
 			return nil, err
 		}
@@ -142,7 +142,7 @@ func (s *Store) insertVolume(tx *gorm.DB, actor models.Actor, in models.VolumeIn
 
 // EditVolume renames a volume: the row changes at once, the backend follows.
 // CodeStale: somebody else changed it since Version.
-func (s *Store) EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
+func (s Volumes) EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if err := in.Validate(row.Name); err != nil {
 			return nil, err
@@ -159,12 +159,12 @@ func (s *Store) EditVolume(ctx context.Context, actor models.Actor, in models.Ed
 }
 
 // ExtendVolume asks for a larger size, in GiB as typed. Invalid field: size_gib.
-func (s *Store) ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error) {
+func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActExtend, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		size := s.checkSize(models.VolumeInput{Size: typed}, row.SizeGiB+1, fields)
 		if row.ProjectID == s.OwnProjectID() { // another project's limits are not known
-			models.CheckQuota(s.Capabilities().QuotaForExtension(size-row.SizeGiB), row.VolumeType, true, fields)
+			models.CheckQuota(models.QuotaForExtension(s.Capabilities(), size-row.SizeGiB), row.VolumeType, true, fields)
 		}
 		if err := fields.Err(); err != nil {
 			return nil, err
@@ -175,7 +175,7 @@ func (s *Store) ExtendVolume(ctx context.Context, actor models.Actor, id, typed,
 }
 
 // AttachVolume asks that the server sees the volume. Invalid field: server_id.
-func (s *Store) AttachVolume(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error) {
+func (s Volumes) AttachVolume(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActAttach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
@@ -197,7 +197,7 @@ func (s *Store) AttachVolume(ctx context.Context, actor models.Actor, id, server
 // DetachVolume asks that the server no longer sees the volume; an empty server
 // means the only one. force cuts it off although it uses the volume, also when a
 // detaching already waits for it. Invalid fields: server_id, force (needed there).
-func (s *Store) DetachVolume(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error) {
+func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActDetach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if server == "" && len(row.Attachments) == 1 {
 			server = row.Attachments[0].ServerID
@@ -223,7 +223,7 @@ func (s *Store) DetachVolume(ctx context.Context, actor models.Actor, id, server
 
 // DeleteVolume asks for the deletion of a volume that is detached and has no
 // snapshots.
-func (s *Store) DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
+func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActDelete, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		return &models.Operation{Kind: models.VolumeDelete, Params: models.Params{PriorStatus: row.Status, BackendID: row.BackendID}},
 			changeRow(tx.Where("attachment_count = 0 AND snapshot_count = 0"), &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Deleting))
@@ -232,7 +232,7 @@ func (s *Store) DeleteVolume(ctx context.Context, actor models.Actor, id, formKe
 
 // RepairVolume puts a volume that is stuck into a status from which one can go
 // on. What was under way for it ends as failed.
-func (s *Store) RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
+func (s Volumes) RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if err := in.Validate(); err != nil {
 			return nil, err
@@ -243,8 +243,8 @@ func (s *Store) RepairVolume(ctx context.Context, actor models.Actor, in models.
 }
 
 // RevertVolume asks that the volume gets the bytes of its latest snapshot back.
-func (s *Store) RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error) {
-	snapshot, err := s.Snapshot(ctx, actor, snapshotID)
+func (s Volumes) RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error) {
+	snapshot, err := s.Snapshots.Snapshot(ctx, actor, snapshotID)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/models/worker"
@@ -25,6 +26,7 @@ type bench struct {
 	clock  *storetest.Clock
 	fake   *backendtest.Fake
 	faulty *backendtest.Faulty
+	mirror *mirror.Mirror
 	worker *worker.Worker
 }
 
@@ -48,14 +50,17 @@ func benchOf(t *testing.T, store *store.Store, clock *storetest.Clock) *bench {
 // restart replaces the worker, as a new process would.
 func (b *bench) restart() {
 	b.Helper()
-	b.worker = newWorker(b)
-	if err := b.worker.Start(b.Context()); err != nil {
+	b.mirror, b.worker = newWorker(b)
+	if err := b.mirror.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 }
 
-func newWorker(b *bench) *worker.Worker {
-	return worker.New(b.store, b.faulty, worker.Options{Log: quiet, Lease: lease})
+func newWorker(b *bench) (*mirror.Mirror, *worker.Worker) { return workerOn(b, b.faulty, lease) }
+
+func workerOn(b *bench, storage backend.Backend, lease time.Duration) (*mirror.Mirror, *worker.Worker) {
+	m := mirror.New(b.store, storage, mirror.Options{Log: quiet})
+	return m, worker.New(m, worker.Options{Log: quiet, Lease: lease})
 }
 
 func backendFault(err error) backendtest.Fault { return backendtest.Fault{Err: err} }
@@ -63,7 +68,7 @@ func backendFault(err error) backendtest.Fault { return backendtest.Fault{Err: e
 // pass moves the clock to when the next operation is due; false when there is none.
 func (b *bench) pass() bool {
 	b.Helper()
-	next, err := b.store.NextDue(b.Context())
+	next, err := b.store.Queue.NextDue(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -101,7 +106,7 @@ func (b *bench) look(n int) {
 func (b *bench) sweep() {
 	b.Helper()
 	b.clock.Add(time.Second)
-	if err := b.worker.Resync(b.Context()); err != nil {
+	if err := b.mirror.Resync(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -129,7 +134,7 @@ func (b *bench) done(op *models.Operation, err error) *models.Operation {
 
 func (b *bench) operation(id string) *models.Operation {
 	b.Helper()
-	op, err := b.store.Operation(b.Context(), storetest.Operator(), id)
+	op, err := b.store.Queue.Operation(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -146,7 +151,7 @@ func (b *bench) failed(op *models.Operation, key string) {
 
 func (b *bench) volume(id string) *models.Volume {
 	b.Helper()
-	row, err := b.store.Volume(b.Context(), storetest.Operator(), id)
+	row, err := b.store.Volumes.Volume(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -155,7 +160,7 @@ func (b *bench) volume(id string) *models.Volume {
 
 func (b *bench) snapshot(id string) *models.Snapshot {
 	b.Helper()
-	row, err := b.store.Snapshot(b.Context(), storetest.Operator(), id)
+	row, err := b.store.Snapshots.Snapshot(b.Context(), storetest.Operator(), id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -165,12 +170,12 @@ func (b *bench) snapshot(id string) *models.Snapshot {
 // newVolume and newSnapshot make what the other tests begin with.
 func (b *bench) newVolume(name string) string {
 	b.Helper()
-	return b.done(b.store.CreateVolume(b.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "2"})).SubjectID
+	return b.done(b.store.Volumes.CreateVolume(b.Context(), storetest.Operator(), models.VolumeInput{Name: name, Size: "2"})).SubjectID
 }
 
 func (b *bench) newSnapshot(volume, name string) string {
 	b.Helper()
-	return b.done(b.store.CreateSnapshot(b.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: volume, Name: name, Acknowledge: true})).SubjectID
+	return b.done(b.store.Snapshots.CreateSnapshot(b.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: volume, Name: name, Acknowledge: true})).SubjectID
 }
 
 // same expects that rows and backend tell the same, and each object once.
@@ -178,7 +183,7 @@ func (b *bench) same() {
 	b.Helper()
 	b.sweep()
 	ctx, all := b.Context(), models.ListQuery{Size: 200}
-	volumes, err := b.store.ListVolumes(ctx, storetest.Operator(), all)
+	volumes, err := b.store.Volumes.ListVolumes(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -191,11 +196,11 @@ func (b *bench) same() {
 	}
 	for _, v := range there.Items {
 		row := b.volume(v.Ref)
-		if row.BackendID != v.ID || row.Status != models.Status(v.Status) || row.Name != v.Name || row.Description != v.Description || row.SizeGiB != v.SizeGiB || len(row.Attachments) != len(v.Attachments) {
+		if row.BackendID != v.ID || row.Status != v.Status || row.Name != v.Name || row.Description != v.Description || row.SizeGiB != v.SizeGiB || len(row.Attachments) != len(v.Attachments) {
 			b.Errorf("row %+v, backend %+v", row, v)
 		}
 	}
-	snapshots, err := b.store.ListSnapshots(ctx, storetest.Operator(), all)
+	snapshots, err := b.store.Snapshots.ListSnapshots(ctx, storetest.Operator(), all)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -208,7 +213,7 @@ func (b *bench) same() {
 	}
 	for _, s := range have.Items {
 		row := b.snapshot(s.Ref)
-		if row.BackendID != s.ID || row.Status != models.Status(s.Status) || row.Name != s.Name || row.VolumeID != s.Volume.Ref {
+		if row.BackendID != s.ID || row.Status != s.Status || row.Name != s.Name || row.VolumeID != s.Volume.Ref {
 			b.Errorf("row %+v, backend %+v", row, s)
 		}
 	}

@@ -100,7 +100,7 @@ func aReverted(b *bench) (snapshot, volume string, op *models.Operation) {
 	if err := b.fake.WriteVolume(volume, 0, []byte("overwritten")); err != nil {
 		b.Fatal(err)
 	}
-	return snapshot, volume, b.asked(b.store.RevertVolume(b.Context(), me, snapshot, ""))
+	return snapshot, volume, b.asked(b.store.Volumes.RevertVolume(b.Context(), me, snapshot, ""))
 }
 
 // TestARevertWhoseAnswerIsLost is not repeated when it happened, nor when somebody
@@ -161,7 +161,7 @@ func TestARevertWaitsForTheClock(t *testing.T) {
 	snapshot := aSnapshot(b)
 	v := b.inBackend(b.snapshot(snapshot).VolumeID)
 	b.fake.PutVolume(v)
-	b.asked(b.store.RevertVolume(b.Context(), me, snapshot, ""))
+	b.asked(b.store.Volumes.RevertVolume(b.Context(), me, snapshot, ""))
 	b.look(1)
 	if b.faulty.Calls("RevertVolume") != 0 {
 		t.Error("asked for within the second of the last change")
@@ -212,7 +212,7 @@ func TestATwinIsRemoved(t *testing.T) {
 			}
 			b.clock.Add(settle)
 			b.sweep()
-			if _, err := b.store.Volume(t.Context(), me, id); err != nil {
+			if _, err := b.store.Volumes.Volume(t.Context(), me, id); err != nil {
 				t.Error(err)
 			}
 			want := 1
@@ -264,7 +264,7 @@ func TestARestoredBackupIsListed(t *testing.T) {
 	b.clock.Add(2 * settle)
 	b.sweep()
 	b.sweep()
-	row, err := b.store.Volume(t.Context(), me, backup.ID)
+	row, err := b.store.Volumes.Volume(t.Context(), me, backup.ID)
 	if err != nil || row.ID == id || row.BackendID != backup.ID || row.Origin != models.Elsewhere {
 		t.Fatalf("%+v, %v", row, err)
 	}
@@ -276,15 +276,15 @@ func TestARestoredBackupIsListed(t *testing.T) {
 		b.sweep()
 		b.clock.Add(2 * settle)
 	}
-	if again, err := b.store.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID || b.faulty.Calls("DeleteVolume") != 0 {
+	if again, err := b.store.Volumes.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID || b.faulty.Calls("DeleteVolume") != 0 {
 		t.Errorf("%+v, %v, %d deletions", again, err, b.faulty.Calls("DeleteVolume"))
 	}
 	b.fake.RemoveVolume(kept.ID)
 	b.sweep()
-	if _, err := b.store.VolumeByID(t.Context(), id); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.Volumes.VolumeByID(t.Context(), id); !errors.Is(err, models.ErrNotFound) {
 		t.Errorf("the row of the volume that is gone: %v", err)
 	}
-	if again, err := b.store.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID {
+	if again, err := b.store.Volumes.Volume(t.Context(), me, backup.ID); err != nil || again.ID != row.ID {
 		t.Errorf("%+v, %v", again, err)
 	}
 }
@@ -335,7 +335,7 @@ func TestTheEndDoesNotWaitForACloudThatHangs(t *testing.T) {
 	b := newCloudBench(t)
 	entered := make(chan struct{})
 	b.faulty.Inject("CreateVolume", 1, backendtest.Fault{Hang: true, After: true, Entered: entered})
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	ctx, cancel := contextWithCancel(t)
 	over := make(chan struct{})
 	go func() { b.worker.Run(ctx); close(over) }()

@@ -10,7 +10,6 @@ import (
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/models/store/storetest"
-	"blockconsole/models/worker"
 )
 
 // looksOf is how many looks the operation takes when nothing goes wrong.
@@ -174,11 +173,11 @@ func TestTheSlowerOfTwoWorkersSavesNothing(t *testing.T) {
 	clock := storetest.NewClock()
 	store := storetest.Open(t, clock.Now)
 	b := benchOf(t, store, clock)
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "raced-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "raced-1", Size: "1"}))
 	entered := make(chan struct{})
 	b.faulty.Inject("CreateVolume", 1, backendtest.Fault{Hang: true, After: true, Entered: entered, Err: errStrange})
-	slow := worker.New(store, b.faulty, worker.Options{Lease: time.Hour, Log: quiet}) // its heart beats too seldom to matter
-	if err := slow.Start(t.Context()); err != nil {
+	m, slow := workerOn(b, b.faulty, time.Hour) // its heart beats too seldom to matter
+	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	hanging, wake := contextWithCancel(t)

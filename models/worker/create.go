@@ -7,6 +7,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 )
 
@@ -43,7 +44,7 @@ func findOrCreate[T any](ctx context.Context, w *Worker, op *models.Operation, c
 			return object, &again, c.remove(ctx)
 		case err == nil || !errors.Is(err, backend.ErrNotFound):
 			return object, nil, err
-		case op.Step >= stepAccepted && w.capabilities().Shared:
+		case op.Step >= stepAccepted && w.mirror.Capabilities().Shared:
 			return object, nil, errVanished
 		}
 		if unsettled := w.awaitSettle(op); unsettled != nil {
@@ -51,8 +52,8 @@ func findOrCreate[T any](ctx context.Context, w *Worker, op *models.Operation, c
 		}
 	}
 	before := op.CalledAt
-	if w.capabilities().Settle > 0 {
-		if err := w.store.RecordCall(ctx, op); err != nil {
+	if w.mirror.Capabilities().Settle > 0 {
+		if err := w.store.Queue.RecordCall(ctx, op); err != nil {
 			return object, nil, err
 		}
 	}
@@ -65,7 +66,7 @@ func (w *Worker) forgetUnsentCall(ctx context.Context, op *models.Operation, bef
 	if e := backend.AsError(err); e == nil || !e.Unsent {
 		return err
 	}
-	if forgotten := w.store.ForgetCall(ctx, op, before); forgotten != nil {
+	if forgotten := w.store.Queue.ForgetCall(ctx, op, before); forgotten != nil {
 		return forgotten
 	}
 	return err
@@ -74,7 +75,7 @@ func (w *Worker) forgetUnsentCall(ctx context.Context, op *models.Operation, bef
 // awaitSettle waits as long as an earlier call, whose answer was lost, may still
 // become visible.
 func (w *Worker) awaitSettle(op *models.Operation) *store.Progress {
-	settled := time.UnixMicro(op.CalledAt).Add(w.capabilities().Settle)
+	settled := time.UnixMicro(op.CalledAt).Add(w.mirror.Capabilities().Settle)
 	if op.CalledAt == 0 || !w.store.Now().Before(settled) {
 		return nil
 	}
@@ -100,7 +101,7 @@ func (w *Worker) createVolume(ctx context.Context, op *models.Operation, row *mo
 	if wait != nil {
 		return *wait, nil
 	}
-	o := w.observe(ctx, now)
+	o := w.mirror.Observe(ctx, now)
 	if made := o.Status == models.Available || o.Status == models.InUse; made && op.Params.ServerID != "" {
 		o.Status = models.Attaching
 		next := w.requeue(op, stepCreated, backend.PercentUnknown, &o)
@@ -118,7 +119,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 	if row.SnapshotID == "" {
 		return spec, nil
 	}
-	source, err := w.store.SnapshotByID(ctx, row.SnapshotID)
+	source, err := w.store.Snapshots.SnapshotByID(ctx, row.SnapshotID)
 	if err != nil {
 		return spec, err
 	}
@@ -127,7 +128,7 @@ func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.Vo
 }
 
 func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *models.Snapshot, key backend.Key) (store.Progress, error) {
-	volume, err := w.store.VolumeByID(ctx, row.VolumeID)
+	volume, err := w.store.Volumes.VolumeByID(ctx, row.VolumeID)
 	if err != nil {
 		return w.failCreate(ctx, op, err)
 	}
@@ -153,13 +154,13 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, row *
 	if wait != nil {
 		return *wait, nil
 	}
-	o := observedSnapshot(now)
+	o := mirror.ObserveSnapshot(now)
 	o.Consistency = consistency
 	return w.followCreate(ctx, op, key, &o), nil
 }
 
 func (w *Worker) consistencyAttached() models.Consistency {
-	if w.capabilities().CrashSafe {
+	if w.mirror.Capabilities().CrashSafe {
 		return models.CrashConsistent
 	}
 	return models.Inconsistent
@@ -186,14 +187,45 @@ func (w *Worker) failCreate(ctx context.Context, op *models.Operation, err error
 	if errors.Is(err, models.ErrNotFound) {
 		err = backend.ErrNotFound
 	}
-	why := w.failureWithDependents(ctx, op.SubjectType, err)
+	why := w.mirror.FailureWithDependents(ctx, op.SubjectType, err)
 	switch {
 	case errors.Is(err, errVanished):
 		why = models.Failure{Text: models.NewText("failure.vanished")}
 	case errors.Is(err, backend.ErrNotFound):
 		why = models.Failure{Text: models.NewText("source.not_found")}
-	case !permanent(err):
+	case !mirror.Permanent(err):
 		return store.Progress{}, err
 	}
 	return w.failed(op, why, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
+}
+
+// maxExplainAttempts is how often a backend that does not answer is asked why an operation
+// came to nothing, before the operation ends without knowing.
+const maxExplainAttempts = 3
+
+// failAccepted ends an operation that the backend had accepted, with step steps
+// done, and then did not carry out: the object is as o says. Where o does not say
+// why, the backend is asked whether it has told.
+func (w *Worker) failAccepted(ctx context.Context, op *models.Operation, step int, key backend.Key, o store.ObservedState, why models.Failure) store.Progress {
+	if !o.Failure.None() && o.Failure.Key != models.FailureUnknown {
+		return w.failed(op, why, withStatus(o, o.Status, why))
+	}
+	if key.ID == "" {
+		key.ID = o.BackendID
+	}
+	// To the second: that is how exactly clouds write times.
+	since := time.UnixMicro(op.StartedAt).Truncate(time.Second)
+	reported, request, err := w.mirror.LastFailure(ctx, op.SubjectType, key, since)
+	if err != nil && op.Attempts < maxExplainAttempts {
+		later := w.retryLater(ctx, op, err)
+		later.Step = max(later.Step, step)
+		return later
+	}
+	if !reported.None() {
+		why = reported
+	}
+	if request != "" {
+		o.RequestID = request
+	}
+	return w.failed(op, why, withStatus(o, o.Status, why))
 }

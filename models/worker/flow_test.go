@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ func TestPercentIsFollowed(t *testing.T) {
 	b := newBench(t)
 	volume := b.newVolume("volume-1")
 	b.fake.Hold()
-	op := b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1"}))
+	op := b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1"}))
 	b.look(1)
 	for _, percent := range []int{0, 17, 80} {
 		b.fake.SetPercent(op.SubjectID, percent)
@@ -34,7 +35,7 @@ func TestPercentIsFollowed(t *testing.T) {
 func TestALookThatFindsNothingNewWritesNoChange(t *testing.T) {
 	b := newBench(t)
 	b.fake.Hold()
-	b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "volume-1", Size: "1"}))
+	b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "volume-1", Size: "1"}))
 	b.look(2)
 	b.sweep()
 	before, err := b.store.LastChange(b.Context())
@@ -52,7 +53,7 @@ func TestTheRowLeavesWhenTheObjectIsGone(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
 	b.fake.Hold()
-	op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	op := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	for range 3 {
 		b.look(1)
 		if row := b.snapshot(id); row.Status != models.Deleting {
@@ -61,7 +62,7 @@ func TestTheRowLeavesWhenTheObjectIsGone(t *testing.T) {
 	}
 	b.fake.Release(id)
 	b.done(op, nil)
-	if _, err := b.store.SnapshotByID(b.Context(), id); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.Snapshots.SnapshotByID(b.Context(), id); !errors.Is(err, models.ErrNotFound) {
 		b.Error(err)
 	}
 	b.same()
@@ -81,7 +82,7 @@ func TestAttachedWhileQueued(t *testing.T) {
 			b.fake.SetCapabilities(func(c *backend.Capabilities) { c.CrashSafe = tt.crashSafe })
 			b.restart()
 			volume := b.newVolume("volume-1")
-			op := b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1", Acknowledge: tt.acknowledged}))
+			op := b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1", Acknowledge: tt.acknowledged}))
 			if row := b.snapshot(op.SubjectID); row.Consistency != models.Clean {
 				b.Errorf("%+v", row)
 			}
@@ -109,7 +110,7 @@ func TestAttachedWhileQueued(t *testing.T) {
 func TestAConsistencySurvivesACrash(t *testing.T) {
 	b := newBench(t)
 	volume := b.newVolume("volume-1")
-	op := b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1", Acknowledge: true}))
+	op := b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-1", Acknowledge: true}))
 	b.fake.AttachOutOfBand(volume, "server-1")
 	b.sweep()
 	b.die()
@@ -123,7 +124,7 @@ func TestAFailedAttachmentLeavesTheVolume(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
 	b.fake.FailNext("AttachVolume", &backend.Error{Code: backend.CodeConflict, Message: "the server is busy"})
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "restored-1", SnapshotID: id, ServerID: "server-1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "restored-1", SnapshotID: id, ServerID: "server-1"}))
 	b.work()
 	b.failed(op, "failure.attach_refused")
 	if op = b.operation(op.ID); op.Step != 3 {
@@ -136,7 +137,7 @@ func TestAFailedAttachmentLeavesTheVolume(t *testing.T) {
 		b.same()
 	}
 	created := b.fake.Calls("CreateVolume")
-	b.asked(b.store.RetryOperation(b.Context(), me, op.ID))
+	b.asked(b.store.Queue.RetryOperation(b.Context(), me, op.ID))
 	if row := b.volume(op.SubjectID); row.Status != models.Attaching || !row.Failure.None() {
 		b.Errorf("%+v", row)
 	}
@@ -153,7 +154,7 @@ func TestARefusedNameIsTakenBack(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
 	edit := func(name string) *models.Operation {
-		return b.asked(b.store.EditSnapshot(b.Context(), me, models.EditInput{ID: id, Name: name}))
+		return b.asked(b.store.Snapshots.EditSnapshot(b.Context(), me, models.EditInput{ID: id, Name: name}))
 	}
 	deny := func() {
 		b.faulty.Inject("RenameSnapshot", 1, backendFault(&backend.Error{Code: backend.CodeConflict, Message: "no"}))
@@ -190,9 +191,9 @@ func TestARenameWaitsForTheCreation(t *testing.T) {
 	b := newBench(t)
 	volume := b.newVolume("volume-1")
 	b.fake.Hold()
-	before := b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "before"}))
-	op := b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "queued"}))
-	edit := b.asked(b.store.EditSnapshot(b.Context(), me, models.EditInput{ID: op.SubjectID, Name: "renamed"}))
+	before := b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "before"}))
+	op := b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "queued"}))
+	edit := b.asked(b.store.Snapshots.EditSnapshot(b.Context(), me, models.EditInput{ID: op.SubjectID, Name: "renamed"}))
 	b.look(6)
 	if now := b.operation(edit.ID); now.State != models.Running || now.Attempts != 0 || b.operation(op.ID).State != models.Pending {
 		b.Errorf("%+v", now)
@@ -213,7 +214,7 @@ func TestSnapshotsOfAVolumeQueue(t *testing.T) {
 	b.fake.Hold()
 	var ids []string
 	for _, name := range []string{"snap-1", "snap-2", "snap-3"} {
-		ids = append(ids, b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: name})).SubjectID)
+		ids = append(ids, b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: name})).SubjectID)
 	}
 	for i, id := range ids {
 		b.look(3)
@@ -231,8 +232,8 @@ func TestASourceIsGone(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
 	volume := b.snapshot(id).VolumeID
-	restore := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "restored-1", SnapshotID: id}))
-	snap := b.asked(b.store.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-2"}))
+	restore := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "restored-1", SnapshotID: id}))
+	snap := b.asked(b.store.Snapshots.CreateSnapshot(b.Context(), me, models.SnapshotInput{VolumeID: volume, Name: "snap-2"}))
 	b.fake.RemoveSnapshot(id)
 	b.fake.RemoveVolume(volume)
 	b.work()
@@ -241,7 +242,7 @@ func TestASourceIsGone(t *testing.T) {
 	if v, s := b.volume(restore.SubjectID), b.snapshot(snap.SubjectID); v.Status != models.ErrorStatus || s.Status != models.ErrorStatus || v.Failure.None() {
 		b.Errorf("%+v %+v", v, s)
 	}
-	b.done(b.store.DeleteVolume(b.Context(), me, restore.SubjectID, ""))
+	b.done(b.store.Volumes.DeleteVolume(b.Context(), me, restore.SubjectID, ""))
 }
 
 // TestItVanishesWhileItIsMade: in a backend that others use too, somebody has deleted
@@ -252,7 +253,7 @@ func TestItVanishesWhileItIsMade(t *testing.T) {
 		b.fake.SetCapabilities(func(c *backend.Capabilities) { c.Shared = shared })
 		b.restart()
 		b.fake.Hold()
-		op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+		op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 		b.look(2)
 		b.fake.RemoveVolume(op.SubjectID)
 		b.fake.Auto()
@@ -271,18 +272,18 @@ func TestItVanishesWhileItIsMade(t *testing.T) {
 
 func TestTheBackendIsDownAtTheStart(t *testing.T) {
 	b := newBench(t)
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	b.fake.SetDown(errors.New("no route to host"))
-	late := newWorker(b)
+	late, w := newWorker(b)
 	if err := late.Start(b.Context()); err == nil {
 		b.Error("nobody noticed")
 	}
-	b.worker = late
+	b.mirror, b.worker = late, w
 	b.look(2)
-	if err := b.worker.Resync(b.Context()); err == nil {
+	if err := b.mirror.Resync(b.Context()); err == nil {
 		b.Error("a sweep of nothing")
 	}
-	if m, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
+	if m, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
 		b.Errorf("%+v, %v", m, err)
 	}
 	b.fake.SetDown(nil)
@@ -301,9 +302,12 @@ func TestRunWorksAndStops(t *testing.T) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
+		var running sync.WaitGroup
+		running.Go(func() { b.mirror.Run(ctx) })
 		b.worker.Run(ctx)
+		running.Wait()
 	}()
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	deadline := time.After(20 * time.Second)
 	for b.operation(op.ID).State != models.Succeeded {
 		select {

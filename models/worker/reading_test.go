@@ -19,7 +19,7 @@ func (b *bench) readFor(d time.Duration) {
 	b.Helper()
 	end := b.clock.Now().Add(d)
 	for {
-		next := b.worker.ReadDue(b.Context())
+		next := b.mirror.RunDue(b.Context())
 		if next.After(end) {
 			b.clock.Add(end.Sub(b.clock.Now()))
 			return
@@ -31,7 +31,7 @@ func (b *bench) readFor(d time.Duration) {
 // elsewhere is the row of an object by the backend's id; nil: none.
 func (b *bench) elsewhere(id string) *models.Volume {
 	b.Helper()
-	row, err := b.store.Volume(b.Context(), me, id)
+	row, err := b.store.Volumes.Volume(b.Context(), me, id)
 	if errors.Is(err, models.ErrNotFound) {
 		return nil
 	}
@@ -119,7 +119,7 @@ func TestHowOftenOthersObjectsAreLookedAt(t *testing.T) {
 	b.fake.SetLag(0)
 	own := b.newVolume("own-1")
 	b.fake.Hold()
-	b.asked(b.store.ExtendVolume(b.Context(), me, own, "9", ""))
+	b.asked(b.store.Volumes.ExtendVolume(b.Context(), me, own, "9", ""))
 	b.look(1)
 	b.fake.PutVolume(backend.Volume{Name: "odd", State: backend.State{Status: "AWAITING-TRANSFER", Percent: -1}})
 	slow := b.fake.PutVolume(backend.Volume{Name: "slow", State: backend.State{Status: backend.Creating, Percent: -1}})
@@ -144,7 +144,7 @@ func TestHowOftenOthersObjectsAreLookedAt(t *testing.T) {
 	// The deleted snapshot vanishes; the volume that should be there is left to a whole listing.
 	b.fake.RemoveSnapshot(snap.ID)
 	b.readFor(3 * time.Minute)
-	if _, err := b.store.Snapshot(b.Context(), me, snap.ID); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.Snapshots.Snapshot(b.Context(), me, snap.ID); !errors.Is(err, models.ErrNotFound) {
 		t.Error(err)
 	}
 }
@@ -174,15 +174,15 @@ func TestAPageKnowsLessThanALook(t *testing.T) {
 		t.Fatal(err)
 	}
 	slow := &stale{Backend: b.fake, volumes: old, duringSnapshots: func() {}}
-	w := staleWorker(b, slow)
-	if err := w.Follow(b.Context(), models.SubjectVolume, v.ID); err != nil {
+	w := staleMirror(b, slow)
+	if err := w.SyncObject(b.Context(), models.SubjectVolume, v.ID); err != nil {
 		t.Fatal(err)
 	}
 	slow.duringVolumes = func() {
 		b.clock.Add(time.Second)
 		v.Name = "new"
 		b.become(v, backend.Available)
-		if err := w.LookAlone(b.Context(), v.ID); err != nil {
+		if err := w.PollObject(b.Context(), v.ID); err != nil {
 			t.Error(err)
 		}
 	}
@@ -206,19 +206,19 @@ func TestOneConsoleReadsForAll(t *testing.T) {
 		both := func(d time.Duration) (first, second int) {
 			first, second = one.faulty.Calls("Volumes"), two.faulty.Calls("Volumes")
 			for end := clock.Now().Add(d); clock.Now().Before(end); clock.Add(time.Second) {
-				one.worker.ReadDue(t.Context())
-				two.worker.ReadDue(t.Context())
+				one.mirror.RunDue(t.Context())
+				two.mirror.RunDue(t.Context())
 			}
 			return one.faulty.Calls("Volumes") - first, two.faulty.Calls("Volumes") - second
 		}
 		if n, m := both(10 * time.Minute); n < 4 || m != 0 {
 			t.Errorf("%d and %d listings", n, m)
 		}
-		if err := one.worker.StopReading(t.Context()); err != nil {
+		if err := one.mirror.Resign(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for end := clock.Now().Add(12 * time.Second); clock.Now().Before(end); clock.Add(time.Second) {
-			two.worker.ReadDue(t.Context())
+			two.mirror.RunDue(t.Context())
 		}
 		if two.faulty.Calls("Volumes") == 0 {
 			t.Error("nobody reads any more")
@@ -228,7 +228,7 @@ func TestOneConsoleReadsForAll(t *testing.T) {
 		}
 		listed := one.faulty.Calls("Volumes")
 		for end := clock.Now().Add(time.Minute); clock.Now().Before(end); clock.Add(time.Second) {
-			one.worker.ReadDue(t.Context()) // the second has died
+			one.mirror.RunDue(t.Context()) // the second has died
 		}
 		if one.faulty.Calls("Volumes") == listed {
 			t.Error("nobody reads after the second died")
@@ -246,7 +246,7 @@ func TestReadingThroughAnOutage(t *testing.T) {
 	b.faulty.Down(errors.New("no route to host"))
 	b.readFor(12 * time.Second)
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		if m, err := b.store.SyncState(t.Context(), kind); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" || m.SeenAt == 0 {
+		if m, err := b.store.Sync.SyncState(t.Context(), kind); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" || m.SeenAt == 0 {
 			t.Errorf("%s: %+v, %v", kind, m, err)
 		}
 	}
@@ -264,7 +264,7 @@ func TestReadingThroughAnOutage(t *testing.T) {
 	if b.status(v.ID) != models.ErrorStatus {
 		t.Error(b.status(v.ID))
 	}
-	if m, err := b.store.SyncState(t.Context(), models.SubjectSnapshot); err != nil || m.FailedSince != 0 {
+	if m, err := b.store.Sync.SyncState(t.Context(), models.SubjectSnapshot); err != nil || m.FailedSince != 0 {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
@@ -307,7 +307,7 @@ func TestQuotasAreReadAfterOperations(t *testing.T) {
 	if f := b.store.Capabilities(); len(f.Quotas) != 1 || f.Quotas[0] != (models.Quota{What: "volumes", Limit: 10}) || f.Project.Name != "demo" || len(f.Projects) != 1 {
 		t.Fatalf("%+v", f)
 	}
-	b.done(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	b.done(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	b.readFor(3 * time.Second)
 	if f := b.store.Capabilities(); f.Quotas[0].Used != 1 {
 		t.Errorf("%+v", f.Quotas)
@@ -323,11 +323,11 @@ func TestAnotherProjectIsNotMirrored(t *testing.T) {
 	}
 	project(models.DefaultProject)
 	b.restart()
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	project("somebody-elses")
-	b.worker = newWorker(b)
+	b.mirror, b.worker = newWorker(b)
 	var other *models.IdentityError
-	if err := b.worker.Start(b.Context()); !errors.As(err, &other) {
+	if err := b.mirror.Start(b.Context()); !errors.As(err, &other) {
 		t.Fatal(err)
 	}
 	b.look(12)
@@ -335,7 +335,7 @@ func TestAnotherProjectIsNotMirrored(t *testing.T) {
 		t.Errorf("%+v", now)
 	}
 	b.readFor(5 * time.Minute)
-	if m, err := b.store.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != models.FailureOtherProject || b.faulty.Calls("Volumes")+b.faulty.Calls("CreateVolume") != 0 {
+	if m, err := b.store.Sync.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != models.FailureOtherProject || b.faulty.Calls("Volumes")+b.faulty.Calls("CreateVolume") != 0 {
 		t.Errorf("%+v, %v, %d listings", m, err, b.faulty.Calls("Volumes"))
 	}
 	project(models.DefaultProject)

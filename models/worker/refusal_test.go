@@ -95,7 +95,7 @@ func TestRetryAfterARefusal(t *testing.T) {
 		op := b.asked(k.ask(b, id))
 		b.work()
 		failed := b.operation(op.ID)
-		_, err := b.store.RetryOperation(b.Context(), me, op.ID)
+		_, err := b.store.Queue.RetryOperation(b.Context(), me, op.ID)
 		if !failed.Retryable() {
 			if err == nil {
 				b.Errorf("%s was retried", op.Kind)
@@ -126,12 +126,12 @@ func TestRetryOfWhatFailedLater(t *testing.T) {
 			}
 			b.sweep()
 			if op.Kind == models.VolumeExtend { // the volume is in ERROR: an administrator decides
-				if _, err := b.store.RetryOperation(b.Context(), me, op.ID); models.AsError(err) == nil {
+				if _, err := b.store.Queue.RetryOperation(b.Context(), me, op.ID); models.AsError(err) == nil {
 					b.Error(err)
 				}
 				return
 			}
-			if _, err := b.store.RetryOperation(b.Context(), me, op.ID); err != nil {
+			if _, err := b.store.Queue.RetryOperation(b.Context(), me, op.ID); err != nil {
 				b.Fatal(err)
 			}
 			b.work()
@@ -163,10 +163,10 @@ func TestUnavailableIsAskedForEver(t *testing.T) {
 
 func TestTheBackendSaysWhenToComeBack(t *testing.T) {
 	b := newBench(t)
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	b.faulty.Inject("CreateVolume", 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, RetryAfter: 5 * time.Minute}})
 	b.look(1)
-	if next, err := b.store.NextDue(b.Context()); err != nil || next.Sub(b.clock.Now()) < 4*time.Minute {
+	if next, err := b.store.Queue.NextDue(b.Context()); err != nil || next.Sub(b.clock.Now()) < 4*time.Minute {
 		b.Errorf("next at %v, %v", next, err)
 	}
 	b.work()
@@ -208,7 +208,7 @@ func TestANamelessFaultIsGivenUp(t *testing.T) {
 // still tried again.
 func TestSilenceLeavesTriesForOtherFaults(t *testing.T) {
 	b := newBench(t)
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	b.faulty.Down(errors.New("restarting"))
 	b.look(20)
 	b.faulty.Down(nil)
@@ -228,22 +228,22 @@ func TestErrorDeletingIsRepaired(t *testing.T) {
 		if row.Status != models.ErrorDeleting || row.Failure.Key != "failure.conflict" {
 			b.Fatalf("%+v", row)
 		}
-		if _, err := b.store.DeleteSnapshot(ctx, me, id, ""); models.AsError(err) == nil || models.AsError(err).Text.Key != "deny.error_deleting" {
+		if _, err := b.store.Snapshots.DeleteSnapshot(ctx, me, id, ""); models.AsError(err) == nil || models.AsError(err).Text.Key != "deny.error_deleting" {
 			b.Errorf("%v", err)
 		}
 		b.fake.ForbidRepair("admin")
-		refused := b.asked(b.store.RepairSnapshot(ctx, admin, models.RepairInput{ID: id, Reason: "looked", ResetTo: to}))
+		refused := b.asked(b.store.Snapshots.RepairSnapshot(ctx, admin, models.RepairInput{ID: id, Reason: "looked", ResetTo: to}))
 		b.work()
 		b.failed(refused, "failure.forbidden")
 		if row := b.snapshot(id); row.Status != models.ErrorDeleting || row.Failure.Key != "failure.forbidden" || row.Failure.Args[0] != "admin" {
 			b.Errorf("%+v", row)
 		}
 		b.fake.ForbidRepair("")
-		b.done(b.store.RepairSnapshot(ctx, admin, models.RepairInput{ID: id, Reason: "looked", ResetTo: to}))
+		b.done(b.store.Snapshots.RepairSnapshot(ctx, admin, models.RepairInput{ID: id, Reason: "looked", ResetTo: to}))
 		if row := b.snapshot(id); row.Status != to {
 			b.Errorf("%+v", row)
 		}
-		b.done(b.store.DeleteSnapshot(ctx, me, id, ""))
+		b.done(b.store.Snapshots.DeleteSnapshot(ctx, me, id, ""))
 	}
 	b.same()
 }
@@ -253,11 +253,11 @@ func TestRepairOfWhatIsGone(t *testing.T) {
 	b := newBench(t)
 	id := brokenSnapshot(b)
 	b.fake.RemoveSnapshot(id)
-	b.done(b.store.RepairSnapshot(b.Context(), admin, models.RepairInput{ID: id, Reason: "looked", ResetTo: models.Available}))
+	b.done(b.store.Snapshots.RepairSnapshot(b.Context(), admin, models.RepairInput{ID: id, Reason: "looked", ResetTo: models.Available}))
 	if row := b.snapshot(id); row.Status != models.ErrorStatus || row.Failure.Key != "failure.vanished" {
 		b.Errorf("%+v", row)
 	}
-	b.done(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	b.done(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	b.same()
 }
 
@@ -274,7 +274,7 @@ func TestOneOperationThatIsNeverAnswered(t *testing.T) {
 			b.fake.SetLag(0)
 			id := b.newVolume("volume-1")
 			b.sweep()
-			op := b.asked(b.store.ExtendVolume(b.Context(), me, id, "5", ""))
+			op := b.asked(b.store.Volumes.ExtendVolume(b.Context(), me, id, "5", ""))
 			if tt.down {
 				b.fake.SetDown(&backend.Error{Code: backend.CodeUnavailable})
 			}
@@ -285,7 +285,7 @@ func TestOneOperationThatIsNeverAnswered(t *testing.T) {
 				if _, err := b.worker.RunDue(b.Context()); err != nil {
 					t.Fatal(err)
 				}
-				if err := b.worker.Resync(b.Context()); (err != nil) != tt.down {
+				if err := b.mirror.Resync(b.Context()); (err != nil) != tt.down {
 					t.Fatal(err)
 				}
 				if !tt.down && b.clock.Now().Before(time.UnixMicro(op.AskedAt).Add(time.Hour)) && b.operation(op.ID).Finished() {

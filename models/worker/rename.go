@@ -6,6 +6,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 )
 
@@ -26,10 +27,10 @@ func (w *Worker) finishRename(ctx context.Context, op *models.Operation, err err
 	switch {
 	case err == nil:
 		return w.succeeded(op, nil), nil
-	case !permanent(err):
+	case !mirror.Permanent(err):
 		return store.Progress{}, err
 	}
-	return w.failed(op, w.failureWithDependents(ctx, op.SubjectType, err), w.restoredName(ctx, op)), nil
+	return w.failed(op, w.mirror.FailureWithDependents(ctx, op.SubjectType, err), w.restoredName(ctx, op)), nil
 }
 
 // restoredName gives a row the name that its object has, unless somebody has changed
@@ -38,7 +39,7 @@ func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *store.
 	var rowName, rowText string
 	var name, text string
 	if op.SubjectType == models.SubjectSnapshot {
-		row, err := w.store.SnapshotByID(ctx, op.SubjectID)
+		row, err := w.store.Snapshots.SnapshotByID(ctx, op.SubjectID)
 		if err != nil {
 			return nil
 		}
@@ -48,7 +49,7 @@ func (w *Worker) restoredName(ctx context.Context, op *models.Operation) *store.
 		}
 		rowName, rowText, name, text = row.Name, row.Description, now.Name, now.Description
 	} else {
-		row, err := w.store.VolumeByID(ctx, op.SubjectID)
+		row, err := w.store.Volumes.VolumeByID(ctx, op.SubjectID)
 		if err != nil {
 			return nil
 		}

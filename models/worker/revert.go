@@ -31,7 +31,7 @@ func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, key bac
 	if err != nil {
 		return w.failRefused(ctx, op, err, backend.Volume{})
 	}
-	return w.followRevert(ctx, op, key, w.observe(ctx, now)), nil
+	return w.followRevert(ctx, op, key, w.mirror.Observe(ctx, now)), nil
 }
 
 // followRevert follows a revert that the backend accepted.
@@ -53,7 +53,7 @@ func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key ba
 	if err != nil {
 		return progressOf(w.failRefused(ctx, op, err, backend.Volume{}))
 	}
-	source, err := w.store.SnapshotByID(ctx, op.Params.SnapshotID)
+	source, err := w.store.Snapshots.SnapshotByID(ctx, op.Params.SnapshotID)
 	if errors.Is(err, models.ErrNotFound) {
 		return progressOf(w.failRefused(ctx, op, backend.ErrNotFound, now))
 	}
@@ -61,7 +61,7 @@ func (w *Worker) requestRevert(ctx context.Context, op *models.Operation, key ba
 		return nil, err
 	}
 	snapshotKey := backend.Key{Ref: source.ID, ID: source.BackendID}
-	if w.capabilities().Shared { // others may write between one try and the next
+	if w.mirror.Capabilities().Shared { // others may write between one try and the next
 		snapshot, err := w.backend.Snapshot(ctx, snapshotKey)
 		if err != nil {
 			return progressOf(w.failRefused(ctx, op, err, now))
@@ -83,7 +83,7 @@ func progressOf(p store.Progress, err error) (*store.Progress, error) { return &
 // a revert changes the volume and its snapshot, whoever writes changes the volume
 // alone.
 func (w *Worker) prepareRevert(ctx context.Context, op *models.Operation, key backend.Key, volume backend.Volume, snapshot backend.Snapshot) (*store.Progress, error) {
-	o := w.observe(ctx, volume)
+	o := w.mirror.Observe(ctx, volume)
 	if op.CalledAt > 0 {
 		volumeIs, snapshotIs := models.Micros(volume.Changed), models.Micros(snapshot.Changed)
 		known := !slices.Contains([]int64{op.Params.VolumeChanged, op.Params.SnapshotChanged, volumeIs, snapshotIs}, 0)
@@ -112,5 +112,5 @@ func (w *Worker) prepareRevert(ctx context.Context, op *models.Operation, key ba
 		return &next, nil
 	}
 	op.Params.VolumeChanged, op.Params.SnapshotChanged = models.Micros(volume.Changed), models.Micros(snapshot.Changed)
-	return nil, w.store.RecordCall(ctx, op)
+	return nil, w.store.Queue.RecordCall(ctx, op)
 }

@@ -6,13 +6,14 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 )
 
 // reconcileSnapshot takes the next step of an operation on a snapshot. An error that it
 // returns is not final: the operation is tried again.
 func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (store.Progress, error) {
-	row, err := w.store.SnapshotByID(ctx, op.SubjectID)
+	row, err := w.store.Snapshots.SnapshotByID(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
 		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil
@@ -43,15 +44,15 @@ func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key b
 	if refused != nil && (err != nil || now.Status != backend.ErrorDeleting) {
 		return w.failDelete(ctx, op, refused)
 	}
-	return w.followDelete(ctx, op, key, observedSnapshot(now), err)
+	return w.followDelete(ctx, op, key, mirror.ObserveSnapshot(now), err)
 }
 
 // failDelete puts the row back as it was when the backend will not delete it.
 func (w *Worker) failDelete(ctx context.Context, op *models.Operation, err error) (store.Progress, error) {
-	if !permanent(err) {
+	if !mirror.Permanent(err) {
 		return store.Progress{}, err
 	}
-	why := w.failureWithDependents(ctx, op.SubjectType, err)
+	why := w.mirror.FailureWithDependents(ctx, op.SubjectType, err)
 	return w.failed(op, why, &store.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 }
 
@@ -74,24 +75,24 @@ func (w *Worker) followDelete(ctx context.Context, op *models.Operation, key bac
 }
 
 func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
-	if err := w.backend.RepairSnapshot(ctx, key, backend.Status(op.Params.ResetTo)); err != nil {
+	if err := w.backend.RepairSnapshot(ctx, key, op.Params.ResetTo); err != nil {
 		return w.failRepair(op, err)
 	}
 	now, err := w.backend.Snapshot(ctx, key)
 	if err != nil {
 		return w.failRepair(op, err)
 	}
-	o := observedSnapshot(now)
+	o := mirror.ObserveSnapshot(now)
 	return w.succeeded(op, &o), nil
 }
 
 // failRepair: what the backend no longer has is ERROR and can be deleted; what
 // it refuses stays as it was, and says why.
 func (w *Worker) failRepair(op *models.Operation, err error) (store.Progress, error) {
-	if !permanent(err) {
+	if !mirror.Permanent(err) {
 		return store.Progress{}, err
 	}
-	why := failureOf(err)
+	why := mirror.FailureOf(err)
 	if errors.Is(err, backend.ErrNotFound) {
 		gone := models.Failure{Text: models.NewText("failure.vanished")}
 		return w.succeeded(op, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: gone}), nil

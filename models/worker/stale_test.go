@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"blockconsole/models/backend"
-	"blockconsole/models/worker"
+	"blockconsole/models/mirror"
 )
 
 // stale answers listings with what was there when they were asked for, and lets
@@ -26,12 +26,12 @@ func (s *stale) Snapshots(context.Context, string, int) (backend.Page[backend.Sn
 	return s.snapshots, nil
 }
 
-// staleWorker sweeps old pages.
-func staleWorker(b *bench, s *stale) *worker.Worker {
+// staleMirror copies old pages.
+func staleMirror(b *bench, s *stale) *mirror.Mirror {
 	b.Helper()
-	w := worker.New(b.store, s, worker.Options{Log: quiet, Lease: lease})
-	if err := w.Start(b.Context()); err != nil {
+	m, _ := workerOn(b, s, lease)
+	if err := m.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	return w
+	return m
 }

@@ -23,7 +23,7 @@ func (b *bench) shared(shared bool) {
 // only is the one row of a list.
 func (b *bench) onlyVolume() *models.Volume {
 	b.Helper()
-	page, err := b.store.ListVolumes(b.Context(), me, models.ListQuery{})
+	page, err := b.store.Volumes.ListVolumes(b.Context(), me, models.ListQuery{})
 	if err != nil || len(page.Rows) != 1 {
 		b.Fatalf("%d volumes, %v", len(page.Rows), err)
 	}
@@ -40,16 +40,16 @@ func TestObjectsMadeElsewhereAreImported(t *testing.T) {
 		copied := b.fake.PutVolume(backend.Volume{Name: "", SizeGiB: 8, Source: &s.Key})
 		b.fake.AttachOutOfBand(copied.ID, "server-2")
 		b.sweep()
-		row, err := store.Volume(t.Context(), me, v.ID)
+		row, err := store.Volumes.Volume(t.Context(), me, v.ID)
 		if err != nil || row.Name != "its <b>name</b>" || row.SizeGiB != 7 || row.Origin != models.Elsewhere || row.VolumeType != "ssd" ||
 			row.Zone != "z1" || row.CreatedAt != models.Micros(created) || row.SnapshotCount != 1 || row.ProjectID != models.DefaultProject || row.ID == v.ID {
 			t.Fatalf("%+v, %v", row, err)
 		}
-		snap, err := store.Snapshot(t.Context(), me, s.ID)
+		snap, err := store.Snapshots.Snapshot(t.Context(), me, s.ID)
 		if err != nil || snap.Name != long || snap.VolumeID != row.ID || snap.VolumeName != row.Name || snap.Status != "AWAITING-TRANSFER" || snap.Consistency != models.ConsistencyUnknown {
 			t.Fatalf("%+v, %v", snap, err)
 		}
-		restored, err := store.Volume(t.Context(), me, copied.ID)
+		restored, err := store.Volumes.Volume(t.Context(), me, copied.ID)
 		if err != nil || !attachedTo(restored, "server-2") || restored.Attachments[0].ServerName != "web-2" {
 			t.Fatalf("%+v, %v", restored, err)
 		}
@@ -59,8 +59,8 @@ func TestObjectsMadeElsewhereAreImported(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.sweep()
-		again, err1 := store.Volume(t.Context(), me, v.ID)
-		same, err2 := store.Snapshot(t.Context(), me, s.ID)
+		again, err1 := store.Volumes.Volume(t.Context(), me, v.ID)
+		same, err2 := store.Snapshots.Snapshot(t.Context(), me, s.ID)
 		after, err3 := store.LastChange(t.Context())
 		if err := errors.Join(err1, err2, err3); err != nil || again.ID != ids[0] || same.ID != ids[1] || after != before {
 			t.Errorf("a second sweep: %v, changes %d to %d", err, before, after)
@@ -78,11 +78,11 @@ func TestASnapshotListedBeforeItsVolume(t *testing.T) {
 		b.sweep()
 		b.fake.PutVolume(v)
 		b.sweep()
-		snap, err := store.Snapshot(t.Context(), me, s.ID)
+		snap, err := store.Snapshots.Snapshot(t.Context(), me, s.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		row, err := store.Volume(t.Context(), me, v.ID)
+		row, err := store.Volumes.Volume(t.Context(), me, v.ID)
 		if err != nil || snap.VolumeID != row.ID || snap.VolumeName != "late" || row.SnapshotCount != 1 {
 			t.Errorf("%+v %+v %v", snap, row, err)
 		}
@@ -99,8 +99,8 @@ func TestWhatVanishedElsewhere(t *testing.T) {
 			b.fake.RemoveSnapshot(id)
 			b.fake.RemoveVolume(volume)
 			b.sweep()
-			_, gone := b.store.SnapshotByID(b.Context(), id)
-			_, goneVolume := b.store.VolumeByID(b.Context(), volume)
+			_, gone := b.store.Snapshots.SnapshotByID(b.Context(), id)
+			_, goneVolume := b.store.Volumes.VolumeByID(b.Context(), volume)
 			if shared {
 				if !errors.Is(gone, models.ErrNotFound) || !errors.Is(goneVolume, models.ErrNotFound) {
 					b.Errorf("%v, %v", gone, goneVolume)
@@ -130,7 +130,7 @@ func TestAFailedCreationStays(t *testing.T) {
 		b := newBench(t)
 		b.shared(shared)
 		b.fake.SetQuota("volumes", 0)
-		op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "too-much", Size: "1"}))
+		op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "too-much", Size: "1"}))
 		b.work()
 		b.sweep()
 		if row := b.volume(op.SubjectID); row.Status != models.ErrorStatus || row.Failure.Key != "failure.quota" {
@@ -149,11 +149,11 @@ func TestNothingFlickersUnderOperation(t *testing.T) {
 		op := b.asked(k.ask(b, id))
 		var states []string
 		note := func() {
-			row, err := b.store.VolumeByID(b.Context(), op.SubjectID)
+			row, err := b.store.Volumes.VolumeByID(b.Context(), op.SubjectID)
 			state := "gone"
 			if op.SubjectType == models.SubjectSnapshot {
 				var snap *models.Snapshot
-				if snap, err = b.store.SnapshotByID(b.Context(), op.SubjectID); err == nil {
+				if snap, err = b.store.Snapshots.SnapshotByID(b.Context(), op.SubjectID); err == nil {
 					state = string(snap.Status) + " " + snap.Name
 				}
 			} else if err == nil {
@@ -208,11 +208,11 @@ func TestAStalePageChangesNothing(t *testing.T) {
 		b.Fatal(err)
 	}
 	b.clock.Add(time.Second)
-	slow := staleWorker(b, &stale{Backend: b.fake, volumes: volumes, duringVolumes: func() {
-		b.done(b.store.ExtendVolume(ctx, me, volume, "9", ""))
+	slow := staleMirror(b, &stale{Backend: b.fake, volumes: volumes, duringVolumes: func() {
+		b.done(b.store.Volumes.ExtendVolume(ctx, me, volume, "9", ""))
 	}, snapshots: snapshots, duringSnapshots: func() {
-		b.done(b.store.EditSnapshot(ctx, me, models.EditInput{ID: snap, Name: "renamed"}))
-		b.done(b.store.DeleteSnapshot(ctx, me, deleted, ""))
+		b.done(b.store.Snapshots.EditSnapshot(ctx, me, models.EditInput{ID: snap, Name: "renamed"}))
+		b.done(b.store.Snapshots.DeleteSnapshot(ctx, me, deleted, ""))
 		b.newSnapshot(volume, "snap-3")
 	}})
 	if err := slow.Resync(ctx); err != nil {
@@ -221,7 +221,7 @@ func TestAStalePageChangesNothing(t *testing.T) {
 	if row := b.snapshot(snap); row.Name != "renamed" {
 		b.Errorf("%+v", row)
 	}
-	if _, err := b.store.SnapshotByID(ctx, deleted); !errors.Is(err, models.ErrNotFound) {
+	if _, err := b.store.Snapshots.SnapshotByID(ctx, deleted); !errors.Is(err, models.ErrNotFound) {
 		b.Error("a deleted snapshot came back")
 	}
 	if row := b.volume(volume); row.SizeGiB != 9 || row.SnapshotCount != 2 {
@@ -248,32 +248,32 @@ func TestAnErrorRemovesNothing(t *testing.T) {
 	if total() != 1005 {
 		b.Fatalf("%d volumes", total())
 	}
-	good, err := b.store.SyncState(b.Context(), models.SubjectVolume)
+	good, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume)
 	if err != nil || good.SeenAt == 0 || good.FailedSince != 0 {
 		b.Fatalf("%+v, %v", good, err)
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 2, backendtest.Fault{})
-	if err := b.worker.Resync(b.Context()); err == nil {
+	if err := b.mirror.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
-	first, err := b.store.SyncState(b.Context(), models.SubjectVolume)
+	first, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume)
 	if err != nil || first.SeenAt != good.SeenAt || first.FailedSince == 0 || first.Failure.Key != "failure.unavailable" || total() != 1005 {
 		b.Errorf("%+v, %d volumes, %v", first, total(), err)
 	}
-	if other, err := b.store.SyncState(b.Context(), models.SubjectSnapshot); err != nil || other.SeenAt <= good.SeenAt || other.FailedSince != 0 {
+	if other, err := b.store.Sync.SyncState(b.Context(), models.SubjectSnapshot); err != nil || other.SeenAt <= good.SeenAt || other.FailedSince != 0 {
 		b.Errorf("the snapshots were read: %+v, %v", other, err)
 	}
 	b.clock.Add(time.Minute)
 	b.faulty.Inject("Volumes", 1, backendtest.Fault{Err: errStrange})
-	if err := b.worker.Resync(b.Context()); err == nil {
+	if err := b.mirror.Resync(b.Context()); err == nil {
 		b.Error("no error")
 	}
-	if second, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || second.FailedSince != first.FailedSince || second.Failure.Key != "failure.internal" {
+	if second, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume); err != nil || second.FailedSince != first.FailedSince || second.Failure.Key != "failure.internal" {
 		b.Errorf("%+v, %v", second, err)
 	}
 	b.sweep()
-	if now, err := b.store.SyncState(b.Context(), models.SubjectVolume); err != nil || now.FailedSince != 0 || !now.Failure.None() || now.SeenAt <= good.SeenAt {
+	if now, err := b.store.Sync.SyncState(b.Context(), models.SubjectVolume); err != nil || now.FailedSince != 0 || !now.Failure.None() || now.SeenAt <= good.SeenAt {
 		b.Errorf("%+v, %v", now, err)
 	}
 }
@@ -340,7 +340,7 @@ func TestTwoConsolesSweepTogether(t *testing.T) {
 		for range 2 {
 			errs := make(chan error, 2)
 			for _, w := range []*bench{b, other} {
-				go func() { errs <- w.worker.Resync(t.Context()) }()
+				go func() { errs <- w.mirror.Resync(t.Context()) }()
 			}
 			if err := errors.Join(<-errs, <-errs); err != nil {
 				t.Fatal(err)
@@ -358,7 +358,7 @@ func TestTwoConsolesSweepTogether(t *testing.T) {
 func TestSmallThingsAreCopied(t *testing.T) {
 	b := newBench(t)
 	servers := func() string {
-		rows, err := b.store.ListServers(b.Context(), me, 10)
+		rows, err := b.store.Servers.ListServers(b.Context(), me, 10)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -373,16 +373,16 @@ func TestSmallThingsAreCopied(t *testing.T) {
 	}
 	b.fake.RemoveServer("server-1")
 	b.fake.AddServer("server-3", "db\x00-1")
-	if err := b.worker.Refresh(b.Context()); err != nil {
+	if err := b.mirror.SyncInventory(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	if got := servers(); got != "db-1 web-2" {
 		b.Errorf("%q", got)
 	}
-	if images, err := b.store.ListImages(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
+	if images, err := b.store.Servers.ListImages(b.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
 		b.Errorf("%+v, %v", images, err)
 	}
-	if f := b.store.Capabilities(); f.Backend != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
+	if f := b.store.Capabilities(); f.Name != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
 		b.Errorf("%+v", f)
 	}
 }
@@ -405,21 +405,21 @@ func TestWhatWasDeletedDoesNotComeBack(t *testing.T) {
 		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
-		old.duringVolumes = func() { b.done(store.DeleteVolume(t.Context(), me, v.ID, "")) }
-		old.duringSnapshots = func() { b.done(store.DeleteSnapshot(t.Context(), me, s.ID, "")) }
-		if err := staleWorker(b, old).Resync(t.Context()); err != nil {
+		old.duringVolumes = func() { b.done(store.Volumes.DeleteVolume(t.Context(), me, v.ID, "")) }
+		old.duringSnapshots = func() { b.done(store.Snapshots.DeleteSnapshot(t.Context(), me, s.ID, "")) }
+		if err := staleMirror(b, old).Resync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if row := b.onlyVolume(); row.BackendID != kept.ID {
 			t.Errorf("%+v", row)
 		}
-		if _, err := store.Snapshot(t.Context(), me, s.ID); !errors.Is(err, models.ErrNotFound) {
+		if _, err := store.Snapshots.Snapshot(t.Context(), me, s.ID); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("the snapshot is back: %v", err)
 		}
 		clock.Add(time.Second)
 		b.fake.PutVolume(v) // whoever puts it back is believed
 		b.sweep()
-		if _, err := store.Volume(t.Context(), me, v.ID); err != nil {
+		if _, err := store.Volumes.Volume(t.Context(), me, v.ID); err != nil {
 			t.Error(err)
 		}
 	})

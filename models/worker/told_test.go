@@ -73,15 +73,15 @@ func (b *bench) failureOf(op *models.Operation) (models.Failure, string) {
 func TestDependentsAreNamed(t *testing.T) {
 	b := newBench(t)
 	id := aSnapshot(b)
-	child := b.done(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "child-1", SnapshotID: id})).SubjectID
+	child := b.done(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "child-1", SnapshotID: id})).SubjectID
 	keys := []backend.Key{{Ref: child}, {ID: "of-another-console"}}
 	want := []models.Dependent{{Type: models.SubjectVolume, ID: child, Name: "child-1"}, {Type: models.SubjectVolume, ID: "of-another-console"}}
 
 	b.faulty.Inject("DeleteSnapshot", 1, backendFault(&backend.Error{Code: backend.CodeBusy, Dependents: keys}))
-	refused := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	refused := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	b.fake.FailDelete(id, backendtest.SilentFailure{RolledBack: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: keys, RequestID: "req-busy"}})
-	later := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	later := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	for _, op := range []*models.Operation{refused, later} {
 		b.failed(op, "failure.busy")
@@ -94,7 +94,7 @@ func TestDependentsAreNamed(t *testing.T) {
 	}
 	b.fake.FailNext("DeleteVolume", backendtest.SilentFailure{RolledBack: true, LastFailure: &backend.Error{Code: backend.CodeBusy, Dependents: []backend.Key{{Ref: id}}}})
 	volume := b.newVolume("volume-2")
-	op := b.asked(b.store.DeleteVolume(b.Context(), me, volume, ""))
+	op := b.asked(b.store.Volumes.DeleteVolume(b.Context(), me, volume, ""))
 	b.work()
 	b.failed(op, "failure.busy")
 	if row := b.volume(volume); len(row.Failure.Dependents) != 1 || row.Failure.Dependents[0] != (models.Dependent{Type: models.SubjectSnapshot, ID: id, Name: "snap-1"}) {
@@ -117,7 +117,7 @@ func TestNothingTold(t *testing.T) {
 			b.faulty.Inject("LastFailure", n+1, backendtest.Fault{})
 		}
 		b.fake.FailDelete(id, quiet)
-		op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+		op := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 		b.work()
 		b.failed(op, want)
 		if b.faulty.Calls("DeleteSnapshot") != 1 {
@@ -133,7 +133,7 @@ func TestAnOldMessageIsNotTheReason(t *testing.T) {
 	b.fake.SetLastFailure(id, &backend.Error{Code: backend.CodeReported, Message: "long ago"})
 	b.clock.Add(time.Hour)
 	b.fake.FailDelete(id, backendtest.SilentFailure{RolledBack: true})
-	op := b.asked(b.store.DeleteSnapshot(b.Context(), me, id, ""))
+	op := b.asked(b.store.Snapshots.DeleteSnapshot(b.Context(), me, id, ""))
 	b.work()
 	b.failed(op, "failure.delete_refused")
 }
@@ -148,7 +148,7 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 		b.fake.PutSnapshot(backend.Snapshot{Name: "broken", Volume: v.Key, State: backend.State{Status: backend.ErrorDeleting, Percent: -1}})
 	}
 	b.sweep()
-	row, err := b.store.Volume(t.Context(), me, v.ID)
+	row, err := b.store.Volumes.Volume(t.Context(), me, v.ID)
 	if err != nil || row.Failure.Key != "failure.reported.003" || row.RequestID != "req-9" || row.Status != models.ErrorStatus {
 		t.Fatalf("%+v, %v", row, err)
 	}
@@ -163,7 +163,7 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 	if n := b.faulty.Calls("LastFailure"); n != 16 {
 		t.Errorf("%d questions in all", n)
 	}
-	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.003" {
+	if row, err = b.store.Volumes.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.003" {
 		t.Errorf("%+v, %v", row, err)
 	}
 	// It is repaired elsewhere and fails once more, for another reason.
@@ -172,7 +172,7 @@ func TestErrorsElsewhereAreExplained(t *testing.T) {
 	b.fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others", State: backend.State{Status: backend.ErrorStatus, Percent: -1}})
 	b.fake.SetLastFailure(v.ID, &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_007_010", Message: "extend"})
 	b.sweep()
-	if row, err = b.store.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.010" {
+	if row, err = b.store.Volumes.Volume(t.Context(), me, v.ID); err != nil || row.Failure.Key != "failure.reported.010" {
 		t.Errorf("%+v, %v", row, err)
 	}
 }
@@ -182,11 +182,11 @@ func TestWhyNothingCanBeRead(t *testing.T) {
 	b := newCloudBench(t)
 	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {
 		b.faulty.Inject("Volumes", 1, backendFault(&backend.Error{Code: backend.CodeUnavailable, Cause: cause}))
-		if err := b.worker.Resync(t.Context()); err == nil {
+		if err := b.mirror.Resync(t.Context()); err == nil {
 			t.Error("no error")
 		}
 		want := "failure." + cmp.Or(string(cause), "unavailable")
-		if m, err := b.store.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != want {
+		if m, err := b.store.Sync.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != want {
 			t.Errorf("%q: %+v, %v", cause, m.Failure, err)
 		}
 	}
@@ -195,7 +195,7 @@ func TestWhyNothingCanBeRead(t *testing.T) {
 // TestRefusedCredentialsAreWaitedFor, and said.
 func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
 	b := newCloudBench(t)
-	op := b.asked(b.store.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
+	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "made-1", Size: "1"}))
 	refused := &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials}
 	for n := range 12 {
 		b.faulty.Inject("CreateVolume", n+1, backendFault(refused))
@@ -205,10 +205,10 @@ func TestRefusedCredentialsAreWaitedFor(t *testing.T) {
 		t.Errorf("%+v", now)
 	}
 	b.faulty.Inject("Volumes", 1, backendFault(refused))
-	if err := b.worker.Resync(t.Context()); err == nil {
+	if err := b.mirror.Resync(t.Context()); err == nil {
 		t.Error("no error")
 	}
-	if m, err := b.store.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != "failure.credentials" || m.FailedSince == 0 {
+	if m, err := b.store.Sync.SyncState(t.Context(), models.SubjectVolume); err != nil || m.Failure.Key != "failure.credentials" || m.FailedSince == 0 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	b.done(op, nil)

@@ -6,13 +6,14 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 )
 
 // reconcileVolume takes the next step of an operation on a volume. An error that it
 // returns is not final: the operation is tried again.
 func (w *Worker) reconcileVolume(ctx context.Context, op *models.Operation) (store.Progress, error) {
-	row, err := w.store.VolumeByID(ctx, op.SubjectID)
+	row, err := w.store.Volumes.VolumeByID(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
 		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil
@@ -52,7 +53,7 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key bac
 	if err != nil {
 		return w.failRefused(ctx, op, err, backend.Volume{})
 	}
-	o := w.observe(ctx, now)
+	o := w.mirror.Observe(ctx, now)
 	for _, a := range now.Attachments {
 		if a.ServerID == op.Params.ServerID && o.Status == models.InUse {
 			return w.succeeded(op, &o), nil
@@ -84,14 +85,14 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key bac
 // failRefused ends an operation whose request the backend refused: the row is as the
 // backend has it, and says why.
 func (w *Worker) failRefused(ctx context.Context, op *models.Operation, err error, now backend.Volume) (store.Progress, error) {
-	if !permanent(err) {
+	if !mirror.Permanent(err) {
 		return store.Progress{}, err
 	}
-	why := w.failureWithDependents(ctx, op.SubjectType, err)
+	why := w.mirror.FailureWithDependents(ctx, op.SubjectType, err)
 	if now.Status == "" {
 		return w.failed(op, why, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: why}), nil
 	}
-	return w.failed(op, why, withStatus(w.observe(ctx, now), models.Status(now.Status), why)), nil
+	return w.failed(op, why, withStatus(w.mirror.Observe(ctx, now), now.Status, why)), nil
 }
 
 func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
@@ -99,7 +100,7 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key bac
 	if err != nil {
 		return w.failRefused(ctx, op, err, backend.Volume{})
 	}
-	o := w.observe(ctx, now)
+	o := w.mirror.Observe(ctx, now)
 	attached := false
 	for _, a := range now.Attachments {
 		attached = attached || a.ServerID == op.Params.ServerID
@@ -133,7 +134,7 @@ func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key bac
 			return store.Progress{}, err
 		}
 	}
-	o := w.observe(ctx, now)
+	o := w.mirror.Observe(ctx, now)
 	switch {
 	case o.Status == models.Extending, op.Step > 0 && !o.Status.Settled():
 		return w.requeue(op, 1, o.Percent, &o), nil
@@ -156,18 +157,18 @@ func (w *Worker) deleteVolume(ctx context.Context, op *models.Operation, key bac
 	if refused != nil && (err != nil || now.Status != backend.ErrorDeleting) {
 		return w.failDelete(ctx, op, refused)
 	}
-	return w.followDelete(ctx, op, key, w.observe(ctx, now), err)
+	return w.followDelete(ctx, op, key, w.mirror.Observe(ctx, now), err)
 }
 
 func (w *Worker) repairVolume(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
-	if err := w.backend.RepairVolume(ctx, key, backend.Status(op.Params.ResetTo)); err != nil {
+	if err := w.backend.RepairVolume(ctx, key, op.Params.ResetTo); err != nil {
 		return w.failRepair(op, err)
 	}
 	now, err := w.backend.Volume(ctx, key)
 	if err != nil {
 		return w.failRepair(op, err)
 	}
-	o := w.observe(ctx, now)
+	o := w.mirror.Observe(ctx, now)
 	return w.succeeded(op, &o), nil
 }
 

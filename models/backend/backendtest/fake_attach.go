@@ -70,7 +70,7 @@ func (v *fakeVolume) attachment(serverID string) int {
 func (f *Fake) attach(v *fakeVolume, s backend.Server) {
 	if v.attachment(s.ID) < 0 {
 		v.Attachments = append(v.Attachments, backend.Attachment{
-			ServerID: s.ID, ServerName: s.Name, Device: fmt.Sprintf("/dev/vd%c", 'b'+len(v.Attachments)), AttachedAt: f.now().UTC(),
+			ServerID: s.ID, ServerName: s.Name, Device: fmt.Sprintf("/dev/vd%c", 'b'+len(v.Attachments)), AttachedAt: backend.Micros(f.now()),
 		})
 	}
 	v.State, v.task = f.state(backend.InUse, nil), nil

@@ -39,9 +39,9 @@ func (f *Fake) Connect(volumeRef, serverID, address string) string {
 		panic("backendtest: " + volumeRef + " is not attached to " + serverID)
 	}
 	f.exports.lastID++
-	now := f.now().UTC()
+	now := backend.Micros(f.now())
 	c := backend.Connection{ID: fmt.Sprintf("connection-%d", f.exports.lastID), Volume: v.Key,
-		ServerID: serverID, Address: address, Since: now, LastActivity: now}
+		ServerID: serverID, Address: address, Since: now, ActiveAt: now}
 	if f.exports.protocol == "nbds" {
 		c.Identity = v.Attachments[v.attachment(serverID)].ServerName
 	}
@@ -56,7 +56,7 @@ func (f *Fake) Transfer(connection string, read, written int64) {
 	defer f.mu.Unlock()
 	for i := range f.exports.connections {
 		if c := &f.exports.connections[i]; c.ID == connection {
-			c.BytesRead, c.BytesWritten, c.LastActivity = c.BytesRead+read, c.BytesWritten+written, f.now().UTC()
+			c.BytesRead, c.BytesWritten, c.ActiveAt = c.BytesRead+read, c.BytesWritten+written, backend.Micros(f.now())
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (f *Fake) setLastFailure(ref string, err error) {
 }
 
 // LastFailure is that of SetLastFailure or a SilentFailure, unless it is older than since.
-func (f *Fake) LastFailure(ctx context.Context, _ backend.Subject, key backend.Key, since time.Time) error {
+func (f *Fake) LastFailure(ctx context.Context, _ backend.SubjectType, key backend.Key, since time.Time) error {
 	if err := f.enter(ctx, "LastFailure", key.Ref); err != nil {
 		return err
 	}

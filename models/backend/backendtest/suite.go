@@ -23,7 +23,7 @@ type Fixture struct {
 
 	// StoredText is how the backend stores a text as the name or description (field) of an object; ok is false
 	// when it refuses the text with CodeInvalid. Nil: every text is stored unchanged.
-	StoredText func(subject backend.Subject, field, text string) (stored string, ok bool)
+	StoredText func(subject backend.SubjectType, field, text string) (stored string, ok bool)
 
 	Project, Type string                     // of the objects that the suite makes
 	Servers       []backend.RegisteredServer // for backends with the capability OwnServers

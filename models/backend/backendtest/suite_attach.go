@@ -84,7 +84,7 @@ func (s *suite) attachTo(key backend.Key, server string) backend.Volume {
 	s.Helper()
 	s.must("attach", s.Backend.AttachVolume(s.ctx, key, server))
 	got := s.waitVolume(key, backend.InUse)
-	if len(got.Attachments) != 1 || got.Attachments[0].ServerID != server || got.Attachments[0].AttachedAt.IsZero() || got.Failure != nil {
+	if len(got.Attachments) != 1 || got.Attachments[0].ServerID != server || got.Attachments[0].AttachedAt == 0 || got.Failure != nil {
 		s.Fatalf("attached to %v (%v)", got.Attachments, got.Failure)
 	}
 	return got
@@ -150,7 +150,7 @@ func (s *suite) reopenAttached() {
 	s.Backend = s.Reopen()
 	after := s.waitVolume(v.Key, backend.InUse)
 	if len(after.Attachments) != 1 || after.Attachments[0].ServerID != servers[0] ||
-		!after.Attachments[0].AttachedAt.Equal(before.Attachments[0].AttachedAt) {
+		after.Attachments[0].AttachedAt != before.Attachments[0].AttachedAt {
 		s.Errorf("before %+v, after %+v", before.Attachments, after.Attachments)
 	}
 	s.detachFrom(v.Key, servers[0], false)

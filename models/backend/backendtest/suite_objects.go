@@ -229,7 +229,7 @@ func (s *suite) storedNames() {
 
 // checkRename renames an object to text and checks the name and description that it
 // has then.
-func (s *suite) checkRename(subject backend.Subject, text string, rename func() error, get func() (name, description string, err error)) {
+func (s *suite) checkRename(subject backend.SubjectType, text string, rename func() error, get func() (name, description string, err error)) {
 	s.Helper()
 	name, nameOK := s.storedText(subject, "name", text)
 	description, descriptionOK := s.storedText(subject, "description", text)
@@ -250,7 +250,7 @@ func (s *suite) checkRename(subject backend.Subject, text string, rename func() 
 	}
 }
 
-func (s *suite) storedText(subject backend.Subject, field, text string) (string, bool) {
+func (s *suite) storedText(subject backend.SubjectType, field, text string) (string, bool) {
 	if s.StoredText == nil {
 		return text, true
 	}

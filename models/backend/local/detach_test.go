@@ -20,7 +20,7 @@ func TestDetachVolume_ClientConnected(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := getVolume(t, s.b, s.used)
-		if v.Status != backend.Detaching || len(v.Attachments) != 1 || v.Failure != nil || !v.Since.After(v.Attachments[0].AttachedAt) {
+		if v.Status != backend.Detaching || len(v.Attachments) != 1 || v.Failure != nil || backend.Micros(v.Since) <= v.Attachments[0].AttachedAt {
 			t.Fatalf("%+v", v)
 		}
 	}

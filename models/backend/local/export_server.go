@@ -182,7 +182,7 @@ func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error)
 		for _, c := range u.export.Conns() {
 			one := u.of
 			one.ID, one.Address, one.Identity = strconv.FormatUint(c.ID, 10), c.Addr.String(), c.Subject
-			one.Since, one.LastActivity = c.Since.UTC(), c.LastActivity.UTC()
+			one.Since, one.ActiveAt = backend.Micros(c.Since), backend.Micros(c.LastActivity)
 			one.BytesRead, one.BytesWritten = int64(c.BytesRead), int64(c.BytesWritten)
 			list = append(list, one)
 		}

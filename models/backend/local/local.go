@@ -209,7 +209,7 @@ func (b *Backend) ChangedVolumes(context.Context, time.Time) ([]backend.Volume, 
 }
 
 // LastFailure is empty: objects carry their failures. Errors: CodeNotFound.
-func (b *Backend) LastFailure(context.Context, backend.Subject, backend.Key, time.Time) error {
+func (b *Backend) LastFailure(context.Context, backend.SubjectType, backend.Key, time.Time) error {
 	return backend.ErrNotFound
 }
 

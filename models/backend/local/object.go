@@ -72,7 +72,7 @@ func (b *Backend) volumeLocked(o *object) backend.Volume {
 		return v
 	}
 	for _, a := range m.Attachments {
-		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.registry.currentName(a.Server, a.Name), AttachedAt: a.Since, UsedAt: o.export.lastUsed})
+		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.registry.currentName(a.Server, a.Name), AttachedAt: backend.Micros(a.Since), UsedAt: backend.Micros(o.export.lastUsed)})
 	}
 	v.Hold = b.estimateHoldLocked(o)
 	return v

@@ -8,7 +8,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/availabilityzones"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumetypes"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
-	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
 	"github.com/gophercloud/gophercloud/v2/pagination"
 
 	"blockconsole/models/backend"
@@ -16,16 +15,14 @@ import (
 
 var _ backend.Backend = (*Backend)(nil)
 
-// settle is how long a create whose answer was lost may take to become visible: a
-// request may wait in a proxy or a queue that long.
-const settle = 90 * time.Second
+// settleTime is how long a create whose answer was lost may wait in a proxy or queue.
+const settleTime = 90 * time.Second
 
-// pace costs a cloud with 10,000 snapshots and 500 volumes about a third of a request
-// each second: six requests a minute for what is small, six for what changed, twelve
-// every two minutes for everything.
+// pace makes 18 requests per minute with 500 volumes and 10,000 snapshots: six for
+// Small, six for Changed, six for Whole.
 var pace = backend.Pace{Small: time.Minute, Changed: 10 * time.Second, Whole: 2 * time.Minute}
 
-// Capabilities asks for types, zones and quotas.
+// Capabilities reads types, zones, projects and quotas.
 func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error) {
 	s, err := b.session(ctx)
 	if err != nil {
@@ -35,7 +32,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 		Name: "openstack", Attach: s.compute != nil, Revert: s.minor >= 40, ExtendAttached: s.minor >= 42, Repair: true,
 		Shared: true, CrashSafe: true, Images: s.image != nil, FreeBytes: -1, Project: s.project,
 		Poll:   []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second},
-		Settle: settle, Pace: pace,
+		Settle: settleTime, Pace: pace,
 	}
 	if c.Quotas, c.MaxSizeGiB, err = b.quotas(ctx, s); err != nil {
 		return backend.Capabilities{}, err
@@ -45,39 +42,40 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 	return c, err
 }
 
-// choices are what users choose from. Nobody is kept from working by them.
+// choices are what forms offer.
 type choices struct {
 	types, zones []string
 	projects     []backend.Project
 }
 
-// choices asks for all of them; what cannot be told now is as it was told last.
+// choices reads them; one that is unavailable has its last value, since it must not
+// keep anybody from working.
 func (b *Backend) choices(ctx context.Context, s *session) (choices, error) {
-	last := b.chosen.Load()
+	last := b.lastChoices.Load()
 	if last == nil {
 		last = &choices{}
 	}
 	now, err := *last, error(nil)
-	if now.types, err = told(ctx, b, "types", b.types, s, last.types); err != nil {
+	if now.types, err = orLast(ctx, b, "types", b.types, s, last.types); err != nil {
 		return now, err
 	}
-	if now.zones, err = told(ctx, b, "zones", b.zones, s, last.zones); err != nil {
+	if now.zones, err = orLast(ctx, b, "zones", b.zones, s, last.zones); err != nil {
 		return now, err
 	}
 	if b.allProjects {
-		if now.projects, err = told(ctx, b, "projects", b.projects, s, last.projects); err != nil {
+		if now.projects, err = orLast(ctx, b, "projects", b.projects, s, last.projects); err != nil {
 			return now, err
 		}
 	}
-	b.chosen.Store(&now)
+	b.lastChoices.Store(&now)
 	return now, nil
 }
 
-// told is what ask gives, or last where only that does not answer.
-func told[T any](ctx context.Context, b *Backend, what string, ask func(context.Context, *session) ([]T, error), s *session, last []T) ([]T, error) {
-	list, err := ask(ctx, s)
+// orLast is what get returns, or last when that is unavailable.
+func orLast[T any](ctx context.Context, b *Backend, what string, get func(context.Context, *session) ([]T, error), s *session, last []T) ([]T, error) {
+	list, err := get(ctx, s)
 	if e := backend.AsError(err, backend.CodeUnavailable); ctx.Err() == nil && e != nil && e.Cause == "" {
-		b.log.WarnContext(ctx, "the cloud does not tell its "+what, "error", err)
+		b.log.WarnContext(ctx, "cannot read the cloud's "+what, "error", err)
 		return last, nil
 	}
 	return list, err
@@ -92,13 +90,13 @@ func (b *Backend) types(ctx context.Context, s *session) ([]string, error) {
 		}
 		return true, err
 	})
-	return names, b.allowed(ctx, err)
+	return names, b.ignoreForbidden(ctx, err)
 }
 
 func (b *Backend) zones(ctx context.Context, s *session) ([]string, error) {
-	page, err := availabilityzones.List(s.volume).AllPages(ctx) // there is only one, and EachPage does not understand it
+	page, err := availabilityzones.List(s.volume).AllPages(ctx) // it is one page, which EachPage cannot read
 	if err != nil {
-		return nil, b.allowed(ctx, err)
+		return nil, b.ignoreForbidden(ctx, err)
 	}
 	list, err := availabilityzones.ExtractAvailabilityZones(page)
 	var names []string
@@ -107,18 +105,18 @@ func (b *Backend) zones(ctx context.Context, s *session) ([]string, error) {
 			names = append(names, z.ZoneName)
 		}
 	}
-	return names, b.explain(ctx, err)
+	return names, b.translate(ctx, err)
 }
 
-// allowed explains err, but takes what a policy hides as not being there.
-func (b *Backend) allowed(ctx context.Context, err error) error {
-	if p := problemOf(err); p != nil && (p.status == http.StatusForbidden || p.status == http.StatusNotFound) {
+// ignoreForbidden translates err; what a policy hides is taken as empty.
+func (b *Backend) ignoreForbidden(ctx context.Context, err error) error {
+	if p := asAPIError(err); p != nil && (p.status == http.StatusForbidden || p.status == http.StatusNotFound) {
 		return nil
 	}
-	return b.explain(ctx, err)
+	return b.translate(ctx, err)
 }
 
-// projects are all of the cloud, where our role may list them, else our own ones.
+// projects are all projects of the cloud, or ours where the role may not list all.
 func (b *Backend) projects(ctx context.Context, s *session) ([]backend.Project, error) {
 	var list []backend.Project
 	collect := func(_ context.Context, p pagination.Page) (bool, error) {
@@ -129,27 +127,9 @@ func (b *Backend) projects(ctx context.Context, s *session) ([]backend.Project, 
 		return true, err
 	}
 	err := projects.List(s.identity, projects.ListOpts{}).EachPage(ctx, collect)
-	if p := problemOf(err); p != nil && p.status == http.StatusForbidden {
+	if p := asAPIError(err); p != nil && p.status == http.StatusForbidden {
 		list = nil
 		err = projects.ListAvailable(s.identity).EachPage(ctx, collect)
 	}
-	return list, b.explain(ctx, err)
-}
-
-// Images lists what Glance can start a volume with.
-func (b *Backend) Images(ctx context.Context) ([]backend.Image, error) {
-	s, err := b.session(ctx)
-	if err != nil || s.image == nil {
-		return nil, err
-	}
-	var list []backend.Image
-	opts := images.ListOpts{Status: images.ImageStatusActive, SortKey: "name", SortDir: "asc", Limit: pageLimit}
-	err = images.List(s.image, opts).EachPage(ctx, func(_ context.Context, p pagination.Page) (bool, error) {
-		page, err := images.ExtractImages(p)
-		for _, i := range page {
-			list = append(list, backend.Image{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes})
-		}
-		return true, err
-	})
-	return list, b.allowed(ctx, err)
+	return list, b.translate(ctx, err)
 }

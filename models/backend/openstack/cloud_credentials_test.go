@@ -13,8 +13,8 @@ import (
 	"blockconsole/models/backend"
 )
 
-// An application credential works, survives the loss of its token, and is told apart
-// from a cloud that is down when it is revoked.
+// An application credential works, also after its token was revoked; when it was itself
+// revoked, that is CodeUnavailable with the cause Credentials.
 func TestCloudApplicationCredential(t *testing.T) {
 	b := realCloud(t)
 	s, err := b.session(t.Context())
@@ -66,8 +66,7 @@ func TestCloudApplicationCredential(t *testing.T) {
 	}
 }
 
-// Figures of a quota that is used up come with the refusal. OS_CLOUD is expected to
-// leave room; the limit is the size of one volume.
+// A volume larger than the whole quota is refused with the quota's figures.
 func TestCloudQuota(t *testing.T) {
 	b := realCloud(t)
 	c, err := b.Capabilities(t.Context())
@@ -88,9 +87,8 @@ func TestCloudQuota(t *testing.T) {
 	t.Skip("the project has no limit of gigabytes")
 }
 
-// What a viewer may not do is refused with the role; whether a reader may write is
-// the cloud's policy.
-func TestCloudRepairNamesTheRole(t *testing.T) {
+// A repair works or is refused with the role.
+func TestCloudRepairVolume_Role(t *testing.T) {
 	b := realCloud(t)
 	v := newVolume(t, b, "not-stuck")
 	err := b.RepairVolume(t.Context(), v.Key, backend.Available)
@@ -100,8 +98,7 @@ func TestCloudRepairNamesTheRole(t *testing.T) {
 	}
 }
 
-// Who is no administrator sees the own project only, and knows the names of those
-// that it belongs to.
+// AllProjects lists at least the projects of the account.
 func TestCloudAllProjects(t *testing.T) {
 	realCloud(t)
 	b := open(t, Options{AllProjects: true})

@@ -16,8 +16,8 @@ import (
 	"blockconsole/models/backend/backendtest"
 )
 
-// The tests whose names begin with TestCloud run against the cloud that OS_CLOUD
-// names. They delete what they make, also what an earlier run has left.
+// The tests TestCloud… run against the cloud that OS_CLOUD names and delete what they
+// make.
 
 func realCloud(t *testing.T) *Backend {
 	t.Helper()
@@ -27,8 +27,8 @@ func realCloud(t *testing.T) *Backend {
 	return open(t, Options{})
 }
 
-// tick lets a real cloud work.
-func tick(ctx context.Context) error {
+// pause waits between polls of a real cloud.
+func pause(ctx context.Context) error {
 	timer := time.NewTimer(300 * time.Millisecond)
 	defer timer.Stop()
 	select {
@@ -51,18 +51,18 @@ func TestCloudConformance(t *testing.T) {
 	}
 	backendtest.Run(t, func(t *testing.T) backendtest.Fixture {
 		return backendtest.Fixture{
-			Image: images[0].ID, Backend: realCloud(t), Settle: tick, Reopen: func() backend.Backend { return realCloud(t) },
-			StoredText: func(subject backend.Subject, field, text string) (string, bool) {
-				if narrow && wide(text) {
+			Image: images[0].ID, Backend: realCloud(t), Settle: pause, Reopen: func() backend.Backend { return realCloud(t) },
+			StoredText: func(subject backend.SubjectType, field, text string) (string, bool) {
+				if narrow && beyondBMP(text) {
 					return "", false
 				}
-				return kept(subject, field, text)
+				return storedText(subject, field, text)
 			},
 		}
 	})
 }
 
-// cannotStoreEmoji finds out what kind of database the cloud has.
+// cannotStoreEmoji says whether the cloud has a database like MySQL's utf8mb3.
 func cannotStoreEmoji(t *testing.T, b *Backend) bool {
 	t.Helper()
 	v := newVolume(t, b, "emoji")
@@ -73,7 +73,7 @@ func cannotStoreEmoji(t *testing.T, b *Backend) bool {
 	return err != nil
 }
 
-// newVolume makes one that is deleted with the test.
+// newVolume makes a volume that is deleted after the test.
 func newVolume(t *testing.T, b *Backend, name string) backend.Volume {
 	t.Helper()
 	v, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), Name: name, SizeGiB: 1})
@@ -83,13 +83,13 @@ func newVolume(t *testing.T, b *Backend, name string) backend.Volume {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		for b.DeleteVolume(ctx, v.Key) != nil && tick(ctx) == nil {
+		for b.DeleteVolume(ctx, v.Key) != nil && pause(ctx) == nil {
 		}
 	})
-	return eventually(t, b, v.Key)
+	return waitAvailable(t, b, v.Key)
 }
 
-func eventually(t *testing.T, b *Backend, key backend.Key) backend.Volume {
+func waitAvailable(t *testing.T, b *Backend, key backend.Key) backend.Volume {
 	t.Helper()
 	for {
 		v, err := b.Volume(t.Context(), key)
@@ -99,19 +99,19 @@ func eventually(t *testing.T, b *Backend, key backend.Key) backend.Volume {
 		if v.Status == backend.Available {
 			return v
 		}
-		if err := tick(t.Context()); err != nil {
+		if err := pause(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func TestCloudListsWhatChanged(t *testing.T) {
+func TestCloudChangedVolumes(t *testing.T) {
 	b := realCloud(t)
 	before := time.Now()
 	v := newVolume(t, b, "changed")
 	changed, err := b.ChangedVolumes(t.Context(), before)
 	if errors.Is(err, backend.ErrUnsupported) {
-		t.Skip("the cloud cannot tell")
+		t.Skip("the cloud does not support ChangedVolumes")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestCloudListsWhatChanged(t *testing.T) {
 	}
 }
 
-func TestCloudTellsQuotasAndProject(t *testing.T) {
+func TestCloudCapabilities(t *testing.T) {
 	b := realCloud(t)
 	c, err := b.Capabilities(t.Context())
 	if err != nil {
@@ -140,7 +140,7 @@ func TestCloudTellsQuotasAndProject(t *testing.T) {
 	}
 }
 
-func TestCloudRefusesWrongCredentials(t *testing.T) {
+func TestCloudWrongCredentials(t *testing.T) {
 	realCloud(t)
 	b := open(t, Options{Getenv: func(name string) string {
 		if name == "OS_PASSWORD" {
@@ -154,12 +154,12 @@ func TestCloudRefusesWrongCredentials(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if err != nil && strings.Contains(err.Error(), "certainly wrong") {
-		t.Error("the error tells the password")
+		t.Error("the error contains the password")
 	}
 }
 
-// A restart of a listing after a marker that has vanished finds its place.
-func TestCloudMarkerVanishes(t *testing.T) {
+// A listing continues after a marker whose object is gone.
+func TestCloudVolumes_MarkerGone(t *testing.T) {
 	b := realCloud(t)
 	first, gone, last := newVolume(t, b, "first"), newVolume(t, b, "gone"), newVolume(t, b, "last")
 	place := func(v backend.Volume) marker { return marker{v.CreatedAt, v.ID} }
@@ -171,7 +171,7 @@ func TestCloudMarkerVanishes(t *testing.T) {
 		if _, err := b.Volume(t.Context(), gone.Key); errors.Is(err, backend.ErrNotFound) {
 			break
 		}
-		if err := tick(t.Context()); err != nil {
+		if err := pause(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -183,22 +183,22 @@ func TestCloudMarkerVanishes(t *testing.T) {
 	for _, v := range page.Items {
 		seen[v.ID] = true
 	}
-	for _, v := range []backend.Volume{first, last} { // made within one second they are in the order of their ids
+	for _, v := range []backend.Volume{first, last} { // created in the same second they are ordered by ID
 		if want := after.before(place(v)); seen[v.ID] != want {
 			t.Errorf("%s is listed: %v, want %v", v.Name, seen[v.ID], want)
 		}
 	}
 }
 
-// newServer makes a server of the first flavor and image, without a network, and
-// deletes it with the test. The console itself makes none.
+// newServer makes a server of the first flavor and image, without a network, that is
+// deleted after the test.
 func newServer(t *testing.T, b *Backend) {
 	t.Helper()
 	s, err := b.session(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	nova, err := s.nova(t.Context())
+	nova, err := s.novaClient(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,32 +235,32 @@ func newServer(t *testing.T, b *Backend) {
 		if now.Status == "ACTIVE" {
 			return
 		}
-		if err := tick(t.Context()); err != nil {
+		if err := pause(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// What Cinder records and Nova does not know goes by force only.
-func TestCloudDetachesStaleRecords(t *testing.T) {
+// An attachment that Nova does not know is removed only by force.
+func TestCloudDetachVolume_Stale(t *testing.T) {
 	b := realCloud(t)
 	v := newVolume(t, b, "stale")
 	s, err := b.session(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := newRef(t)
-	if _, err := attachments.Create(t.Context(), s.volume, attachments.CreateOpts{VolumeUUID: v.ID, InstanceUUID: nobody}).Extract(); err != nil {
+	missing := newRef(t)
+	if _, err := attachments.Create(t.Context(), s.volume, attachments.CreateOpts{VolumeUUID: v.ID, InstanceUUID: missing}).Extract(); err != nil {
 		t.Fatal(err)
 	}
 	if now, err := b.Volume(t.Context(), v.Key); err != nil || now.Status != backend.Attaching {
 		t.Errorf("%+v, %v", now, err)
 	}
-	if err := b.DetachVolume(t.Context(), v.Key, nobody, false); !isConflict("force")(err) {
+	if err := b.DetachVolume(t.Context(), v.Key, missing, false); !isConflict("force")(err) {
 		t.Errorf("without force: %v", err)
 	}
-	if err := b.DetachVolume(t.Context(), v.Key, nobody, true); err != nil {
+	if err := b.DetachVolume(t.Context(), v.Key, missing, true); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, b, v.Key)
+	waitAvailable(t, b, v.Key)
 }

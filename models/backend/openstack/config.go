@@ -13,19 +13,19 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 )
 
-// settings are which cloud it is and who we are there.
+// settings identify the cloud and our account.
 type settings struct {
 	auth     gophercloud.AuthOptions
 	endpoint gophercloud.EndpointOpts
 	tls      *tls.Config
 }
 
-// environment is the name of the cloud that the OS_* variables describe.
-const environment = "envvars"
+// envCloud is the name of the cloud made from the OS_* variables.
+const envCloud = "envvars"
 
-// readSettings reads clouds.yaml and the OS_* variables as the other tools of
-// OpenStack do: OS_CLOUD names a cloud of the file; without it the variables are
-// the cloud. Every error names the variable or the file that is wrong.
+// readSettings reads clouds.yaml and the OS_* variables as other OpenStack clients do:
+// OS_CLOUD names a cloud of the file, else the variables describe one. Errors name the
+// wrong variable or file.
 func readSettings(getenv func(string) string) (settings, error) {
 	var s settings
 	var err error
@@ -53,7 +53,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 	default:
 		return s, errors.New("no cloud is named: set OS_CLOUD to one of clouds.yaml, or OS_AUTH_URL and the other OS_* variables")
 	}
-	if err := complete(&s.auth, missing); err != nil {
+	if err := checkAuth(&s.auth, missing); err != nil {
 		return s, err
 	}
 	return s, checkInterface(getenv)
@@ -66,7 +66,7 @@ func fileName(getenv func(string) string) string {
 	return "clouds.yaml"
 }
 
-// parse is clouds.Parse without its panic on a cloud that has no auth section.
+// parse is clouds.Parse without its panic when a cloud has no auth section.
 func parse(options ...clouds.ParseOption) (s settings, err error) {
 	defer func() {
 		if recover() != nil {
@@ -92,8 +92,7 @@ func fromFile(getenv func(string) string, cloud string) []clouds.ParseOption {
 	return options
 }
 
-// fromVariables writes the variables as a clouds.yaml of one cloud, so that both
-// ways to name a cloud mean the same.
+// fromVariables makes a clouds.yaml of the variables, so that both are read in one way.
 func fromVariables(getenv func(string) string) ([]clouds.ParseOption, error) {
 	first := func(names ...string) string {
 		for _, name := range names {
@@ -117,11 +116,11 @@ func fromVariables(getenv func(string) string) ([]clouds.ParseOption, error) {
 			ApplicationCredentialSecret: getenv("OS_APPLICATION_CREDENTIAL_SECRET"),
 		},
 	}
-	file, err := json.Marshal(clouds.Clouds{Clouds: map[string]clouds.Cloud{environment: cloud}})
+	file, err := json.Marshal(clouds.Clouds{Clouds: map[string]clouds.Cloud{envCloud: cloud}})
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the OS_* variables: %w", err)
 	}
-	return append(fromFile(getenv, environment), clouds.WithCloudsYAML(strings.NewReader(string(file)))), nil
+	return append(fromFile(getenv, envCloud), clouds.WithCloudsYAML(strings.NewReader(string(file)))), nil
 }
 
 func interfaceName(getenv func(string) string) string {
@@ -143,9 +142,9 @@ func insecure(getenv func(string) string) bool {
 	return slices.Contains([]string{"1", "true", "yes", "on"}, strings.ToLower(getenv("OS_INSECURE")))
 }
 
-// complete adds what the tools of OpenStack assume and checks what can be checked
-// without the cloud. missing says that a key, or a variable, is not set.
-func complete(a *gophercloud.AuthOptions, missing func(key, variable string) error) error {
+// checkAuth sets the usual defaults and checks what can be checked without the cloud.
+// missing is the error for a key or variable that is not set.
+func checkAuth(a *gophercloud.AuthOptions, missing func(key, variable string) error) error {
 	a.AllowReauth = true
 	if a.IdentityEndpoint == "" {
 		return missing("auth.auth_url", "OS_AUTH_URL")
@@ -154,7 +153,7 @@ func complete(a *gophercloud.AuthOptions, missing func(key, variable string) err
 		return fmt.Errorf("OS_AUTH_URL (auth.auth_url of clouds.yaml) is %q, which is no http address", a.IdentityEndpoint)
 	}
 	if a.ApplicationCredentialID != "" || a.ApplicationCredentialName != "" {
-		return completeCredential(a, missing)
+		return checkCredential(a, missing)
 	}
 	switch {
 	case a.Scope != nil && a.Scope.System:
@@ -169,7 +168,7 @@ func complete(a *gophercloud.AuthOptions, missing func(key, variable string) err
 		return missing("auth.project_name", "OS_PROJECT_NAME")
 	}
 	a.TokenID, a.TenantID, a.TenantName = "", "", ""
-	ownDomain(a)
+	checkUserDomain(a)
 	if a.Scope.ProjectName != "" && a.Scope.DomainID == "" && a.Scope.DomainName == "" {
 		a.Scope.DomainID = defaultDomain
 	}
@@ -179,13 +178,12 @@ func complete(a *gophercloud.AuthOptions, missing func(key, variable string) err
 	return nil
 }
 
-// defaultDomain is the id of the domain that Keystone makes first, and the one that
-// is meant where none is named.
+// defaultDomain is the id of Keystone's first domain, the default.
 const defaultDomain = "default"
 
-func ownDomain(a *gophercloud.AuthOptions) {
+func checkUserDomain(a *gophercloud.AuthOptions) {
 	switch {
-	case a.UserID != "": // it is unique, and Keystone takes no domain with it
+	case a.UserID != "": // Keystone accepts no domain with it
 		a.Username, a.DomainID, a.DomainName = "", "", ""
 	case a.DomainID != "":
 		a.DomainName = ""
@@ -194,9 +192,9 @@ func ownDomain(a *gophercloud.AuthOptions) {
 	}
 }
 
-// completeCredential leaves of the options what belongs to an application
-// credential: it has its own user and project, and Keystone refuses others.
-func completeCredential(a *gophercloud.AuthOptions, missing func(key, variable string) error) error {
+// checkCredential keeps only the options of an application credential: it has its own
+// user and project, and Keystone refuses others.
+func checkCredential(a *gophercloud.AuthOptions, missing func(key, variable string) error) error {
 	if a.ApplicationCredentialSecret == "" {
 		return missing("auth.application_credential_secret", "OS_APPLICATION_CREDENTIAL_SECRET")
 	}
@@ -208,6 +206,6 @@ func completeCredential(a *gophercloud.AuthOptions, missing func(key, variable s
 	if a.Username == "" && a.UserID == "" {
 		return missing("auth.username, which the name of an application credential needs", "OS_USERNAME")
 	}
-	ownDomain(a)
+	checkUserDomain(a)
 	return nil
 }

@@ -38,7 +38,7 @@ func cloudsYAML(t *testing.T) string {
 	return file
 }
 
-func TestSettingsOfEveryKind(t *testing.T) {
+func TestReadSettings(t *testing.T) {
 	file := cloudsYAML(t)
 	variables := map[string]string{
 		"OS_AUTH_URL": "http://keystone:5000", "OS_USERNAME": "demo", "OS_PASSWORD": "p: 'q\" #\\", "OS_PROJECT_ID": "0123", "OS_PROJECT_NAME": "demo",
@@ -86,7 +86,7 @@ func TestSettingsOfEveryKind(t *testing.T) {
 	}
 }
 
-func TestWrongSettingsAreNamed(t *testing.T) {
+func TestOpen_WrongSettings(t *testing.T) {
 	file := cloudsYAML(t)
 	with := func(more map[string]string) map[string]string {
 		all := map[string]string{"OS_AUTH_URL": "http://keystone/v3", "OS_USERNAME": "demo", "OS_PASSWORD": "secret", "OS_PROJECT_NAME": "demo"}
@@ -127,7 +127,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 			}
 		}
 		if strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q tells a secret", err)
+			t.Errorf("%q contains a secret", err)
 		}
 	}
 }

@@ -13,12 +13,12 @@ import (
 	"blockconsole/models/backend/openstack/openstacktest"
 )
 
-// env looks variables up in a map, so that tests do not read the environment.
+// env is a Getenv that reads from a map.
 func env(of map[string]string) func(string) string {
 	return func(name string) string { return of[name] }
 }
 
-// open signs nobody in yet.
+// open makes a Backend that has not signed in.
 func open(t *testing.T, o Options) *Backend {
 	t.Helper()
 	if o.Log == nil {
@@ -36,7 +36,7 @@ func open(t *testing.T, o Options) *Backend {
 	return b
 }
 
-// newCloud is a cloud and the project demo in it.
+// newCloud makes a cloud and a Backend of its project demo.
 func newCloud(t *testing.T, o openstacktest.Options) (*openstacktest.Cloud, *Backend) {
 	t.Helper()
 	cloud := openstacktest.New(o)
@@ -44,12 +44,12 @@ func newCloud(t *testing.T, o openstacktest.Options) (*openstacktest.Cloud, *Bac
 	return cloud, open(t, Options{Now: o.Now, Getenv: env(cloud.Env("demo", cloud.Project))})
 }
 
-// kept is what Cinder makes of a text: it cuts spaces off its ends; the description
-// of a snapshot is one line of printable characters of the Basic Multilingual Plane.
-func kept(subject backend.Subject, field, text string) (string, bool) {
+// storedText is how Cinder stores a text: without spaces at its ends; the description of
+// a snapshot is a single line of printable characters of the Basic Multilingual Plane.
+func storedText(subject backend.SubjectType, field, text string) (string, bool) {
 	if subject == backend.SubjectSnapshot && field == "description" {
-		text = folded(text)
-		if wide(text) || strings.ContainsAny(text, "\u200d\u202e") {
+		text = singleLine(text)
+		if beyondBMP(text) || strings.ContainsAny(text, "\u200d\u202e") {
 			return "", false
 		}
 	}
@@ -75,7 +75,7 @@ func fixture(t *testing.T, o openstacktest.Options) backendtest.Fixture {
 	content := []byte("the beginning of an image")
 	opened := func() backend.Backend { return open(t, Options{Getenv: getenv}) }
 	return backendtest.Fixture{
-		Backend: opened(), Reopen: opened, Project: cloud.Project.ID, Type: "ceph", StoredText: kept,
+		Backend: opened(), Reopen: opened, Project: cloud.Project.ID, Type: "ceph", StoredText: storedText,
 		Settle: func(ctx context.Context) error {
 			cloud.Settle()
 			return ctx.Err()

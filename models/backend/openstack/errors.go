@@ -19,22 +19,22 @@ import (
 	"blockconsole/models/backend"
 )
 
-// problem is an answer of the cloud that is no success.
-type problem struct {
+// apiError is an answer with an error status.
+type apiError struct {
 	status     int
-	kind       string // the fault's name in the body, such as itemNotFound; empty when the body is not a service's own
-	text       string // written for people
+	fault      string // name in the body, such as itemNotFound; empty when it is not the body of a service
+	text       string // message in the body
 	requestID  string
 	retryAfter time.Duration
 }
 
-func (p *problem) Error() string {
+func (p *apiError) Error() string {
 	return fmt.Sprintf("the cloud answered %d: %s (%s)", p.status, p.text, p.requestID)
 }
 
-// problemOf is nil when err is something else.
-func problemOf(err error) *problem {
-	var p *problem
+// asAPIError is nil when err is not an answer of the cloud.
+func asAPIError(err error) *apiError {
+	var p *apiError
 	if errors.As(err, &p) {
 		return p
 	}
@@ -42,8 +42,8 @@ func problemOf(err error) *problem {
 	if !errors.As(err, &code) {
 		return nil
 	}
-	p = &problem{status: code.Actual, requestID: requestID(code.ResponseHeader)}
-	p.kind, p.text = fault(code.Body)
+	p = &apiError{status: code.Actual, requestID: requestID(code.ResponseHeader)}
+	p.fault, p.text = parseFault(code.Body)
 	if p.text == "" {
 		p.text = http.StatusText(code.Actual)
 	}
@@ -51,101 +51,100 @@ func problemOf(err error) *problem {
 	return p
 }
 
-// patience is how long the cloud can ask us to stay away: longer is a mistake of
-// somebody's clock or configuration, and would stop the console.
-const patience = 10 * time.Minute
+// maxRetryAfter limits Retry-After: a wrong clock must not stop the console.
+const maxRetryAfter = 10 * time.Minute
 
-// retryAfter reads seconds, or a date by the clock of who sent it.
+// retryAfter reads Retry-After: seconds, or a date relative to the header Date.
 func retryAfter(h http.Header) time.Duration {
 	if seconds, err := strconv.ParseFloat(h.Get("Retry-After"), 64); err == nil {
-		return time.Duration(min(max(0, seconds), patience.Seconds()) * float64(time.Second))
+		return time.Duration(min(max(0, seconds), maxRetryAfter.Seconds()) * float64(time.Second))
 	}
 	at, err := http.ParseTime(h.Get("Retry-After"))
 	now, dateErr := http.ParseTime(h.Get("Date"))
 	if err != nil || dateErr != nil {
 		return 0
 	}
-	return min(max(0, at.Sub(now)), patience)
+	return min(max(0, at.Sub(now)), maxRetryAfter)
 }
 
-// fault reads the body of an error: {"itemNotFound": {"code", "message"}} of Cinder
-// and Nova, {"error": {"code", "message"}} of Keystone, or whatever a proxy sends.
-func fault(body []byte) (kind, text string) {
+// parseFault reads the body of an error: {"itemNotFound": {"code", "message"}} of Cinder
+// and Nova, {"error": {"code", "message"}} of Keystone, or anything from a proxy.
+func parseFault(body []byte) (fault, text string) {
 	var faults map[string]json.RawMessage
 	if json.Unmarshal(body, &faults) != nil {
 		return "", ""
 	}
-	for kind, raw := range faults {
+	for fault, raw := range faults {
 		var f struct {
 			Message string `json:"message"`
 		}
 		if json.Unmarshal(raw, &f) == nil && f.Message != "" {
-			return kind, f.Message
+			return fault, f.Message
 		}
 	}
-	_ = json.Unmarshal(faults["message"], &text) // an unknown path: no kind, a text at most
+	_ = json.Unmarshal(faults["message"], &text) // an unknown path has only a text
 	return "", text
 }
 
-// gone says that the object is not there. A 404 of a proxy says nothing about it.
-func (p *problem) gone() bool {
-	return p != nil && p.status == http.StatusNotFound && p.kind == "itemNotFound"
+// notFound says that the object does not exist, unlike the 404 of a proxy.
+func (p *apiError) notFound() bool {
+	return p != nil && p.status == http.StatusNotFound && p.fault == "itemNotFound"
 }
 
-// refused says that the state of the object forbids it.
-func (p *problem) refused() bool {
+// conflict says that the object's state may forbid the request.
+func (p *apiError) conflict() bool {
 	return p != nil && (p.status == http.StatusBadRequest || p.status == http.StatusConflict)
 }
 
-func (p *problem) says(text string) bool { return p != nil && strings.Contains(p.text, text) }
+func (p *apiError) contains(text string) bool { return p != nil && strings.Contains(p.text, text) }
 
-// ended is why a call was given up.
-func ended(ctx context.Context) error {
+// contextError is the error of a call whose ctx has ended.
+func contextError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return &backend.Error{Code: backend.CodeUnavailable, Err: fmt.Errorf("no answer in time: %w", ctx.Err())}
 	}
 	return fmt.Errorf("given up: %w", ctx.Err())
 }
 
-// explain puts an error of gophercloud, of the network or of a service into the
-// port's words.
-func (b *Backend) explain(ctx context.Context, err error) error {
+// translate turns an error of gophercloud, the network or a service into one of the
+// port. A service that seems to have moved marks the session stale.
+func (b *Backend) translate(ctx context.Context, err error) error {
 	if err == nil || backend.AsError(err) != nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return contextError(ctx)
 	}
 	var reauth *gophercloud.ErrUnableToReauthenticate
 	var signIn signInError
 	switch {
 	case errors.As(err, &reauth):
-		u := credentials(reauth.ErrReauth)
+		u := signInFailure(reauth.ErrReauth)
 		if u.Cause == backend.Credentials {
-			b.refuse(u)
+			b.blockSignIn(u)
 		}
 		return u
 	case errors.As(err, &signIn):
-		return credentials(signIn.error)
+		return signInFailure(signIn.error)
 	}
-	if p := problemOf(err); p != nil {
+	if p := asAPIError(err); p != nil {
 		if p.status != http.StatusNotFound {
-			b.log.WarnContext(ctx, "the cloud refused", "status", p.status, "text", shortened(p.text), "request_id", p.requestID)
+			b.log.WarnContext(ctx, "the cloud refused", "status", p.status, "text", truncated(p.text), "request_id", p.requestID)
 		}
-		return b.explainProblem(p)
+		return b.translateAPIError(p)
 	}
-	b.doubt(oldCatalog)
-	return &backend.Error{Code: backend.CodeUnavailable, Cause: untrusted(err), Unsent: undialled(err), Err: err}
+	b.markStale(catalogMaxAge)
+	return &backend.Error{Code: backend.CodeUnavailable, Cause: tlsCause(err), Unsent: dialFailed(err), Err: err}
 }
 
-// undialled says that there was not even a connection to send the request over.
-func undialled(err error) bool {
+// dialFailed says that there was no connection to send the request over.
+func dialFailed(err error) bool {
 	var network *net.OpError
 	return errors.As(err, &network) && network.Op == "dial"
 }
 
-// unsent marks the error of a request that came before the one for a change.
-func unsent(err error) error {
+// markUnsent sets Unsent in the error of a request that preceded the change.
+func markUnsent(err error) error {
 	u := backend.AsError(err, backend.CodeUnavailable)
 	if u == nil {
 		return err
@@ -155,8 +154,8 @@ func unsent(err error) error {
 	return &marked
 }
 
-// untrusted is why TLS gives no connection; empty where that is not the trouble.
-func untrusted(err error) backend.Cause {
+// tlsCause is the cause of a failed TLS handshake; empty for other errors.
+func tlsCause(err error) backend.Cause {
 	var (
 		verification *tls.CertificateVerificationError
 		invalid      x509.CertificateInvalidError
@@ -165,48 +164,48 @@ func untrusted(err error) backend.Cause {
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return backend.Clock
-	case errors.As(err, &verification), errors.As(err, &network) && network.Op == "remote error": // crypto/tls has no type for what the other side refuses
+	case errors.As(err, &verification), errors.As(err, &network) && network.Op == "remote error": // a TLS alert: crypto/tls has no type for it
 		return backend.Certificate
 	}
 	return ""
 }
 
-// credentials explains why Keystone gives no token. It answers 404 where an
-// application credential is gone.
-func credentials(err error) *backend.Error {
-	p := problemOf(err)
+// signInFailure is why Keystone issues no token. It answers 404 when an application
+// credential was deleted.
+func signInFailure(err error) *backend.Error {
+	p := asAPIError(err)
 	if p == nil {
-		return &backend.Error{Code: backend.CodeUnavailable, Cause: untrusted(err), Err: err}
+		return &backend.Error{Code: backend.CodeUnavailable, Cause: tlsCause(err), Err: err}
 	}
 	refused := p.status == http.StatusUnauthorized || p.status == http.StatusForbidden || p.status == http.StatusBadRequest ||
-		p.status == http.StatusNotFound && p.kind != ""
+		p.status == http.StatusNotFound && p.fault != ""
 	if !refused {
 		return p.unavailable()
 	}
 	return &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials, RetryAfter: p.retryAfter, Err: p}
 }
 
-func (b *Backend) explainProblem(p *problem) error {
+func (b *Backend) translateAPIError(p *apiError) error {
 	switch p.status {
 	case http.StatusBadRequest:
-		if p.says("Malformed request url") { // the project's id is in the address
-			b.doubt(oldCatalog)
+		if p.contains("Malformed request url") { // the project's id is in the address
+			b.markStale(catalogMaxAge)
 		}
-		return explainBadRequest(p)
+		return translateBadRequest(p)
 	case http.StatusUnauthorized:
-		// Only after a new token was refused, too: a wrong clock of a service, or a credential with access rules.
+		// A new token was refused too: a service has a wrong clock, or the credential has access rules.
 		u := &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Token, Err: p}
-		b.refuse(u)
+		b.blockSignIn(u)
 		return u
 	case http.StatusForbidden:
-		return explainForbidden(p)
+		return translateForbidden(p)
 	case http.StatusNotFound:
-		if p.gone() {
+		if p.notFound() {
 			return backend.ErrNotFound
 		}
-		b.doubt(oldCatalog)
-	case http.StatusNotAcceptable: // another microversion than the versions told: an upgrade is going on
-		b.doubt(0)
+		b.markStale(catalogMaxAge)
+	case http.StatusNotAcceptable: // a microversion it had announced: the cloud is being upgraded
+		b.markStale(0)
 	case http.StatusConflict:
 		return &backend.Error{Code: backend.CodeConflict, Message: p.text}
 	case http.StatusNotImplemented:
@@ -215,8 +214,8 @@ func (b *Backend) explainProblem(p *problem) error {
 	return p.unavailable()
 }
 
-// unavailable says whether it is only that we ask too often.
-func (p *problem) unavailable() *backend.Error {
+// unavailable has the cause TooMany for status 429.
+func (p *apiError) unavailable() *backend.Error {
 	u := &backend.Error{Code: backend.CodeUnavailable, RetryAfter: p.retryAfter, Err: p}
 	if p.status == http.StatusTooManyRequests {
 		u.Cause = backend.TooMany
@@ -226,36 +225,35 @@ func (p *problem) unavailable() *backend.Error {
 
 var badField = regexp.MustCompile(`^Invalid input for field/attribute (\w+)`)
 
-// fields are the port's names for fields of the API.
-var fields = map[string]string{
+// portFields are the port's names of the API's fields.
+var portFields = map[string]string{
 	"name": "name", "description": "description", "size": "size_gib", "new_size": "size_gib", "snapshot_id": "snapshot",
 	"imageRef": "image", "volume_type": "type", "availability_zone": "zone", "status": "status",
 }
 
-func explainBadRequest(p *problem) error {
+func translateBadRequest(p *apiError) error {
 	if m := badField.FindStringSubmatch(p.text); m != nil {
-		field, ok := fields[m[1]]
+		field, ok := portFields[m[1]]
 		if !ok {
 			field = m[1]
 		}
-		return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: shortened(p.text)}
+		return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: truncated(p.text)}
 	}
 	switch {
-	case p.says("Malformed request url"), p.kind == "":
+	case p.contains("Malformed request url"), p.fault == "":
 		return &backend.Error{Code: backend.CodeUnavailable, Err: p}
-	case p.says("vailability zone"):
+	case p.contains("vailability zone"):
 		return &backend.Error{Code: backend.CodeInvalid, Field: "zone", Message: p.text}
-	case p.says("Invalid image identifier"):
+	case p.contains("Invalid image identifier"):
 		return backend.ErrNotFound
-	case p.says("cannot be smaller than"), p.says("larger than volume size"), p.says("New size for extend must be greater"):
+	case p.contains("cannot be smaller than"), p.contains("larger than volume size"), p.contains("New size for extend must be greater"):
 		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: p.text}
 	}
-	return &backend.Error{Code: backend.CodeConflict, Message: shortened(p.text)}
+	return &backend.Error{Code: backend.CodeConflict, Message: truncated(p.text)}
 }
 
-// shortened leaves the value out that a user has typed: it may be long, and the
-// user knows it.
-func shortened(text string) string {
+// truncated limits a text that may quote a long value.
+func truncated(text string) string {
 	const limit = 300
 	if len(text) <= limit {
 		return text
@@ -263,14 +261,14 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// explainForbidden names the role that the usual policies want.
-func explainForbidden(p *problem) error {
-	if !p.says("Policy doesn't allow") {
+// translateForbidden names the role that the default policies require.
+func translateForbidden(p *apiError) error {
+	if !p.contains("Policy doesn't allow") {
 		return &backend.Error{Code: backend.CodeConflict, Message: p.text}
 	}
 	role := "member"
 	for _, action := range []string{"admin_actions", "os_compute_api:os-services", "reset_status", "force_delete", "force_detach", "get_all_tenants"} {
-		if p.says(action) {
+		if p.contains(action) {
 			role = "admin"
 		}
 	}

@@ -12,11 +12,10 @@ import (
 	"blockconsole/models/backend"
 )
 
-// pageLimit is the most that Cinder and Nova give in one page by default; they cut
-// larger pages silently.
+// pageLimit is the default maximum of Cinder and Nova; they silently cut larger pages.
 const pageLimit = 1000
 
-// marker is the place after an object in the order of creation.
+// marker is the position after an object in the order of creation.
 type marker struct {
 	created time.Time
 	id      string
@@ -39,38 +38,37 @@ func (m marker) before(o marker) bool {
 	return m.created.Before(o.created) || m.created.Equal(o.created) && m.id < o.id
 }
 
-// listing reads the objects of one kind in the order of their creation: what is made
-// meanwhile comes last, so no page shifts.
+// listing reads the objects of one kind in the order of creation, so that new objects
+// shift no page.
 type listing[T any] struct {
-	// page reads limit objects after the one with this id; "" is the beginning.
-	page  func(ctx context.Context, after string, limit int) ([]T, bool, error)
-	place func(T) marker
-	// lost says that an error means that the object with the id is gone.
-	lost func(*problem) bool
+	// page reads at most limit objects after the one with the ID after; "": from the beginning.
+	page       func(ctx context.Context, after string, limit int) ([]T, bool, error)
+	markerOf   func(T) marker
+	markerGone func(*apiError) bool // the object of after does not exist
 }
 
-// from reads one page after a marker.
-func (l listing[T]) from(ctx context.Context, text string, limit int) ([]T, string, error) {
+// pageAfter reads one page after a marker and returns the next marker.
+func (l listing[T]) pageAfter(ctx context.Context, text string, limit int) ([]T, string, error) {
 	m := parseMarker(text)
 	limit = min(max(limit, 1), pageLimit)
 	items, more, err := l.page(ctx, m.id, limit)
-	if p := problemOf(err); m.id != "" && p != nil && l.lost(p) {
-		items, more, err = l.again(ctx, m, limit)
+	if p := asAPIError(err); m.id != "" && p != nil && l.markerGone(p) {
+		items, more, err = l.pageFromStart(ctx, m, limit)
 	}
 	if err != nil || !more || len(items) == 0 {
 		return items, "", err
 	}
-	last := l.place(items[len(items)-1])
+	last := l.markerOf(items[len(items)-1])
 	if last.id == m.id {
 		return nil, "", errNoAdvance
 	}
 	return items, last.String(), nil
 }
 
-// each reads all pages.
-func (l listing[T]) each(ctx context.Context, do func(T)) error {
+// forEach reads all pages.
+func (l listing[T]) forEach(ctx context.Context, do func(T)) error {
 	for next := ""; ; {
-		items, after, err := l.from(ctx, next, pageLimit)
+		items, after, err := l.pageAfter(ctx, next, pageLimit)
 		if err != nil {
 			return err
 		}
@@ -83,11 +81,11 @@ func (l listing[T]) each(ctx context.Context, do func(T)) error {
 	}
 }
 
-// errNoAdvance says that a page ends where it should begin: there would be no end.
+// errNoAdvance ends a listing whose page ends with its own marker.
 var errNoAdvance = errors.New("the listing does not advance")
 
-// again reads from the beginning to the place of an object that has vanished.
-func (l listing[T]) again(ctx context.Context, m marker, limit int) ([]T, bool, error) {
+// pageFromStart reads from the beginning up to the position of an object that is gone.
+func (l listing[T]) pageFromStart(ctx context.Context, m marker, limit int) ([]T, bool, error) {
 	for after, more := "", true; more; {
 		var items []T
 		var err error
@@ -96,13 +94,13 @@ func (l listing[T]) again(ctx context.Context, m marker, limit int) ([]T, bool, 
 			return nil, false, err
 		}
 		for i, item := range items {
-			if m.before(l.place(item)) {
+			if m.before(l.markerOf(item)) {
 				end := min(i+limit, len(items))
 				return items[i:end], more || end < len(items), nil
 			}
 		}
 		if len(items) > 0 {
-			after = l.place(items[len(items)-1]).id
+			after = l.markerOf(items[len(items)-1]).id
 		}
 	}
 	return nil, false, nil
@@ -121,22 +119,22 @@ func (b *Backend) query(after string, limit int) url.Values {
 
 func (b *Backend) volumes(s *session, filter url.Values) listing[volume] {
 	return listing[volume]{
-		page:  inOrder[volume](b, s, "volumes", filter),
-		place: func(v volume) marker { return marker{v.CreatedAt.Time, v.ID} },
-		lost:  (*problem).gone,
+		page:       fetchPage[volume](b, s, "volumes", filter),
+		markerOf:   func(v volume) marker { return marker{v.CreatedAt.Time, v.ID} },
+		markerGone: (*apiError).notFound,
 	}
 }
 
 func (b *Backend) snapshots(s *session, filter url.Values) listing[snapshot] {
 	return listing[snapshot]{
-		page:  inOrder[snapshot](b, s, "snapshots", filter),
-		place: func(sn snapshot) marker { return marker{sn.CreatedAt.Time, sn.ID} },
-		lost:  (*problem).gone,
+		page:       fetchPage[snapshot](b, s, "snapshots", filter),
+		markerOf:   func(sn snapshot) marker { return marker{sn.CreatedAt.Time, sn.ID} },
+		markerGone: (*apiError).notFound,
 	}
 }
 
-// inOrder reads pages of what passes the filter in a collection of Cinder.
-func inOrder[T any](b *Backend, s *session, collection string, filter url.Values) func(ctx context.Context, after string, limit int) ([]T, bool, error) {
+// fetchPage reads a filtered page of a collection of Cinder.
+func fetchPage[T any](b *Backend, s *session, collection string, filter url.Values) func(ctx context.Context, after string, limit int) ([]T, bool, error) {
 	return func(ctx context.Context, after string, limit int) ([]T, bool, error) {
 		q := b.query(after, limit)
 		q.Set("sort", "created_at:asc,id:asc")
@@ -145,30 +143,30 @@ func inOrder[T any](b *Backend, s *session, collection string, filter url.Values
 	}
 }
 
-// Volumes lists the volumes in the order of their creation.
+// Volumes lists in the order of creation.
 func (b *Backend) Volumes(ctx context.Context, after string, limit int) (backend.Page[backend.Volume], error) {
-	return pageOf(ctx, b, func(s *session) listing[volume] { return b.volumes(s, nil) }, b.volumeOf, after, limit)
+	return listPage(ctx, b, func(s *session) listing[volume] { return b.volumes(s, nil) }, b.volumeOf, after, limit)
 }
 
-// Snapshots lists the snapshots in the order of their creation.
+// Snapshots lists in the order of creation.
 func (b *Backend) Snapshots(ctx context.Context, after string, limit int) (backend.Page[backend.Snapshot], error) {
-	return pageOf(ctx, b, func(s *session) listing[snapshot] { return b.snapshots(s, nil) }, b.snapshotOf, after, limit)
+	return listPage(ctx, b, func(s *session) listing[snapshot] { return b.snapshots(s, nil) }, b.snapshotOf, after, limit)
 }
 
-func pageOf[T, U any](ctx context.Context, b *Backend, list func(*session) listing[T], show func(*session, T) U, after string, limit int) (backend.Page[U], error) {
+func listPage[T, U any](ctx context.Context, b *Backend, list func(*session) listing[T], show func(*session, T) U, after string, limit int) (backend.Page[U], error) {
 	var page backend.Page[U]
 	s, err := b.session(ctx)
 	if err != nil {
 		return page, err
 	}
 	if b.allProjects && after == "" {
-		if err := administers(ctx, s.volume); err != nil {
-			return page, b.explain(ctx, err)
+		if err := requireAdmin(ctx, s.volume); err != nil {
+			return page, b.translate(ctx, err)
 		}
 	}
-	items, next, err := list(s).from(ctx, after, limit)
+	items, next, err := list(s).pageAfter(ctx, after, limit)
 	if err != nil {
-		return page, b.explain(ctx, err)
+		return page, b.translate(ctx, err)
 	}
 	page.Next, page.Items = next, make([]U, len(items))
 	for i, item := range items {
@@ -177,11 +175,11 @@ func pageOf[T, U any](ctx context.Context, b *Backend, list func(*session) listi
 	return page, nil
 }
 
-// overlap is how much earlier than asked changes are looked for: the cloud's clock is
-// known to the second, and its databases cut.
+// overlap is subtracted from times before the cloud compares them: the skew of its clock
+// is known to the second, and its database truncates.
 const overlap = 5 * time.Second
 
-// ChangedVolumes lists what has changed since then, by the cloud's own clock.
+// ChangedVolumes needs microversion 3.60 and a cloud that allows its filter.
 func (b *Backend) ChangedVolumes(ctx context.Context, since time.Time) ([]backend.Volume, error) {
 	const needs = 60
 	s, err := b.session(ctx)
@@ -192,13 +190,13 @@ func (b *Backend) ChangedVolumes(ctx context.Context, since time.Time) ([]backen
 		return nil, backend.ErrUnsupported
 	}
 	var all []backend.Volume
-	changed := b.volumes(s, updatedSince(b.theirs(since).Add(-overlap)))
-	err = changed.each(ctx, func(v volume) { all = append(all, b.volumeOf(s, v)) })
-	if p := problemOf(err); p != nil && p.says("Invalid filters") { // the operator allows no such filter
+	changed := b.volumes(s, updatedFilter(b.cloudTime(since).Add(-overlap)))
+	err = changed.forEach(ctx, func(v volume) { all = append(all, b.volumeOf(s, v)) })
+	if p := asAPIError(err); p != nil && p.contains("Invalid filters") { // not in the cloud's resource_filters
 		return nil, backend.ErrUnsupported
 	}
 	if err != nil {
-		return nil, b.explain(ctx, err)
+		return nil, b.translate(ctx, err)
 	}
 	return all, nil
 }

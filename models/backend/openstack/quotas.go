@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
@@ -10,24 +11,25 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/limits"
 
 	"blockconsole/models/backend"
 )
 
-// perVolume is the limit of the size of one volume.
+// perVolume is the quota of the size of one volume, in GiB.
 const perVolume = "per_volume_gigabytes"
 
-// quotas are the limits of volumes, snapshots and gigabytes, and those of types that
-// are limited. largest is the most GiB that one volume may have; 0: no limit.
+// quotas are those of volumes, snapshots and gigabytes, also of single volume types where
+// they have a limit. largest is the maximum GiB of a volume; 0: no limit.
 func (b *Backend) quotas(ctx context.Context, s *session) (list []backend.Quota, largest int, err error) {
-	set, err := quotaSet(ctx, s.volume, s.project.ID)
-	if p := problemOf(err); p != nil && (p.status == http.StatusForbidden || p.status == http.StatusNotFound) {
+	set, err := getQuotaSet(ctx, s.volume, s.project.ID)
+	if p := asAPIError(err); p != nil && (p.status == http.StatusForbidden || p.status == http.StatusNotFound) {
 		list, err = b.limits(ctx, s)
 		return list, 0, err
 	}
 	if err != nil {
-		return nil, 0, b.explain(ctx, err)
+		return nil, 0, b.translate(ctx, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		use := set[name]
@@ -43,11 +45,11 @@ func (b *Backend) quotas(ctx context.Context, s *session) (list []backend.Quota,
 	return list, largest, nil
 }
 
-// limits are the same where a policy keeps quotas from members.
+// limits are the quotas where a policy hides quota sets from members.
 func (b *Backend) limits(ctx context.Context, s *session) ([]backend.Quota, error) {
 	l, err := limits.Get(ctx, s.volume).Extract()
 	if err != nil {
-		return nil, b.explain(ctx, err)
+		return nil, b.translate(ctx, err)
 	}
 	return []backend.Quota{
 		{What: "gigabytes", Used: int64(l.Absolute.TotalGigabytesUsed), Limit: int64(l.Absolute.MaxTotalVolumeGigabytes)},
@@ -56,9 +58,9 @@ func (b *Backend) limits(ctx context.Context, s *session) ([]backend.Quota, erro
 	}, nil
 }
 
-// asked is what a request would have taken of the project's quotas. A snapshot takes
-// the whole size of its volume.
-type asked struct{ volumes, snapshots, gigabytes int64 }
+// quotaRequest is what a request needs of the quotas. A snapshot needs the whole size of
+// its volume.
+type quotaRequest struct{ volumes, snapshots, gigabytes int64 }
 
 var (
 	quotaName    = regexp.MustCompile(`(?:for quota '|exceeds allowed )([a-zA-Z0-9_. -]+?)(?:'| quota)`)
@@ -67,19 +69,19 @@ var (
 	volumeLimit  = regexp.MustCompile(`size (\d+)G is larger than maximum allowed limit (\d+)G`)
 )
 
-// explainQuota names the limit, and asks for the figures that the answer leaves out.
-func (b *Backend) explainQuota(ctx context.Context, s *session, p *problem, want asked) error {
-	if !p.says("xceed") && !p.says("larger than") {
-		return b.explain(ctx, p) // Cinder answers so to other things that are too large, too
+// quotaError is CodeQuota with the figures of Cinder's text, or else of the quota set.
+func (b *Backend) quotaError(ctx context.Context, s *session, p *apiError, want quotaRequest) error {
+	if !p.contains("xceed") && !p.contains("larger than") {
+		return b.translate(ctx, p) // 413 also means other things that are too large
 	}
 	q := &backend.Error{Code: backend.CodeQuota, Used: -1, Limit: -1}
 	switch {
 	case volumeLimit.MatchString(p.text):
 		m := volumeLimit.FindStringSubmatch(p.text)
-		return &backend.Error{Code: backend.CodeQuota, What: perVolume, Limit: number(m[2]), Asked: number(m[1])}
-	case p.says("SnapshotLimitExceeded"):
+		return &backend.Error{Code: backend.CodeQuota, What: perVolume, Limit: parseNumber(m[2]), Asked: parseNumber(m[1])}
+	case p.contains("SnapshotLimitExceeded"):
 		q.What = "snapshots"
-	case p.says("VolumeLimitExceeded"):
+	case p.contains("VolumeLimitExceeded"):
 		q.What = "volumes"
 	default:
 		q.What = "gigabytes"
@@ -96,17 +98,17 @@ func (b *Backend) explainQuota(ctx context.Context, s *session, p *problem, want
 		q.Asked = want.gigabytes
 	}
 	if m := quotaCount.FindStringSubmatch(p.text); m != nil {
-		q.Limit = number(m[1])
+		q.Limit = parseNumber(m[1])
 	}
 	if m := quotaFigures.FindStringSubmatch(p.text); m != nil {
-		q.Asked, q.Limit, q.Used = number(m[1]), number(m[2]), number(m[3])
+		q.Asked, q.Limit, q.Used = parseNumber(m[1]), parseNumber(m[2]), parseNumber(m[3])
 		return q
 	}
 	list, _, err := b.quotas(ctx, s)
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	for _, known := range list { // without the figures the name of the limit still says what is wrong
+	for _, known := range list { // without figures What still says which quota
 		if known.What == q.What {
 			q.Used, q.Limit = known.Used, known.Limit
 		}
@@ -117,10 +119,35 @@ func (b *Backend) explainQuota(ctx context.Context, s *session, p *problem, want
 	return q
 }
 
-func number(text string) int64 {
+func parseNumber(text string) int64 {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return -1
 	}
 	return n
+}
+
+// quotaUse is one quota of a quota set.
+type quotaUse struct {
+	InUse    int64 `json:"in_use"`
+	Reserved int64 `json:"reserved"`
+	Limit    int64 `json:"limit"`
+}
+
+// getQuotaSet reads all quotas of a project by name, those of volume types too.
+func getQuotaSet(ctx context.Context, client *gophercloud.ServiceClient, project string) (map[string]quotaUse, error) {
+	var body struct {
+		Set map[string]json.RawMessage `json:"quota_set"`
+	}
+	if _, err := client.Get(ctx, client.ServiceURL("os-quota-sets", project)+"?usage=true", &body, nil); err != nil {
+		return nil, err
+	}
+	set := make(map[string]quotaUse, len(body.Set))
+	for name, raw := range body.Set {
+		var use quotaUse
+		if json.Unmarshal(raw, &use) == nil { // the set's id is a string
+			set[name] = use
+		}
+	}
+	return set, nil
 }

@@ -11,20 +11,11 @@ import (
 
 // Snapshot finds by ID, else by Ref.
 func (b *Backend) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot, error) {
-	s, sn, err := b.lookSnapshot(ctx, key)
+	s, sn, err := lookUp(ctx, b, key, findSnapshot)
 	if err != nil {
 		return backend.Snapshot{}, err
 	}
 	return b.snapshotOf(s, sn), nil
-}
-
-func (b *Backend) lookSnapshot(ctx context.Context, key backend.Key) (*session, snapshot, error) {
-	s, err := b.session(ctx)
-	if err != nil {
-		return nil, snapshot{}, err
-	}
-	sn, err := findSnapshot(ctx, s, key)
-	return s, sn, b.explain(ctx, err)
 }
 
 func findSnapshot(ctx context.Context, s *session, key backend.Key) (sn snapshot, err error) {
@@ -44,107 +35,78 @@ func findSnapshot(ctx context.Context, s *session, key backend.Key) (sn snapshot
 	return sn, backend.ErrNotFound
 }
 
-// CreateSnapshot starts the snapshot that has spec.Ref, or returns it.
+// CreateSnapshot starts the snapshot with spec.Ref, or returns it.
 func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
 	if !isUUID(spec.Ref) {
 		return backend.Snapshot{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID"}
 	}
-	spec.Description = folded(spec.Description)
-	if err := fits(spec.Name, spec.Description); err != nil {
+	spec.Description = singleLine(spec.Description)
+	if err := checkLengths(spec.Name, spec.Description); err != nil {
 		return backend.Snapshot{}, err
 	}
-	unlock, err := b.making.lock(ctx, spec.Ref)
-	if err != nil {
-		return backend.Snapshot{}, err
-	}
-	defer unlock()
-	s, err := b.session(ctx)
-	if err != nil {
-		return backend.Snapshot{}, unsent(err)
-	}
-	sn, err := findSnapshot(ctx, s, backend.Key{Ref: spec.Ref})
-	if err == nil || b.explain(ctx, err) != backend.ErrNotFound {
-		return b.snapshotOf(s, sn), unsent(b.explain(ctx, err))
-	}
-	of, err := findVolume(ctx, s, spec.Volume) // its size is what the quota counts
-	if err != nil {
-		return backend.Snapshot{}, unsent(b.explain(ctx, err))
-	}
-	ctx, seen := watch(ctx)
-	err = snapshots.Create(ctx, s.volume, snapshots.CreateOpts{
-		VolumeID: of.ID, Name: spec.Name, Description: spec.Description, Metadata: map[string]string{refName: spec.Ref},
-		Force: s.minor < volumeMinor, // from 3.66 on it is always so, and the word is refused
-	}).ExtractIntoStructPtr(&sn, "snapshot")
-	if err != nil {
-		return backend.Snapshot{}, b.explainCreate(ctx, s, err, asked{snapshots: 1, gigabytes: int64(of.Size)}, spec.Name, spec.Description)
-	}
-	b.made(sn.ID, seen, sn.CreatedAt)
-	return b.snapshotOf(s, sn), nil
+	return createOnce(ctx, b, spec.Ref, findSnapshot, b.snapshotOf, func(ctx context.Context, s *session) (sn snapshot, err error) {
+		of, err := findVolume(ctx, s, spec.Volume) // the quota counts its size
+		if err != nil {
+			return sn, markUnsent(b.translate(ctx, err))
+		}
+		ctx, response := captureRequestID(ctx)
+		err = snapshots.Create(ctx, s.volume, snapshots.CreateOpts{
+			VolumeID: of.ID, Name: spec.Name, Description: spec.Description, Metadata: map[string]string{refName: spec.Ref},
+			Force: s.minor < volumeMinor, // implied and refused from 3.66 on
+		}).ExtractIntoStructPtr(&sn, "snapshot")
+		if err != nil {
+			return sn, b.translateWrite(ctx, s, err, quotaRequest{snapshots: 1, gigabytes: int64(of.Size)}, spec.Name, spec.Description)
+		}
+		b.noteCreated(sn.ID, response, sn.CreatedAt)
+		return sn, nil
+	})
 }
 
-// RenameSnapshot sets name and description; the description becomes one line.
+// RenameSnapshot sets name and description; the description becomes a single line.
 func (b *Backend) RenameSnapshot(ctx context.Context, key backend.Key, name, description string) error {
-	description = folded(description)
-	if err := fits(name, description); err != nil {
+	description = singleLine(description)
+	if err := checkLengths(name, description); err != nil {
 		return err
 	}
 	s, id, err := b.snapshotID(ctx, key)
 	if err != nil {
 		return err
 	}
-	r := snapshots.Update(ctx, s.volume, id, snapshots.UpdateOpts{Name: &name, Description: &description})
-	if r.Err == nil {
-		return nil
-	}
-	return b.explainCreate(ctx, s, r.Err, asked{}, name, description)
+	err = snapshots.Update(ctx, s.volume, id, snapshots.UpdateOpts{Name: &name, Description: &description}).Err
+	return b.translateWrite(ctx, s, err, quotaRequest{}, name, description)
 }
 
 func (b *Backend) snapshotID(ctx context.Context, key backend.Key) (*session, string, error) {
-	if isUUID(key.ID) {
-		s, err := b.session(ctx)
-		return s, key.ID, err
-	}
-	s, sn, err := b.lookSnapshot(ctx, key)
-	return s, sn.ID, err
+	return lookUpID(ctx, b, key, findSnapshot, func(sn snapshot) string { return sn.ID })
 }
 
-// DeleteSnapshot starts the deletion. Where volumes depend on the snapshot the cloud
-// accepts it all the same and gives it up later: see Told.
+// DeleteSnapshot starts the deletion. While volumes depend on the snapshot some clouds
+// accept it and give it up later, see LastFailure.
 func (b *Backend) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	s, id, err := b.snapshotID(ctx, key)
-	if err == backend.ErrNotFound {
-		return nil
-	}
 	if err != nil {
-		return err
+		return ignoreNotFound(err)
 	}
-	ctx, seen := watch(ctx)
+	ctx, response := captureRequestID(ctx)
 	err = snapshots.Delete(ctx, s.volume, id).ExtractErr()
-	p := problemOf(err)
-	switch {
-	case err == nil:
-		b.recent.note(id, request{id: seen.requestID, deletes: true})
-		return nil
-	case p.gone():
-		return nil
-	case p.refused():
-		now, lookErr := findSnapshot(ctx, s, backend.Key{ID: id})
-		if lookErr = b.explain(ctx, lookErr); lookErr == backend.ErrNotFound || lookErr == nil && statusOf(now.Status) == backend.Deleting {
+	if asAPIError(err).conflict() {
+		now, getErr := findSnapshot(ctx, s, backend.Key{ID: id})
+		if getErr = b.translate(ctx, getErr); getErr == backend.ErrNotFound || getErr == nil && statusOf(now.Status) == backend.Deleting {
 			return nil
 		}
 	}
-	return b.explain(ctx, err)
+	return b.noteDeleted(ctx, id, response, err)
 }
 
-// RepairSnapshot sets the status in Cinder's database and nothing else.
+// RepairSnapshot only sets the status in Cinder's database.
 func (b *Backend) RepairSnapshot(ctx context.Context, key backend.Key, to backend.Status) error {
-	word, err := resetTo(to)
+	word, err := resetStatus(to)
 	if err != nil {
 		return err
 	}
-	s, sn, err := b.lookSnapshot(ctx, key)
+	s, sn, err := lookUp(ctx, b, key, findSnapshot)
 	if err != nil {
 		return err
 	}
-	return b.explain(ctx, snapshots.ResetStatus(ctx, s.volume, sn.ID, snapshots.ResetStatusOpts{Status: word}).ExtractErr())
+	return b.translate(ctx, snapshots.ResetStatus(ctx, s.volume, sn.ID, snapshots.ResetStatusOpts{Status: word}).ExtractErr())
 }

@@ -12,24 +12,15 @@ import (
 
 // Volume finds by ID, else by Ref.
 func (b *Backend) Volume(ctx context.Context, key backend.Key) (backend.Volume, error) {
-	s, v, err := b.lookVolume(ctx, key)
+	s, v, err := lookUp(ctx, b, key, findVolume)
 	if err != nil {
 		return backend.Volume{}, err
 	}
 	return b.volumeOf(s, v), nil
 }
 
-func (b *Backend) lookVolume(ctx context.Context, key backend.Key) (*session, volume, error) {
-	s, err := b.session(ctx)
-	if err != nil {
-		return nil, volume{}, err
-	}
-	v, err := findVolume(ctx, s, key)
-	return s, v, b.explain(ctx, err)
-}
-
-// findVolume gives backend.ErrNotFound for keys that no object can have, so nothing
-// odd ever gets into an address.
+// findVolume answers ErrNotFound for keys that are not UUIDs, so nothing else gets into
+// a URL.
 func findVolume(ctx context.Context, s *session, key backend.Key) (v volume, err error) {
 	switch {
 	case isUUID(key.ID):
@@ -43,30 +34,7 @@ func findVolume(ctx context.Context, s *session, key backend.Key) (v volume, err
 	return v, backend.ErrNotFound
 }
 
-// findByRef gives the oldest object that carries ref. It checks what it gets: a
-// cloud that does not know the filter answers with everything.
-func findByRef[T any](ctx context.Context, ref string, page func(context.Context, url.Values) ([]T, bool, error), of func(T) (string, map[string]any)) (found T, err error) {
-	for q := byRef(ref); ; {
-		items, more, err := page(ctx, q)
-		if err != nil {
-			return found, err
-		}
-		last := ""
-		for _, item := range items {
-			id, metadata := of(item)
-			if metadata[refName] == ref {
-				return item, nil
-			}
-			last = id
-		}
-		if !more {
-			return found, backend.ErrNotFound
-		}
-		q.Set("marker", last)
-	}
-}
-
-// CreateVolume starts the volume that has spec.Ref, or returns it.
+// CreateVolume starts the volume with spec.Ref, or returns it.
 func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backend.Volume, error) {
 	switch {
 	case !isUUID(spec.Ref):
@@ -74,41 +42,21 @@ func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (ba
 	case spec.SizeGiB <= 0:
 		return backend.Volume{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "not positive"}
 	}
-	if err := fits(spec.Name, spec.Description); err != nil {
+	if err := checkLengths(spec.Name, spec.Description); err != nil {
 		return backend.Volume{}, err
 	}
-	unlock, err := b.making.lock(ctx, spec.Ref)
-	if err != nil {
-		return backend.Volume{}, err
-	}
-	defer unlock()
-	s, err := b.session(ctx)
-	if err != nil {
-		return backend.Volume{}, unsent(err)
-	}
-	v, err := findVolume(ctx, s, backend.Key{Ref: spec.Ref})
-	if err == nil || b.explain(ctx, err) != backend.ErrNotFound {
-		return b.volumeOf(s, v), unsent(b.explain(ctx, err))
-	}
-	opts, err := b.createOpts(ctx, s, spec)
-	if err != nil {
-		return backend.Volume{}, unsent(b.explain(ctx, err))
-	}
-	ctx, seen := watch(ctx)
-	if err := volumes.Create(ctx, s.volume, opts, nil).ExtractIntoStructPtr(&v, "volume"); err != nil {
-		return backend.Volume{}, b.explainCreate(ctx, s, err, asked{volumes: 1, gigabytes: int64(spec.SizeGiB)}, spec.Name, spec.Description)
-	}
-	b.made(v.ID, seen, v.CreatedAt)
-	return b.volumeOf(s, v), nil
-}
-
-// made notes who made an object, and the time that its answer tells: it is the
-// cloud's clock to the microsecond.
-func (b *Backend) made(id string, seen *seen, created stamp) {
-	b.recent.note(id, request{id: seen.requestID})
-	if !created.IsZero() {
-		b.clock(created.Time)
-	}
+	return createOnce(ctx, b, spec.Ref, findVolume, b.volumeOf, func(ctx context.Context, s *session) (v volume, err error) {
+		opts, err := b.createOpts(ctx, s, spec)
+		if err != nil {
+			return v, markUnsent(b.translate(ctx, err))
+		}
+		ctx, response := captureRequestID(ctx)
+		if err := volumes.Create(ctx, s.volume, opts, nil).ExtractIntoStructPtr(&v, "volume"); err != nil {
+			return v, b.translateWrite(ctx, s, err, quotaRequest{volumes: 1, gigabytes: int64(spec.SizeGiB)}, spec.Name, spec.Description)
+		}
+		b.noteCreated(v.ID, response, v.CreatedAt)
+		return v, nil
+	})
 }
 
 func (b *Backend) createOpts(ctx context.Context, s *session, spec backend.VolumeSpec) (volumes.CreateOpts, error) {
@@ -136,61 +84,26 @@ func (b *Backend) createOpts(ctx context.Context, s *session, spec backend.Volum
 	return opts, nil
 }
 
-// explainCreate explains why something with a name could not be made or renamed.
-func (b *Backend) explainCreate(ctx context.Context, s *session, err error, want asked, name, description string) error {
-	p := problemOf(err)
-	switch {
-	case p == nil:
-	case p.status == http.StatusRequestEntityTooLarge:
-		return b.explainQuota(ctx, s, p, want)
-	case p.gone() && p.says("Volume type"):
-		return &backend.Error{Code: backend.CodeInvalid, Field: "type", Message: p.text}
-	case p.status == http.StatusInternalServerError && (wide(name) || wide(description)) && b.answers(ctx, s):
-		// Other requests do well: it is the text. Repeating it would never end.
-		field := "name"
-		if !wide(name) {
-			field = "description"
-		}
-		return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: "the cloud cannot store characters outside of the Basic Multilingual Plane, such as emoji"}
-	}
-	return b.explain(ctx, err)
-}
-
-// answers says that Cinder and its database are well.
-func (b *Backend) answers(ctx context.Context, s *session) bool {
-	_, _, err := getPage[volume](ctx, s.volume, "volumes", "volumes", url.Values{"limit": {"1"}})
-	return err == nil
-}
-
 // RenameVolume sets name and description.
 func (b *Backend) RenameVolume(ctx context.Context, key backend.Key, name, description string) error {
-	if err := fits(name, description); err != nil {
+	if err := checkLengths(name, description); err != nil {
 		return err
 	}
 	s, id, err := b.volumeID(ctx, key)
 	if err != nil {
 		return err
 	}
-	r := volumes.Update(ctx, s.volume, id, volumes.UpdateOpts{Name: &name, Description: &description})
-	if r.Err == nil {
-		return nil
-	}
-	return b.explainCreate(ctx, s, r.Err, asked{}, name, description)
+	err = volumes.Update(ctx, s.volume, id, volumes.UpdateOpts{Name: &name, Description: &description}).Err
+	return b.translateWrite(ctx, s, err, quotaRequest{}, name, description)
 }
 
-// volumeID saves a request where the ID is known.
 func (b *Backend) volumeID(ctx context.Context, key backend.Key) (*session, string, error) {
-	if isUUID(key.ID) {
-		s, err := b.session(ctx)
-		return s, key.ID, err
-	}
-	s, v, err := b.lookVolume(ctx, key)
-	return s, v.ID, err
+	return lookUpID(ctx, b, key, findVolume, func(v volume) string { return v.ID })
 }
 
-// ExtendVolume grows a volume. It is done when Volume tells the new size.
+// ExtendVolume grows a volume; it is over when Volume has the new size.
 func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) error {
-	s, v, err := b.lookVolume(ctx, key)
+	s, v, err := lookUp(ctx, b, key, findVolume)
 	if err != nil {
 		return err
 	}
@@ -200,56 +113,43 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	case sizeGiB == v.Size, statusOf(v.Status) == backend.Extending:
 		return nil
 	}
-	ctx, seen := watch(ctx)
+	ctx, response := captureRequestID(ctx)
 	err = volumes.ExtendSize(ctx, s.volume, v.ID, volumes.ExtendSizeOpts{NewSize: sizeGiB}).ExtractErr()
 	if err == nil {
-		b.recent.note(v.ID, request{id: seen.requestID})
+		b.lastRequests.add(v.ID, request{id: response.requestID})
 		return nil
 	}
-	p := problemOf(err)
+	p := asAPIError(err)
 	if p != nil && p.status == http.StatusRequestEntityTooLarge {
-		return b.explainQuota(ctx, s, p, asked{gigabytes: int64(sizeGiB - v.Size)})
+		return b.quotaError(ctx, s, p, quotaRequest{gigabytes: int64(sizeGiB - v.Size)})
 	}
-	if p.refused() { // another call may have been faster
+	if p.conflict() { // another call may have done it
 		if now, err := findVolume(ctx, s, backend.Key{ID: v.ID}); err == nil && (statusOf(now.Status) == backend.Extending || now.Size == sizeGiB) {
 			return nil
 		}
 	}
-	return b.explain(ctx, err)
+	return b.translate(ctx, err)
 }
 
 // DeleteVolume starts the deletion.
 func (b *Backend) DeleteVolume(ctx context.Context, key backend.Key) error {
 	s, id, err := b.volumeID(ctx, key)
-	if err == backend.ErrNotFound {
-		return nil
-	}
 	if err != nil {
-		return err
+		return ignoreNotFound(err)
 	}
-	ctx, seen := watch(ctx)
+	ctx, response := captureRequestID(ctx)
 	err = volumes.Delete(ctx, s.volume, id, nil).ExtractErr()
-	p := problemOf(err)
-	switch {
-	case err == nil:
-		b.recent.note(id, request{id: seen.requestID, deletes: true})
-		return nil
-	case p.gone():
-		return nil
-	case p.refused():
-		return b.whyNotDeleted(ctx, s, id, p)
+	if p := asAPIError(err); p.conflict() {
+		return b.deleteRefused(ctx, s, id, p)
 	}
-	return b.explain(ctx, err)
+	return b.noteDeleted(ctx, id, response, err)
 }
 
-// whyNotDeleted tells apart what Cinder puts into one sentence of eight reasons.
-func (b *Backend) whyNotDeleted(ctx context.Context, s *session, id string, p *problem) error {
+// deleteRefused finds the reason, since Cinder's text lists eight.
+func (b *Backend) deleteRefused(ctx context.Context, s *session, id string, p *apiError) error {
 	v, err := findVolume(ctx, s, backend.Key{ID: id})
 	if err != nil {
-		if err = b.explain(ctx, err); err == backend.ErrNotFound {
-			return nil
-		}
-		return err
+		return ignoreNotFound(b.translate(ctx, err))
 	}
 	if statusOf(v.Status) == backend.Deleting {
 		return nil
@@ -258,22 +158,22 @@ func (b *Backend) whyNotDeleted(ctx context.Context, s *session, id string, p *p
 		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached"}
 	}
 	var dependents []backend.Key
-	err = b.snapshots(s, url.Values{"volume_id": {id}}).each(ctx, func(sn snapshot) {
+	err = b.snapshots(s, url.Values{"volume_id": {id}}).forEach(ctx, func(sn snapshot) {
 		dependents = append(dependents, backend.Key{Ref: s.refOf(sn.Project, sn.Metadata), ID: sn.ID})
 	})
 	if err != nil {
-		return b.explain(ctx, err)
+		return b.translate(ctx, err)
 	}
 	if len(dependents) > 0 {
 		return &backend.Error{Code: backend.CodeBusy, Dependents: dependents}
 	}
-	return b.explain(ctx, p)
+	return b.translate(ctx, p)
 }
 
-// RevertVolume puts the latest snapshot's bytes back.
+// RevertVolume needs microversion 3.40.
 func (b *Backend) RevertVolume(ctx context.Context, volumeKey, snapshotKey backend.Key) error {
 	const needs = 40
-	s, v, err := b.lookVolume(ctx, volumeKey)
+	s, v, err := lookUp(ctx, b, volumeKey, findVolume)
 	if err != nil {
 		return err
 	}
@@ -285,39 +185,29 @@ func (b *Backend) RevertVolume(ctx context.Context, volumeKey, snapshotKey backe
 	}
 	sn, err := findSnapshot(ctx, s, snapshotKey)
 	if err != nil {
-		return b.explain(ctx, err)
+		return b.translate(ctx, err)
 	}
-	ctx, seen := watch(ctx)
-	if err := revert(ctx, s.volume, v.ID, sn.ID); err != nil {
-		return b.explain(ctx, err)
+	ctx, response := captureRequestID(ctx)
+	if err := postRevert(ctx, s.volume, v.ID, sn.ID); err != nil {
+		return b.translate(ctx, err)
 	}
-	b.recent.note(v.ID, request{id: seen.requestID})
+	b.lastRequests.add(v.ID, request{id: response.requestID})
 	return nil
 }
 
-// RepairVolume sets the status in Cinder's database and nothing else. It never sends
-// attach_status, which would drop the records of attachments.
+// RepairVolume only sets the status in Cinder's database. It never sends attach_status,
+// which would delete the attachments.
 func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.Status) error {
-	word, err := resetTo(to)
+	word, err := resetStatus(to)
 	if err != nil {
 		return err
 	}
-	s, v, err := b.lookVolume(ctx, key)
+	s, v, err := lookUp(ctx, b, key, findVolume)
 	if err != nil {
 		return err
 	}
 	if to == backend.Available && len(v.Attachments) > 0 {
 		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached: as AVAILABLE a second server could write to it"}
 	}
-	return b.explain(ctx, volumes.ResetStatus(ctx, s.volume, v.ID, volumes.ResetStatusOpts{Status: word}).ExtractErr())
-}
-
-func resetTo(to backend.Status) (string, error) {
-	switch to {
-	case backend.ErrorStatus:
-		return "error", nil
-	case backend.Available:
-		return "available", nil
-	}
-	return "", &backend.Error{Code: backend.CodeInvalid, Field: "status", Message: "neither ERROR nor AVAILABLE"}
+	return b.translate(ctx, volumes.ResetStatus(ctx, s.volume, v.ID, volumes.ResetStatusOpts{Status: word}).ExtractErr())
 }
