@@ -1,12 +1,13 @@
 package handlers
 
 import (
-	"blockconsole/models"
 	"encoding/csv"
 	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
 )
 
 // wantsCSV also takes ?format=csv, for the link on the page.

@@ -1,9 +1,6 @@
 package handlers
 
 import (
-	"blockconsole/models"
-	"blockconsole/views"
-	"blockconsole/views/i18n"
 	"bytes"
 	"context"
 	"slices"
@@ -11,6 +8,10 @@ import (
 	"strings"
 
 	"github.com/a-h/templ"
+
+	"blockconsole/models"
+	"blockconsole/views"
+	"blockconsole/views/i18n"
 )
 
 // batch is a number of changes. What it says to one topic is rendered once.

@@ -1,14 +1,15 @@
 package handlers
 
 import (
-	"blockconsole/models"
-	"blockconsole/views"
-	"blockconsole/views/i18n"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+	"blockconsole/views/i18n"
 )
 
 const (

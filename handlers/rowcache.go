@@ -1,14 +1,15 @@
 package handlers
 
 import (
-	"blockconsole/models"
-	"blockconsole/views"
-	"blockconsole/views/i18n"
 	"bytes"
 	"context"
 	"sync"
 
 	"github.com/a-h/templ"
+
+	"blockconsole/models"
+	"blockconsole/views"
+	"blockconsole/views/i18n"
 )
 
 // RowCache keeps rows as they were rendered. Its keys are the language and the row

@@ -1,12 +1,13 @@
 package handlers
 
 import (
-	"blockconsole/models"
-	"blockconsole/views"
 	"net/http"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
 )
 
 // AttachForm is the popup «Volume 연결».
