@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -190,29 +189,4 @@ func nextSort(present, key string) string {
 	return "-" + key
 }
 
-// listJSON is a list for programs. Next and Previous are empty at the ends.
-type listJSON[T any] struct {
-	Items      []T    `json:"items"`
-	Next       string `json:"next"`
-	Previous   string `json:"previous"`
-	Total      int64  `json:"total"`
-	TotalExact bool   `json:"total_exact"`
-}
-
-// answerListJSON answers with a page. A filtered total is exact to CountLimit.
-func answerListJSON[T any](c echo.Context, s *listState, items []T, next, previous string, total int64) error {
-	Vary(c)
-	answer := listJSON[T]{Items: items, Next: s.cursorURL("after", next), Previous: s.cursorURL("before", previous), Total: total, TotalExact: true}
-	if s.query.Filtered() && total > models.CountLimit {
-		answer.Total, answer.TotalExact = models.CountLimit, false
-	}
-	return c.JSON(http.StatusOK, answer)
-}
-
 func rfc3339(us int64) string { return time.UnixMicro(us).UTC().Format(time.RFC3339) }
-
-// renderCount answers how many rows match the filters, for the figure that loads after
-// the page.
-func renderCount(c echo.Context, n int64) error {
-	return Fragment(c, http.StatusOK, views.Found(min(n, models.CountLimit), n > models.CountLimit))
-}

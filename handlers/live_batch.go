@@ -140,28 +140,19 @@ func (l *Live) renderRows(ctx context.Context, to topic, ids []string) (string, 
 }
 
 func (l *Live) loadRows(ctx context.Context, to topic, ids []string) ([]views.RenderedRow, error) {
-	rules, all := l.store.Rules(), projectNamesOf(l.store)
-	var rendered []views.RenderedRow
+	rules, projects := l.store.Rules(), projectNamesOf(l.store)
 	if to.kind == models.SubjectSnapshot {
 		rows, err := l.store.SnapshotsByID(ctx, ids)
-		for i := range rows {
-			if !l.store.InScope(to.project, rows[i].ProjectID) || err != nil {
-				continue
-			}
-			var row views.RenderedRow
-			row, err = l.rows.snapshot(ctx, snapshotRow(&rows[i], rules, all))
-			rendered = append(rendered, row)
+		if err != nil {
+			return nil, err
 		}
-		return rendered, err
+		rows = slices.DeleteFunc(rows, func(s models.Snapshot) bool { return !l.store.InScope(to.project, s.ProjectID) })
+		return renderRows(ctx, rows, rules, projects, l.rows.snapshot)
 	}
 	rows, err := l.store.VolumesByID(ctx, ids)
-	for i := range rows {
-		if !l.store.InScope(to.project, rows[i].ProjectID) || err != nil {
-			continue
-		}
-		var row views.RenderedRow
-		row, err = l.rows.volume(ctx, volumeRow(&rows[i], rules, all))
-		rendered = append(rendered, row)
+	if err != nil {
+		return nil, err
 	}
-	return rendered, err
+	rows = slices.DeleteFunc(rows, func(v models.Volume) bool { return !l.store.InScope(to.project, v.ProjectID) })
+	return renderRows(ctx, rows, rules, projects, l.rows.volume)
 }

@@ -65,12 +65,30 @@ func rowContext(ctx context.Context, site *Site) context.Context {
 	return views.WithFrame(ctx, &views.Frame{TimeZone: site.TimeZone, Now: site.Now().UnixMicro()})
 }
 
-func (r *RowCache) snapshot(ctx context.Context, row views.SnapshotRow) (views.RenderedRow, error) {
+// snapshot renders a row of the Block Snapshot list, in a rowContext.
+func (r *RowCache) snapshot(ctx context.Context, s *models.Snapshot, rules models.Rules, projects projectNames) (views.RenderedRow, error) {
+	row := snapshotRow(s, rules, projects)
 	html, err := r.get(ctx, row, row.Status, func() templ.Component { return views.SnapshotRowHTML(row) })
 	return views.RenderedRow{ID: row.ID, HTML: html}, err
 }
 
-func (r *RowCache) volume(ctx context.Context, row views.VolumeRow) (views.RenderedRow, error) {
+// volume renders a row of the Volume list, in a rowContext.
+func (r *RowCache) volume(ctx context.Context, v *models.Volume, rules models.Rules, projects projectNames) (views.RenderedRow, error) {
+	row := volumeRow(v, rules, projects)
 	html, err := r.get(ctx, row, row.Status, func() templ.Component { return views.VolumeRowHTML(row) })
 	return views.RenderedRow{ID: row.ID, HTML: html}, err
+}
+
+// renderRow renders one row of a list.
+type renderRow[T any] func(ctx context.Context, row *T, rules models.Rules, projects projectNames) (views.RenderedRow, error)
+
+func renderRows[T any](ctx context.Context, rows []T, rules models.Rules, projects projectNames, render renderRow[T]) ([]views.RenderedRow, error) {
+	rendered := make([]views.RenderedRow, len(rows))
+	for i := range rows {
+		var err error
+		if rendered[i], err = render(ctx, &rows[i], rules, projects); err != nil {
+			return nil, err
+		}
+	}
+	return rendered, nil
 }

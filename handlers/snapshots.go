@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"blockconsole/models"
@@ -44,62 +45,37 @@ type Snapshots struct {
 const recentOperations = 10
 
 // List is the Block Snapshot list: a page, JSON or CSV.
-func (h Snapshots) List(c echo.Context) error {
-	s := parseList(c, views.SnapshotsPath)
-	ctx, actor := c.Request().Context(), Actor(c)
-	var summary models.ListSummary
-	read := func(q models.ListQuery) (models.Page[models.Snapshot], error) {
-		q.AsOf = summary.LastChange
-		return h.Store.ListSnapshots(ctx, actor, q)
-	}
-	if wantsCSV(c) {
-		head, record := withProjectNames(projectNamesOf(h.Store), snapshotHead, snapshotRecord, func(s *models.Snapshot) string { return s.ProjectID })
-		return streamCSV(c, &s, "block-snapshots", head, read, record)
-	}
-	// The figures come first: the live stream goes on after their last change, and
-	// must not skip one that the rows do not have yet.
-	var err error
-	if summary, err = h.Store.ListSummary(ctx, actor, models.SubjectSnapshot); err != nil {
-		return err
-	}
-	page, err := loadPage(c, &s, read)
-	if err != nil {
-		return err
-	}
-	if Wants(c) == JSON {
-		return h.listJSON(c, &s, page, summary)
-	}
-	m := views.SnapshotList{List: s.view(summary, models.SnapshotStatuses, page.Next, page.Previous)}
-	if id := s.query.VolumeID; id != "" {
-		m.Volume = &views.Link{ID: id}
-		if v, err := h.Store.Volume(ctx, actor, id); err == nil {
-			m.Volume.Name = v.Name
-		}
-	}
-	rules, all, rowCtx := h.Store.Rules(), projectNamesOf(h.Store), rowContext(ctx, RequestOf(c).Site)
-	ids, err := h.Store.ProjectsWith(ctx, actor, models.SubjectSnapshot)
-	if err != nil {
-		return err
-	}
-	s.projects(&m.List, all, ids)
-	for i := range page.Rows {
-		row, err := h.Rows.snapshot(rowCtx, snapshotRow(&page.Rows[i], rules, all))
-		if err != nil {
-			return err
-		}
-		m.Rows = append(m.Rows, row)
-	}
-	return Render(c, http.StatusOK, T(c, "snapshot.list"), views.SnapshotsPage(m))
-}
+func (h Snapshots) List(c echo.Context) error { return h.listing(c).answer(c) }
 
 // Count is the filtered total, which loads after the page.
-func (h Snapshots) Count(c echo.Context) error {
-	s := parseList(c, views.SnapshotsPath)
-	n, err := h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query)
-	if err != nil {
-		return err
+func (h Snapshots) Count(c echo.Context) error { return h.listing(c).count(c) }
+
+func (h Snapshots) listing(c echo.Context) listing[models.Snapshot] {
+	return listing[models.Snapshot]{
+		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: h.Store,
+		read: h.Store.ListSnapshots, render: h.Rows.snapshot,
+		page: func(s *listState, list views.List, rows []views.RenderedRow) templ.Component {
+			m := views.SnapshotList{List: list, Rows: rows}
+			if id := s.query.VolumeID; id != "" {
+				m.Volume = &views.Link{ID: id}
+				if v, err := h.Store.Volume(c.Request().Context(), Actor(c), id); err == nil {
+					m.Volume.Name = v.Name
+				}
+			}
+			return views.SnapshotsPage(m)
+		},
+		toJSON: func(s *models.Snapshot, projects projectNames) any {
+			item := toSnapshotJSON(c, s)
+			item.ProjectName = projects[s.ProjectID]
+			return item
+		},
+		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"},
+		csvRecord: func(s *models.Snapshot) []string {
+			return []string{s.ID, s.BackendID, s.Name, string(s.Status), strconv.Itoa(s.SizeGiB), s.VolumeID, s.VolumeName,
+				string(s.Consistency), rfc3339(s.CreatedAt), s.ProjectID}
+		},
 	}
-	return renderCount(c, n)
 }
 
 type snapshotJSON struct {
@@ -125,36 +101,12 @@ type linkJSON struct {
 	Name string `json:"name"`
 }
 
-func toSnapshotJSON(s *models.Snapshot) snapshotJSON {
-	return snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
+func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
+	j := snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
 		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
-}
-
-func (h Snapshots) listJSON(c echo.Context, s *listState, page models.Page[models.Snapshot], summary models.ListSummary) error {
-	total := summary.Total
-	if s.query.Filtered() {
-		var err error
-		if total, err = h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query); err != nil {
-			return err
-		}
-	}
-	all := projectNamesOf(h.Store)
-	items := make([]snapshotJSON, 0, len(page.Rows))
-	for i := range page.Rows {
-		item := toSnapshotJSON(&page.Rows[i])
-		item.ProjectName = all[item.ProjectID]
-		item.Error, item.RequestID = failureText(c, page.Rows[i].Failure, page.Rows[i].RequestID)
-		items = append(items, item)
-	}
-	return answerListJSON(c, s, items, page.Next, page.Previous, total)
-}
-
-var snapshotHead = []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"}
-
-func snapshotRecord(s *models.Snapshot) []string {
-	return []string{s.ID, s.BackendID, s.Name, string(s.Status), strconv.Itoa(s.SizeGiB), s.VolumeID, s.VolumeName,
-		string(s.Consistency), rfc3339(s.CreatedAt), s.ProjectID}
+	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
+	return j
 }
 
 // Show is the page of one Block Snapshot.
@@ -170,9 +122,7 @@ func (h Snapshots) Show(c echo.Context) error {
 	}
 	if Wants(c) == JSON {
 		Vary(c)
-		item := toSnapshotJSON(row)
-		item.Error, item.RequestID = failureText(c, row.Failure, row.RequestID)
-		return c.JSON(http.StatusOK, item)
+		return c.JSON(http.StatusOK, toSnapshotJSON(c, row))
 	}
 	volumes, err := h.Store.VolumesFrom(ctx, actor, row.ID, recentOperations)
 	if err != nil {
@@ -195,13 +145,4 @@ func (h Snapshots) Show(c echo.Context) error {
 		m.Operations = append(m.Operations, operationRow(&operations[i], false))
 	}
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.SnapshotPage(m))
-}
-
-// acceptedRow answers with the snapshot's row as it is now.
-func (h Snapshots) acceptedRow(c echo.Context, op *models.Operation, key string) error {
-	o := pageUpdate{list: views.SnapshotsPath, message: operationMessage(key, op)}
-	if row, err := h.Store.Snapshot(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
-		o.row, o.rowID = views.SnapshotRowHTML(snapshotRow(row, h.Store.Rules(), projectNamesOf(h.Store))), "snapshot-"+row.ID
-	}
-	return answerAccepted(c, op, o)
 }

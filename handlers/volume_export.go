@@ -138,8 +138,7 @@ type volumeDetailJSON struct {
 }
 
 func toVolumeDetailJSON(c echo.Context, v *models.Volume) volumeDetailJSON {
-	j := volumeDetailJSON{volumeJSON: toVolumeJSON(v)}
-	j.Error, j.RequestID = failureText(c, v.Failure, v.RequestID)
+	j := volumeDetailJSON{volumeJSON: toVolumeJSON(c, v)}
 	if e := exportView(c, v); e != nil {
 		j.Export = &exportJSON{Protocol: v.Export.Protocol, Host: e.Host, Port: e.Port, Name: e.Name, URI: e.URI}
 	}

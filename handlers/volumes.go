@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"blockconsole/models"
@@ -47,62 +48,37 @@ type Volumes struct {
 }
 
 // List is the Volume list: a page, JSON or CSV.
-func (h Volumes) List(c echo.Context) error {
-	s := parseList(c, views.VolumesPath)
-	ctx, actor := c.Request().Context(), Actor(c)
-	var summary models.ListSummary
-	read := func(q models.ListQuery) (models.Page[models.Volume], error) {
-		q.AsOf = summary.LastChange
-		return h.Store.ListVolumes(ctx, actor, q)
-	}
-	if wantsCSV(c) {
-		head, record := withProjectNames(projectNamesOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
-		return streamCSV(c, &s, "volumes", head, read, record)
-	}
-	// The figures come first: the live stream goes on after their last change, and
-	// must not skip one that the rows do not have yet.
-	var err error
-	if summary, err = h.Store.ListSummary(ctx, actor, models.SubjectVolume); err != nil {
-		return err
-	}
-	page, err := loadPage(c, &s, read)
-	if err != nil {
-		return err
-	}
-	if Wants(c) == JSON {
-		return h.listJSON(c, &s, page, summary)
-	}
-	m := views.VolumeList{List: s.view(summary, models.VolumeStatuses, page.Next, page.Previous)}
-	if id := s.query.ServerID; id != "" {
-		m.Server = &views.Link{ID: id}
-		if server, err := h.Store.Server(ctx, actor, id); err == nil {
-			m.Server.Name = server.Name
-		}
-	}
-	rules, all, rowCtx := h.Store.Rules(), projectNamesOf(h.Store), rowContext(ctx, RequestOf(c).Site)
-	ids, err := h.Store.ProjectsWith(ctx, actor, models.SubjectVolume)
-	if err != nil {
-		return err
-	}
-	s.projects(&m.List, all, ids)
-	for i := range page.Rows {
-		row, err := h.Rows.volume(rowCtx, volumeRow(&page.Rows[i], rules, all))
-		if err != nil {
-			return err
-		}
-		m.Rows = append(m.Rows, row)
-	}
-	return Render(c, http.StatusOK, T(c, "volume.list"), views.VolumesPage(m))
-}
+func (h Volumes) List(c echo.Context) error { return h.listing(c).answer(c) }
 
 // Count is the filtered total, which loads after the page.
-func (h Volumes) Count(c echo.Context) error {
-	s := parseList(c, views.VolumesPath)
-	n, err := h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query)
-	if err != nil {
-		return err
+func (h Volumes) Count(c echo.Context) error { return h.listing(c).count(c) }
+
+func (h Volumes) listing(c echo.Context) listing[models.Volume] {
+	return listing[models.Volume]{
+		kind: models.SubjectVolume, path: views.VolumesPath, statuses: models.VolumeStatuses, store: h.Store,
+		read: h.Store.ListVolumes, render: h.Rows.volume,
+		page: func(s *listState, list views.List, rows []views.RenderedRow) templ.Component {
+			m := views.VolumeList{List: list, Rows: rows}
+			if id := s.query.ServerID; id != "" {
+				m.Server = &views.Link{ID: id}
+				if server, err := h.Store.Server(c.Request().Context(), Actor(c), id); err == nil {
+					m.Server.Name = server.Name
+				}
+			}
+			return views.VolumesPage(m)
+		},
+		toJSON: func(v *models.Volume, projects projectNames) any {
+			item := toVolumeJSON(c, v)
+			item.ProjectName = projects[v.ProjectID]
+			return item
+		},
+		csvName: "volumes", projectID: func(v *models.Volume) string { return v.ProjectID },
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id"},
+		csvRecord: func(v *models.Volume) []string {
+			return []string{v.ID, v.BackendID, v.Name, string(v.Status), strconv.Itoa(v.SizeGiB), strings.Join(v.ServerNames(), "; "),
+				strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
+		},
 	}
-	return renderCount(c, n)
 }
 
 type volumeJSON struct {
@@ -129,10 +105,11 @@ type attachmentJSON struct {
 	UsedAt     string `json:"used_at,omitempty"`
 }
 
-func toVolumeJSON(v *models.Volume) volumeJSON {
+func toVolumeJSON(c echo.Context, v *models.Volume) volumeJSON {
 	j := volumeJSON{ID: v.ID, BackendID: v.BackendID, Name: v.Name, Description: v.Description, Status: string(v.Status),
 		SizeGiB: v.SizeGiB, CreatedAt: rfc3339(v.CreatedAt), Attachments: []attachmentJSON{}, SnapshotID: v.SnapshotID,
 		ProjectID: v.ProjectID, Version: v.Version}
+	j.Error, j.RequestID = failureText(c, v.Failure, v.RequestID)
 	for _, a := range v.Attachments {
 		k := attachmentJSON{ServerID: a.ServerID, ServerName: a.ServerName, Device: a.Device}
 		if a.UsedAt > 0 {
@@ -141,32 +118,6 @@ func toVolumeJSON(v *models.Volume) volumeJSON {
 		j.Attachments = append(j.Attachments, k)
 	}
 	return j
-}
-
-func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.Volume], summary models.ListSummary) error {
-	total := summary.Total
-	if s.query.Filtered() {
-		var err error
-		if total, err = h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query); err != nil {
-			return err
-		}
-	}
-	all := projectNamesOf(h.Store)
-	items := make([]volumeJSON, 0, len(page.Rows))
-	for i := range page.Rows {
-		item := toVolumeJSON(&page.Rows[i])
-		item.ProjectName = all[item.ProjectID]
-		item.Error, item.RequestID = failureText(c, page.Rows[i].Failure, page.Rows[i].RequestID)
-		items = append(items, item)
-	}
-	return answerListJSON(c, s, items, page.Next, page.Previous, total)
-}
-
-var volumeHead = []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id"}
-
-func volumeRecord(v *models.Volume) []string {
-	return []string{v.ID, v.BackendID, v.Name, string(v.Status), strconv.Itoa(v.SizeGiB), strings.Join(v.ServerNames(), "; "),
-		strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
 }
 
 const recentSnapshots = 10
@@ -229,16 +180,4 @@ func (h Volumes) selectedVolume(c echo.Context, title string) (*models.Volume, e
 		return nil, renderChooser(c, title, views.VolumesPath, "list.need_one")
 	}
 	return h.Store.Volume(c.Request().Context(), Actor(c), id)
-}
-
-// actionURL is where a volume's popup posts to.
-func (h Volumes) actionURL(id, name string) string { return views.VolumesPath + "/" + id + "/" + name }
-
-// acceptedRow answers with the volume's row as it is now.
-func (h Volumes) acceptedRow(c echo.Context, op *models.Operation, key string) error {
-	o := pageUpdate{list: views.VolumesPath, message: operationMessage(key, op)}
-	if row, err := h.Store.Volume(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
-		o.row, o.rowID = views.VolumeRowHTML(volumeRow(row, h.Store.Rules(), projectNamesOf(h.Store))), "volume-"+row.ID
-	}
-	return answerAccepted(c, op, o)
 }
