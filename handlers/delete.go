@@ -12,9 +12,8 @@ import (
 	"blockconsole/views"
 )
 
-// deleteForm renders the popup for the object in the path, or for the selected
-// ones.
-func (r resource) deleteForm(c echo.Context) error {
+// DeleteForm is the popup «삭제» of the object in the path, or of the selected ones.
+func (r resource) DeleteForm(c echo.Context) error {
 	ids := uniqueIDs(c.QueryParams()["id"])
 	if id := c.Param("id"); id != "" {
 		ids = []string{id}
@@ -59,8 +58,8 @@ func (r resource) fillDelete(c echo.Context, m *views.Delete, ids []string) erro
 	return nil
 }
 
-// submitDelete deletes the object in the path.
-func (r resource) submitDelete(c echo.Context) error {
+// Delete deletes the object in the path.
+func (r resource) Delete(c echo.Context) error {
 	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
 	op, err := r.delete(ctx, actor, id, c.FormValue("form_key"))
 	if err != nil {
@@ -75,9 +74,9 @@ func (r resource) submitDelete(c echo.Context) error {
 	return r.answer(c, op, "delete")
 }
 
-// submitDeleteMany deletes the selected objects that can be deleted, and tells of
-// the others.
-func (r resource) submitDeleteMany(c echo.Context) error {
+// DeleteMany deletes the selected objects that can be deleted, and tells of the
+// others.
+func (r resource) DeleteMany(c echo.Context) error {
 	ids, err := formIDs(c)
 	if err != nil {
 		return err

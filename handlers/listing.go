@@ -11,7 +11,8 @@ import (
 	"blockconsole/views"
 )
 
-// listing is how the lists of Volumes and of Block Snapshots differ.
+// listing has the lists of Volumes and of Block Snapshots. Its fields are what they
+// differ in.
 type listing[R any] struct {
 	kind     models.SubjectType
 	path     string
@@ -19,8 +20,8 @@ type listing[R any] struct {
 	store    listStore
 	read     func(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[R], error)
 	render   renderRow[R]
-	page     func(s *listState, list views.List, rows []views.RenderedRow) templ.Component
-	toJSON   func(row *R, projects projectNames) any
+	page     func(c echo.Context, s *listState, list views.List, rows []views.RenderedRow) templ.Component
+	toJSON   func(c echo.Context, row *R, projects projectNames) any
 
 	csvName   string
 	csvHead   []string
@@ -37,8 +38,8 @@ type listStore interface {
 	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 }
 
-// answer renders the list as a page, JSON or CSV.
-func (l listing[R]) answer(c echo.Context) error {
+// List is the list: a page, JSON or CSV.
+func (l listing[R]) List(c echo.Context) error {
 	s := parseList(c, l.path)
 	ctx, actor, projects := c.Request().Context(), Actor(c), projectNamesOf(l.store)
 	var summary models.ListSummary
@@ -73,7 +74,7 @@ func (l listing[R]) answer(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return Render(c, http.StatusOK, T(c, string(l.kind)+".list"), l.page(&s, list, rows))
+	return Render(c, http.StatusOK, T(c, string(l.kind)+".list"), l.page(c, &s, list, rows))
 }
 
 // answerJSON answers with a page. A filtered total is exact to CountLimit.
@@ -87,14 +88,14 @@ func (l listing[R]) answerJSON(c echo.Context, s *listState, page models.Page[R]
 		answer.Total, answer.TotalExact = min(n, models.CountLimit), n <= models.CountLimit
 	}
 	for i := range page.Rows {
-		answer.Items[i] = l.toJSON(&page.Rows[i], projects)
+		answer.Items[i] = l.toJSON(c, &page.Rows[i], projects)
 	}
 	Vary(c)
 	return c.JSON(http.StatusOK, answer)
 }
 
-// count answers the filtered total, which loads after the page.
-func (l listing[R]) count(c echo.Context) error {
+// Count is the filtered total, which loads after the page.
+func (l listing[R]) Count(c echo.Context) error {
 	s := parseList(c, l.path)
 	n, err := l.store.CountMatching(c.Request().Context(), Actor(c), l.kind, s.query)
 	if err != nil {

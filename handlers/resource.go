@@ -11,8 +11,8 @@ import (
 	"blockconsole/views"
 )
 
-// resource is how the edit, repair and delete popups of Volumes and of Block
-// Snapshots differ.
+// resource has the popups that Volumes and Block Snapshots have in common: edit,
+// repair and delete. Its fields are what they differ in.
 type resource struct {
 	kind   models.SubjectType
 	path   string // of the list
@@ -51,8 +51,8 @@ func (r resource) answer(c echo.Context, op *models.Operation, action string) er
 	return answerAccepted(c, op, update)
 }
 
-// editForm renders the popup that changes name and description.
-func (r resource) editForm(c echo.Context) error {
+// EditForm is the popup «수정».
+func (r resource) EditForm(c echo.Context) error {
 	id, ok := targetID(c)
 	if !ok {
 		return renderChooser(c, r.title("edit"), r.path, "list.need_one")
@@ -66,9 +66,9 @@ func (r resource) editForm(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, r.title("edit")), views.EditPopup(m))
 }
 
-// submitEdit changes name and description. The form comes back with the other's
+// Edit changes name and description. The form comes back with the other's
 // values when somebody else has changed them meanwhile.
-func (r resource) submitEdit(c echo.Context) error {
+func (r resource) Edit(c echo.Context) error {
 	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
 	m := views.Edit{Form: submittedForm(c, r.url(id, "edit")), Kind: string(r.kind), ID: id, Name: c.FormValue("name"), Description: c.FormValue("description")}
 	m.Version = formVersion(c)
@@ -84,8 +84,8 @@ func (r resource) submitEdit(c echo.Context) error {
 	return r.answer(c, op, "edit")
 }
 
-// repairForm renders the administrator's popup «복구».
-func (r resource) repairForm(c echo.Context) error {
+// RepairForm is the administrator's popup «복구».
+func (r resource) RepairForm(c echo.Context) error {
 	o, err := r.load(c.Request().Context(), Actor(c), c.Param("id"))
 	if err != nil {
 		return err
@@ -103,8 +103,8 @@ func (r resource) repairView(form views.Form, o *object) views.Repair {
 // resetStatuses are the statuses that the repair form offers.
 var resetStatuses = map[string]models.Status{"": models.ErrorStatus, "error": models.ErrorStatus, "available": models.Available}
 
-// submitRepair gives a stuck object a status in which it can be used again.
-func (r resource) submitRepair(c echo.Context) error {
+// Repair gives a stuck object a status in which it can be used again.
+func (r resource) Repair(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
 	in := models.RepairInput{ID: c.Param("id"), Reason: c.FormValue("reason"), ResetTo: resetStatuses[c.FormValue("reset_to")], FormKey: c.FormValue("form_key")}
 	op, err := r.repair(ctx, actor, in)

@@ -38,33 +38,30 @@ type SnapshotStore interface {
 
 // Snapshots has the pages and popups of Block Snapshots.
 type Snapshots struct {
+	listing[models.Snapshot]
+	resource
 	Store SnapshotStore
-	Rows  *RowCache
 }
 
-const recentOperations = 10
-
-// List is the Block Snapshot list: a page, JSON or CSV.
-func (h Snapshots) List(c echo.Context) error { return h.listing(c).answer(c) }
-
-// Count is the filtered total, which loads after the page.
-func (h Snapshots) Count(c echo.Context) error { return h.listing(c).count(c) }
-
-func (h Snapshots) listing(c echo.Context) listing[models.Snapshot] {
-	return listing[models.Snapshot]{
-		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: h.Store,
-		read: h.Store.ListSnapshots, render: h.Rows.snapshot,
-		page: func(s *listState, list views.List, rows []views.RenderedRow) templ.Component {
-			m := views.SnapshotList{List: list, Rows: rows}
+// NewSnapshots makes the handlers of a store. rows keeps the rows that the list renders.
+func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
+	h := Snapshots{Store: store}
+	h.resource = resource{kind: models.SubjectSnapshot, path: views.SnapshotsPath, load: h.object,
+		edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
+	h.listing = listing[models.Snapshot]{
+		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: store,
+		read: store.ListSnapshots, render: rows.snapshot,
+		page: func(c echo.Context, s *listState, list views.List, rendered []views.RenderedRow) templ.Component {
+			m := views.SnapshotList{List: list, Rows: rendered}
 			if id := s.query.VolumeID; id != "" {
 				m.Volume = &views.Link{ID: id}
-				if v, err := h.Store.Volume(c.Request().Context(), Actor(c), id); err == nil {
+				if v, err := store.Volume(c.Request().Context(), Actor(c), id); err == nil {
 					m.Volume.Name = v.Name
 				}
 			}
 			return views.SnapshotsPage(m)
 		},
-		toJSON: func(s *models.Snapshot, projects projectNames) any {
+		toJSON: func(c echo.Context, s *models.Snapshot, projects projectNames) any {
 			item := toSnapshotJSON(c, s)
 			item.ProjectName = projects[s.ProjectID]
 			return item
@@ -76,7 +73,10 @@ func (h Snapshots) listing(c echo.Context) listing[models.Snapshot] {
 				string(s.Consistency), rfc3339(s.CreatedAt), s.ProjectID}
 		},
 	}
+	return h
 }
+
+const recentOperations = 10
 
 type snapshotJSON struct {
 	ID          string   `json:"id"`
@@ -145,4 +145,24 @@ func (h Snapshots) Show(c echo.Context) error {
 		m.Operations = append(m.Operations, operationRow(&operations[i], false))
 	}
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.SnapshotPage(m))
+}
+
+// object loads what the common popups show.
+func (h Snapshots) object(ctx context.Context, actor models.Actor, id string) (*object, error) {
+	s, err := h.Store.Snapshot(ctx, actor, id)
+	if err != nil {
+		return nil, err
+	}
+	rules := h.Store.Rules()
+	return &object{
+		DeleteItem: views.DeleteItem{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
+			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt},
+		description: s.Description, version: s.Version, editedBy: s.EditedBy, editedAt: s.EditedAt, since: s.StatusSince, failure: s.Failure,
+		denial: func(action models.Action) *models.Denial { return rules.Snapshot(action, s) },
+		deleteDenial: func(ctx context.Context) (*models.Denial, error) {
+			blockers, err := h.Store.SnapshotBlockers(ctx, s)
+			return rules.Snapshot(models.ActDelete, s, blockers...), err
+		},
+		row: func() templ.Component { return views.SnapshotRowHTML(snapshotRow(s, rules, projectNamesOf(h.Store))) },
+	}, nil
 }

@@ -16,7 +16,7 @@ func (h Volumes) AttachForm(c echo.Context) error {
 	if row == nil || err != nil {
 		return err
 	}
-	m, err := h.attachView(c, newForm(c, h.resource().url(row.ID, "attach")), row)
+	m, err := h.attachView(c, newForm(c, h.resource.url(row.ID, "attach")), row)
 	if err != nil {
 		return err
 	}
@@ -39,13 +39,13 @@ func (h Volumes) Attach(c echo.Context) error {
 		if rowErr != nil {
 			return rowErr
 		}
-		m, serversErr := h.attachView(c, submittedForm(c, h.resource().url(id, "attach")), row)
+		m, serversErr := h.attachView(c, submittedForm(c, h.resource.url(id, "attach")), row)
 		if serversErr != nil {
 			return serversErr
 		}
 		return rerenderForm(c, &m.Form, err, "volume.attach", func() templ.Component { return views.AttachPopup(m) })
 	}
-	return h.resource().answer(c, op, "attach")
+	return h.resource.answer(c, op, "attach")
 }
 
 // DetachForm is the popup «Volume 연결 해제».
@@ -54,7 +54,7 @@ func (h Volumes) DetachForm(c echo.Context) error {
 	if row == nil || err != nil {
 		return err
 	}
-	m := h.detachView(c, newForm(c, h.resource().url(row.ID, "detach")), row)
+	m := h.detachView(c, newForm(c, h.resource.url(row.ID, "detach")), row)
 	m.Denial = Denial(h.Store.Rules().Volume(models.ActDetach, row))
 	return Render(c, http.StatusOK, T(c, "volume.detach"), views.DetachPopup(m))
 }
@@ -77,10 +77,10 @@ func (h Volumes) Detach(c echo.Context) error {
 		if rowErr != nil {
 			return rowErr
 		}
-		m := h.detachView(c, submittedForm(c, h.resource().url(id, "detach")), row)
+		m := h.detachView(c, submittedForm(c, h.resource.url(id, "detach")), row)
 		return rerenderForm(c, &m.Form, err, "volume.detach", func() templ.Component { return views.DetachPopup(m) })
 	}
-	return h.resource().answer(c, op, "detach")
+	return h.resource.answer(c, op, "detach")
 }
 
 // serverChoices are those that a volume of the project can be attached to; an empty one is

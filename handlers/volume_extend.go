@@ -17,7 +17,7 @@ func (h Volumes) ExtendForm(c echo.Context) error {
 	if row == nil || err != nil {
 		return err
 	}
-	m := h.extendView(newForm(c, h.resource().url(row.ID, "extend")), row, strconv.Itoa(row.SizeGiB+1))
+	m := h.extendView(newForm(c, h.resource.url(row.ID, "extend")), row, strconv.Itoa(row.SizeGiB+1))
 	m.Denial = Denial(h.Store.Rules().Volume(models.ActExtend, row))
 	return Render(c, http.StatusOK, T(c, "volume.extend"), views.ExtendPopup(m))
 }
@@ -40,8 +40,8 @@ func (h Volumes) Extend(c echo.Context) error {
 		if rowErr != nil {
 			return rowErr
 		}
-		m := h.extendView(submittedForm(c, h.resource().url(id, "extend")), row, c.FormValue("size_gib"))
+		m := h.extendView(submittedForm(c, h.resource.url(id, "extend")), row, c.FormValue("size_gib"))
 		return rerenderForm(c, &m.Form, err, "volume.extend", func() templ.Component { return views.ExtendPopup(m) })
 	}
-	return h.resource().answer(c, op, "extend")
+	return h.resource.answer(c, op, "extend")
 }

@@ -43,31 +43,30 @@ type VolumeStore interface {
 
 // Volumes has the pages and popups of Volumes.
 type Volumes struct {
+	listing[models.Volume]
+	resource
 	Store VolumeStore
-	Rows  *RowCache
 }
 
-// List is the Volume list: a page, JSON or CSV.
-func (h Volumes) List(c echo.Context) error { return h.listing(c).answer(c) }
-
-// Count is the filtered total, which loads after the page.
-func (h Volumes) Count(c echo.Context) error { return h.listing(c).count(c) }
-
-func (h Volumes) listing(c echo.Context) listing[models.Volume] {
-	return listing[models.Volume]{
-		kind: models.SubjectVolume, path: views.VolumesPath, statuses: models.VolumeStatuses, store: h.Store,
-		read: h.Store.ListVolumes, render: h.Rows.volume,
-		page: func(s *listState, list views.List, rows []views.RenderedRow) templ.Component {
-			m := views.VolumeList{List: list, Rows: rows}
+// NewVolumes makes the handlers of a store. rows keeps the rows that the list renders.
+func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
+	h := Volumes{Store: store}
+	h.resource = resource{kind: models.SubjectVolume, path: views.VolumesPath, load: h.object,
+		edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume}
+	h.listing = listing[models.Volume]{
+		kind: models.SubjectVolume, path: views.VolumesPath, statuses: models.VolumeStatuses, store: store,
+		read: store.ListVolumes, render: rows.volume,
+		page: func(c echo.Context, s *listState, list views.List, rendered []views.RenderedRow) templ.Component {
+			m := views.VolumeList{List: list, Rows: rendered}
 			if id := s.query.ServerID; id != "" {
 				m.Server = &views.Link{ID: id}
-				if server, err := h.Store.Server(c.Request().Context(), Actor(c), id); err == nil {
+				if server, err := store.Server(c.Request().Context(), Actor(c), id); err == nil {
 					m.Server.Name = server.Name
 				}
 			}
 			return views.VolumesPage(m)
 		},
-		toJSON: func(v *models.Volume, projects projectNames) any {
+		toJSON: func(c echo.Context, v *models.Volume, projects projectNames) any {
 			item := toVolumeJSON(c, v)
 			item.ProjectName = projects[v.ProjectID]
 			return item
@@ -79,6 +78,7 @@ func (h Volumes) listing(c echo.Context) listing[models.Volume] {
 				strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
 		},
 	}
+	return h
 }
 
 type volumeJSON struct {
@@ -180,4 +180,25 @@ func (h Volumes) selectedVolume(c echo.Context, title string) (*models.Volume, e
 		return nil, renderChooser(c, title, views.VolumesPath, "list.need_one")
 	}
 	return h.Store.Volume(c.Request().Context(), Actor(c), id)
+}
+
+// object loads what the common popups show.
+func (h Volumes) object(ctx context.Context, actor models.Actor, id string) (*object, error) {
+	v, err := h.Store.Volume(ctx, actor, id)
+	if err != nil {
+		return nil, err
+	}
+	rules := h.Store.Rules()
+	return &object{
+		DeleteItem:  views.DeleteItem{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, CreatedAt: v.CreatedAt, Servers: v.ServerNames()},
+		description: v.Description, version: v.Version, editedBy: v.EditedBy, editedAt: v.EditedAt, since: v.StatusSince, failure: v.Failure,
+		denial: func(action models.Action) *models.Denial { return rules.Volume(action, v) },
+		deleteDenial: func(ctx context.Context) (denial *models.Denial, err error) {
+			if denial = rules.Volume(models.ActDelete, v); denial != nil {
+				denial.Snaps, err = h.Store.VolumeBlockers(ctx, v)
+			}
+			return denial, err
+		},
+		row: func() templ.Component { return views.VolumeRowHTML(volumeRow(v, rules, projectNamesOf(h.Store))) },
+	}, nil
 }

@@ -35,8 +35,8 @@ func newHandlers(st *store.Store, site *handlers.Site) Handlers {
 		Users:     handlers.Users{Store: db},
 		Servers:   handlers.Servers{Store: db},
 		Audit:     handlers.Audit{Store: db},
-		Volumes:   handlers.Volumes{Store: db, Rows: rows},
-		Snapshots: handlers.Snapshots{Store: db, Rows: rows},
+		Volumes:   handlers.NewVolumes(db, rows),
+		Snapshots: handlers.NewSnapshots(db, rows),
 		Activity:  handlers.Activity{Store: db},
 		Live:      handlers.NewLive(db, rows, site),
 	}
