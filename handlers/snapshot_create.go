@@ -1,7 +1,9 @@
 package handlers
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -56,17 +58,26 @@ func (h Snapshots) Choices(c echo.Context) error {
 
 const maxChoices = 20
 
-// volumeChoices are volumes a snapshot can be made of.
+// volumeChoices are the newest volumes that a snapshot can be made of. One query per
+// status, since each has an index in the order of the list.
 func (h Snapshots) volumeChoices(c echo.Context, search string) ([]views.VolumeBrief, error) {
-	page, err := h.Store.ListVolumes(c.Request().Context(), Actor(c), models.ListQuery{Search: search, Sort: models.DefaultSort, Size: maxChoices})
-	var choices []views.VolumeBrief
-	rules := h.Store.Rules()
-	for i := range page.Rows {
-		if rules.Volume(models.ActCreateSnapshot, &page.Rows[i]) == nil {
-			choices = append(choices, volumeBrief(&page.Rows[i]))
+	var volumes []models.Volume
+	for _, status := range h.Store.Rules().VolumeStatusesFor(models.ActCreateSnapshot) {
+		page, err := h.Store.ListVolumes(c.Request().Context(), Actor(c),
+			models.ListQuery{Search: search, Status: status, Sort: models.DefaultSort, Size: maxChoices})
+		if err != nil {
+			return nil, err
 		}
+		volumes = append(volumes, page.Rows...)
 	}
-	return choices, err
+	slices.SortFunc(volumes, func(a, b models.Volume) int {
+		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(b.ID, a.ID))
+	})
+	var choices []views.VolumeBrief
+	for i := range min(len(volumes), maxChoices) {
+		choices = append(choices, volumeBrief(&volumes[i]))
+	}
+	return choices, nil
 }
 
 // fillCreateForm loads what the popup shows of the volume, or the choices when none is
