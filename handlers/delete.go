@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -40,10 +41,10 @@ func (r resource) fillDelete(c echo.Context, m *views.Delete, ids []string) erro
 	for _, id := range ids {
 		item, denial, err := r.deletable(c.Request().Context(), Actor(c), id)
 		switch {
-		case err != nil && len(ids) == 1:
+		case err != nil && (len(ids) == 1 || !errors.Is(err, models.ErrNotFound)):
 			return err
 		case err != nil:
-			denial = &models.Denial{Text: models.NewText("error.404")}
+			denial = models.NewDenial("error.404")
 			item.ID = id
 		}
 		switch {
@@ -64,11 +65,11 @@ func (r resource) Delete(c echo.Context) error {
 	op, err := r.delete(ctx, actor, id, c.FormValue("form_key"))
 	if err != nil {
 		m := views.Delete{Form: submittedForm(c, r.url(id, "delete")), Kind: string(r.kind)}
-		return rerenderForm(c, &m.Form, err, r.title("delete"), func() templ.Component {
+		return rerenderForm(c, &m.Form, err, r.title("delete"), func() (templ.Component, error) {
 			if m.Denial == nil {
 				m.Denial = &views.Denial{Reason: m.Error}
 			}
-			return views.DeletePopup(m)
+			return views.DeletePopup(m), nil
 		})
 	}
 	return r.answer(c, op, "delete")
@@ -106,8 +107,11 @@ func (r resource) DeleteMany(c echo.Context) error {
 			return err
 		}
 		item := views.DeleteItem{ID: id}
-		if o, loadErr := r.load(c.Request().Context(), Actor(c), id); loadErr == nil {
+		switch o, err := r.load(c.Request().Context(), Actor(c), id); {
+		case err == nil:
 			item = o.DeleteItem
+		case !errors.Is(err, models.ErrNotFound):
+			return err
 		}
 		denial := e.Denial
 		if denial == nil {

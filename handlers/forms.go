@@ -45,14 +45,18 @@ func submittedForm(c echo.Context, action string) views.Form {
 	return views.Form{Action: action, Key: c.FormValue("form_key"), ReturnTo: LocalPath(c.FormValue("return_to"), "")}
 }
 
-// rerenderForm shows a form again with what is wrong with it, or passes on an error that
-// is none of the form's.
-func rerenderForm(c echo.Context, form *views.Form, err error, title string, popup func() templ.Component) error {
+// rerenderForm renders a form again with what is wrong with it. It returns an error
+// that is none of the form's, and any error to a program.
+func rerenderForm(c echo.Context, form *views.Form, err error, title string, popup func() (templ.Component, error)) error {
 	status, ok := FormError(form, err)
 	if !ok || Wants(c) == JSON {
 		return err
 	}
-	return Render(c, status, T(c, title), popup())
+	body, err := popup()
+	if err != nil {
+		return err
+	}
+	return Render(c, status, T(c, title), body)
 }
 
 // FormError puts an expected refusal into a form: per field, or as a whole. It

@@ -74,11 +74,16 @@ func (r resource) Edit(c echo.Context) error {
 	m.Version = formVersion(c)
 	op, err := r.edit(ctx, actor, models.EditInput{ID: id, Name: m.Name, Description: m.Description, Version: m.Version, FormKey: m.Key})
 	if err != nil {
-		return rerenderForm(c, &m.Form, err, r.title("edit"), func() templ.Component {
-			if o, loadErr := r.load(ctx, actor, id); loadErr == nil && isStale(err) {
-				m.Version, m.Theirs = o.version, &views.Theirs{Name: o.Name, Description: o.description, By: o.editedBy, At: o.editedAt}
+		return rerenderForm(c, &m.Form, err, r.title("edit"), func() (templ.Component, error) {
+			if !isStale(err) {
+				return views.EditPopup(m), nil
 			}
-			return views.EditPopup(m)
+			o, err := r.load(ctx, actor, id)
+			if err != nil {
+				return nil, err
+			}
+			m.Version, m.Theirs = o.version, &views.Theirs{Name: o.Name, Description: o.description, By: o.editedBy, At: o.editedAt}
+			return views.EditPopup(m), nil
 		})
 	}
 	return r.answer(c, op, "edit")
@@ -115,7 +120,7 @@ func (r resource) Repair(c echo.Context) error {
 		}
 		m := r.repairView(submittedForm(c, r.url(o.ID, "repair")), o)
 		m.Reason, m.ResetTo = in.Reason, c.FormValue("reset_to")
-		return rerenderForm(c, &m.Form, err, r.title("repair"), func() templ.Component { return views.RepairPopup(m) })
+		return rerenderForm(c, &m.Form, err, r.title("repair"), func() (templ.Component, error) { return views.RepairPopup(m), nil })
 	}
 	return r.answer(c, op, "repair")
 }

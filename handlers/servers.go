@@ -111,9 +111,9 @@ func (h Servers) Add(c echo.Context) error {
 	m := views.ServerForm{Form: submittedForm(c, views.ServersPath), Name: c.FormValue("name"), Address: c.FormValue("address")}
 	row, err := h.Store.AddServer(c.Request().Context(), Actor(c), models.ServerInput{Name: m.Name, Address: m.Address, FormKey: m.Key})
 	if err != nil {
-		return rerenderForm(c, &m.Form, err, "server.new", func() templ.Component {
+		return rerenderForm(c, &m.Form, err, "server.new", func() (templ.Component, error) {
 			m.Denial = h.readOnlyDenial()
-			return views.ServerPopup(m)
+			return views.ServerPopup(m), nil
 		})
 	}
 	return answerServerSaved(c, http.StatusCreated, row, "accepted.server.add")
@@ -148,12 +148,17 @@ func (h Servers) Edit(c echo.Context) error {
 	m.Version = formVersion(c)
 	row, err := h.Store.EditServer(ctx, actor, models.ServerInput{ID: id, Name: m.Name, Address: m.Address, Version: m.Version})
 	if err != nil {
-		return rerenderForm(c, &m.Form, err, "server.edit", func() templ.Component {
-			if now, nowErr := h.Store.Server(ctx, actor, id); nowErr == nil && isStale(err) {
-				m.Version, m.Theirs = now.Version, &views.ServerRow{Name: now.Name, Addresses: now.Addresses()}
-			}
+		return rerenderForm(c, &m.Form, err, "server.edit", func() (templ.Component, error) {
 			m.Denial = h.readOnlyDenial()
-			return views.ServerPopup(m)
+			if !isStale(err) {
+				return views.ServerPopup(m), nil
+			}
+			now, err := h.Store.Server(ctx, actor, id)
+			if err != nil {
+				return nil, err
+			}
+			m.Version, m.Theirs = now.Version, &views.ServerRow{Name: now.Name, Addresses: now.Addresses()}
+			return views.ServerPopup(m), nil
 		})
 	}
 	return answerServerSaved(c, http.StatusOK, row, "accepted.server.edit")
@@ -191,7 +196,7 @@ func (h Servers) Delete(c echo.Context) error {
 		return err
 	}
 	if err := h.Store.RemoveServer(c.Request().Context(), Actor(c), row.ID); err != nil {
-		return rerenderForm(c, &m.Form, err, "server.delete", func() templ.Component { return views.ServerDeletePopup(m) })
+		return rerenderForm(c, &m.Form, err, "server.delete", func() (templ.Component, error) { return views.ServerDeletePopup(m), nil })
 	}
 	return answerServerSaved(c, http.StatusOK, row, "accepted.server.delete")
 }

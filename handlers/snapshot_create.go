@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"slices"
 
@@ -134,12 +135,12 @@ func (h Snapshots) Create(c echo.Context) error {
 }
 
 func (h Snapshots) rerenderCreate(c echo.Context, m *views.SnapshotCreate, volumeID string, err error) error {
-	return rerenderForm(c, &m.Form, err, snapshotCreateTitle, func() templ.Component {
-		fillErr := h.fillCreateForm(c, m, volumeID)
-		if fillErr != nil { // the volume is gone or was none: choose another
+	return rerenderForm(c, &m.Form, err, snapshotCreateTitle, func() (templ.Component, error) {
+		err := h.fillCreateForm(c, m, volumeID)
+		if errors.Is(err, models.ErrNotFound) { // the volume is gone, or was none: choose another
 			m.Volume = nil
-			m.VolumeChoices, _ = h.volumeChoices(c, "")
+			m.VolumeChoices, err = h.volumeChoices(c, "")
 		}
-		return views.SnapshotCreatePopup(*m)
+		return views.SnapshotCreatePopup(*m), err
 	})
 }

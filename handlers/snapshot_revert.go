@@ -61,7 +61,7 @@ func (h Snapshots) Revert(c echo.Context) error {
 		if fillErr := h.fillRevert(c, &m, row); fillErr != nil {
 			return fillErr
 		}
-		return rerenderForm(c, &m.Form, err, "snapshot.revert", func() templ.Component { return views.RevertPopup(m) })
+		return rerenderForm(c, &m.Form, err, "snapshot.revert", func() (templ.Component, error) { return views.RevertPopup(m), nil })
 	}
 	return answerAccepted(c, op, pageUpdate{list: views.SnapshotsPath, message: operationMessage("accepted.volume.revert", op)})
 }

@@ -43,7 +43,7 @@ func (h Volumes) Attach(c echo.Context) error {
 		if serversErr != nil {
 			return serversErr
 		}
-		return rerenderForm(c, &m.Form, err, "volume.attach", func() templ.Component { return views.AttachPopup(m) })
+		return rerenderForm(c, &m.Form, err, "volume.attach", func() (templ.Component, error) { return views.AttachPopup(m), nil })
 	}
 	return h.resource.answer(c, op, "attach")
 }
@@ -78,7 +78,7 @@ func (h Volumes) Detach(c echo.Context) error {
 			return rowErr
 		}
 		m := h.detachView(c, submittedForm(c, h.resource.url(id, "detach")), row)
-		return rerenderForm(c, &m.Form, err, "volume.detach", func() templ.Component { return views.DetachPopup(m) })
+		return rerenderForm(c, &m.Form, err, "volume.detach", func() (templ.Component, error) { return views.DetachPopup(m), nil })
 	}
 	return h.resource.answer(c, op, "detach")
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -116,12 +117,13 @@ func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 		}
 	}
 	if err != nil {
-		return rerenderForm(c, &m.Form, err, volumeCreateTitle, func() templ.Component {
-			if fillErr := h.fillCreateForm(c, &m, snapshotID); fillErr != nil {
-				m.Error = views.Message{Key: "source.not_found"} // it is gone: the form goes on without it
+		return rerenderForm(c, &m.Form, err, volumeCreateTitle, func() (templ.Component, error) {
+			err := h.fillCreateForm(c, &m, snapshotID)
+			if errors.Is(err, models.ErrNotFound) {
+				m.Error, err = views.Message{Key: "source.not_found"}, nil // the form goes on without it
 			}
 			showHiddenErrors(&m)
-			return views.VolumeCreatePopup(m)
+			return views.VolumeCreatePopup(m), err
 		})
 	}
 	key := "accepted.volume.create"

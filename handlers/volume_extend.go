@@ -41,7 +41,7 @@ func (h Volumes) Extend(c echo.Context) error {
 			return rowErr
 		}
 		m := h.extendView(submittedForm(c, h.resource.url(id, "extend")), row, c.FormValue("size_gib"))
-		return rerenderForm(c, &m.Form, err, "volume.extend", func() templ.Component { return views.ExtendPopup(m) })
+		return rerenderForm(c, &m.Form, err, "volume.extend", func() (templ.Component, error) { return views.ExtendPopup(m), nil })
 	}
 	return h.resource.answer(c, op, "extend")
 }
