@@ -16,6 +16,7 @@
   let waiting = null;   // aborts our wait for it
   let retry = retryFrom;
   let timer = 0;
+  let started = null;   // the element whose stream has begun
 
   // ---- an event, ours or relayed ----
   function apply({ event, data, id }) {
@@ -97,8 +98,9 @@
     clearTimeout(timer);
     const live = document.getElementById("live");
     if (!live) return;
-    htmx.trigger(live, "htmx:abort");
-    live._htmx?.sse?.abortController?.abort();
+    htmx.trigger(live, "htmx:abort"); // a request without an answer
+    live.removeAttribute("hx-sse:connect");
+    htmx.process(live, true); // htmx cleans up, and the extension ends its stream
     live.remove();
   }
 
@@ -112,10 +114,11 @@
     channel?.postMessage(relayed);
     apply(relayed);
   });
-  // The extension reconnects a stream that broke; one that never began is begun again here.
+  document.addEventListener("htmx:sse:after:connection", (event) => { started = event.target; });
+  // The extension reconnects a stream that broke. One that never began is opened again here.
   document.addEventListener("htmx:finally:request", (event) => {
     const live = event.target;
-    if (live.id !== "live" || !live.isConnected || live._htmx?.sse) return;
+    if (live.id !== "live" || !live.isConnected || live === started) return;
     page().markStale();
     timer = setTimeout(() => { if (document.getElementById("live") === live) connect(); }, retry * (0.7 + 0.6 * Math.random()));
     retry = Math.min(retry * 2, retryTo);

@@ -96,6 +96,20 @@ func TestScripts_NoEval(t *testing.T) {
 	}
 }
 
+// TestScripts_PublicHtmxOnly keeps our scripts off htmx's private state.
+func TestScripts_PublicHtmxOnly(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"app.js", "live.js"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte("_htmx")) {
+			t.Errorf("%s reads _htmx", name)
+		}
+	}
+}
+
 // TestDarkTheme_SameByChoiceAndBySystem compares the two blocks of app.css: browser
 // tests only emulate the system's theme.
 func TestDarkTheme_SameByChoiceAndBySystem(t *testing.T) {

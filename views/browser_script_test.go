@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/chromedp/chromedp"
@@ -28,6 +29,8 @@ type liveServer struct {
 	closed      chan struct{} // one per stream that ends
 	done        chan struct{} // closed when the test ends
 	editHandler atomic.Pointer[http.HandlerFunc]
+	unavailable atomic.Bool // streams are refused
+	silent      atomic.Bool // streams get no answer
 }
 
 const listPath = views.SnapshotsPath
@@ -76,6 +79,11 @@ func (s *liveServer) edit(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *liveServer) events(w http.ResponseWriter, r *http.Request) {
+	if s.unavailable.Load() {
+		s.opened <- struct{}{}
+		http.Error(w, "unavailable", http.StatusServiceUnavailable)
+		return
+	}
 	messages := make(chan string, 16)
 	s.mu.Lock()
 	s.streams[messages] = true
@@ -86,9 +94,11 @@ func (s *liveServer) events(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		s.closed <- struct{}{}
 	}()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.WriteHeader(http.StatusOK)
-	_ = http.NewResponseController(w).Flush()
+	if !s.silent.Load() {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+	}
 	s.opened <- struct{}{}
 	for {
 		select {
@@ -100,6 +110,16 @@ func (s *liveServer) events(w http.ResponseWriter, r *http.Request) {
 		case <-s.done:
 			return
 		}
+	}
+}
+
+// wait receives from opened or closed.
+func (s *liveServer) wait(what string, c <-chan struct{}) {
+	s.t.Helper()
+	select {
+	case <-c:
+	case <-time.After(8 * time.Second):
+		s.t.Fatalf("never: %s", what)
 	}
 }
 
@@ -313,5 +333,56 @@ func TestBrowserLiveList_WindowsShareStream(t *testing.T) {
 	}
 	if n := len(server.opened); n != 0 { // openLiveList has received the first
 		t.Errorf("%d streams beside the first", n)
+	}
+}
+
+// TestBrowserLiveStream_EndsWithPage leaves the page, and comes back to it, while the
+// stream runs and while it has no answer yet.
+func TestBrowserLiveStream_EndsWithPage(t *testing.T) {
+	server, tab := openLiveList(t)
+	leave := func() { viewtest.Eval[bool](tab, `dispatchEvent(new PageTransitionEvent("pagehide"))`) }
+	comeBack := func() {
+		viewtest.Eval[bool](tab, `dispatchEvent(new PageTransitionEvent("pageshow", {persisted: true}))`)
+	}
+	waitFor(t, tab, "stream", `document.querySelector("#live")`)
+	leave()
+	server.wait("the stream ends", server.closed)
+	server.silent.Store(true)
+	comeBack()
+	server.wait("the stream is asked for again", server.opened)
+	leave()
+	server.wait("the request ends", server.closed)
+	server.silent.Store(false)
+	comeBack()
+	server.wait("the stream opens again", server.opened)
+	server.sendEvent("activity", "9")
+	waitFor(t, tab, "count", `document.getElementById("activity-count").textContent === "9"`)
+	if viewtest.Eval[bool](tab, `document.querySelector(".fresh").classList.contains("stale")`) {
+		t.Error("a running stream counts as one that did not begin")
+	}
+	if len(server.opened) != 0 || len(server.closed) != 0 {
+		t.Errorf("%d more streams opened and %d closed", len(server.opened), len(server.closed))
+	}
+	checkConsole(t, tab)
+}
+
+// TestBrowserLiveStream_RetriesUntilItBegins refuses the stream twice.
+func TestBrowserLiveStream_RetriesUntilItBegins(t *testing.T) {
+	t.Parallel()
+	tab := viewtest.NewTab(t, viewtest.Browser(t))
+	server := newLiveServer(t)
+	server.unavailable.Store(true)
+	tab.Do(chromedp.Navigate(server.URL + listPath))
+	server.wait("the stream is asked for", server.opened)
+	waitFor(t, tab, "age", `document.querySelector(".fresh").classList.contains("stale")`)
+	server.wait("the stream is asked for again", server.opened)
+	server.unavailable.Store(false)
+	server.wait("the stream opens", server.opened)
+	server.sendEvent("fresh", "1000")
+	waitFor(t, tab, "age", `!document.querySelector(".fresh").classList.contains("stale")`)
+	for _, message := range tab.Complaints() {
+		if !strings.Contains(message, "status of 503") {
+			t.Errorf("console: %s", message)
+		}
 	}
 }
