@@ -175,7 +175,7 @@ var computedPrefixes = []string{
 	"degraded.", "use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.",
 }
 
-var literalKey = regexp.MustCompile(`\b(?:tr|T|N|before|after)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
+var literalKey = regexp.MustCompile(`\b(?:tr|T|N|textBefore|textAfter|textAround)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
 
 // messageKey finds the keys of the messages that models and handlers make.
 var messageKey = regexp.MustCompile(`(?:\b(?:Say|NewText|deny)\(|\bKey: )"([a-z]+\.[a-zA-Z0-9_.]*[a-zA-Z0-9_])"`)
