@@ -263,7 +263,7 @@ func TestBrowserPopup_ErrorsThenSuccess(t *testing.T) {
 	changed.Name = "second-name"
 	answer(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("HX-Trigger", `{"popup:close":{}}`)
-		_, _ = w.Write([]byte(server.rowPartial(changed) + `<hx-partial hx-target="#messages" hx-swap="beforeend">` + render(t, testContext("ko", frame()), views.Notice(views.Alert{Message: msg("accepted.snapshot.edit", "second-name")})) + `</hx-partial>`))
+		_, _ = w.Write([]byte(server.rowPartial(changed) + `<hx-partial hx-target="#messages" hx-swap="beforeend">` + render(t, testContext("ko", frame()), views.AlertItem(views.Alert{Message: msg("accepted.snapshot.edit", "second-name")})) + `</hx-partial>`))
 	})
 	viewtest.Eval[bool](tab, `document.querySelector("#popup [name=name]").value = "second-name", true`)
 	submit()

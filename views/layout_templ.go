@@ -289,7 +289,7 @@ func Layout(f *Frame) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		for _, a := range f.Alerts {
-			templ_7745c5c3_Err = Notice(a).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = AlertItem(a).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -311,7 +311,7 @@ func Layout(f *Frame) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Notice(Alert{Message: Message{Key: "error.lost"}, Sticky: true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = AlertItem(Alert{Message: Message{Key: "error.lost"}, Sticky: true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -319,7 +319,7 @@ func Layout(f *Frame) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Notice(Alert{Message: Message{Key: "error.server"}, Sticky: true, RequestID: "—"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = AlertItem(Alert{Message: Message{Key: "error.server"}, Sticky: true, RequestID: "—"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -327,7 +327,7 @@ func Layout(f *Frame) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Notice(Alert{Message: Message{Key: "common.copied"}}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = AlertItem(Alert{Message: Message{Key: "common.copied"}}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1374,8 +1374,8 @@ func csrf() templ.Component {
 	})
 }
 
-// Notice is one message of the live region.
-func Notice(a Alert) templ.Component {
+// AlertItem is one message of the live region.
+func AlertItem(a Alert) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

@@ -175,7 +175,7 @@ func Told(a Alert) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Notice(a).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = AlertItem(a).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
