@@ -26,8 +26,8 @@ func cloudQuotas(over bool) []views.Quota {
 	}
 }
 
-// cloudTrouble names what stands in the way, one of it by its id.
-func cloudTrouble() views.Trouble {
+// cloudFailure names objects that block it, one without a name.
+func cloudFailure() views.Trouble {
 	t := views.Trouble{Reason: msg("failure.reported.015"), RequestID: "req-5f0c7e1f-a2b8-c3d7-a2b8-c3d70193a5c0", Count: 5}
 	for i, name := range []string{"restore-of-web", "", hostile} {
 		t.Dependents[i] = views.Dependent{Kind: "volume", Link: views.Link{ID: uid(920 + i), Name: name}}
@@ -37,7 +37,7 @@ func cloudTrouble() views.Trouble {
 
 func cloudSnapshots() []views.SnapshotRow {
 	rows := snapshotRows()[:9]
-	rows[0].Trouble = cloudTrouble()
+	rows[0].Trouble = cloudFailure()
 	rows[3].Trouble = views.Trouble{Reason: msg("failure.reported", longName), RequestID: "req-1"}
 	rows[6].Name, rows[7].Name = rtl, bidi
 	for i := range rows {
@@ -50,7 +50,7 @@ func cloudSnapshots() []views.SnapshotRow {
 
 func cloudVolumes() []views.VolumeRow {
 	rows := volumeRows()
-	rows[5].Trouble = cloudTrouble()
+	rows[5].Trouble = cloudFailure()
 	rows[2].Name = bidi
 	for i := range rows {
 		rows[i].Project = views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}
@@ -83,7 +83,7 @@ func cloudScenarios() []scenario {
 	row := cloudSnapshots()[0]
 	row.Status = "ERROR"
 	failed := operationRows()[4]
-	failed.ID, failed.Trouble = uid(799), cloudTrouble()
+	failed.ID, failed.Trouble = uid(799), cloudFailure()
 	onlyQuota := formWithErrors(views.SnapshotsPath)
 	onlyQuota.Errors["quota"] = msg("failure.quota", "gigabytes", "40", "100", "61")
 	sizeQuota := formWithErrors(views.VolumesPath)
