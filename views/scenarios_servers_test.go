@@ -26,7 +26,7 @@ func exported(tls bool) *views.Export {
 	return e
 }
 
-func serverStories() []story {
+func serverScenarios() []scenario {
 	admin, onVolumes := active("servers", views.ServersPath), active("volumes", views.VolumesPath)
 	row := volumeRows()[0]
 	row.Status, row.Note, row.Trouble.Reason = "DETACHING", msg("volume.held_by", "10.0.0.5:43210"), msg("failure.disk_flush")
@@ -35,49 +35,50 @@ func serverStories() []story {
 		{ID: uid(2), Name: "db-1", Addresses: []string{"10.0.0.0/8"}, SharedWith: []views.Link{{ID: uid(1), Name: "web-1"}}, CreatedAt: us(time.Hour)},
 		{ID: uid(3), Name: strings.Repeat("a.b-c_d", 9), Addresses: strings.Fields(strings.Repeat("2001:db8:ffff:ffff:ffff:ffff:ffff:5/128 ", 9)), CreatedAt: us(time.Hour)},
 	}
-	stale := wrong("/x", "form")
+	stale := formWithErrors("/x", "form")
 	stale.Version = 3
 	bad := form("/x")
 	bad.Errors = map[string]views.Message{"name": msg("server.name_taken"), "address": msg("server.address_host_bits", "10.0.0.5/8", "10.0.0.5", "10.0.0.0/8")}
 	kept := form("/x")
 	kept.Denial = &views.Denial{Reason: msg("deny.server_attached"), Volumes: []views.Link{{ID: uid(1), Name: "data-1"}}, Guidance: msg("guide.detach_volumes")}
-	forced := wrong("/x")
+	forced := formWithErrors("/x")
 	forced.Errors["force"] = msg("detach.waits")
 	attached := *attachedVolume()
 	attached.Use, attached.Clients, attached.HoldUS = "connected", []string{"10.0.0.5:43210", "10.0.0.6:43211"}, 1_234_567
 	never := attached
 	never.Use, never.Clients, never.HoldUS = "never", nil, 0
 	servers := []views.Link{{ID: "srv-1", Name: "db-primary"}, {ID: "srv-2", Name: "db-standby"}}
-	return []story{
-		{"servers", false, admin, fixed(views.ServersPage(views.Servers{Own: true, Shared: true, Rows: rows}))},
-		{"servers-tls", false, admin, fixed(views.ServersPage(views.Servers{Own: true, TLS: true, Shared: true, More: true, Rows: rows}))},
-		{"servers-empty", false, admin, fixed(views.ServersPage(views.Servers{Own: true}))},
-		{"servers-cloud", false, admin, fixed(views.ServersPage(views.Servers{Rows: []views.ServerRow{{ID: "x", Name: hostile, Status: "ACTIVE", Volumes: 1, CreatedAt: us(time.Hour)}, {ID: "no-name", Status: "SHUTOFF"}}}))},
-		{"servers-all", false, admin, fixed(views.ServersPage(views.Servers{Owners: true, Rows: []views.ServerRow{
+	return []scenario{
+		{"servers", false, admin, component(views.ServersPage(views.Servers{Own: true, Shared: true, Rows: rows}))},
+		{"servers-tls", false, admin, component(views.ServersPage(views.Servers{Own: true, TLS: true, Shared: true, More: true, Rows: rows}))},
+		{"servers-empty", false, admin, component(views.ServersPage(views.Servers{Own: true}))},
+		{"servers-cloud", false, admin, component(views.ServersPage(views.Servers{Rows: []views.ServerRow{{ID: "x", Name: hostile, Status: "ACTIVE", Volumes: 1, CreatedAt: us(time.Hour)}, {ID: "no-name", Status: "SHUTOFF"}}}))},
+		{"servers-all", false, admin, component(views.ServersPage(views.Servers{Owners: true, Rows: []views.ServerRow{
 			{ID: "5f0c7e1f-a2b8-43d7-a2b8-c3d70193a5c0", Name: "web-1", Status: "ACTIVE", Project: views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}, Volumes: 3, CreatedAt: us(time.Hour)},
 			{ID: "no-name", Status: "SHUTOFF", Project: views.Link{ID: "77aa7e1fa2b8c3d7a2b8c3d70193a5c0"}}, {ID: "x", Name: hostile, Status: "ERROR", Project: views.Link{ID: "p", Name: longName}}}}))},
-		{"volume-used", false, onVolumes, fixed(views.VolumePage(views.VolumeDetail{Row: volumeRows()[0], Attached: usedServers(), Export: exported(false), Deny: volumeRows()[0].Deny}))},
-		{"volume-detaching", false, onVolumes, fixed(views.VolumePage(views.VolumeDetail{Row: row, Attached: usedServers()[:1], Export: exported(true)}))},
-		{"operation-attached", false, active("activity", "/activity/x"), fixed(views.OperationPage(views.OperationDetail{Row: operationRows()[0], Export: exported(true)}))},
-		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), fixed(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, HeldUS: 12_345}))},
-		{"server-new", true, admin, fixed(views.ServerPopup(views.ServerForm{Form: bad, Name: "WEB-1", Address: "10.0.0.5/8"}))},
-		{"server-edit", true, admin, fixed(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Theirs: &rows[1]}))},
-		{"server-delete", true, admin, fixed(views.ServerDeletePopup(views.ServerDelete{Form: form("/x"), Row: rows[0]}))},
-		{"server-delete-kept", true, admin, fixed(views.ServerDeletePopup(views.ServerDelete{Form: kept, Row: rows[0]}))},
-		{"create-used", true, onVolumes, fixed(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &attached, Name: "db-main-1122", CrashSafe: true, NeedBytes: -1, FreeBytes: -1}))},
-		{"create-never-used", true, onVolumes, fixed(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &never, Name: "db-main-1122", NeedBytes: -1, FreeBytes: -1}))},
-		{"attach-own", true, onVolumes, fixed(views.AttachPopup(views.Attach{Form: form("/x"), Volume: attached, Servers: servers, Own: true}))},
-		{"attach-none-yet", true, onVolumes, fixed(views.AttachPopup(views.Attach{Form: form("/x"), Volume: never, Own: true}))},
-		{"detach-waits", true, onVolumes, fixed(views.DetachPopup(views.Detach{Form: form("/x"), Volume: attached, Servers: servers, Waits: true, Attached: usedServers()}))},
-		{"detach-nobody", true, onVolumes, fixed(views.DetachPopup(views.Detach{Form: form("/x"), Volume: never, Servers: servers[:1], Waits: true, Attached: usedServers()[1:2]}))},
-		{"detach-waiting", true, onVolumes, fixed(views.DetachPopup(views.Detach{Form: forced, Volume: attached, Servers: servers[:1], Waits: true, Waiting: true, Attached: usedServers()[:1]}))},
+		{"volume-used", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: volumeRows()[0], Attached: usedServers(), Export: exported(false), Deny: volumeRows()[0].Deny}))},
+		{"volume-detaching", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: row, Attached: usedServers()[:1], Export: exported(true)}))},
+		{"operation-attached", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: operationRows()[0], Export: exported(true)}))},
+		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, HeldUS: 12_345}))},
+		{"server-new", true, admin, component(views.ServerPopup(views.ServerForm{Form: bad, Name: "WEB-1", Address: "10.0.0.5/8"}))},
+		{"server-edit", true, admin, component(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Theirs: &rows[1]}))},
+		{"server-delete", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: form("/x"), Row: rows[0]}))},
+		{"server-delete-kept", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: kept, Row: rows[0]}))},
+		{"create-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &attached, Name: "db-main-1122", CrashSafe: true, NeedBytes: -1, FreeBytes: -1}))},
+		{"create-never-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &never, Name: "db-main-1122", NeedBytes: -1, FreeBytes: -1}))},
+		{"attach-own", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: attached, Servers: servers, Own: true}))},
+		{"attach-none-yet", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: never, Own: true}))},
+		{"detach-waits", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: attached, Servers: servers, Waits: true, Attached: usedServers()}))},
+		{"detach-nobody", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: never, Servers: servers[:1], Waits: true, Attached: usedServers()[1:2]}))},
+		{"detach-waiting", true, onVolumes, component(views.DetachPopup(views.Detach{Form: forced, Volume: attached, Servers: servers[:1], Waits: true, Waiting: true, Attached: usedServers()[:1]}))},
 	}
 }
 
-// TestWhatASnapshotOfAnAttachedVolumeMeets: the guide's warning always stands; what
-// is said beside it depends on how the storage takes snapshots and on who is
-// connected, and a long hold has its figure.
-func TestWhatASnapshotOfAnAttachedVolumeMeets(t *testing.T) {
+// TestSnapshotCreatePopup_ConsistencyText: the caution is always there; the text
+// beside it depends on how the storage takes snapshots and who is connected, and a
+// long hold is given in ms.
+func TestSnapshotCreatePopup_ConsistencyText(t *testing.T) {
+	t.Parallel()
 	v := *attachedVolume()
 	texts := map[string]string{}
 	for name, m := range map[string]views.SnapshotCreate{
@@ -111,9 +112,10 @@ func TestWhatASnapshotOfAnAttachedVolumeMeets(t *testing.T) {
 	}
 }
 
-// TestCommandsCanBeCopied: each command has a button of its own name that copies
-// exactly what is shown.
-func TestCommandsCanBeCopied(t *testing.T) {
+// TestVolumePage_CopyCommands: each command has a button with a unique name that
+// copies exactly what is shown.
+func TestVolumePage_CopyCommands(t *testing.T) {
+	t.Parallel()
 	e := exported(true)
 	doc := page(t, "ko", frame(), views.VolumePage(views.VolumeDetail{Row: volumeRows()[0], Attached: usedServers(), Export: e}))
 	buttons := doc.Find(".command button[data-copy]")

@@ -6,8 +6,8 @@ import (
 	"github.com/a-h/templ"
 )
 
-// NamePattern is the rule of names for the browser. The dash is escaped because
-// browsers read patterns with the v flag.
+// NamePattern is the pattern attribute of names. The dash is escaped because
+// browsers compile patterns with the v flag.
 const NamePattern = `[A-Za-z0-9\-]{3,20}`
 
 // input is one text field of a popup.
@@ -21,19 +21,19 @@ type input struct {
 	describedBy                    string
 }
 
-func (i input) kind() string {
+func (i input) inputType() string {
 	if i.password {
 		return "password"
 	}
 	return "text"
 }
 
-// repeats tells whether the field's error says what its hint says; once is enough.
-func (i input) repeats(ctx context.Context, f Form) bool {
-	return f.wrong(i.name) && say(ctx, f.Errors[i.name]) == i.hint
+// hintIsError reports whether the error repeats the hint, which is then left out.
+func (i input) hintIsError(ctx context.Context, f Form) bool {
+	return f.hasError(i.name) && messageText(ctx, f.Errors[i.name]) == i.hint
 }
 
-// attrs are the attributes that not every input has.
+// attrs are the optional attributes.
 func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 	var a templ.OrderedAttributes
 	set := func(key string, value any) { a = append(a, templ.KeyValue[string, any]{Key: key, Value: value}) }
@@ -60,11 +60,11 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 		set("inputmode", "numeric")
 	}
 	described := i.describedBy
-	if i.hint != "" && !i.repeats(ctx, f) {
-		described = join(described, "h-"+i.name)
+	if i.hint != "" && !i.hintIsError(ctx, f) {
+		described = joinIDs(described, "h-"+i.name)
 	}
-	if f.wrong(i.name) {
-		described = join("e-"+i.name, described)
+	if f.hasError(i.name) {
+		described = joinIDs("e-"+i.name, described)
 		set("aria-invalid", "true")
 	}
 	if described != "" {
@@ -73,7 +73,7 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 	return a
 }
 
-func join(a, b string) string {
+func joinIDs(a, b string) string {
 	switch {
 	case a == "":
 		return b
@@ -83,32 +83,25 @@ func join(a, b string) string {
 	return a + " " + b
 }
 
-func (f Form) wrong(name string) bool { return f.Errors[name].Key != "" }
+func (f Form) hasError(name string) bool { return f.Errors[name].Key != "" }
 
-// back is where Cancel leads without JavaScript.
-func (f Form) back(list string) string {
+// cancelURL is the target of Cancel without JavaScript.
+func (f Form) cancelURL(list string) string {
 	if f.ReturnTo != "" {
 		return f.ReturnTo
 	}
 	return list
 }
 
-func listPath(kind string) string {
-	if kind == "volume" {
-		return VolumesPath
-	}
-	return SnapshotsPath
-}
-
-// list is where a new volume comes from: the snapshots when it restores one.
-func (m VolumeCreate) list() string {
+// listURL is the list that the popup was opened from.
+func (m VolumeCreate) listURL() string {
 	if m.Snapshot != nil {
 		return SnapshotsPath
 	}
 	return VolumesPath
 }
 
-// sizeHint is the rule of sizes, with the figures that are known.
+// sizeHint is the rule for sizes, with the limits that are known.
 func sizeHint(ctx context.Context, least, most int) string {
 	switch {
 	case most > 0:
@@ -119,6 +112,17 @@ func sizeHint(ctx context.Context, least, most int) string {
 	return tr(ctx, "size.hint")
 }
 
-// attached: a cloud may say that a volume is in use before it says by which
-// server.
-func (v *VolumeBrief) attached() bool { return len(v.Servers) > 0 || v.Status == "IN-USE" }
+// isAttached includes IN-USE, which a cloud may report before the server.
+func (v *VolumeBrief) isAttached() bool { return len(v.Servers) > 0 || v.Status == "IN-USE" }
+
+// allClients are the clients of all servers.
+func (d Detach) allClients() []Client {
+	var all []Client
+	for _, s := range d.Attached {
+		all = append(all, s.Clients...)
+	}
+	return all
+}
+
+// longHold is the shortest pause of writes that the popup mentions, microseconds.
+const longHold = 50_000

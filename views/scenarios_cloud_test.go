@@ -26,8 +26,8 @@ func cloudQuotas(over bool) []views.Quota {
 	}
 }
 
-// cloudTrouble names what stands in the way, one of it by its id.
-func cloudTrouble() views.Trouble {
+// cloudFailure names objects that block it, one without a name.
+func cloudFailure() views.Trouble {
 	t := views.Trouble{Reason: msg("failure.reported.015"), RequestID: "req-5f0c7e1f-a2b8-c3d7-a2b8-c3d70193a5c0", Count: 5}
 	for i, name := range []string{"restore-of-web", "", hostile} {
 		t.Dependents[i] = views.Dependent{Kind: "volume", Link: views.Link{ID: uid(920 + i), Name: name}}
@@ -37,7 +37,7 @@ func cloudTrouble() views.Trouble {
 
 func cloudSnapshots() []views.SnapshotRow {
 	rows := snapshotRows()[:9]
-	rows[0].Trouble = cloudTrouble()
+	rows[0].Trouble = cloudFailure()
 	rows[3].Trouble = views.Trouble{Reason: msg("failure.reported", longName), RequestID: "req-1"}
 	rows[6].Name, rows[7].Name = rtl, bidi
 	for i := range rows {
@@ -50,7 +50,7 @@ func cloudSnapshots() []views.SnapshotRow {
 
 func cloudVolumes() []views.VolumeRow {
 	rows := volumeRows()
-	rows[5].Trouble = cloudTrouble()
+	rows[5].Trouble = cloudFailure()
 	rows[2].Name = bidi
 	for i := range rows {
 		rows[i].Project = views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}
@@ -65,7 +65,7 @@ func ofAll(l views.List) views.List {
 	return l
 }
 
-func cloudStories() []story {
+func cloudScenarios() []scenario {
 	snapshots, volumes := active("snapshots", views.SnapshotsPath), active("volumes", views.VolumesPath)
 	all := func(f *views.Frame) { snapshots(f); f.AllProjects = true }
 	told := func(f *views.Frame) {
@@ -83,33 +83,33 @@ func cloudStories() []story {
 	row := cloudSnapshots()[0]
 	row.Status = "ERROR"
 	failed := operationRows()[4]
-	failed.ID, failed.Trouble = uid(799), cloudTrouble()
-	onlyQuota := wrong(views.SnapshotsPath)
+	failed.ID, failed.Trouble = uid(799), cloudFailure()
+	onlyQuota := formWithErrors(views.SnapshotsPath)
 	onlyQuota.Errors["quota"] = msg("failure.quota", "gigabytes", "40", "100", "61")
-	sizeQuota := wrong(views.VolumesPath)
+	sizeQuota := formWithErrors(views.VolumesPath)
 	sizeQuota.Errors["size_gib"] = msg("failure.quota", "gigabytes_ssd", "9", "10", "61")
 	quiet := views.VolumeBrief{ID: uid(910), Name: bidi, Status: "AVAILABLE", SizeGiB: 30, Type: "ssd"}
 	tooMany, clock := list(views.VolumesPath), list(views.SnapshotsPath)
 	tooMany.Degraded = views.Degraded{Since: us(12 * time.Minute), FreshAt: us(13 * time.Minute), Reason: msg("failure.too_many")}
 	clock.Degraded = views.Degraded{Since: us(26 * time.Hour), FreshAt: us(27 * time.Hour), Reason: msg("failure.clock")}
-	return []story{
-		{"cloud-volumes-too-many", false, volumes, volumesStory(tooMany, volumeRows)},
-		{"cloud-snapshots-clock", false, snapshots, snapshotsStory(clock, snapshotRows)},
-		{"cloud-snapshots-all", false, all, snapshotsStory(ofAll(list(views.SnapshotsPath)), cloudSnapshots)},
-		{"cloud-snapshots-project", false, all, snapshotsStory(filter, cloudSnapshots)},
-		{"cloud-volumes-told", false, told, volumesStory(list(views.VolumesPath), volumeRows)},
-		{"cloud-volumes-all", false, all, volumesStory(ofAll(list(views.VolumesPath)), cloudVolumes)},
-		{"cloud-volumes-unread", false, volumes, volumesStory(unread, func() []views.VolumeRow { return nil })},
-		{"cloud-snapshot", false, snapshots, fixed(views.SnapshotPage(views.SnapshotDetail{Row: row, Description: "two\nlines " + bidi,
+	return []scenario{
+		{"cloud-volumes-too-many", false, volumes, volumesScenario(tooMany, volumeRows)},
+		{"cloud-snapshots-clock", false, snapshots, snapshotsScenario(clock, fewSnapshots)},
+		{"cloud-snapshots-all", false, all, snapshotsScenario(ofAll(list(views.SnapshotsPath)), cloudSnapshots)},
+		{"cloud-snapshots-project", false, all, snapshotsScenario(filter, cloudSnapshots)},
+		{"cloud-volumes-told", false, told, volumesScenario(list(views.VolumesPath), volumeRows)},
+		{"cloud-volumes-all", false, all, volumesScenario(ofAll(list(views.VolumesPath)), cloudVolumes)},
+		{"cloud-volumes-unread", false, volumes, volumesScenario(unread, func() []views.VolumeRow { return nil })},
+		{"cloud-snapshot", false, snapshots, component(views.SnapshotPage(views.SnapshotDetail{Row: row, Description: "two\nlines " + bidi,
 			Project: views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}, Operations: []views.OperationRow{failed}, Deny: row.Deny, Degraded: unread.Degraded}))},
-		{"cloud-operation", false, active("activity", "/activity/x"), fixed(views.OperationPage(views.OperationDetail{Row: failed, Form: form("/activity/x"),
+		{"cloud-operation", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: failed, Form: form("/activity/x"),
 			Steps: []views.OperationStep{{Name: "delete", State: "DONE"}, {Name: "gone", State: "FAILED"}}}))},
-		{"cloud-activity", false, active("activity", "/activity"), fixed(views.ActivityPage(views.Activity{Rows: append(operationRows(), failed), Degraded: filter.Degraded}))},
-		{"cloud-create-snapshot", true, volumes, fixed(views.SnapshotCreatePopup(views.SnapshotCreate{Form: onlyQuota, Volume: &quiet, Name: "one-more", NeedBytes: -1, FreeBytes: -1, Quotas: cloudQuotas(true)}))},
-		{"cloud-create-volume", true, volumes, fixed(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Name: "data-1", SizeGiB: "30", MinGiB: 1, FreeBytes: -1,
+		{"cloud-activity", false, active("activity", "/activity"), component(views.ActivityPage(views.Activity{Rows: append(operationRows(), failed), Degraded: filter.Degraded}))},
+		{"cloud-create-snapshot", true, volumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: onlyQuota, Volume: &quiet, Name: "one-more", NeedBytes: -1, FreeBytes: -1, Quotas: cloudQuotas(true)}))},
+		{"cloud-create-volume", true, volumes, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Name: "data-1", SizeGiB: "30", MinGiB: 1, FreeBytes: -1,
 			Types: []string{"ssd", "hdd"}, Zones: []string{"nova", "nova-2"}, VolumeType: "ssd", Quotas: cloudQuotas(false), Servers: []views.Link{{ID: "s1", Name: "web-1"}}}))},
-		{"cloud-create-over", true, volumes, fixed(views.VolumeCreatePopup(views.VolumeCreate{Form: sizeQuota, Name: "data-1", SizeGiB: "61", MinGiB: 1, FreeBytes: -1, Quotas: cloudQuotas(true)}))},
-		{"cloud-extend", true, volumes, fixed(views.ExtendPopup(views.Extend{Form: form("/x"), Volume: quiet, SizeGiB: "31", MinGiB: 31, FreeBytes: -1,
+		{"cloud-create-over", true, volumes, component(views.VolumeCreatePopup(views.VolumeCreate{Form: sizeQuota, Name: "data-1", SizeGiB: "61", MinGiB: 1, FreeBytes: -1, Quotas: cloudQuotas(true)}))},
+		{"cloud-extend", true, volumes, component(views.ExtendPopup(views.Extend{Form: form("/x"), Volume: quiet, SizeGiB: "31", MinGiB: 31, FreeBytes: -1,
 			Quotas: []views.Quota{{What: "gigabytes", Used: 40, Limit: 100, Asked: 1, PerGiB: true, Base: 30}}}))},
 	}
 }
