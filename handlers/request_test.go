@@ -26,7 +26,7 @@ func newContext(method, target string, headers ...string) (echo.Context, *httpte
 	}
 	w := httptest.NewRecorder()
 	c := echo.New().NewContext(r, w)
-	SetVisit(c, &Visit{Site: &Site{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }, TimeZone: "Asia/Seoul"}})
+	SetRequest(c, &Request{Site: &Site{Now: func() time.Time { return time.Unix(1_800_000_000, 0) }, TimeZone: "Asia/Seoul"}})
 	return c, w
 }
 
@@ -176,7 +176,7 @@ func TestBrowserNames(t *testing.T) {
 		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile Safari/604.1":             "Safari · iOS",
 		"curl/8.5.0": "curl", "": "", "<script>": "<script>", strings.Repeat("가", 100): strings.Repeat("가", 60) + "…",
 	} {
-		if got := browserName(agent); got != want {
+		if got := userAgentName(agent); got != want {
 			t.Errorf("%q is %q, want %q", agent, got, want)
 		}
 	}

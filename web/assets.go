@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
@@ -9,31 +8,6 @@ import (
 
 	"blockconsole/static"
 )
-
-// healthz says that the process answers. It asks nobody else: a restart would not
-// help the database.
-func (s *Server) healthz(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
-
-// readyz says whether requests should be sent here: the database answers, and the
-// console is not about to end. The storage may be down: pages still show what is
-// known, and say so.
-func (s *Server) readyz(c echo.Context) error {
-	if s.draining.Load() {
-		return c.String(http.StatusServiceUnavailable, "draining\n")
-	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), readyCheckTimeout)
-	defer cancel()
-	if err := s.store.Ping(ctx); err != nil {
-		c.Set(failureKey, err)
-		return c.String(http.StatusServiceUnavailable, "database\n")
-	}
-	return c.String(http.StatusOK, "ready\n")
-}
-
-// robots keeps search engines away from an open port.
-func (s *Server) robots(c echo.Context) error {
-	return c.String(http.StatusOK, "User-agent: *\nDisallow: /\n")
-}
 
 func (s *Server) static(c echo.Context) error {
 	file, ok := static.Open(c.Param("*"))
@@ -62,4 +36,9 @@ func sendFile(c echo.Context, file static.File) error {
 		h.Set(echo.HeaderContentEncoding, "gzip")
 	}
 	return c.Blob(http.StatusOK, file.ContentType, content)
+}
+
+// robots keeps search engines away from an open port.
+func (s *Server) robots(c echo.Context) error {
+	return c.String(http.StatusOK, "User-agent: *\nDisallow: /\n")
 }

@@ -12,13 +12,13 @@ import (
 	"blockconsole/views"
 )
 
-// certificates is where the commands look for a server's certificate: the folder
+// certificateDir is where the commands look for a server's certificate: the folder
 // that qemu and libvirt use, with the names that they want.
-const certificates = "/etc/pki/qemu"
+const certificateDir = "/etc/pki/qemu"
 
-// exportOf is how the servers of an attached volume reach it; nil where the
+// exportView is how the servers of an attached volume reach it; nil where the
 // backend does not serve volumes itself.
-func exportOf(c echo.Context, v *models.Volume) *views.Export {
+func exportView(c echo.Context, v *models.Volume) *views.Export {
 	if v.Export.None() || len(v.Attachments) == 0 {
 		return nil
 	}
@@ -26,7 +26,7 @@ func exportOf(c echo.Context, v *models.Volume) *views.Export {
 	if err != nil {
 		return nil
 	}
-	if site := VisitOf(c).Site; site.ExportHost != "" {
+	if site := RequestOf(c).Site; site.ExportHost != "" {
 		host = site.ExportHost
 	}
 	e := &views.Export{Host: host, Port: port, Name: v.Export.Name, TLS: v.Export.Protocol == "nbds"}
@@ -45,7 +45,7 @@ func nbdClient(e *views.Export) string {
 	command := fmt.Sprintf("sudo modprobe nbd\nsudo nbd-client %s %s /dev/nbd0 -name %s", e.Host, e.Port, e.Name)
 	if e.TLS {
 		command += fmt.Sprintf(" -certfile %[1]s/client-cert.pem -keyfile %[1]s/client-key.pem -cacertfile %[1]s/ca-cert.pem -tlshostname %[2]s",
-			certificates, e.Host)
+			certificateDir, e.Host)
 	}
 	return command
 }
@@ -57,7 +57,7 @@ func qemuDrive(e *views.Export) string {
 	}
 	return fmt.Sprintf("qemu-system-x86_64 -object tls-creds-x509,id=tls0,endpoint=client,dir=%s -drive file.driver=nbd,file.server.type=inet,"+
 		"file.server.host=%s,file.server.port=%s,file.export=%s,file.tls-creds=tls0,format=raw,if=virtio,discard=unmap",
-		certificates, e.Host, e.Port, e.Name)
+		certificateDir, e.Host, e.Port, e.Name)
 }
 
 var xmlText = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&apos;", `"`, "&quot;")
@@ -84,7 +84,7 @@ func attachedServers(v *models.Volume) []views.AttachedServer {
 		s := views.AttachedServer{Server: views.Link{ID: a.ServerID, Name: a.ServerName}, Use: string(v.Use(a.ServerID)), UsedAt: a.UsedAt}
 		for _, c := range v.Connections {
 			if c.ServerID == a.ServerID {
-				s.Clients = append(s.Clients, clientRow(c))
+				s.Clients = append(s.Clients, clientView(c))
 			}
 		}
 		all = append(all, s)
@@ -92,21 +92,21 @@ func attachedServers(v *models.Volume) []views.AttachedServer {
 	return all
 }
 
-func clientRow(c models.Connection) views.Client {
+func clientView(c models.Connection) views.Client {
 	return views.Client{ID: c.ID, Address: c.Address, Identity: c.Identity, Since: c.Since, ActiveAt: c.ActiveAt,
 		Read: c.BytesRead, Written: c.BytesWritten}
 }
 
-const clientsNamed = 2
+const maxClientsNamed = 2
 
-// heldBy says who keeps a volume from being detached.
-func heldBy(v *models.Volume) views.Message {
+// busyNote says who keeps a volume from being detached.
+func busyNote(v *models.Volume) views.Message {
 	clients := v.Clients()
 	switch {
 	case v.Status != models.Detaching || len(clients) == 0:
 		return views.Message{}
-	case len(clients) > clientsNamed:
-		return Msg(models.NewText("volume.held_by_more", strings.Join(clients[:clientsNamed], ", "), fmt.Sprint(len(clients)-clientsNamed)))
+	case len(clients) > maxClientsNamed:
+		return Msg(models.NewText("volume.held_by_more", strings.Join(clients[:maxClientsNamed], ", "), fmt.Sprint(len(clients)-maxClientsNamed)))
 	}
 	return Msg(models.NewText("volume.held_by", strings.Join(clients, ", ")))
 }
@@ -138,9 +138,8 @@ type volumeDetailJSON struct {
 }
 
 func toVolumeDetailJSON(c echo.Context, v *models.Volume) volumeDetailJSON {
-	j := volumeDetailJSON{volumeJSON: toVolumeJSON(v)}
-	j.Error, j.RequestID = said(c, v.Failure, v.RequestID)
-	if e := exportOf(c, v); e != nil {
+	j := volumeDetailJSON{volumeJSON: toVolumeJSON(c, v)}
+	if e := exportView(c, v); e != nil {
 		j.Export = &exportJSON{Protocol: v.Export.Protocol, Host: e.Host, Port: e.Port, Name: e.Name, URI: e.URI}
 	}
 	for _, k := range v.Connections {

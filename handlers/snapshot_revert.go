@@ -27,7 +27,7 @@ func (h Snapshots) RevertForm(c echo.Context) error {
 
 // fillRevert loads the volume, and says why it cannot be put back.
 func (h Snapshots) fillRevert(c echo.Context, m *views.Revert, row *models.Snapshot) error {
-	v, denial, err := h.reverted(c.Request().Context(), Actor(c), row)
+	v, denial, err := h.revertTarget(c.Request().Context(), Actor(c), row)
 	if v != nil {
 		m.Volume = volumeBrief(v)
 	}
@@ -35,9 +35,9 @@ func (h Snapshots) fillRevert(c echo.Context, m *views.Revert, row *models.Snaps
 	return err
 }
 
-// reverted is the volume that the snapshot is of, nil when it is gone, and why it
+// revertTarget is the volume that the snapshot is of, nil when it is gone, and why it
 // cannot be put back.
-func (h Snapshots) reverted(ctx context.Context, actor models.Actor, row *models.Snapshot) (*models.Volume, *models.Denial, error) {
+func (h Snapshots) revertTarget(ctx context.Context, actor models.Actor, row *models.Snapshot) (*models.Volume, *models.Denial, error) {
 	v, err := h.Store.Volume(ctx, actor, row.VolumeID)
 	if errors.Is(err, models.ErrNotFound) {
 		return nil, &models.Denial{Text: models.NewText("deny.volume_gone")}, nil
@@ -57,21 +57,21 @@ func (h Snapshots) Revert(c echo.Context) error {
 		if rowErr != nil {
 			return rowErr
 		}
-		m := views.Revert{Form: sentForm(c, views.SnapshotsPath+"/"+row.ID+"/revert"), Snapshot: snapshotBrief(row)}
+		m := views.Revert{Form: submittedForm(c, views.SnapshotsPath+"/"+row.ID+"/revert"), Snapshot: snapshotBrief(row)}
 		if fillErr := h.fillRevert(c, &m, row); fillErr != nil {
 			return fillErr
 		}
-		return again(c, &m.Form, err, "snapshot.revert", func() templ.Component { return views.RevertPopup(m) })
+		return rerenderForm(c, &m.Form, err, "snapshot.revert", func() (templ.Component, error) { return views.RevertPopup(m), nil })
 	}
-	return accepted(c, op, outcome{list: views.SnapshotsPath, message: message("accepted.volume.revert", op)})
+	return answerAccepted(c, op, pageUpdate{list: views.SnapshotsPath, message: operationMessage("accepted.volume.revert", op)})
 }
 
-// whyNoRevert is why the volume cannot be put back to the snapshot, as far as the
+// revertDenial is why the volume cannot be put back to the snapshot, as far as the
 // snapshot alone does not tell.
-func (h Snapshots) whyNoRevert(ctx context.Context, actor models.Actor, row *models.Snapshot, known views.Message) (views.Message, error) {
+func (h Snapshots) revertDenial(ctx context.Context, actor models.Actor, row *models.Snapshot, known views.Message) (views.Message, error) {
 	if known.Key != "" {
 		return known, nil
 	}
-	_, denial, err := h.reverted(ctx, actor, row)
-	return reason(denial), err
+	_, denial, err := h.revertTarget(ctx, actor, row)
+	return denialMessage(denial), err
 }

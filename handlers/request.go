@@ -37,8 +37,8 @@ type SiteStore interface {
 	AllProjects() bool
 }
 
-// Visit is what the middleware found out about one request.
-type Visit struct {
+// Request is what the middleware found out about one request.
+type Request struct {
 	Site      *Site
 	SignedIn  *models.SignedIn // nil: nobody
 	Token     string           // as the session cookie has it
@@ -48,26 +48,26 @@ type Visit struct {
 	RequestID string
 }
 
-const visitKey = "visit"
+const requestKey = "request"
 
-// SetVisit gives the request's handlers what the middleware knows.
-func SetVisit(c echo.Context, v *Visit) { c.Set(visitKey, v) }
+// SetRequest gives the request's handlers what the middleware knows.
+func SetRequest(c echo.Context, req *Request) { c.Set(requestKey, req) }
 
-// VisitOf returns what SetVisit stored; never nil.
-func VisitOf(c echo.Context) *Visit {
-	if v, ok := c.Get(visitKey).(*Visit); ok {
-		return v
+// RequestOf returns what SetRequest stored; never nil.
+func RequestOf(c echo.Context) *Request {
+	if req, ok := c.Get(requestKey).(*Request); ok {
+		return req
 	}
-	return &Visit{Site: &Site{Now: time.Now, Log: slog.Default()}}
+	return &Request{Site: &Site{Now: time.Now, Log: slog.Default()}}
 }
 
 // Actor is who asks. The zero Role of nobody allows nothing.
 func Actor(c echo.Context) models.Actor {
-	v := VisitOf(c)
-	if v.SignedIn == nil {
-		return models.Actor{Address: c.RealIP(), RequestID: v.RequestID}
+	req := RequestOf(c)
+	if req.SignedIn == nil {
+		return models.Actor{Address: c.RealIP(), RequestID: req.RequestID}
 	}
-	return v.SignedIn.Actor(c.RealIP(), v.RequestID)
+	return req.SignedIn.Actor(c.RealIP(), req.RequestID)
 }
 
 // T is a text of the catalog in the visitor's language.
@@ -77,28 +77,28 @@ func T(c echo.Context, key string, args ...any) string {
 
 // frame is what surrounds the page.
 func frame(c echo.Context, title string) *views.Frame {
-	v := VisitOf(c)
+	req := RequestOf(c)
 	f := &views.Frame{
-		Active: activeEntry(c.Request().URL.Path), Title: title, URL: pageURL(c), CSRF: v.CSRF,
-		Theme: v.Theme, Compact: v.Compact, TimeZone: v.Site.TimeZone, Now: v.Site.Now().UnixMicro(),
+		Active: activeEntry(c.Request().URL.Path), Title: title, URL: pageURL(c), CSRF: req.CSRF,
+		Theme: req.Theme, Compact: req.Compact, TimeZone: req.Site.TimeZone, Now: req.Site.Now().UnixMicro(),
 		Fragment: IsFragment(c),
 	}
-	if v.Site.Store != nil {
-		can := v.Site.Store.Capabilities()
+	if req.Site.Store != nil {
+		can := req.Site.Store.Capabilities()
 		f.Attach, f.Revert = can.Attach, can.Revert
 	}
-	in := v.SignedIn
+	in := req.SignedIn
 	if in == nil {
 		return f
 	}
 	f.User = views.User{Name: in.Name, Role: string(in.Role),
 		Operator: in.Role.Allows(models.Operator), Administrator: in.Role.Allows(models.Administrator)}
 	f.Project = in.ProjectID
-	if v.Site.Store != nil {
-		f.Project, f.AllProjects = v.Site.Store.OwnProjectName(), v.Site.Store.AllProjects()
+	if req.Site.Store != nil {
+		f.Project, f.AllProjects = req.Site.Store.OwnProjectName(), req.Site.Store.AllProjects()
 	}
-	if v.Site.Operations != nil {
-		f.Running = v.Site.Operations.Running(c.Request().Context(), in.ProjectID)
+	if req.Site.Operations != nil {
+		f.Running = req.Site.Operations.Running(c.Request().Context(), in.ProjectID)
 	}
 	return f
 }
@@ -166,13 +166,13 @@ func withoutPreferences(query string) string {
 	return strings.Join(kept, "&")
 }
 
-const longestPath = 4096
+const maxPathBytes = 4096
 
 // LocalPath returns path when it is a path of this site with an optional query,
 // and fallback otherwise: whatever a browser could read as another host, or as
 // more than one header line, is none.
 func LocalPath(path, fallback string) string {
-	if path == "" || len(path) > longestPath || path[0] != '/' || strings.HasPrefix(path, "//") ||
+	if path == "" || len(path) > maxPathBytes || path[0] != '/' || strings.HasPrefix(path, "//") ||
 		strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
 		return fallback
 	}

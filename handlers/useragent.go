@@ -14,11 +14,11 @@ var (
 	}
 )
 
-const longestBrowserName = 60
+const maxUserAgentRunes = 60
 
-// browserName is a User-Agent in words that a user knows: which browser on which
+// userAgentName is a User-Agent in words that a user knows: which browser on which
 // system; else its beginning.
-func browserName(userAgent string) string {
+func userAgentName(userAgent string) string {
 	name := ""
 	for _, b := range browsers {
 		if strings.Contains(userAgent, b.mark) {
@@ -27,8 +27,8 @@ func browserName(userAgent string) string {
 		}
 	}
 	if name == "" {
-		if runes := []rune(userAgent); len(runes) > longestBrowserName {
-			return string(runes[:longestBrowserName]) + "…"
+		if runes := []rune(userAgent); len(runes) > maxUserAgentRunes {
+			return string(runes[:maxUserAgentRunes]) + "…"
 		}
 		return userAgent
 	}

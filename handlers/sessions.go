@@ -20,7 +20,7 @@ type SessionStore interface {
 	SignOut(ctx context.Context, actor models.Actor, id string) error
 }
 
-// ListSessions signs in and out.
+// Sessions signs in and out.
 type Sessions struct{ Store SessionStore }
 
 // SessionCookie is the name of the session's cookie. Behind HTTPS the prefix makes
@@ -38,13 +38,13 @@ func LoginCookie(secure bool) string { return SessionCookie(secure) + "-login" }
 
 func setCookie(c echo.Context, name, value string, maxAge int) {
 	c.SetCookie(&http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true,
-		Secure: VisitOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
+		Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
 }
 
 // LoginForm shows the sign-in page, or leads on who is signed in already.
 func (s Sessions) LoginForm(c echo.Context) error {
-	next := nextPage(c)
-	if VisitOf(c).SignedIn != nil {
+	next := nextURL(c)
+	if RequestOf(c).SignedIn != nil {
 		return SeeOther(c, next)
 	}
 	return Render(c, http.StatusOK, T(c, "login.title"), views.LoginPage(views.Login{Next: next}))
@@ -52,17 +52,17 @@ func (s Sessions) LoginForm(c echo.Context) error {
 
 // Login signs in and leads to next. What was typed wrong is not told.
 func (s Sessions) Login(c echo.Context) error {
-	v := VisitOf(c)
+	req := RequestOf(c)
 	name := c.FormValue("username")
 	token, in, err := s.Store.SignIn(c.Request().Context(), models.Login{
 		Name: name, Password: c.FormValue("password"), Address: c.RealIP(), Browser: c.Request().UserAgent(),
-		RequestID: v.RequestID, Replaces: v.Token,
+		RequestID: req.RequestID, Replaces: req.Token,
 	})
 	if err != nil {
-		return s.refused(c, name, err)
+		return s.renderRefused(c, name, err)
 	}
-	setCookie(c, SessionCookie(v.Site.Secure), token, int(models.SessionMax/time.Second))
-	setCookie(c, LoginCookie(v.Site.Secure), "", -1)
+	setCookie(c, SessionCookie(req.Site.Secure), token, int(models.SessionMax/time.Second))
+	setCookie(c, LoginCookie(req.Site.Secure), "", -1)
 	if Wants(c) == JSON {
 		return c.JSON(http.StatusOK, struct {
 			User string      `json:"user"`
@@ -70,11 +70,11 @@ func (s Sessions) Login(c echo.Context) error {
 			CSRF string      `json:"csrf"`
 		}{in.Name, in.Role, in.CSRF})
 	}
-	return SeeOther(c, nextPage(c))
+	return SeeOther(c, nextURL(c))
 }
 
-// refused shows the form again with the name typed, never the password.
-func (s Sessions) refused(c echo.Context, name string, err error) error {
+// renderRefused shows the form again with the name typed, never the password.
+func (s Sessions) renderRefused(c echo.Context, name string, err error) error {
 	e := models.AsError(err)
 	if e == nil || Wants(c) == JSON {
 		return err
@@ -85,7 +85,7 @@ func (s Sessions) refused(c echo.Context, name string, err error) error {
 		status = http.StatusTooManyRequests
 		SetRetryAfter(c, throttled.RetryAfter)
 	}
-	form := views.Login{Username: cutTyped(name), Next: nextPage(c)}
+	form := views.Login{Username: truncateInput(name), Next: nextURL(c)}
 	form.Error = Msg(e.Text)
 	return Render(c, status, T(c, "login.title"), views.LoginPage(form))
 }
@@ -95,19 +95,9 @@ func SetRetryAfter(c echo.Context, wait time.Duration) {
 	c.Response().Header().Set(echo.HeaderRetryAfter, strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 }
 
-const longestTyped = 256
-
-// cutTyped is what was typed, as far as a page should repeat it.
-func cutTyped(text string) string {
-	if len(text) > longestTyped {
-		text = text[:longestTyped]
-	}
-	return strings.ToValidUTF8(text, "")
-}
-
-// nextPage is the page to lead on to: never one of another site, nor the sign-in
+// nextURL is the page to lead on to: never one of another site, nor the sign-in
 // itself.
-func nextPage(c echo.Context) string {
+func nextURL(c echo.Context) string {
 	next := LocalPath(c.FormValue("next"), "/")
 	if path, _, _ := strings.Cut(next, "?"); path == "/login" || path == "/logout" {
 		return "/"
@@ -117,14 +107,14 @@ func nextPage(c echo.Context) string {
 
 // Logout ends the session and leads to the sign-in page.
 func (s Sessions) Logout(c echo.Context) error {
-	v := VisitOf(c)
-	if v.SignedIn != nil {
-		err := s.Store.SignOut(c.Request().Context(), Actor(c), v.SignedIn.ID)
+	req := RequestOf(c)
+	if req.SignedIn != nil {
+		err := s.Store.SignOut(c.Request().Context(), Actor(c), req.SignedIn.ID)
 		if err != nil && !errors.Is(err, models.ErrNotFound) {
 			return err
 		}
 	}
-	setCookie(c, SessionCookie(v.Site.Secure), "", -1)
+	setCookie(c, SessionCookie(req.Site.Secure), "", -1)
 	if Wants(c) == JSON {
 		return c.NoContent(http.StatusNoContent)
 	}
