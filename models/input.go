@@ -33,8 +33,8 @@ func withoutLineBreaks(name string) string {
 	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
 }
 
-// KeepingName is the name to save: the old one where it was not changed.
-func (in EditInput) KeepingName(oldName string) EditInput {
+// RestoreName is the name to save: the old one where it was not changed.
+func (in EditInput) RestoreName(oldName string) EditInput {
 	if in.Name == withoutLineBreaks(oldName) {
 		in.Name = oldName
 	}

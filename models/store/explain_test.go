@@ -291,7 +291,7 @@ func askSmall(t *testing.T, db *store.Store, ops []models.Operation, snap models
 	note(db.NameTaken(ctx, me, models.SubjectVolume, snap.Name, ""))
 	note(db.Total(ctx, me, models.SubjectSnapshot))
 	note(db.ListSummary(ctx, me, models.SubjectSnapshot))
-	note(db.Queue.SubjectsThatExist(ctx, me, ops))
+	note(db.Queue.ExistingSubjects(ctx, me, ops))
 	note(db.Sync.SyncState(ctx, models.SubjectSnapshot))
 	note(db.LastChange(ctx))
 	note(db.FirstChange(ctx))

@@ -213,9 +213,9 @@ func (s Queue) ListOperations(ctx context.Context, actor models.Actor, query mod
 	return ops, q.Find(&ops).Error
 }
 
-// SubjectsThatExist says of which operations the volume or snapshot still exists,
+// ExistingSubjects says of which operations the volume or snapshot still exists,
 // by its id.
-func (s Queue) SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error) {
+func (s Queue) ExistingSubjects(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error) {
 	there := map[string]bool{}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
 		var ids []string

@@ -90,7 +90,7 @@ func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in mode
 		if err := in.Validate(row.Name); err != nil {
 			return nil, err
 		}
-		in := in.KeepingName(row.Name)
+		in := in.RestoreName(row.Name)
 		if in.Version > 0 && in.Version != row.Version {
 			return nil, &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}
 		}
