@@ -2,9 +2,7 @@ package store
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"time"
 
 	"gorm.io/gorm"
 
@@ -30,52 +28,7 @@ type ObservedState struct {
 	Type, Zone  string                // of a volume, where it may change elsewhere
 	Gone        bool                  // it does not exist any more: the row leaves
 
-	listed bool // it comes from a listing, which does not tell why something went wrong
-}
-
-// Progress is what one look at an operation found.
-type Progress struct {
-	State        models.OperationState // Running: look again at Again
-	RunAt        time.Time
-	Step         int
-	Percent      int
-	Failure      models.Failure // a passing error, shown while it is tried again; or why it failed
-	CountAttempt bool           // Failure counts as one more attempt
-	RequestID    string         // the backend's request id
-	Subject      *ObservedState
-}
-
-// SaveProgress writes what a look at a leased operation found, together with its
-// subject's row, and gives the lease back. ErrLeaseLost: another worker has the
-// operation, nothing was written.
-func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
-	set := map[string]any{
-		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.Sanitized(),
-		"lease_owner": "", "lease_until": 0, "run_at": models.Micros(p.RunAt),
-	}
-	if p.CountAttempt {
-		set["attempts"] = gorm.Expr("attempts + 1")
-	}
-	if p.RequestID != "" {
-		set["request_id"] = models.Sanitize(p.RequestID)
-	}
-	if p.State != models.Running {
-		set["state"] = p.State
-		set["finished_at"] = models.Micros(s.Now())
-		set["run_at"] = models.Micros(s.Now())
-	}
-	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := s.updateLeased(tx, op, set); err != nil {
-			return err
-		}
-		if p.Subject == nil {
-			return nil
-		}
-		if op.SubjectType == models.SubjectSnapshot {
-			return s.applySnapshot(tx, op.SubjectID, *p.Subject)
-		}
-		return s.applyVolume(tx, op.SubjectID, *p.Subject)
-	})
+	fromListing bool // it comes from a listing, which does not tell why something went wrong
 }
 
 // Sanitized makes the backend's words fit for both databases.
@@ -99,7 +52,7 @@ func (s *Store) applyVolume(tx *gorm.DB, id string, o ObservedState) error {
 			return err
 		}
 	}
-	return updateColumns(tx, &models.Volume{}, id, s.changedColumns(o, displayedVolume(&v), v.Consistency))
+	return updateColumns(tx, &models.Volume{}, id, s.changedColumns(o, volumeState(&v), v.Consistency))
 }
 
 func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
@@ -111,11 +64,11 @@ func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
 	if err := takeOne(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
 		return ignoreNotFound(err)
 	}
-	return updateColumns(tx, &models.Snapshot{}, id, s.changedColumns(o, displayedSnapshot(&v), v.Consistency))
+	return updateColumns(tx, &models.Snapshot{}, id, s.changedColumns(o, snapshotState(&v), v.Consistency))
 }
 
-// displayed is what a row says of its object at present.
-type displayed struct {
+// rowState is what a row says of its object at present.
+type rowState struct {
 	status            models.Status
 	percent           int
 	failure           models.Failure
@@ -128,17 +81,17 @@ type displayed struct {
 	kind, zone        string
 }
 
-func displayedVolume(v *models.Volume) displayed {
-	return displayed{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
+func volumeState(v *models.Volume) rowState {
+	return rowState{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
 }
 
-func displayedSnapshot(s *models.Snapshot) displayed {
-	return displayed{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, models.Export{}, "", ""}
+func snapshotState(s *models.Snapshot) rowState {
+	return rowState{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, models.Export{}, "", ""}
 }
 
 // changedColumns are the columns that differ: a look that finds nothing new
 // writes nothing, and so wakes nobody.
-func (s *Store) changedColumns(o ObservedState, row displayed, consistency models.Consistency) map[string]any {
+func (s *Store) changedColumns(o ObservedState, row rowState, consistency models.Consistency) map[string]any {
 	set := map[string]any{}
 	if o.Status != "" && o.Status != row.status {
 		set["status"] = o.Status
@@ -182,18 +135,11 @@ func (s *Store) changedColumns(o ObservedState, row displayed, consistency model
 // lacksDetail says that a listing, finding the same status, has no reason to give
 // while the row has one: of a backend that does not tell, or of a request that it
 // refused.
-func (o ObservedState) lacksDetail(row displayed) bool {
+func (o ObservedState) lacksDetail(row rowState) bool {
 	if row.failure.IsDisk() {
 		return false // the backend tells these, and when they are over
 	}
-	return o.listed && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == models.FailureUnknown)
-}
-
-func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error {
-	if len(set) == 0 {
-		return nil
-	}
-	return tx.Model(model).Where("id = ?", id).Updates(set).Error
+	return o.fromListing && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == models.FailureUnknown)
 }
 
 func sameAttachments(before []models.Attachment, now []backend.Attachment) bool {

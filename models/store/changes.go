@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"sync"
+
+	"gorm.io/gorm"
 
 	"blockconsole/models"
 )
@@ -30,24 +33,56 @@ func (s *Store) ChangesAfter(ctx context.Context, seq int64, limit int) ([]model
 	return rows, s.read(ctx).Where("seq > ?", seq).Order("seq").Limit(limit).Find(&rows).Error
 }
 
-// SnapshotsByID and VolumesByID load the rows that changed, whichever still exist,
-// of any project: the live pages sort them out.
-func (s Snapshots) SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error) {
-	var rows []models.Snapshot
-	return rows, s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error
-}
-
-// VolumesByID: see SnapshotsByID.
-func (s Volumes) VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error) {
-	rows, err := rowsByID[models.Volume](s.read(ctx), ids)
-	if err != nil {
-		return nil, err
+// insertChanges writes changes that no trigger writes. It comes last in its
+// transaction: on PostgreSQL it takes the lock that makes the order of changes
+// that of the commits.
+func (s *Store) insertChanges(tx *gorm.DB, changes []models.Change) error {
+	if len(changes) == 0 {
+		return nil
 	}
-	return rows, s.loadAttachments(ctx, rows)
+	if s.postgres {
+		if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", lockChanges).Error; err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if err := tx.Exec("INSERT INTO changes (kind, id, project_id) VALUES (?, ?, ?)", c.Kind, c.ID, c.ProjectID).Error; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// FailedOperations loads those of the operations that have failed, of any project.
-func (s Queue) FailedOperations(ctx context.Context, ids []string) ([]models.Operation, error) {
-	var rows []models.Operation
-	return rows, s.read(ctx).Where("id IN ? AND "+s.unindexed("state")+" = ?", ids, models.Failed).Order("num").Find(&rows).Error
+// signals wakes those who wait for a committed change of this process.
+type signals struct {
+	mu      sync.Mutex
+	waiters map[chan struct{}]struct{}
+}
+
+// Subscribe returns a channel that receives after each committed change (several
+// may fall together), and a function that ends it.
+func (s *Store) Subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	s.signals.mu.Lock()
+	defer s.signals.mu.Unlock()
+	if s.signals.waiters == nil {
+		s.signals.waiters = map[chan struct{}]struct{}{}
+	}
+	s.signals.waiters[ch] = struct{}{}
+	return ch, func() {
+		s.signals.mu.Lock()
+		defer s.signals.mu.Unlock()
+		delete(s.signals.waiters, ch)
+	}
+}
+
+func (g *signals) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for ch := range g.waiters {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
 }

@@ -14,14 +14,14 @@ import (
 type sortKey struct {
 	column string
 	number bool
-	least  int64 // of a number
-	most   int64
+	min    int64 // of a number
+	max    int64
 }
 
 var sortKeys = map[string]sortKey{
-	"created_at": {column: "created_at", number: true, least: math.MinInt64, most: math.MaxInt64},
+	"created_at": {column: "created_at", number: true, min: math.MinInt64, max: math.MaxInt64},
 	"name":       {column: "name"},
-	"size":       {column: "size_gib", number: true, least: math.MinInt32, most: math.MaxInt32},
+	"size":       {column: "size_gib", number: true, min: math.MinInt32, max: math.MaxInt32},
 	"status":     {column: "status"},
 }
 
@@ -54,7 +54,7 @@ func decodeCursor(text, sort string) (cursor, error) {
 	by := sortKeys[strings.TrimPrefix(sort, "-")]
 	if by.number {
 		n, err := strconv.ParseInt(parts[2], 10, 64)
-		if err != nil || n < by.least || n > by.most {
+		if err != nil || n < by.min || n > by.max {
 			return cursor{}, models.ErrCursor
 		}
 		c.key = n

@@ -16,13 +16,13 @@ const mirrorLease = "reading"
 // reads the backend into the tables now, for the next while; the others need not.
 func (s *Store) AcquireLeadership(ctx context.Context, owner string, lease time.Duration) (bool, error) {
 	now := s.Now()
-	held := false
-	return held, s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
+	acquired := false
+	return acquired, s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		result := tx.Exec(`INSERT INTO leases (name, owner, until) VALUES (?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
 			WHERE leases.owner = excluded.owner OR leases.until <= ?`,
 			mirrorLease, owner, models.Micros(now.Add(lease)), models.Micros(now))
-		held = result.RowsAffected > 0
+		acquired = result.RowsAffected > 0
 		return result.Error
 	})
 }

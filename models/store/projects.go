@@ -35,14 +35,14 @@ func (s *Store) ownProjectKnown() bool {
 
 // OwnProjectName is what people call the project that new objects belong to.
 func (s *Store) OwnProjectName() string {
-	home := s.OwnProjectID()
-	if p := s.Capabilities().Project; p.ID == home && p.Name != "" {
+	own := s.OwnProjectID()
+	if p := s.Capabilities().Project; p.ID == own && p.Name != "" {
 		return p.Name
 	}
 	if p := s.ownProject.Load(); p != nil && p.Name != "" {
 		return p.Name
 	}
-	return home
+	return own
 }
 
 // AllProjects says that users see the objects of every project of the backend.

@@ -53,13 +53,13 @@ func (s *Store) Prune(ctx context.Context) error {
 // pruneOldest removes batch after batch of the oldest rows, until one is not full.
 func (s *Store) pruneOldest(ctx context.Context, statement string, before time.Time) error {
 	for range pruneBatches {
-		var gone int64
+		var deleted int64
 		err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 			result := tx.Exec(statement, pruneBatch, models.Micros(before))
-			gone = result.RowsAffected
+			deleted = result.RowsAffected
 			return result.Error
 		})
-		if err != nil || gone < pruneBatch {
+		if err != nil || deleted < pruneBatch {
 			return err
 		}
 	}

@@ -1,77 +1,13 @@
 package store
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"time"
 
 	"gorm.io/gorm"
 
 	"blockconsole/models"
 )
-
-// enqueue is one click: fn checks and changes the rows and returns the operation and
-// its audit line; both are written in the same transaction. The same form key
-// sent again returns the operation that it made the first time.
-func (s *Store) enqueue(ctx context.Context, actor models.Actor, formKey string, fn func(tx *gorm.DB) (*models.Operation, error)) (*models.Operation, error) {
-	if formKey != "" {
-		sum := sha256.Sum256([]byte(actor.UserID + ":" + formKey)) // it may hold anything
-		formKey = hex.EncodeToString(sum[:])
-		if before, err := s.operationByFormKey(s.read(ctx), formKey); before != nil || err != nil {
-			return before, err
-		}
-	}
-	var op *models.Operation
-	err := s.write(ctx, func(tx *gorm.DB) error {
-		var err error
-		if op, err = fn(tx); err != nil {
-			return err
-		}
-		s.prepare(op, actor, formKey)
-		if err := tx.Create(op).Error; err != nil {
-			return err
-		}
-		return s.audit(tx, actor, models.AuditEntry{
-			Action: string(op.Kind), SubjectType: string(op.SubjectType), SubjectID: op.SubjectID,
-			SubjectName: op.SubjectName, Detail: op.Params.Summary(), Outcome: "accepted",
-		})
-	})
-	if formKey != "" && err != nil {
-		// Its twin may have been a moment faster: then the rows have already changed under this one.
-		if before, again := s.operationByFormKey(s.read(ctx), formKey); before != nil || again != nil {
-			return before, again
-		}
-	}
-	return op, err
-}
-
-func (s *Store) prepare(op *models.Operation, actor models.Actor, formKey string) {
-	op.ID = models.NewID()
-	op.ProjectID = cmp.Or(op.ProjectID, s.projectFor(actor))
-	op.FormKey = formKey
-	op.State = models.Pending
-	op.Steps = len(op.StepNames())
-	op.Percent = -1
-	op.AskedBy = actor.Name
-	op.AskedAt = models.Micros(s.Now())
-	op.RunAt = op.AskedAt
-	if op.Lane == "" {
-		op.Lane = op.SubjectID
-	}
-}
-
-func (s *Store) operationByFormKey(q *gorm.DB, formKey string) (*models.Operation, error) {
-	var op models.Operation
-	err := takeOne(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the index has no others
-	if errors.Is(err, models.ErrNotFound) {
-		return nil, nil
-	}
-	op.Replayed = true
-	return &op, err
-}
 
 // claimable are the operations whose lane is free for them: its present one, or,
 // when none is, the first that was asked.
@@ -174,67 +110,47 @@ func (s Queue) NextDue(ctx context.Context) (time.Time, error) {
 	return time.UnixMicro(*at), nil
 }
 
-// CountRunning is how many operations of the project are not over.
-func (s Queue) CountRunning(ctx context.Context, project string) (int64, error) {
-	var n int64
-	q := inProject(s.read(ctx).Model(&models.Operation{}), s.scope(project))
-	err := q.Where("state IN ?", []models.OperationState{models.Pending, models.Running}).Count(&n).Error
-	return n, err
+// Progress is what one look at an operation found.
+type Progress struct {
+	State        models.OperationState // Running: look again at Again
+	RunAt        time.Time
+	Step         int
+	Percent      int
+	Failure      models.Failure // a passing error, shown while it is tried again; or why it failed
+	CountAttempt bool           // Failure counts as one more attempt
+	RequestID    string         // the backend's request id
+	Subject      *ObservedState
 }
 
-// Operation finds one operation.
-func (s Queue) Operation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
-	var op models.Operation
-	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ?", searchable(id)), &op); err != nil {
-		return nil, err
+// SaveProgress writes what a look at a leased operation found, together with its
+// subject's row, and gives the lease back. ErrLeaseLost: another worker has the
+// operation, nothing was written.
+func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
+	set := map[string]any{
+		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.Sanitized(),
+		"lease_owner": "", "lease_until": 0, "run_at": models.Micros(p.RunAt),
 	}
-	return &op, nil
-}
-
-// ListOperations lists operations, newest first.
-func (s Queue) ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error) {
-	q := s.read(ctx).Order("num DESC").Limit(query.Limit)
-	scope := s.scope(actor.Project)
-	switch {
-	case query.Subject == "":
-		q = inProject(q, scope)
-	case scope == everyProject:
-		q = q.Where("subject_id = ?", searchable(query.Subject))
-	default:
-		q = q.Where("subject_id = ? AND "+s.unindexed("project_id")+" = ?", searchable(query.Subject), scope)
+	if p.CountAttempt {
+		set["attempts"] = gorm.Expr("attempts + 1")
 	}
-	if query.State != "" {
-		q = q.Where("state = ?", searchable(string(query.State)))
+	if p.RequestID != "" {
+		set["request_id"] = models.Sanitize(p.RequestID)
 	}
-	if query.Before > 0 {
-		q = q.Where("num < ?", query.Before)
+	if p.State != models.Running {
+		set["state"] = p.State
+		set["finished_at"] = models.Micros(s.Now())
+		set["run_at"] = models.Micros(s.Now())
 	}
-	var ops []models.Operation
-	return ops, q.Find(&ops).Error
-}
-
-// ExistingSubjects says of which operations the volume or snapshot still exists,
-// by its id.
-func (s Queue) ExistingSubjects(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error) {
-	there := map[string]bool{}
-	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
-		var ids []string
-		for _, op := range ops {
-			if op.SubjectType == kind {
-				ids = append(ids, op.SubjectID)
-			}
+	return s.write(ctx, func(tx *gorm.DB) error {
+		if err := s.updateLeased(tx, op, set); err != nil {
+			return err
 		}
-		if len(ids) == 0 {
-			continue
+		if p.Subject == nil {
+			return nil
 		}
-		var found []string
-		err := inProject(s.read(ctx).Table(kind.Plural()), s.scope(actor.Project)).Where("id IN ?", ids).Pluck("id", &found).Error
-		if err != nil {
-			return nil, err
+		if op.SubjectType == models.SubjectSnapshot {
+			return s.applySnapshot(tx, op.SubjectID, *p.Subject)
 		}
-		for _, id := range found {
-			there[id] = true
-		}
-	}
-	return there, nil
+		return s.applyVolume(tx, op.SubjectID, *p.Subject)
+	})
 }

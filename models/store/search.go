@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -20,7 +21,7 @@ func isID(text string) bool {
 // pieces of the names. Where the text is common, walking the list in its order
 // meets matches often, and sorting them all would be the slower way.
 func (s *Store) searchClause(t table, text string, common bool) (string, []any) {
-	var named string
+	var nameClause string
 	var args []any
 	switch {
 	case common && s.postgres:
@@ -28,23 +29,23 @@ func (s *Store) searchClause(t table, text string, common bool) (string, []any) 
 	case common:
 		return "instr(fold_name(t.name), ?) > 0", []any{foldName(text)}
 	case s.postgres:
-		named, args = "name_grams(t.name) @> text_grams(?) AND strpos(fold_name(t.name), fold_name(?)) > 0", []any{text, text}
+		nameClause, args = "name_grams(t.name) @> text_grams(?) AND strpos(fold_name(t.name), fold_name(?)) > 0", []any{text, text}
 	default:
 		index, match := ftsMatch(t, text)
-		named, args = fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
+		nameClause, args = fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
 	}
 	if !isID(text) {
-		return named, args
+		return nameClause, args
 	}
 	if s.postgres {
-		named = fmt.Sprintf("SELECT t.num FROM %s t WHERE %s", t.name, named)
+		nameClause = fmt.Sprintf("SELECT t.num FROM %s t WHERE %s", t.name, nameClause)
 	} else {
 		index, _ := ftsMatch(t, text)
-		named = fmt.Sprintf("SELECT rowid FROM %s WHERE %s MATCH ?", index, index)
+		nameClause = fmt.Sprintf("SELECT rowid FROM %s WHERE %s MATCH ?", index, index)
 	}
 	id := strings.ToLower(text)
 	return fmt.Sprintf(`t.num IN (SELECT num FROM %[1]s WHERE id = ?
-		UNION ALL SELECT num FROM %[1]s WHERE backend_id = ? AND backend_id <> '' UNION ALL %[2]s)`, t.name, named), append([]any{id, id}, args...)
+		UNION ALL SELECT num FROM %[1]s WHERE backend_id = ? AND backend_id <> '' UNION ALL %[2]s)`, t.name, nameClause), append([]any{id, id}, args...)
 }
 
 func ftsMatch(t table, text string) (index, match string) {
@@ -76,10 +77,10 @@ func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, err
 		return err == nil && len(plans) == 1 && plans[0].Plan.Rows > models.CountLimit, err
 	}
 	index, match := ftsMatch(t, search)
-	var n int64
+	var matches int64
 	err := s.read(ctx).Raw(fmt.Sprintf("SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH ? LIMIT ?)", index, index),
-		match, models.CountLimit+1).Scan(&n).Error
-	return n > models.CountLimit, err
+		match, models.CountLimit+1).Scan(&matches).Error
+	return matches > models.CountLimit, err
 }
 
 // searchable is a text of a request as a value that both databases take. Neither an id
@@ -87,3 +88,33 @@ func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, err
 func searchable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
 }
+
+// nameGrams returns every distinct letter and pair of letters of name, folded as
+// the search folds, each in hexadecimal: FTS5 then sees plain words whatever the
+// name contains.
+func nameGrams(name string) []string {
+	letters := []rune(foldName(name))
+	seen := map[string]bool{}
+	var grams []string
+	for i := range letters {
+		for n := 1; n <= 2 && i+n <= len(letters); n++ {
+			gram := gramWord(string(letters[i : i+n]))
+			if !seen[gram] {
+				seen[gram] = true
+				grams = append(grams, gram)
+			}
+		}
+	}
+	return grams
+}
+
+func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(letters)) }
+
+// foldName is the case folding of the name search, letter by letter: a part of a
+// name is then a part of the folded name. It is the same in PostgreSQL, whose
+// lower-case of two letters Go has otherwise.
+func foldName(name string) string {
+	return foldExceptions.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
+}
+
+var foldExceptions = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma

@@ -104,13 +104,6 @@ func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in mode
 	})
 }
 
-func (s *Store) editColumns(actor models.Actor, in models.EditInput) map[string]any {
-	return map[string]any{
-		"name": in.Name, "description": in.Description, "version": gorm.Expr("version + 1"),
-		"edited_by": actor.Name, "edited_at": models.Micros(s.Now()),
-	}
-}
-
 // DeleteSnapshot asks for the deletion of a snapshot.
 func (s Snapshots) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
 	if d := models.CanRole(models.ActDelete, actor.Role); d != nil {
@@ -177,73 +170,4 @@ func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in mo
 			Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status},
 		}, nil
 	})
-}
-
-// repairLane lets a repair overtake what is stuck before it.
-func repairLane(subject string) string { return subject + "/repair" }
-
-// lockSubject locks the operations under way on a subject before its row is locked: a
-// worker that saves does it in that order too.
-func (s *Store) lockSubject(tx *gorm.DB, scope string, kind models.SubjectType, id string) error {
-	if !s.postgres {
-		return nil
-	}
-	var subjects []string
-	if err := byID(tx.Table(kind.Plural()), scope, id).Pluck("id", &subjects).Error; err != nil {
-		return err
-	}
-	var locked []int64
-	return s.forUpdate(tx).Model(&models.Operation{}).Where("subject_id IN ? AND finished_at = 0", subjects).Order("num").Pluck("num", &locked).Error
-}
-
-// cancelQueued ends what is under way on a subject, because an administrator repairs
-// it.
-func (s *Store) cancelQueued(tx *gorm.DB, subject string) error {
-	now := models.Micros(s.Now())
-	return tx.Model(&models.Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
-		"state": models.Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": models.Failure{Text: models.NewText("failure.abandoned")},
-	}).Error
-}
-
-// changeRow updates a row as long as it still has the status that the rules were
-// asked about.
-func changeRow(tx *gorm.DB, model any, id string, was models.Status, set map[string]any) error {
-	result := tx.Model(model).Where("id = ? AND status = ?", id, was).Updates(set)
-	if result.Error != nil {
-		return result.Error
-	}
-	if result.RowsAffected != 1 {
-		return &models.Error{Code: models.CodeConflict, Text: models.NewText("conflict.state")}
-	}
-	return nil
-}
-
-// statusColumns is the change of a row to a status the user asked for.
-func (s *Store) statusColumns(to models.Status) map[string]any {
-	return map[string]any{"status": to, "status_since": models.Micros(s.Now()), "percent": -1, "failure": models.Failure{}, "request_id": ""}
-}
-
-func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapshot, error) {
-	var row models.Snapshot
-	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
-		return nil, err
-	}
-	return &row, nil
-}
-
-func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, error) {
-	var row models.Volume
-	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
-		return nil, err
-	}
-	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
-		return nil, err
-	}
-	return &row, nil
-}
-
-// byID finds an object of a scope by the console's id or by the backend's.
-func byID(q *gorm.DB, scope, id string) *gorm.DB {
-	id = searchable(id)
-	return inProject(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"database/sql"
 	"database/sql/driver"
-	"encoding/hex"
 	"errors"
 	"net/url"
 	"strings"
@@ -120,33 +119,3 @@ var registerGrams = onceFunc(func() {
 			return foldName(name), nil
 		})
 })
-
-// nameGrams returns every distinct letter and pair of letters of name, folded as
-// the search folds, each in hexadecimal: FTS5 then sees plain words whatever the
-// name contains.
-func nameGrams(name string) []string {
-	letters := []rune(foldName(name))
-	seen := map[string]bool{}
-	var grams []string
-	for i := range letters {
-		for n := 1; n <= 2 && i+n <= len(letters); n++ {
-			gram := gramWord(string(letters[i : i+n]))
-			if !seen[gram] {
-				seen[gram] = true
-				grams = append(grams, gram)
-			}
-		}
-	}
-	return grams
-}
-
-func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(letters)) }
-
-// foldName is the case folding of the name search, letter by letter: a part of a
-// name is then a part of the folded name. It is the same in PostgreSQL, whose
-// lower-case of two letters Go has otherwise.
-func foldName(name string) string {
-	return foldExceptions.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
-}
-
-var foldExceptions = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma

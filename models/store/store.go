@@ -63,12 +63,12 @@ type (
 )
 
 // SetCapabilities is called by the worker.
-func (s *Store) SetCapabilities(f models.Capabilities) { s.caps.Store(&f) }
+func (s *Store) SetCapabilities(caps models.Capabilities) { s.caps.Store(&caps) }
 
 // Capabilities returns what the worker told last.
 func (s *Store) Capabilities() models.Capabilities {
-	if f := s.caps.Load(); f != nil {
-		return *f
+	if caps := s.caps.Load(); caps != nil {
+		return *caps
 	}
 	return models.Capabilities{FreeBytes: -1}
 }
@@ -129,71 +129,6 @@ func (s *Store) writeUnsignalled(ctx context.Context, fn func(tx *gorm.DB) error
 
 func (s *Store) read(ctx context.Context) *gorm.DB { return s.db.WithContext(ctx) }
 
-// takeOne loads the one row of query into dest; ErrNotFound when there is none. It
-// does not sort, so the query must name one row by a unique key.
-func takeOne(query *gorm.DB, dest any) error {
-	result := query.Limit(1).Find(dest)
-	if result.Error != nil {
-		return result.Error
-	}
-	if result.RowsAffected == 0 {
-		return models.ErrNotFound
-	}
-	return nil
-}
-
-// forUpdate locks the rows that a transaction reads before it changes them. On
-// SQLite the whole database already belongs to the writing transaction.
-func (s *Store) forUpdate(tx *gorm.DB) *gorm.DB {
-	if s.postgres {
-		return tx.Clauses(lockingForUpdate)
-	}
-	return tx
-}
-
-// unindexed is the column such that SQLite, which has no statistics here, does not
-// choose an index for it.
-func (s *Store) unindexed(column string) string {
-	if s.postgres {
-		return column
-	}
-	return "+" + column
-}
-
 // IsPostgres says which of the two databases this is, for tests that ask for
 // query plans.
 func (s *Store) IsPostgres() bool { return s.postgres }
-
-// signals wakes those who wait for a committed change of this process.
-type signals struct {
-	mu      sync.Mutex
-	waiters map[chan struct{}]struct{}
-}
-
-// Subscribe returns a channel that receives after each committed change (several
-// may fall together), and a function that ends it.
-func (s *Store) Subscribe() (<-chan struct{}, func()) {
-	ch := make(chan struct{}, 1)
-	s.signals.mu.Lock()
-	defer s.signals.mu.Unlock()
-	if s.signals.waiters == nil {
-		s.signals.waiters = map[chan struct{}]struct{}{}
-	}
-	s.signals.waiters[ch] = struct{}{}
-	return ch, func() {
-		s.signals.mu.Lock()
-		defer s.signals.mu.Unlock()
-		delete(s.signals.waiters, ch)
-	}
-}
-
-func (g *signals) wake() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for ch := range g.waiters {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
-	}
-}

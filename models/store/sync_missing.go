@@ -16,21 +16,21 @@ const failureMissing = "failure.vanished"
 // otherwise their data is missing, which is said. It returns how many there were.
 // Rows whose object was never made, those that came since, and those of an
 // operation are not missed.
-func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
-	missing, err := s.findMissing(ctx, kind, seen, asked)
+func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, listed map[string]struct{}, startedAt time.Time) (int, error) {
+	missing, err := s.findMissing(ctx, kind, listed, startedAt)
 	count := 0
 	for len(missing) > 0 && err == nil {
 		n := min(len(missing), syncBatch)
-		var missed int
-		missed, err = s.markMissing(ctx, kind, missing[:n], asked)
-		count, missing = count+missed, missing[n:]
+		var marked int
+		marked, err = s.markMissing(ctx, kind, missing[:n], startedAt)
+		count, missing = count+marked, missing[n:]
 	}
 	return count, err
 }
 
 // markMissing writes that objects are gone, after locking their rows and asking once more
 // whether an operation has begun.
-func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []string, asked time.Time) (int, error) {
+func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []string, startedAt time.Time) (int, error) {
 	o := ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText(failureMissing)}}
 	if s.Capabilities().Shared {
 		o = ObservedState{Gone: true}
@@ -46,7 +46,7 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 		if err := s.forUpdate(tx).Table(kind.Plural()).Where("id IN ?", ids).Order("id").Pluck("id", &locked).Error; err != nil {
 			return err
 		}
-		busy, err := busySubjects(tx, locked, asked)
+		busy, err := busySubjects(tx, locked, startedAt)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 
 // findMissing walks all rows in order of id, in pages, and returns those that no
 // operation can account for.
-func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) ([]string, error) {
+func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, listed map[string]struct{}, startedAt time.Time) ([]string, error) {
 	const page = 5000
 	vanished, err := models.Failure{Text: models.NewText(failureMissing)}.Value()
 	if err != nil {
@@ -75,21 +75,21 @@ func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen m
 	for last := ""; ; {
 		var ids []string
 		err := s.read(ctx).Table(kind.Plural()).Order("id").Limit(page).
-			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(asked), vanished).Pluck("id", &ids).Error
+			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(startedAt), vanished).Pluck("id", &ids).Error
 		if err != nil {
 			return nil, err
 		}
-		var unseen []string
+		var unlisted []string
 		for _, id := range ids {
-			if _, there := seen[id]; !there {
-				unseen = append(unseen, id)
+			if _, there := listed[id]; !there {
+				unlisted = append(unlisted, id)
 			}
 		}
-		busy, err := busySubjects(s.read(ctx), unseen, asked)
+		busy, err := busySubjects(s.read(ctx), unlisted, startedAt)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range unseen {
+		for _, id := range unlisted {
 			if !busy[id] {
 				missing = append(missing, id)
 			}
@@ -103,13 +103,13 @@ func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen m
 
 // RemoveGone takes the row of an object away that the backend no longer has, as
 // asked at that time, unless an operation is changing it.
-func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, asked time.Time) error {
+func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, requestedAt time.Time) error {
 	var id string
 	err := s.read(ctx).Table(kind.Plural()).Where("backend_id = ?", backendID).Limit(1).Pluck("id", &id).Error
 	if err != nil || id == "" {
 		return err
 	}
-	_, err = s.markMissing(ctx, kind, []string{id}, asked)
+	_, err = s.markMissing(ctx, kind, []string{id}, requestedAt)
 	return err
 }
 

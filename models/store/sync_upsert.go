@@ -31,13 +31,13 @@ type ObservedObject struct {
 // returns the console's ids of the page. asked is when the backend was asked:
 // rows that an operation is changing, or changed since, are left to it. A page
 // that says nothing new writes nothing.
-func (s Sync) UpsertVolumes(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
-	return s.upsertPage(ctx, page, asked, volumeUpsert)
+func (s Sync) UpsertVolumes(ctx context.Context, page []ObservedObject, requestedAt time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, requestedAt, volumeUpsert)
 }
 
 // UpsertSnapshots is UpsertVolumes for snapshots.
-func (s Sync) UpsertSnapshots(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
-	return s.upsertPage(ctx, page, asked, snapshotUpsert)
+func (s Sync) UpsertSnapshots(ctx context.Context, page []ObservedObject, requestedAt time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, requestedAt, snapshotUpsert)
 }
 
 // upsertKind is what mirroring volumes and snapshots differ in.
@@ -56,7 +56,7 @@ var (
 // clicks wait for it.
 const syncBatch = 100
 
-func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
+func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, requestedAt time.Time, kind upsertKind) ([]string, error) {
 	for i := range page {
 		page[i] = page[i].sanitized()
 	}
@@ -68,11 +68,11 @@ func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked tim
 	for _, m := range page {
 		ids = append(ids, cmp.Or(known.idOf(m), m.ID))
 	}
-	busy, err := busySubjects(s.read(ctx), ids, asked)
+	busy, err := busySubjects(s.read(ctx), ids, requestedAt)
 	if err != nil {
 		return nil, err
 	}
-	var seen []string
+	var listed []string
 	var changed []ObservedObject
 	younger := youngerDuplicates(page)
 	for i, m := range page {
@@ -80,29 +80,29 @@ func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked tim
 		switch {
 		case known.isDuplicate(m), known.backends[id] == "" && younger[m.BackendID]:
 		case busy[ids[i]], m.Outdated, id != "" && known.same(id, m):
-			seen = append(seen, ids[i])
+			listed = append(listed, ids[i])
 		default:
 			changed = append(changed, m)
 		}
 	}
 	for len(changed) > 0 {
 		n := min(len(changed), syncBatch)
-		ids, err := s.upsertChanged(ctx, changed[:n], asked, kind)
+		ids, err := s.upsertChanged(ctx, changed[:n], requestedAt, kind)
 		if err != nil {
-			return seen, err
+			return listed, err
 		}
-		seen, changed = append(seen, ids...), changed[n:]
+		listed, changed = append(listed, ids...), changed[n:]
 	}
-	return seen, nil
+	return listed, nil
 }
 
 // upsertChanged writes what differs. The rows are locked before it is asked again
 // whether an operation has begun: a click locks its row and then writes its
 // operation.
-func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
-	var seen []string
+func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, requestedAt time.Time, kind upsertKind) ([]string, error) {
+	var listed []string
 	err := s.write(ctx, func(tx *gorm.DB) error {
-		seen = nil
+		listed = nil
 		known, err := kind.lookup(s, s.forUpdate(tx), changed)
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, ask
 		for _, m := range changed {
 			ids = append(ids, cmp.Or(known.idOf(m), m.ID))
 		}
-		busy, err := busySubjects(tx, ids, asked)
+		busy, err := busySubjects(tx, ids, requestedAt)
 		if err != nil {
 			return err
 		}
@@ -120,17 +120,17 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, ask
 			id := known.idOf(m)
 			switch {
 			case busy[ids[i]]:
-				seen = append(seen, ids[i])
+				listed = append(listed, ids[i])
 			case id == "":
 				unknown = append(unknown, m)
 			default:
 				if err := kind.apply(s, tx, id, m.state()); err != nil {
 					return err
 				}
-				seen = append(seen, id)
+				listed = append(listed, id)
 			}
 		}
-		unknown, err = withoutDeleted(tx, unknown, asked)
+		unknown, err = withoutDeleted(tx, unknown, requestedAt)
 		if len(unknown) == 0 || err != nil {
 			return err
 		}
@@ -141,29 +141,29 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, ask
 			return err
 		}
 		for _, m := range unknown {
-			seen = append(seen, known.idOf(m))
+			listed = append(listed, known.idOf(m))
 		}
 		return nil
 	})
-	return seen, err
+	return listed, err
 }
 
 // withoutDeleted leaves out what has been deleted here since asked: the page is older
 // than that, and the row has left.
-func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, asked time.Time) ([]ObservedObject, error) {
+func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, requestedAt time.Time) ([]ObservedObject, error) {
 	if len(unknown) == 0 {
 		return nil, nil
 	}
 	const recent = 10_000 // of the newest; all of them would be too many to read
 	var deletions []models.Operation
 	err := tx.Select("params").Where("num > (SELECT max(num) FROM operations) - ?", recent).
-		Where("kind IN ? AND state = ? AND finished_at >= ?", []models.Kind{models.VolumeDelete, models.SnapshotDelete}, models.Succeeded, models.Micros(asked)).
+		Where("kind IN ? AND state = ? AND finished_at >= ?", []models.Kind{models.VolumeDelete, models.SnapshotDelete}, models.Succeeded, models.Micros(requestedAt)).
 		Find(&deletions).Error
-	gone := map[string]bool{}
+	deleted := map[string]bool{}
 	for _, op := range deletions {
-		gone[op.Params.BackendID] = op.Params.BackendID != ""
+		deleted[op.Params.BackendID] = op.Params.BackendID != ""
 	}
-	return slices.DeleteFunc(unknown, func(m ObservedObject) bool { return gone[m.BackendID] }), err
+	return slices.DeleteFunc(unknown, func(m ObservedObject) bool { return deleted[m.BackendID] }), err
 }
 
 // Sanitized makes texts that came from elsewhere fit for both databases: valid,
@@ -178,7 +178,7 @@ func (m ObservedObject) sanitized() ObservedObject {
 
 func (m ObservedObject) state() ObservedState {
 	o := m.ObservedState
-	o.BackendID, o.SizeGiB, o.Name, o.Description, o.listed = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
+	o.BackendID, o.SizeGiB, o.Name, o.Description, o.fromListing = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
 	o.Type, o.Zone = m.Type, m.Zone
 	return o
 }
@@ -229,9 +229,9 @@ func youngerDuplicates(page []ObservedObject) map[string]bool {
 		if m.ID == "" {
 			continue
 		}
-		other, there := oldest[m.ID]
+		other, exists := oldest[m.ID]
 		switch {
-		case !there || other.BackendID == m.BackendID:
+		case !exists || other.BackendID == m.BackendID:
 			oldest[m.ID] = m
 		case m.CreatedAt.Before(other.CreatedAt):
 			oldest[m.ID], younger[other.BackendID] = m, true
@@ -264,14 +264,14 @@ func (s *Store) knownVolumes(q *gorm.DB, page []ObservedObject) (*knownRows, err
 	if err := s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows); err != nil {
 		return nil, err
 	}
-	at := map[string]*models.Volume{}
+	byID := map[string]*models.Volume{}
 	for i, r := range rows {
 		known.add(r.ID, r.BackendID, r.Failure)
-		at[r.ID] = &rows[i]
+		byID[r.ID] = &rows[i]
 	}
 	known.same = func(id string, m ObservedObject) bool {
-		v, o := at[id], m.state()
-		return len(s.changedColumns(o, displayedVolume(v), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
+		v, o := byID[id], m.state()
+		return len(s.changedColumns(o, volumeState(v), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
 	}
 	return known, nil
 }
@@ -282,21 +282,21 @@ func (s *Store) knownSnapshots(q *gorm.DB, page []ObservedObject) (*knownRows, e
 	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
 		return nil, err
 	}
-	known, at := newKnownRows(), map[string]*models.Snapshot{}
+	known, byID := newKnownRows(), map[string]*models.Snapshot{}
 	for i, r := range rows {
 		known.add(r.ID, r.BackendID, r.Failure)
-		at[r.ID] = &rows[i]
+		byID[r.ID] = &rows[i]
 	}
 	known.same = func(id string, m ObservedObject) bool {
-		return len(s.changedColumns(m.state(), displayedSnapshot(at[id]), at[id].Consistency)) == 0
+		return len(s.changedColumns(m.state(), snapshotState(byID[id]), byID[id].Consistency)) == 0
 	}
 	return known, nil
 }
 
 // busySubjects are those that an operation is changing, or changed since asked.
-func busySubjects(q *gorm.DB, ids []string, asked time.Time) (map[string]bool, error) {
+func busySubjects(q *gorm.DB, ids []string, requestedAt time.Time) (map[string]bool, error) {
 	var busy []string
-	err := q.Model(&models.Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, models.Micros(asked)).
+	err := q.Model(&models.Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, models.Micros(requestedAt)).
 		Distinct().Pluck("subject_id", &busy).Error
 	set := map[string]bool{}
 	for _, id := range busy {

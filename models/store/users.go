@@ -30,7 +30,7 @@ func (s Users) User(ctx context.Context, actor models.Actor, id string) (*models
 
 // EnsureFirstUser makes the administrator FirstUser when there are no users at
 // all. made is false when there are some, and the password was then not used.
-func (s Users) EnsureFirstUser(ctx context.Context, password string) (made bool, err error) {
+func (s Users) EnsureFirstUser(ctx context.Context, password string) (created bool, err error) {
 	var users int64
 	if err := s.read(ctx).Model(&models.User{}).Count(&users).Error; err != nil || users > 0 {
 		return false, err
@@ -50,11 +50,11 @@ func (s Users) EnsureFirstUser(ctx context.Context, password string) (made bool,
 // AddUser makes a user in the actor's project. Errors: CodeInvalid with the
 // fields name, password, role.
 func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error) {
-	bad := models.FieldErrors{}
-	bad.Add("name", models.ValidateUserName(name))
-	bad.Add("password", models.ValidatePassword(password, name))
-	bad.Add("role", models.ValidateRole(role))
-	if err := bad.Err(); err != nil {
+	fields := models.FieldErrors{}
+	fields.Add("name", models.ValidateUserName(name))
+	fields.Add("password", models.ValidatePassword(password, name))
+	fields.Add("role", models.ValidateRole(role))
+	if err := fields.Err(); err != nil {
 		return nil, err
 	}
 	hash, err := models.HashPassword(ctx, password)

@@ -1,144 +1,12 @@
 package store
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"slices"
-	"strconv"
 
 	"gorm.io/gorm"
 
 	"blockconsole/models"
 )
-
-// CreateVolume asks for a volume; with a snapshot this is the restore. Invalid
-// fields: name, description, size_gib, snapshot_id, image, server_id, volume_type,
-// availability_zone,
-// quota (the project's limit, with the figures).
-func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActCreateVolume, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
-		if !s.ownProjectKnown() {
-			return nil, models.Refused(models.NewDenial("deny.not_ready"))
-		}
-		fields := models.FieldErrors{}
-		fields.Add("name", models.ValidateName(in.Name))
-		fields.Add("description", models.ValidateDescription(in.Description))
-		s.checkPlacement(in, fields)
-		source, least, err := s.checkSource(tx, actor, in, fields)
-		if err != nil {
-			return nil, err
-		}
-		size := s.checkSize(in, least, fields)
-		if in.ServerID != "" {
-			if err := s.checkServer(tx, s.projectFor(actor), in.ServerID, fields); err != nil {
-				return nil, err
-			}
-		}
-		models.CheckQuota(models.QuotaForVolume(s.Capabilities(), size), in.Type, true, fields)
-		if err := fields.Err(); err != nil {
-			return nil, err
-		}
-		return s.insertVolume(tx, actor, in, source, size)
-	})
-}
-
-func (s *Store) checkPlacement(in models.VolumeInput, fields models.FieldErrors) {
-	facts := s.Capabilities()
-	if in.Type != "" && !slices.Contains(facts.Types, in.Type) {
-		fields["volume_type"] = models.NewText("choice.unknown")
-	}
-	if in.Zone != "" && !slices.Contains(facts.Zones, in.Zone) {
-		fields["availability_zone"] = models.NewText("choice.unknown")
-	}
-	if in.SnapshotID != "" && in.ImageID != "" {
-		fields["image"] = models.NewText("source.only_one")
-	}
-}
-
-// checkSource finds what the volume is made of, and the least size it needs in GiB.
-func (s *Store) checkSource(tx *gorm.DB, actor models.Actor, in models.VolumeInput, fields models.FieldErrors) (*models.Snapshot, int, error) {
-	if in.SnapshotID != "" {
-		snapshot, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.SnapshotID)
-		if errors.Is(err, models.ErrNotFound) {
-			fields["snapshot_id"] = models.NewText("source.not_found")
-			return nil, 1, nil
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		if d := s.Rules().Snapshot(models.ActRestore, snapshot); d != nil {
-			return nil, 0, models.Refused(d)
-		}
-		return snapshot, snapshot.SizeGiB, nil
-	}
-	if in.ImageID == "" {
-		return nil, 1, nil
-	}
-	var image models.Image
-	err := takeOne(tx.Where("id = ?", searchable(in.ImageID)), &image)
-	if errors.Is(err, models.ErrNotFound) {
-		fields["image"] = models.NewText("image.not_found")
-		return nil, 1, nil
-	}
-	return nil, image.MinGiB(), err
-}
-
-func (s *Store) checkSize(in models.VolumeInput, least int, fields models.FieldErrors) int {
-	if in.Size == "" && in.SnapshotID != "" {
-		return least
-	}
-	size, wrong := models.ParseSize(in.Size)
-	limit := s.Capabilities().MaxSizeGiB
-	switch {
-	case wrong != nil:
-		fields["size_gib"] = *wrong
-	case size < least:
-		fields["size_gib"] = models.NewText("size.too_small", strconv.Itoa(least))
-	case limit > 0 && size > limit:
-		fields["size_gib"] = models.NewText("size.too_large", strconv.Itoa(limit))
-	}
-	return size
-}
-
-// checkServer says whether a volume of the project can be attached to the server: a
-// cloud lets no server use what is another project's.
-func (s *Store) checkServer(tx *gorm.DB, project, id string, fields models.FieldErrors) error {
-	if !s.Capabilities().Attach {
-		fields["server_id"] = models.NewText("deny.unsupported")
-		return nil
-	}
-	var server models.Server
-	q := tx
-	if s.Capabilities().OwnServers { // nobody removes it meanwhile
-		q = s.forUpdate(tx)
-	}
-	err := takeOne(inProject(q, project).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &server)
-	if errors.Is(err, models.ErrNotFound) {
-		fields["server_id"] = models.NewText("server.not_found")
-		return nil
-	}
-	return err
-}
-
-func (s *Store) insertVolume(tx *gorm.DB, actor models.Actor, in models.VolumeInput, source *models.Snapshot, size int) (*models.Operation, error) {
-	now := models.Micros(s.Now())
-	row := models.Volume{
-		ID: models.NewID(), ProjectID: s.projectFor(actor), Name: in.Name, Description: in.Description,
-		Status: models.Creating, StatusSince: now, Percent: -1, SizeGiB: size, ImageID: in.ImageID,
-		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: models.ByHand, CreatedAt: now, Version: 1,
-	}
-	op := &models.Operation{Kind: models.VolumeCreate, SubjectType: models.SubjectVolume, SubjectID: row.ID, SubjectName: in.Name,
-		Params: models.Params{Name: in.Name, Description: in.Description, SizeGiB: size, ImageID: in.ImageID, ServerID: in.ServerID}}
-	if source != nil {
-		row.SnapshotID, row.Consistency = source.ID, source.Consistency
-		op.Kind, op.Params.SnapshotID = models.SnapshotRestore, source.ID
-	}
-	return op, tx.Create(&row).Error
-}
 
 // EditVolume renames a volume: the row changes at once, the backend follows.
 // CodeStale: somebody else changed it since Version.
@@ -202,11 +70,11 @@ func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, serve
 		if server == "" && len(row.Attachments) == 1 {
 			server = row.Attachments[0].ServerID
 		}
-		known := false
+		attached := false
 		for _, a := range row.Attachments {
-			known = known || a.ServerID == server
+			attached = attached || a.ServerID == server
 		}
-		if !known {
+		if !attached {
 			return nil, models.Invalid("server_id", models.NewText("server.not_attached"))
 		}
 		op := &models.Operation{Kind: models.VolumeDetach, Params: models.Params{ServerID: server, Force: force, PriorStatus: row.Status}}
@@ -282,42 +150,6 @@ func (s *Store) revertDenial(tx *gorm.DB, snapshot *models.Snapshot, v *models.V
 		return &models.Denial{Text: models.NewText("deny.not_latest"), Snaps: []models.Link{newest.Link()}}, nil
 	}
 	return nil, ignoreNotFound(err)
-}
-
-// enqueueVolume is ask for an action on one volume: role and rules first, then fn,
-// which checks the form and changes the row.
-func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action models.Action, id, formKey string,
-	fn func(tx *gorm.DB, row *models.Volume) (*models.Operation, error)) (*models.Operation, error) {
-	if d := models.CanRole(action, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*models.Operation, error) {
-		if action == models.ActRepair {
-			if err := s.lockSubject(tx, s.scope(actor.Project), models.SubjectVolume, id); err != nil {
-				return nil, err
-			}
-		}
-		row, err := s.volumeForUpdate(tx, s.scope(actor.Project), id)
-		if err != nil {
-			return nil, err
-		}
-		if d := s.Rules().Volume(action, row); d != nil {
-			if action == models.ActDelete && row.SnapshotCount > 0 {
-				d.Snaps, err = s.snapshotLinks(tx, row.ID)
-			}
-			if err != nil {
-				return nil, err
-			}
-			return nil, models.Refused(d)
-		}
-		op, err := fn(tx, row)
-		if err != nil {
-			return nil, err
-		}
-		op.SubjectType, op.SubjectID, op.ProjectID = models.SubjectVolume, row.ID, row.ProjectID
-		op.SubjectName = cmp.Or(op.SubjectName, row.Name)
-		return op, nil
-	})
 }
 
 // snapshotLinks names the first snapshots that keep a volume from being deleted.

@@ -44,17 +44,17 @@ func (s Sync) DuplicateOf(ctx context.Context, kind models.SubjectType, id strin
 	if err != nil {
 		return nil, err
 	}
-	twin := &DuplicateRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}
+	duplicate := &DuplicateRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}
 	if row.Origin == models.Elsewhere {
-		return twin, nil
+		return duplicate, nil
 	}
-	var made models.Operation
+	var creation models.Operation
 	err = s.read(ctx).Where("subject_id = ? AND kind IN ? AND finished_at > 0", row.ID, []models.Kind{models.VolumeCreate, models.SnapshotRestore, models.SnapshotCreate}).
-		Order("num DESC").Limit(1).Find(&made).Error
-	if made.StartedAt > 0 {
-		twin.CreatedHere, twin.CreateDuration = true, time.Duration(made.FinishedAt-made.StartedAt)*time.Microsecond
+		Order("num DESC").Limit(1).Find(&creation).Error
+	if creation.StartedAt > 0 {
+		duplicate.CreatedHere, duplicate.CreateDuration = true, time.Duration(creation.FinishedAt-creation.StartedAt)*time.Microsecond
 	}
-	return twin, err
+	return duplicate, err
 }
 
 // RecordDuplicate writes into the audit that the second copy of an object was deleted.

@@ -63,7 +63,7 @@ func addressKey(address string) string {
 // *ThrottledError when one of them is closed. A refused try is not counted.
 func (s *Store) countAttempt(ctx context.Context, name, address string) error {
 	account, from, now := accountKey(name), addressKey(address), s.Now()
-	if wait, err := maxWait(s.read(ctx), []string{account, from}, now); err != nil || wait > 0 {
+	if wait, err := longestBlock(s.read(ctx), []string{account, from}, now); err != nil || wait > 0 {
 		return errors.Join(err, throttled(wait))
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
@@ -81,7 +81,7 @@ func throttled(wait time.Duration) error {
 	return &models.ThrottledError{RetryAfter: wait}
 }
 
-func maxWait(db *gorm.DB, who []string, now time.Time) (time.Duration, error) {
+func longestBlock(db *gorm.DB, who []string, now time.Time) (time.Duration, error) {
 	var rows []LoginFailure
 	if err := db.Where("who IN ?", who).Find(&rows).Error; err != nil {
 		return 0, err
