@@ -15,6 +15,9 @@ type Failure struct {
 	Dependents []Dependent `json:"dependents,omitempty"`
 }
 
+// NewFailure makes a Failure without dependents.
+func NewFailure(key string, args ...string) Failure { return Failure{Text: NewText(key, args...)} }
+
 // MaxDependents is the largest number of dependents in a Failure.
 const MaxDependents = 20
 

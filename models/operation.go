@@ -87,6 +87,13 @@ type Operation struct {
 	First    bool `gorm:"-"` // claimed for the first time: the backend has not been called yet
 }
 
+// Step of an operation that creates an object. A volume that is also to be attached
+// has two steps more.
+const (
+	StepAccepted = 1 // the backend accepted the request
+	StepCreated  = 2 // the object exists
+)
+
 // StepNames returns the visible steps of the operation, in order, as keys of the
 // catalog below «step.». Where the backend accepts a request and carries it out
 // later, the first step is that it accepted.

@@ -2,6 +2,7 @@ package models
 
 import (
 	"cmp"
+	"slices"
 
 	"blockconsole/models/backend"
 )
@@ -109,6 +110,11 @@ func (v *Volume) ServerNames() []string {
 		names = append(names, cmp.Or(a.ServerName, a.ServerID))
 	}
 	return names
+}
+
+// AttachedTo reports whether Attachments has the server.
+func (v *Volume) AttachedTo(server string) bool {
+	return slices.ContainsFunc(v.Attachments, func(a Attachment) bool { return a.ServerID == server })
 }
 
 // Link is the volume's link.

@@ -6,10 +6,12 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
-// CancelOperation takes an operation back that has not begun: what the click
-// changed is as it was before.
+// CancelOperation cancels an operation that has not begun, and restores the row that
+// the click had changed. Errors: ErrNotFound, CodeForbidden, CodeConflict, those of the
+// database.
 func (s Queue) CancelOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
 	return s.changeOperation(ctx, actor, id, "operation.cancel", func(tx *gorm.DB, op *models.Operation) error {
 		if !op.Cancellable() {
@@ -24,6 +26,7 @@ func (s Queue) CancelOperation(ctx context.Context, actor models.Actor, id strin
 	})
 }
 
+// undoRequest restores the subject's row as it was before the click.
 func (s *Store) undoRequest(tx *gorm.DB, op *models.Operation) error {
 	switch op.Kind {
 	case models.SnapshotCreate:
@@ -33,13 +36,13 @@ func (s *Store) undoRequest(tx *gorm.DB, op *models.Operation) error {
 	case models.SnapshotEdit, models.VolumeEdit:
 		return s.restoreName(tx, op)
 	case models.SnapshotDelete:
-		return s.applySnapshot(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: -1})
+		return s.applySnapshot(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown})
 	}
-	return s.applyVolume(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: -1})
+	return s.applyVolume(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown})
 }
 
-// restoreName gives a row the name back that it had before the edit, unless
-// somebody has changed it again.
+// restoreName restores the name of a row as it was before an edit, unless it was edited
+// again.
 func (s *Store) restoreName(tx *gorm.DB, op *models.Operation) error {
 	var model any = &models.Volume{}
 	if op.SubjectType == models.SubjectSnapshot {
@@ -49,6 +52,8 @@ func (s *Store) restoreName(tx *gorm.DB, op *models.Operation) error {
 		Updates(map[string]any{"name": op.Params.OldName, "description": op.Params.OldDescription, "version": gorm.Expr("version + 1")}).Error
 }
 
+// changeOperation runs fn on a locked operation of the actor's project, and writes the
+// audit entry of action.
 func (s *Store) changeOperation(ctx context.Context, actor models.Actor, id, action string, fn func(tx *gorm.DB, op *models.Operation) error) (*models.Operation, error) {
 	if d := models.CanRole(models.ActEdit, actor.Role); d != nil {
 		return nil, models.Refused(d)
@@ -64,7 +69,7 @@ func (s *Store) changeOperation(ctx context.Context, actor models.Actor, id, act
 		}
 		return s.audit(tx, actor, models.AuditEntry{
 			Action: action, SubjectType: string(op.SubjectType), SubjectID: op.SubjectID, SubjectName: op.SubjectName,
-			Detail: string(op.Kind), Outcome: "accepted",
+			Detail: string(op.Kind), Outcome: models.AuditAccepted,
 		})
 	})
 	return &op, err

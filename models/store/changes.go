@@ -9,33 +9,36 @@ import (
 	"blockconsole/models"
 )
 
-// LastChange is the number of the newest change; 0 when there was none.
+// LastChange returns the sequence number of the newest change; 0 when there is none.
+// Errors: those of the database.
 func (s *Store) LastChange(ctx context.Context) (int64, error) {
-	var seq *int64
-	if err := s.read(ctx).Raw("SELECT max(seq) FROM changes").Scan(&seq).Error; err != nil || seq == nil {
-		return 0, err
-	}
-	return *seq, nil
+	return s.changeSeq(ctx, "SELECT max(seq) FROM changes")
 }
 
-// FirstChange is the number of the oldest change that is kept; 0 when there is none.
+// FirstChange returns the sequence number of the oldest change that Prune has left; 0
+// when there is none. Errors: those of the database.
 func (s *Store) FirstChange(ctx context.Context) (int64, error) {
+	return s.changeSeq(ctx, "SELECT min(seq) FROM changes")
+}
+
+func (s *Store) changeSeq(ctx context.Context, query string) (int64, error) {
 	var seq *int64
-	if err := s.read(ctx).Raw("SELECT min(seq) FROM changes").Scan(&seq).Error; err != nil || seq == nil {
+	if err := s.read(ctx).Raw(query).Scan(&seq).Error; err != nil || seq == nil {
 		return 0, err
 	}
 	return *seq, nil
 }
 
-// ChangesAfter returns up to limit changes after seq, oldest first.
+// ChangesAfter returns the changes with sequence numbers above seq, oldest first, at
+// most limit rows. Errors: those of the database.
 func (s *Store) ChangesAfter(ctx context.Context, seq int64, limit int) ([]models.Change, error) {
 	var rows []models.Change
 	return rows, s.read(ctx).Where("seq > ?", seq).Order("seq").Limit(limit).Find(&rows).Error
 }
 
-// insertChanges writes changes that no trigger writes. It comes last in its
-// transaction: on PostgreSQL it takes the lock that makes the order of changes
-// that of the commits.
+// insertChanges inserts changes of tables without triggers. It must come last in its
+// transaction: on PostgreSQL it takes the lock that gives changes the order of the
+// commits.
 func (s *Store) insertChanges(tx *gorm.DB, changes []models.Change) error {
 	if len(changes) == 0 {
 		return nil
@@ -53,14 +56,14 @@ func (s *Store) insertChanges(tx *gorm.DB, changes []models.Change) error {
 	return nil
 }
 
-// signals wakes those who wait for a committed change of this process.
+// signals wakes the subscribers of this process after commits.
 type signals struct {
 	mu      sync.Mutex
 	waiters map[chan struct{}]struct{}
 }
 
-// Subscribe returns a channel that receives after each committed change (several
-// may fall together), and a function that ends it.
+// Subscribe returns a channel that receives after commits (one value may stand for
+// several), and a function that ends the subscription.
 func (s *Store) Subscribe() (<-chan struct{}, func()) {
 	ch := make(chan struct{}, 1)
 	s.signals.mu.Lock()

@@ -25,7 +25,7 @@ var sortKeys = map[string]sortKey{
 	"status":     {column: "status"},
 }
 
-// cursor is a place in a list: the sort key and id of a row.
+// cursor is a place in a list: the sort key and the id of a row.
 type cursor struct {
 	key any
 	id  string
@@ -37,7 +37,7 @@ func encodeCursor(sort, key, id string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{sort, id, key}, cursorSeparator)))
 }
 
-// decodeCursor reads a cursor that was made for the same sort.
+// decodeCursor parses a cursor of a list with that sort; else models.ErrCursor.
 func decodeCursor(text, sort string) (cursor, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(raw) > 2000 {
@@ -48,7 +48,7 @@ func decodeCursor(text, sort string) (cursor, error) {
 		return cursor{}, models.ErrCursor
 	}
 	c := cursor{key: parts[2], id: parts[1]}
-	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) { // PostgreSQL has neither in text
+	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) { // PostgreSQL accepts neither in text
 		return cursor{}, models.ErrCursor
 	}
 	by := sortKeys[strings.TrimPrefix(sort, "-")]

@@ -10,17 +10,23 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
-// enqueue is one click: fn checks and changes the rows and returns the operation and
-// its audit line; both are written in the same transaction. The same form key
-// sent again returns the operation that it made the first time.
-func (s *Store) enqueue(ctx context.Context, actor models.Actor, formKey string, fn func(tx *gorm.DB) (*models.Operation, error)) (*models.Operation, error) {
+// enqueue inserts the operation of a click. After the role is checked, fn checks and
+// changes the rows and returns the operation; the operation and its audit entry are
+// written in the same transaction. A form key that was sent before returns the
+// operation that it made then.
+func (s *Store) enqueue(ctx context.Context, actor models.Actor, action models.Action, formKey string,
+	fn func(tx *gorm.DB) (*models.Operation, error)) (*models.Operation, error) {
+	if d := models.CanRole(action, actor.Role); d != nil {
+		return nil, models.Refused(d)
+	}
 	if formKey != "" {
-		sum := sha256.Sum256([]byte(actor.UserID + ":" + formKey)) // it may hold anything
+		sum := sha256.Sum256([]byte(actor.UserID + ":" + formKey)) // a client may send anything
 		formKey = hex.EncodeToString(sum[:])
-		if before, err := s.operationByFormKey(s.read(ctx), formKey); before != nil || err != nil {
-			return before, err
+		if existing, err := s.operationByFormKey(s.read(ctx), formKey); existing != nil || err != nil {
+			return existing, err
 		}
 	}
 	var op *models.Operation
@@ -35,13 +41,13 @@ func (s *Store) enqueue(ctx context.Context, actor models.Actor, formKey string,
 		}
 		return s.audit(tx, actor, models.AuditEntry{
 			Action: string(op.Kind), SubjectType: string(op.SubjectType), SubjectID: op.SubjectID,
-			SubjectName: op.SubjectName, Detail: op.Params.Summary(), Outcome: "accepted",
+			SubjectName: op.SubjectName, Detail: op.Params.Summary(), Outcome: models.AuditAccepted,
 		})
 	})
 	if formKey != "" && err != nil {
-		// Its twin may have been a moment faster: then the rows have already changed under this one.
-		if before, again := s.operationByFormKey(s.read(ctx), formKey); before != nil || again != nil {
-			return before, again
+		// The same form, sent at the same time, may have been first: then the rows have changed under this one.
+		if existing, findErr := s.operationByFormKey(s.read(ctx), formKey); existing != nil || findErr != nil {
+			return existing, findErr
 		}
 	}
 	return op, err
@@ -53,18 +59,16 @@ func (s *Store) initOperation(op *models.Operation, actor models.Actor, formKey 
 	op.FormKey = formKey
 	op.State = models.Pending
 	op.Steps = len(op.StepNames())
-	op.Percent = -1
+	op.Percent = backend.PercentUnknown
 	op.AskedBy = actor.Name
 	op.AskedAt = models.Micros(s.Now())
 	op.RunAt = op.AskedAt
-	if op.Lane == "" {
-		op.Lane = op.SubjectID
-	}
+	op.Lane = cmp.Or(op.Lane, op.SubjectID)
 }
 
 func (s *Store) operationByFormKey(q *gorm.DB, formKey string) (*models.Operation, error) {
 	var op models.Operation
-	err := takeOne(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the index has no others
+	err := takeOne(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the partial index leaves empty keys out
 	if errors.Is(err, models.ErrNotFound) {
 		return nil, nil
 	}
@@ -72,18 +76,13 @@ func (s *Store) operationByFormKey(q *gorm.DB, formKey string) (*models.Operatio
 	return &op, err
 }
 
-// enqueueVolume is ask for an action on one volume: role and rules first, then fn,
-// which checks the form and changes the row.
+// enqueueVolume is enqueue for an action on one volume. After the rules are checked, fn
+// checks the form, changes the row and returns the operation.
 func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action models.Action, id, formKey string,
 	fn func(tx *gorm.DB, row *models.Volume) (*models.Operation, error)) (*models.Operation, error) {
-	if d := models.CanRole(action, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*models.Operation, error) {
-		if action == models.ActRepair {
-			if err := s.lockSubject(tx, s.scope(actor.Project), models.SubjectVolume, id); err != nil {
-				return nil, err
-			}
+	return s.enqueue(ctx, actor, action, formKey, func(tx *gorm.DB) (*models.Operation, error) {
+		if err := s.lockOperations(tx, action, s.scope(actor.Project), models.SubjectVolume, id); err != nil {
+			return nil, err
 		}
 		row, err := s.volumeForUpdate(tx, s.scope(actor.Project), id)
 		if err != nil {
@@ -93,10 +92,7 @@ func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action mo
 			if action == models.ActDelete && row.SnapshotCount > 0 {
 				d.Snaps, err = s.snapshotLinks(tx, row.ID)
 			}
-			if err != nil {
-				return nil, err
-			}
-			return nil, models.Refused(d)
+			return nil, denialError(d, err)
 		}
 		op, err := fn(tx, row)
 		if err != nil {
@@ -108,13 +104,51 @@ func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action mo
 	})
 }
 
-// repairLane lets a repair overtake what is stuck before it.
+// enqueueSnapshot is enqueueVolume for snapshots.
+func (s *Store) enqueueSnapshot(ctx context.Context, actor models.Actor, action models.Action, id, formKey string,
+	fn func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error)) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, action, formKey, func(tx *gorm.DB) (*models.Operation, error) {
+		if err := s.lockOperations(tx, action, s.scope(actor.Project), models.SubjectSnapshot, id); err != nil {
+			return nil, err
+		}
+		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), id)
+		if err != nil {
+			return nil, err
+		}
+		var dependents []models.Link
+		if action == models.ActDelete {
+			if dependents, err = s.dependents(tx, row); err != nil {
+				return nil, err
+			}
+		}
+		if d := s.Rules().Snapshot(action, row, dependents...); d != nil {
+			return nil, models.Refused(d)
+		}
+		op, err := fn(tx, row)
+		if err != nil {
+			return nil, err
+		}
+		op.SubjectType, op.SubjectID, op.ProjectID = models.SubjectSnapshot, row.ID, row.ProjectID
+		op.SubjectName = cmp.Or(op.SubjectName, row.Name)
+		return op, nil
+	})
+}
+
+func denialError(d *models.Denial, err error) error {
+	if err != nil {
+		return err
+	}
+	return models.Refused(d)
+}
+
+// repairLane is a lane of its own, so that a repair overtakes the operation that is
+// stuck.
 func repairLane(subject string) string { return subject + "/repair" }
 
-// lockSubject locks the operations under way on a subject before its row is locked: a
-// worker that saves does it in that order too.
-func (s *Store) lockSubject(tx *gorm.DB, scope string, kind models.SubjectType, id string) error {
-	if !s.postgres {
+// lockOperations locks the operations of a subject that have not ended, before a repair
+// locks the subject's row: SaveProgress locks in that order too.
+func (s *Store) lockOperations(tx *gorm.DB, action models.Action, scope string, kind models.SubjectType, id string) error {
+	if !s.postgres || action != models.ActRepair {
 		return nil
 	}
 	var subjects []string
@@ -125,11 +159,31 @@ func (s *Store) lockSubject(tx *gorm.DB, scope string, kind models.SubjectType, 
 	return s.forUpdate(tx).Model(&models.Operation{}).Where("subject_id IN ? AND finished_at = 0", subjects).Order("num").Pluck("num", &locked).Error
 }
 
-// cancelQueued ends what is under way on a subject, because an administrator repairs
-// it.
-func (s *Store) cancelQueued(tx *gorm.DB, subject string) error {
+// abandonOperations ends the operations of a subject as failed, for a repair.
+func (s *Store) abandonOperations(tx *gorm.DB, subject string) error {
 	now := models.Micros(s.Now())
 	return tx.Model(&models.Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
-		"state": models.Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": models.Failure{Text: models.NewText("failure.abandoned")},
+		"state": models.Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": models.NewFailure("failure.abandoned"),
 	}).Error
 }
+
+// editOperation checks an edit form against the name and version of the row, and
+// returns the columns to update and the operation.
+func (s *Store) editOperation(actor models.Actor, in models.EditInput, kind models.Kind, name, description string, version int64) (map[string]any, *models.Operation, error) {
+	if err := in.Validate(name); err != nil {
+		return nil, nil, err
+	}
+	if in.Version > 0 && in.Version != version {
+		return nil, nil, errStale
+	}
+	in = in.RestoreName(name)
+	columns := map[string]any{
+		"name": in.Name, "description": in.Description, "version": gorm.Expr("version + 1"),
+		"edited_by": actor.Name, "edited_at": models.Micros(s.Now()),
+	}
+	return columns, &models.Operation{Kind: kind, SubjectName: in.Name,
+		Params: models.Params{Name: in.Name, Description: in.Description, OldName: name, OldDescription: description}}, nil
+}
+
+// errStale is the error of a form whose row was changed since.
+var errStale = &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}

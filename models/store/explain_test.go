@@ -271,7 +271,7 @@ func workThrough(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		}
 		none(t, db.Queue.Heartbeat(ctx, op, time.Minute), db.Queue.RecordCall(ctx, op), db.Queue.ForgetCall(ctx, op, 0),
 			db.Queue.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
-				Subject: &store.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText("failure.internal")}}}))
+				Subject: &store.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.NewFailure("failure.internal")}}))
 	}
 }
 

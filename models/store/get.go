@@ -8,7 +8,8 @@ import (
 	"blockconsole/models"
 )
 
-// Snapshot finds a snapshot by the console's id or the backend's.
+// Snapshot finds a snapshot by the console's id or the backend's. Errors: ErrNotFound,
+// those of the database.
 func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
@@ -23,8 +24,8 @@ func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) 
 	return &row, ignoreNotFound(err)
 }
 
-// Volume finds a volume by the console's id or the backend's, with its
-// attachments.
+// Volume finds a volume by the console's id or the backend's, with its attachments and
+// connections. Errors: ErrNotFound, those of the database.
 func (s Volumes) Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error) {
 	rows := make([]models.Volume, 1)
 	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
@@ -36,41 +37,39 @@ func (s Volumes) Volume(ctx context.Context, actor models.Actor, id string) (*mo
 	return &rows[0], s.loadConnections(ctx, rows, func(*models.Volume) bool { return true })
 }
 
-// SnapshotByID and VolumeByID load a row for the worker, which serves all projects.
+// SnapshotByID finds a snapshot of any project by the console's id. Errors: ErrNotFound,
+// those of the database.
 func (s Snapshots) SnapshotByID(ctx context.Context, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }
 
-// VolumeByID: see SnapshotByID.
+// VolumeByID finds a volume of any project by the console's id, without its
+// attachments. Errors: ErrNotFound, those of the database.
 func (s Volumes) VolumeByID(ctx context.Context, id string) (*models.Volume, error) {
 	var row models.Volume
 	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }
 
-// SnapshotsByID and VolumesByID load the rows that changed, whichever still exist,
-// of any project: the live pages sort them out.
+// SnapshotsByID returns those snapshots of any project that exist. Errors: those of the
+// database.
 func (s Snapshots) SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error) {
 	var rows []models.Snapshot
 	return rows, s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error
 }
 
-// VolumesByID: see SnapshotsByID.
+// VolumesByID returns those volumes of any project that exist, as lists have them.
+// Errors: those of the database.
 func (s Volumes) VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error) {
-	rows, err := rowsByID[models.Volume](s.read(ctx), ids)
-	if err != nil {
+	var rows []models.Volume
+	if err := s.read(ctx).Where("id IN ?", ids).Find(&rows).Error; err != nil {
 		return nil, err
 	}
 	return rows, s.loadAttachments(ctx, rows)
 }
 
-// rowsByID loads rows by their ids, whichever still exist.
-func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
-	var rows []T
-	return rows, q.Where("id IN ?", ids).Find(&rows).Error
-}
-
-// VolumesFrom are volumes made from a snapshot, newest first.
+// VolumesFrom returns the volumes created from a snapshot, newest first, at most limit
+// rows. Errors: those of the database.
 func (s Volumes) VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error) {
 	var rows []models.Volume
 	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", searchable(snapshot))
@@ -80,8 +79,8 @@ func (s Volumes) VolumesFrom(ctx context.Context, actor models.Actor, snapshot s
 	return rows, q.Order("id DESC").Limit(limit).Find(&rows).Error
 }
 
-// NameTaken says whether another object of the project already has the name; names
-// need not be unique, so this is a hint.
+// NameTaken reports whether another object of the project than except has the name.
+// Names need not be unique: it is for a hint. Errors: those of the database.
 func (s *Store) NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error) {
 	var n int64
 	err := s.read(ctx).Table(kind.Plural()).Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
@@ -89,12 +88,14 @@ func (s *Store) NameTaken(ctx context.Context, actor models.Actor, kind models.S
 	return n > 0, err
 }
 
-// SnapshotBlockers names the volumes that keep a snapshot from being deleted.
+// SnapshotBlockers returns the volumes that block the deletion of a snapshot. Errors:
+// those of the database.
 func (s Snapshots) SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error) {
 	return s.dependents(s.read(ctx), row)
 }
 
-// VolumeBlockers names the snapshots that keep a volume from being deleted.
+// VolumeBlockers returns the newest snapshots that block the deletion of a volume.
+// Errors: those of the database.
 func (s Volumes) VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error) {
 	if row.SnapshotCount == 0 {
 		return nil, nil
@@ -102,7 +103,8 @@ func (s Volumes) VolumeBlockers(ctx context.Context, row *models.Volume) ([]mode
 	return s.snapshotLinks(s.read(ctx), row.ID)
 }
 
-// RevertDenial says why a volume cannot be reverted to the snapshot; nil: it can.
+// RevertDenial returns why a volume cannot be reverted to the snapshot; nil when it can.
+// Errors: those of the database.
 func (s Volumes) RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error) {
 	if d := s.Rules().Volume(models.ActRevert, v); d != nil {
 		return d, nil
@@ -110,6 +112,7 @@ func (s Volumes) RevertDenial(ctx context.Context, snapshot *models.Snapshot, v 
 	return s.revertDenial(s.read(ctx), snapshot, v)
 }
 
+// loadAttachments fills in what lists show of attachments and connections.
 func (s *Store) loadAttachments(ctx context.Context, rows []models.Volume) error {
 	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
 		return err
@@ -140,7 +143,7 @@ func (s *Store) attachmentsOf(q *gorm.DB, rows []models.Volume) error {
 	return nil
 }
 
-// loadConnections gives the volumes that wanted names the connections to them.
+// loadConnections fills in the connections of the volumes for which wanted returns true.
 func (s *Store) loadConnections(ctx context.Context, rows []models.Volume, wanted func(*models.Volume) bool) error {
 	byID, ids := map[string]*models.Volume{}, []string(nil)
 	for i := range rows {

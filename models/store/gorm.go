@@ -24,8 +24,7 @@ func (s *Store) gormConfig() *gorm.Config {
 	}
 }
 
-// gormLog reports slow and failed statements to slog, without their values: they
-// may hold what a log must not.
+// gormLog logs slow and failed statements without their values, which may be secrets.
 type gormLog struct {
 	log *slog.Logger
 	now func() time.Time
@@ -33,8 +32,8 @@ type gormLog struct {
 
 const slowQuery = 200 * time.Millisecond
 
-// longestStatement is how much of a statement the log needs to tell which one it is.
-const longestStatement = 1000
+// maxLoggedBytes of a statement are logged: enough to recognize it.
+const maxLoggedBytes = 1000
 
 func (l gormLog) LogMode(logger.LogLevel) logger.Interface { return l }
 
@@ -57,8 +56,8 @@ func (l gormLog) Trace(ctx context.Context, begin time.Time, fc func() (string, 
 		return
 	}
 	sql, rows := fc()
-	if len(sql) > longestStatement {
-		sql = strings.ToValidUTF8(sql[:longestStatement], "") + "…"
+	if len(sql) > maxLoggedBytes {
+		sql = strings.ToValidUTF8(sql[:maxLoggedBytes], "") + "…"
 	}
 	if !expected {
 		l.log.ErrorContext(ctx, "statement failed", "sql", sql, "error", err)
@@ -67,8 +66,8 @@ func (l gormLog) Trace(ctx context.Context, begin time.Time, fc func() (string, 
 	l.log.WarnContext(ctx, "slow statement", "sql", sql, "rows", rows, "took", took)
 }
 
-// takeOne loads the one row of query into dest; ErrNotFound when there is none. It
-// does not sort, so the query must name one row by a unique key.
+// takeOne loads the row of query into dest; ErrNotFound when there is none. It does not
+// sort, so the query must select one row by a unique key.
 func takeOne(query *gorm.DB, dest any) error {
 	result := query.Limit(1).Find(dest)
 	if result.Error != nil {
@@ -80,8 +79,8 @@ func takeOne(query *gorm.DB, dest any) error {
 	return nil
 }
 
-// forUpdate locks the rows that a transaction reads before it changes them. On
-// SQLite the whole database already belongs to the writing transaction.
+// forUpdate locks the rows that a transaction reads before it changes them. On SQLite a
+// writing transaction has the whole database to itself.
 func (s *Store) forUpdate(tx *gorm.DB) *gorm.DB {
 	if s.postgres {
 		return tx.Clauses(lockingForUpdate)
@@ -89,7 +88,7 @@ func (s *Store) forUpdate(tx *gorm.DB) *gorm.DB {
 	return tx
 }
 
-// unindexed is the column such that SQLite, which has no statistics here, does not
+// unindexed writes the column so that SQLite, which has no statistics here, does not
 // choose an index for it.
 func (s *Store) unindexed(column string) string {
 	if s.postgres {

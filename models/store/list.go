@@ -23,8 +23,8 @@ var (
 		FROM snapshots t LEFT JOIN volumes v ON v.id = t.volume_id`}
 )
 
-// ListSnapshots returns a page of the project's snapshots. ErrCursor: the cursor is
-// none of this list.
+// ListSnapshots returns a page of the project's snapshots. Errors: ErrCursor, those of
+// the database.
 func (s Snapshots) ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
 	return cached(ctx, s.Store, &s.snapshotPages, s.scope(actor.Project), q, func() (models.Page[models.Snapshot], error) {
 		return list(ctx, s.Store, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
@@ -33,8 +33,8 @@ func (s Snapshots) ListSnapshots(ctx context.Context, actor models.Actor, q mode
 	})
 }
 
-// ListVolumes returns a page of the project's volumes, with their attachments.
-// ErrCursor: the cursor is none of this list.
+// ListVolumes returns a page of the project's volumes with their attachments. Errors:
+// ErrCursor, those of the database.
 func (s Volumes) ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error) {
 	return cached(ctx, s.Store, &s.volumePages, s.scope(actor.Project), q, func() (models.Page[models.Volume], error) {
 		page, err := list(ctx, s.Store, volumeTable, s.scope(actor.Project), q, func(r *models.Volume, sort string) string {
@@ -59,8 +59,8 @@ func sortValue(sort string, created int64, name string, size int, status models.
 	return fmt.Sprint(created)
 }
 
-// list runs a query for one row more than the page holds: the row more says
-// whether there is a next page.
+// list reads one row more than a page has, to know whether there is another page in
+// that direction.
 func list[T any](ctx context.Context, s *Store, t table, scope string, q models.ListQuery, cursorOf func(*T, string) string) (models.Page[T], error) {
 	var page models.Page[T]
 	q = normalized(q, t)
@@ -83,13 +83,13 @@ func list[T any](ctx context.Context, s *Store, t table, scope string, q models.
 	}
 	more := len(rows) > q.Size
 	switch {
-	case pos.back && !more && !pos.last: // near the beginning: show it as the whole first page
+	case pos.back && !more && !pos.last: // near the beginning: return a full first page
 		pos = position{}
 		if rows, err = read(pos); err != nil {
 			return page, err
 		}
 		more = len(rows) > q.Size
-	case pos.key != nil && !pos.back && len(rows) == 0: // what was here is gone: show the last page
+	case pos.key != nil && !pos.back && len(rows) == 0: // the rows were deleted: return the last page
 		pos = position{back: true, last: true}
 		if rows, err = read(pos); err != nil {
 			return page, err
@@ -113,11 +113,11 @@ func list[T any](ctx context.Context, s *Store, t table, scope string, q models.
 	return page, nil
 }
 
-// position is where a page begins: beyond a cursor, or at one of the list's ends.
+// position is where a page begins: beyond a cursor, or at either end of the list.
 type position struct {
-	key  any // of the cursor; nil: at the end of the list
+	key  any // of the cursor; nil: at an end of the list
 	id   string
-	back bool // towards the beginning
+	back bool // reads towards the beginning
 	last bool // the last page
 }
 
@@ -127,18 +127,18 @@ func positionOf(q models.ListQuery) (position, error) {
 	}
 	c, err := decodeCursor(cmp.Or(q.Before, q.After), q.Sort)
 	if err == nil && sortsByFilteredStatus(q) && c.key != string(q.Status) {
-		err = models.ErrCursor // of the list of another status
+		err = models.ErrCursor // from the list of another status
 	}
 	return position{key: c.key, id: c.id, back: q.Before != ""}, err
 }
 
-// sortsByFilteredStatus says that the list is sorted by what all its rows have in common.
+// sortsByFilteredStatus reports whether the list is sorted by the status that all its
+// rows have.
 func sortsByFilteredStatus(q models.ListQuery) bool {
 	return q.Status != "" && strings.TrimPrefix(q.Sort, "-") == "status"
 }
 
-// normalized makes the query one that the database understands, whatever its URL
-// held.
+// normalized replaces what the database would refuse, or the list does not have.
 func normalized(q models.ListQuery, t table) models.ListQuery {
 	q.Sort, _ = models.ParseSort(q.Sort)
 	if q.Size < 1 {
@@ -155,8 +155,8 @@ func normalized(q models.ListQuery, t table) models.ListQuery {
 	return q
 }
 
-// pageSQL is the query of a page. Each combination of filter and order is served
-// by an index; a test asks the databases.
+// pageSQL returns the query of a page. Every combination of filter and sort uses an
+// index: TestQueryPlans checks it.
 func pageSQL(t table, where string, args []any, q models.ListQuery, pos position) (string, []any) {
 	descending := strings.HasPrefix(q.Sort, "-") != pos.back
 	column := "t." + sortKeys[strings.TrimPrefix(q.Sort, "-")].column
@@ -165,7 +165,7 @@ func pageSQL(t table, where string, args []any, q models.ListQuery, pos position
 		direction, beyond = "DESC", "<"
 	}
 	args = slices.Clone(args)
-	if sortsByFilteredStatus(q) { // then the id alone is the place: SQLite finds no row by a pair whose first is given
+	if sortsByFilteredStatus(q) { // the id alone is the key: SQLite uses no index for a pair whose first value is constant
 		if pos.key != nil {
 			where += " AND t.id " + beyond + " ?"
 			args = append(args, pos.id)
@@ -180,7 +180,7 @@ func pageSQL(t table, where string, args []any, q models.ListQuery, pos position
 	return sql, append(args, q.Size+1)
 }
 
-// filter is the WHERE clause of a list.
+// filter returns the WHERE clause of a list and its arguments.
 func (s *Store) filter(ctx context.Context, t table, scope string, q models.ListQuery) (string, []any, error) {
 	selective := q.VolumeID != "" || q.ServerID != ""
 	var search string
@@ -200,7 +200,7 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q models.List
 	}
 	for _, project := range projectFilters(q, scope) {
 		if selective {
-			// The filter finds few rows; SQLite would rather walk the whole project in the order of the list.
+			// The filter matches few rows, but SQLite would choose to walk the whole project in the order of the list.
 			add(s.unindexed("t.project_id")+" = ?", project)
 		} else {
 			add("t.project_id = ?", project)
@@ -224,7 +224,7 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q models.List
 	return strings.Join(where, " AND "), args, nil
 }
 
-// projectFilters are the projects that a row must belong to, all at once; none: to any.
+// projectFilters returns the projects that a row must belong to, all at once.
 func projectFilters(q models.ListQuery, scope string) []string {
 	switch {
 	case scope == everyProject && q.Project == "":
@@ -237,16 +237,16 @@ func projectFilters(q models.ListQuery, scope string) []string {
 	return []string{scope, q.Project}
 }
 
-// Total is the number of all the project's volumes or snapshots, from a counter
-// that triggers keep.
+// Total returns the number of the project's volumes or snapshots, from counters that
+// triggers maintain. Errors: those of the database.
 func (s *Store) Total(ctx context.Context, actor models.Actor, kind models.SubjectType) (int64, error) {
 	var n int64
 	q := inProject(s.read(ctx).Table("counters").Select("COALESCE(sum(n), 0)"), s.scope(actor.Project))
 	return n, q.Where("kind = ?", kind).Scan(&n).Error
 }
 
-// CountMatching is the number of rows of a filtered list, exact to CountLimit; one more
-// means «more than that».
+// CountMatching returns the number of rows of a filtered list; CountLimit + 1 stands for
+// any larger number. Errors: those of the database.
 func (s *Store) CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error) {
 	t := volumeTable
 	if kind == models.SubjectSnapshot {
@@ -261,7 +261,8 @@ func (s *Store) CountMatching(ctx context.Context, actor models.Actor, kind mode
 	return n, s.read(ctx).Raw(sql, append(args, models.CountLimit+1)...).Scan(&n).Error
 }
 
-// ListSummary reads them all in one statement.
+// ListSummary returns what a list page shows beside its rows, in one statement. Errors:
+// those of the database.
 func (s *Store) ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error) {
 	total, args := "kind = ?", []any{kind}
 	if scope := s.scope(actor.Project); scope != everyProject {

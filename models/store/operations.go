@@ -6,7 +6,7 @@ import (
 	"blockconsole/models"
 )
 
-// Operation finds one operation.
+// Operation finds an operation. Errors: ErrNotFound, those of the database.
 func (s Queue) Operation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
 	var op models.Operation
 	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ?", searchable(id)), &op); err != nil {
@@ -15,7 +15,8 @@ func (s Queue) Operation(ctx context.Context, actor models.Actor, id string) (*m
 	return &op, nil
 }
 
-// ListOperations lists operations, newest first.
+// ListOperations returns a page of operations, newest first. Errors: those of the
+// database.
 func (s Queue) ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error) {
 	q := s.read(ctx).Order("num DESC").Limit(query.Limit)
 	scope := s.scope(actor.Project)
@@ -37,7 +38,8 @@ func (s Queue) ListOperations(ctx context.Context, actor models.Actor, query mod
 	return ops, q.Find(&ops).Error
 }
 
-// CountRunning is how many operations of the project are not over.
+// CountRunning returns the number of the project's operations that have not ended.
+// Errors: those of the database.
 func (s Queue) CountRunning(ctx context.Context, project string) (int64, error) {
 	var n int64
 	q := inProject(s.read(ctx).Model(&models.Operation{}), s.scope(project))
@@ -45,8 +47,8 @@ func (s Queue) CountRunning(ctx context.Context, project string) (int64, error) 
 	return n, err
 }
 
-// ExistingSubjects says of which operations the volume or snapshot still exists,
-// by its id.
+// ExistingSubjects returns the ids of the operations' volumes and snapshots that still
+// exist. Errors: those of the database.
 func (s Queue) ExistingSubjects(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error) {
 	existing := map[string]bool{}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
@@ -71,7 +73,8 @@ func (s Queue) ExistingSubjects(ctx context.Context, actor models.Actor, ops []m
 	return existing, nil
 }
 
-// FailedOperations loads those of the operations that have failed, of any project.
+// FailedOperations returns those of the operations that have failed, of any project.
+// Errors: those of the database.
 func (s Queue) FailedOperations(ctx context.Context, ids []string) ([]models.Operation, error) {
 	var rows []models.Operation
 	return rows, s.read(ctx).Where("id IN ? AND "+s.unindexed("state")+" = ?", ids, models.Failed).Order("num").Find(&rows).Error

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,7 +22,7 @@ func openPostgres(dsn string, s *Store) (*gorm.DB, error) {
 		return nil, err
 	}
 	if _, set := config.RuntimeParams["plan_cache_mode"]; !set {
-		// How many rows a filter finds decides the plan, so each value gets its own.
+		// The best plan depends on how many rows a value matches, so each value gets a plan of its own.
 		config.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	}
 	pool := stdlib.OpenDB(*config)
@@ -37,20 +36,20 @@ func openPostgres(dsn string, s *Store) (*gorm.DB, error) {
 	return db, nil
 }
 
-// isDeadlock says that PostgreSQL ended a transaction that may simply run again.
+// isDeadlock reports whether PostgreSQL aborted a transaction that may simply run again.
 func isDeadlock(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && (e.Code == "40P01" || e.Code == "40001")
 }
 
-// Numbers of advisory locks. The last is also that of note_change in the schema.
+// Keys of advisory locks. The schema's note_change uses the last one, too.
 const (
 	lockMigrations = 7236211
 	lockClaims     = 7236212
 	lockChanges    = 7236213
 )
 
-// locked runs fn while this process alone has the advisory lock.
+// locked runs fn while holding the advisory lock.
 func locked(pool *sql.DB, lock int64, fn func() error) error {
 	ctx := context.Background()
 	conn, err := pool.Conn(ctx)
@@ -65,5 +64,3 @@ func locked(pool *sql.DB, lock int64, fn func() error) error {
 	_, unlockErr := conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", lock)
 	return errors.Join(err, unlockErr)
 }
-
-func onceFunc(fn func()) func() { return sync.OnceFunc(fn) }

@@ -9,15 +9,15 @@ import (
 	"blockconsole/models"
 )
 
-// claimable are the operations whose lane is free for them: its present one, or,
-// when none is, the first that was asked.
+// claimable selects the operations whose lane is free for them: of each lane the running
+// one, or when none is running the first.
 const claimable = `o.finished_at = 0 AND (o.state = 'RUNNING' OR (
 	NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.finished_at = 0 AND p.num < o.num)
 	AND NOT EXISTS (SELECT 1 FROM operations p WHERE p.lane = o.lane AND p.state = 'RUNNING')))`
 
-// Claim takes the next operation that is due and whose lane is free, for the
-// worker called owner, until lease has passed. Nil: there is none. Every claim
-// should have its own owner: then nobody else saves what this one did.
+// Claim leases the next operation that is due and whose lane is free to owner, for the
+// time of lease; nil when there is none. Each claim needs an owner of its own: only that
+// one can save the result. Errors: those of the database.
 func (s Queue) Claim(ctx context.Context, owner string, lease time.Duration) (*models.Operation, error) {
 	now := s.Now()
 	const due = "SELECT o.num FROM operations o WHERE " + claimable + " AND o.run_at <= ? AND o.lease_until <= ? ORDER BY o.run_at, o.num LIMIT 1"
@@ -30,7 +30,7 @@ func (s Queue) Claim(ctx context.Context, owner string, lease time.Duration) (*m
 		op = models.Operation{}
 		skipLocked := ""
 		if s.postgres {
-			// One claim at a time: each sees the lanes that the others have taken.
+			// One claim at a time: each must see the lanes that the others have taken.
 			if err := lockQueue(tx); err != nil {
 				return err
 			}
@@ -53,16 +53,18 @@ func lockQueue(tx *gorm.DB) error {
 	return tx.Exec("SELECT pg_advisory_xact_lock(?)", lockClaims).Error
 }
 
-// Heartbeat prolongs the lease; ErrLeaseLost when another worker has it.
+// Heartbeat renews the lease for the time of lease. Errors: ErrLeaseLost, those of the
+// database.
 func (s Queue) Heartbeat(ctx context.Context, op *models.Operation, lease time.Duration) error {
 	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		return s.updateLeased(tx, op, map[string]any{"lease_until": models.Micros(s.Now().Add(lease))})
 	})
 }
 
-// RecordCall records that the backend is about to be asked for what must not happen
-// twice, and the operation's parameters as they are now: when the answer is lost,
-// the next worker knows how long it may take to become visible. ErrLeaseLost.
+// RecordCall records, before the backend is called for what must not happen twice, the
+// time of the call and the operation's parameters: when the response is lost, the next
+// worker knows how long the result may take to become visible. Errors: ErrLeaseLost,
+// those of the database.
 func (s Queue) RecordCall(ctx context.Context, op *models.Operation) error {
 	now := models.Micros(s.Now())
 	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
@@ -74,19 +76,19 @@ func (s Queue) RecordCall(ctx context.Context, op *models.Operation) error {
 	return err
 }
 
-// ForgetCall takes the last RecordCall back, since the backend was not reached: what
-// counts is what it said at before. ErrLeaseLost.
-func (s Queue) ForgetCall(ctx context.Context, op *models.Operation, before int64) error {
+// ForgetCall undoes RecordCall when the backend was not reached: calledAt, in Unix
+// microseconds, is that of the call before. Errors: ErrLeaseLost, those of the database.
+func (s Queue) ForgetCall(ctx context.Context, op *models.Operation, calledAt int64) error {
 	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
-		return s.updateLeased(tx, op, map[string]any{"called_at": before})
+		return s.updateLeased(tx, op, map[string]any{"called_at": calledAt})
 	})
 	if err == nil {
-		op.CalledAt = before
+		op.CalledAt = calledAt
 	}
 	return err
 }
 
-// updateLeased updates an operation as long as its lease is held.
+// updateLeased updates an operation if its lease is still held; else ErrLeaseLost.
 func (s *Store) updateLeased(tx *gorm.DB, op *models.Operation, set map[string]any) error {
 	result := tx.Model(&models.Operation{}).Where("num = ? AND lease_owner = ? AND finished_at = 0", op.Num, op.LeaseOwner).Updates(set)
 	if result.Error != nil {
@@ -98,8 +100,9 @@ func (s *Store) updateLeased(tx *gorm.DB, op *models.Operation, set map[string]a
 	return nil
 }
 
-// NextDue is when the next operation may be claimed; zero when there is none. One
-// whose lane is taken does not count: whoever frees the lane signals a change.
+// NextDue returns when the next operation may be claimed; the zero time when there is
+// none. Operations whose lane is taken do not count: the end of the one that runs wakes
+// subscribers. Errors: those of the database.
 func (s Queue) NextDue(ctx context.Context) (time.Time, error) {
 	var at *int64
 	err := s.read(ctx).Raw(`SELECT min(CASE WHEN o.lease_until > o.run_at THEN o.lease_until ELSE o.run_at END)
@@ -110,21 +113,21 @@ func (s Queue) NextDue(ctx context.Context) (time.Time, error) {
 	return time.UnixMicro(*at), nil
 }
 
-// Progress is what one look at an operation found.
+// Progress is the result of one reconciliation of an operation.
 type Progress struct {
-	State        models.OperationState // Running: look again at Again
-	RunAt        time.Time
-	Step         int
+	State        models.OperationState
+	RunAt        time.Time // when to reconcile again, while State is RUNNING
+	Step         int       // number of steps done
 	Percent      int
-	Failure      models.Failure // a passing error, shown while it is tried again; or why it failed
+	Failure      models.Failure // why it failed, or the error after which it is tried again
 	CountAttempt bool           // Failure counts as one more attempt
-	RequestID    string         // the backend's request id
+	RequestID    string         // the backend's id of the request
 	Subject      *ObservedState
 }
 
-// SaveProgress writes what a look at a leased operation found, together with its
-// subject's row, and gives the lease back. ErrLeaseLost: another worker has the
-// operation, nothing was written.
+// SaveProgress writes the result of a reconciliation into the leased operation and the
+// row of its subject, and releases the lease. Errors: ErrLeaseLost, those of the
+// database; then nothing was written.
 func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
 	set := map[string]any{
 		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.Sanitized(),

@@ -6,17 +6,19 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
-// RetryOperation tries a failed operation again, unless something else was asked
-// of its subject since.
+// RetryOperation puts a failed operation back into the queue, unless something else was
+// requested for its subject since. Errors: ErrNotFound, CodeForbidden, CodeConflict,
+// those of the database.
 func (s Queue) RetryOperation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error) {
 	return s.changeOperation(ctx, actor, id, "operation.retry", func(tx *gorm.DB, op *models.Operation) error {
 		if !op.Retryable() {
 			return models.Refused(models.NewDenial("deny.not_retryable", string(op.State)))
 		}
 		if s.postgres {
-			// It keeps its place in the lane, before what may just be claimed there.
+			// It returns to its place in the lane: no claim may take a later operation of the lane meanwhile.
 			if err := lockQueue(tx); err != nil {
 				return err
 			}
@@ -33,23 +35,19 @@ func (s Queue) RetryOperation(ctx context.Context, actor models.Actor, id string
 			return err
 		}
 		op.State, op.FinishedAt, op.Params.Retried = models.Pending, 0, true
-		if made := op.Step >= stepMade && (op.Kind == models.VolumeCreate || op.Kind == models.SnapshotRestore); made {
-			op.Step = stepMade
+		if created := op.Step >= models.StepCreated && (op.Kind == models.VolumeCreate || op.Kind == models.SnapshotRestore); created {
+			op.Step = models.StepCreated
 		} else {
 			op.Step = 0
 		}
 		return tx.Model(&models.Operation{}).Where("num = ?", op.Num).Updates(map[string]any{
-			"state": models.Pending, "finished_at": 0, "started_at": 0, "called_at": 0, "attempts": 0, "step": op.Step, "percent": -1,
+			"state": models.Pending, "finished_at": 0, "started_at": 0, "called_at": 0, "attempts": 0, "step": op.Step, "percent": backend.PercentUnknown,
 			"last_error": models.Failure{}, "request_id": "", "run_at": models.Micros(s.Now()), "params": op.Params,
 		}).Error
 	})
 }
 
-// stepMade is the Step of a creation whose volume is there and only has to be
-// attached.
-const stepMade = 2
-
-// retryRequest puts the subject's row back into the status of the operation, as long as
+// retryRequest puts the subject's row back into the status of a running operation, if
 // the rules still allow it.
 func (s *Store) retryRequest(tx *gorm.DB, scope string, op *models.Operation) error {
 	if op.Kind == models.SnapshotCreate {
@@ -66,7 +64,7 @@ func (s *Store) retryRequest(tx *gorm.DB, scope string, op *models.Operation) er
 	case models.VolumeDetach:
 		action, transition = models.ActDetach, models.Detaching
 	case models.VolumeCreate, models.SnapshotRestore:
-		if op.Step < stepMade {
+		if op.Step < models.StepCreated {
 			return s.retryVolume(tx, scope, op)
 		}
 		action, transition = models.ActAttach, models.Attaching

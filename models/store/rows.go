@@ -4,8 +4,10 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
+// snapshotForUpdate finds a snapshot and locks its row.
 func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
@@ -14,6 +16,7 @@ func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapsh
 	return &row, nil
 }
 
+// volumeForUpdate finds a volume with its attachments and locks its row.
 func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, error) {
 	var row models.Volume
 	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
@@ -25,14 +28,14 @@ func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, 
 	return &row, nil
 }
 
-// byID finds an object of a scope by the console's id or by the backend's.
+// byID limits a query to the object of a scope with the console's or the backend's id.
 func byID(q *gorm.DB, scope, id string) *gorm.DB {
 	id = searchable(id)
 	return inProject(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
 }
 
-// changeRow updates a row as long as it still has the status that the rules were
-// asked about.
+// changeRow updates a row if it still has the status that the rules were checked with;
+// otherwise CodeConflict.
 func changeRow(tx *gorm.DB, model any, id string, status models.Status, set map[string]any) error {
 	result := tx.Model(model).Where("id = ? AND status = ?", id, status).Updates(set)
 	if result.Error != nil {
@@ -44,16 +47,10 @@ func changeRow(tx *gorm.DB, model any, id string, status models.Status, set map[
 	return nil
 }
 
-// statusColumns is the change of a row to a status the user asked for.
+// statusColumns are the columns of a row whose status changes to the one that was
+// requested.
 func (s *Store) statusColumns(to models.Status) map[string]any {
-	return map[string]any{"status": to, "status_since": models.Micros(s.Now()), "percent": -1, "failure": models.Failure{}, "request_id": ""}
-}
-
-func (s *Store) editColumns(actor models.Actor, in models.EditInput) map[string]any {
-	return map[string]any{
-		"name": in.Name, "description": in.Description, "version": gorm.Expr("version + 1"),
-		"edited_by": actor.Name, "edited_at": models.Micros(s.Now()),
-	}
+	return map[string]any{"status": to, "status_since": models.Micros(s.Now()), "percent": backend.PercentUnknown, "failure": models.Failure{}, "request_id": ""}
 }
 
 func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error {

@@ -17,9 +17,9 @@ func isID(text string) bool {
 	return len(text) == 36 && uuid.Validate(text) == nil
 }
 
-// searchClause finds a part of the name, or a full id, through an index over the
-// pieces of the names. Where the text is common, walking the list in its order
-// meets matches often, and sorting them all would be the slower way.
+// searchClause returns a condition for a part of the name or a full id, which uses an
+// index of the names' grams. A common text is compared with each name instead: walking
+// the list in its order meets matches often, and sorting all of them would be slower.
 func (s *Store) searchClause(t table, text string, common bool) (string, []any) {
 	var nameClause string
 	var args []any
@@ -56,8 +56,8 @@ func ftsMatch(t table, text string) (index, match string) {
 	return t.name + "_fts", `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 }
 
-// isCommon says that the text is in more than CountLimit names; PostgreSQL tells by
-// its statistics, since its index would read all matches to count some.
+// isCommon reports whether the text is part of more than CountLimit names. On PostgreSQL
+// it uses statistics, since the index would read all matches to count some.
 func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, error) {
 	if isID(search) {
 		return false, nil
@@ -83,15 +83,14 @@ func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, err
 	return matches > models.CountLimit, err
 }
 
-// searchable is a text of a request as a value that both databases take. Neither an id
-// nor a name holds what it replaces, so it finds nothing.
+// searchable makes a text of a request acceptable to both databases. No id or name has
+// what it replaces, so such a text still matches nothing.
 func searchable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
 }
 
-// nameGrams returns every distinct letter and pair of letters of name, folded as
-// the search folds, each in hexadecimal: FTS5 then sees plain words whatever the
-// name contains.
+// nameGrams returns every distinct letter and pair of letters of the folded name, each
+// in hexadecimal, so that FTS5 sees plain words.
 func nameGrams(name string) []string {
 	letters := []rune(foldName(name))
 	seen := map[string]bool{}
@@ -110,9 +109,9 @@ func nameGrams(name string) []string {
 
 func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(letters)) }
 
-// foldName is the case folding of the name search, letter by letter: a part of a
-// name is then a part of the folded name. It is the same in PostgreSQL, whose
-// lower-case of two letters Go has otherwise.
+// foldName folds the case of a name for the search, letter by letter, so that a part of
+// a name is a part of the folded name. fold_name in PostgreSQL does the same; the
+// lower case of two letters differs there from Go's.
 func foldName(name string) string {
 	return foldExceptions.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
 }

@@ -11,7 +11,7 @@ import (
 	"blockconsole/models"
 )
 
-// serverOrigin is where the servers that volumes can be attached to come from.
+// serverOrigin is the origin of the servers that volumes can be attached to.
 func (s *Store) serverOrigin() models.Origin {
 	if s.Capabilities().OwnServers {
 		return models.ByHand
@@ -19,25 +19,29 @@ func (s *Store) serverOrigin() models.Origin {
 	return models.Elsewhere
 }
 
-// ListServers lists the project's servers by name, at most limit.
+// ListServers returns the servers that the actor sees, sorted by name, at most limit
+// rows. Errors: those of the database.
 func (s Servers) ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error) {
-	var rows []models.Server
-	return rows, inProject(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+	return s.listServers(ctx, s.scope(actor.Project), limit)
 }
 
-// ServersOfProject lists those servers that volumes of the project can be attached to, by
-// name, at most limit. An empty project is the one that what the actor makes
-// belongs to.
+// ServersOfProject returns the servers that volumes of the project can be attached to,
+// sorted by name, at most limit rows. An empty project is that of the objects the actor
+// creates. Errors: those of the database.
 func (s Servers) ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error) {
 	project = cmp.Or(project, s.projectFor(actor))
 	if !s.InScope(actor.Project, project) {
 		return nil, nil
 	}
-	var rows []models.Server
-	return rows, inProject(s.read(ctx), project).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+	return s.listServers(ctx, project, limit)
 }
 
-// Server finds one server.
+func (s *Store) listServers(ctx context.Context, scope string, limit int) ([]models.Server, error) {
+	var rows []models.Server
+	return rows, inProject(s.read(ctx), scope).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+}
+
+// Server finds a server. Errors: ErrNotFound, those of the database.
 func (s Servers) Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error) {
 	var row models.Server
 	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &row); err != nil {
@@ -46,13 +50,13 @@ func (s Servers) Server(ctx context.Context, actor models.Actor, id string) (*mo
 	return &row, nil
 }
 
-// ListImages lists the images by name.
+// ListImages returns the images sorted by name. Errors: those of the database.
 func (s Servers) ListImages(ctx context.Context) ([]models.Image, error) {
 	var rows []models.Image
 	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
 }
 
-// checkOwnServers refuses to change servers that the backend itself knows.
+// checkOwnServers refuses to change servers where the backend has its own.
 func (s *Store) checkOwnServers() error {
 	if !s.Capabilities().OwnServers {
 		return &models.Error{Code: models.CodeUnsupported, Text: models.NewText("server.elsewhere")}
@@ -60,9 +64,9 @@ func (s *Store) checkOwnServers() error {
 	return nil
 }
 
-// AddServer registers a server in the actor's project. The same form sent again
-// returns what it made the first time. Errors: CodeInvalid with the fields name and
-// address, CodeUnsupported.
+// AddServer registers a server in the actor's project. The same form key sent again
+// returns the server that it registered then. Errors: CodeInvalid with the fields name
+// and address, CodeUnsupported, those of the database.
 func (s Servers) AddServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
 	if err := s.checkOwnServers(); err != nil {
 		return nil, err
@@ -77,10 +81,10 @@ func (s Servers) AddServer(ctx context.Context, actor models.Actor, in models.Se
 		row.ID = uuid.NewSHA1(uuid.Nil, []byte("server:"+actor.UserID+":"+in.FormKey)).String()
 	}
 	err = s.write(ctx, func(tx *gorm.DB) error {
-		var before models.Server
-		err := takeOne(tx.Where("id = ?", row.ID), &before)
+		var existing models.Server
+		err := takeOne(tx.Where("id = ?", row.ID), &existing)
 		if err == nil {
-			row = before
+			row = existing
 			return nil
 		}
 		if err := ignoreNotFound(err); err != nil {
@@ -94,7 +98,7 @@ func (s Servers) AddServer(ctx context.Context, actor models.Actor, in models.Se
 		}
 		return s.audit(tx, actor, row.AuditEntry("server.create", row.Address))
 	})
-	if errors.Is(err, gorm.ErrDuplicatedKey) { // somebody was a moment faster
+	if errors.Is(err, gorm.ErrDuplicatedKey) { // added at the same time
 		return nil, errServerNameTaken
 	}
 	return &row, err
@@ -102,8 +106,8 @@ func (s Servers) AddServer(ctx context.Context, actor models.Actor, in models.Se
 
 var errServerNameTaken = models.Invalid("name", models.NewText("server.name_taken"))
 
-// checkNameFree asks for the name before the index does: PostgreSQL ends a transaction
-// whose statement fails.
+// checkNameFree looks for the name before the unique index refuses it: PostgreSQL aborts
+// a transaction whose statement fails.
 func checkNameFree(tx *gorm.DB, project, name, except string) error {
 	var taken int64
 	err := tx.Model(&models.Server{}).Where("project_id = ? AND lower(name) = lower(?) AND origin = 'hand' AND id <> ?", project, name, except).Count(&taken).Error
@@ -113,22 +117,23 @@ func checkNameFree(tx *gorm.DB, project, name, except string) error {
 	return err
 }
 
-// EditServer changes a registered server; who connects from now on meets the new
-// address. Errors: ErrNotFound, CodeInvalid, CodeStale, CodeUnsupported.
+// EditServer changes a registered server; new connections are checked against the new
+// addresses. Errors: ErrNotFound, CodeInvalid with the fields name and address,
+// CodeStale, CodeUnsupported, those of the database.
 func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
 	var row *models.Server
-	err := s.changeServer(ctx, actor, in.ID, func(tx *gorm.DB, before *models.Server) error {
+	err := s.changeServer(ctx, actor, in.ID, func(tx *gorm.DB, locked *models.Server) error {
 		address, err := in.Validate()
 		if err != nil {
 			return err
 		}
-		if in.Version > 0 && in.Version != before.Version {
-			return &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}
+		row = locked
+		if in.Version > 0 && in.Version != row.Version {
+			return errStale
 		}
-		if err := checkNameFree(tx, before.ProjectID, in.Name, before.ID); err != nil {
+		if err := checkNameFree(tx, row.ProjectID, in.Name, row.ID); err != nil {
 			return err
 		}
-		row = before
 		renamed := row.Name != in.Name
 		row.Name, row.Address, row.Version = in.Name, address, row.Version+1
 		set := map[string]any{"name": row.Name, "address": row.Address, "version": row.Version}
@@ -148,8 +153,8 @@ func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.S
 	return row, err
 }
 
-// RemoveServer removes a registered server that no volume is attached to. Errors:
-// ErrNotFound, CodeConflict with the volumes that keep it, CodeUnsupported.
+// RemoveServer removes a registered server. Errors: ErrNotFound, CodeConflict with the
+// volumes that are or will be attached to it, CodeUnsupported, those of the database.
 func (s Servers) RemoveServer(ctx context.Context, actor models.Actor, id string) error {
 	return s.changeServer(ctx, actor, id, func(tx *gorm.DB, row *models.Server) error {
 		denial, err := serverDenial(tx, row)
@@ -163,8 +168,8 @@ func (s Servers) RemoveServer(ctx context.Context, actor models.Actor, id string
 	})
 }
 
-// changeServer runs fn on a registered server whose row is locked: who attaches to
-// it locks it too.
+// changeServer runs fn on a registered server with its row locked; checkServer locks it
+// for an attach, too.
 func (s *Store) changeServer(ctx context.Context, actor models.Actor, id string, fn func(tx *gorm.DB, row *models.Server) error) error {
 	if err := s.checkOwnServers(); err != nil {
 		return err
@@ -178,32 +183,33 @@ func (s *Store) changeServer(ctx context.Context, actor models.Actor, id string,
 	})
 }
 
-// ServerDenial says why a registered server cannot be removed, with the volumes
-// that keep it; nil: it can.
+// ServerDenial returns why a registered server cannot be removed, with the volumes that
+// block it; nil when it can. Errors: those of the database.
 func (s Servers) ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error) {
 	return serverDenial(s.read(ctx), row)
 }
 
-const blockersShown = 20
+// maxBlockers is the largest number of blockers of a kind in a Denial.
+const maxBlockers = 20
 
 func serverDenial(q *gorm.DB, row *models.Server) (*models.Denial, error) {
 	var attached []models.Link
 	err := q.Raw(`SELECT v.id, v.name FROM attachments a JOIN volumes v ON v.id = a.volume_id
-		WHERE a.server_id = ? ORDER BY a.volume_id LIMIT ?`, row.ID, blockersShown).Scan(&attached).Error
+		WHERE a.server_id = ? ORDER BY a.volume_id LIMIT ?`, row.ID, maxBlockers).Scan(&attached).Error
 	if err != nil {
 		return nil, err
 	}
 	if len(attached) > 0 {
 		return &models.Denial{Text: models.NewText("deny.server_attached"), Volumes: attached, Guidance: models.NewText("guide.detach_volumes")}, nil
 	}
-	var ops []models.Operation // on the way to it
+	var ops []models.Operation // that will attach a volume to it
 	err = q.Where("project_id = ? AND state IN ? AND kind IN ?", row.ProjectID, []models.OperationState{models.Pending, models.Running},
 		[]models.Kind{models.VolumeAttach, models.VolumeCreate, models.SnapshotRestore}).Order("num").Find(&ops).Error
 	if err != nil {
 		return nil, err
 	}
 	for _, op := range ops {
-		if op.Params.ServerID == row.ID && len(attached) < blockersShown {
+		if op.Params.ServerID == row.ID && len(attached) < maxBlockers {
 			attached = append(attached, models.Link{ID: op.SubjectID, Name: op.SubjectName})
 		}
 	}
@@ -213,14 +219,15 @@ func serverDenial(q *gorm.DB, row *models.Server) (*models.Denial, error) {
 	return nil, nil
 }
 
-// RegisteredServers are the servers registered here, of all projects: those whom a
-// backend that serves volumes itself lets in.
+// RegisteredServers returns the registered servers of all projects, for a backend that
+// serves volumes itself to check clients. Errors: those of the database.
 func (s Servers) RegisteredServers(ctx context.Context) ([]models.Server, error) {
 	var rows []models.Server
 	return rows, s.read(ctx).Where("origin = ?", models.ByHand).Order("id").Find(&rows).Error
 }
 
-// ServerUse is how many volumes are attached to each of the servers, by their ids.
+// ServerUse returns the number of volumes attached to each of the servers, by server id.
+// Errors: those of the database.
 func (s Servers) ServerUse(ctx context.Context, ids []string) (map[string]int, error) {
 	var rows []struct {
 		ServerID string

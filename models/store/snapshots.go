@@ -8,17 +8,15 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
-// CreateSnapshot asks for a snapshot. Snapshots of one volume queue: a second
-// request is accepted while the first is under way. Invalid fields: volume_id,
-// name, description, acknowledge (the volume is attached and the tick is
-// missing), quota (the project's limit, with the figures).
+// CreateSnapshot requests a snapshot. The snapshots of one volume queue: a request is
+// accepted while another one runs. Errors: CodeForbidden, CodeConflict, CodeInvalid with
+// the fields volume_id, name, description, acknowledge (required when the volume is
+// attached) and quota, those of the database.
 func (s Snapshots) CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActCreateSnapshot, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, models.ActCreateSnapshot, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		fields.Add("name", models.ValidateName(in.Name))
 		fields.Add("description", models.ValidateDescription(in.Description))
@@ -50,19 +48,17 @@ func (s *Store) insertSnapshot(tx *gorm.DB, actor models.Actor, in models.Snapsh
 	now := models.Micros(s.Now())
 	row := models.Snapshot{
 		ID: models.NewID(), ProjectID: s.projectFor(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
-		Status: models.Creating, StatusSince: now, Percent: -1, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: models.ByHand,
+		Status: models.Creating, StatusSince: now, Percent: backend.PercentUnknown, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: models.ByHand,
 		Consistency: s.consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
-	}
-	if err := tx.Create(&row).Error; err != nil {
-		return nil, err
 	}
 	return &models.Operation{
 		Kind: models.SnapshotCreate, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: v.ID,
 		Params: models.Params{VolumeID: v.ID, Name: in.Name, Description: in.Description, SizeGiB: v.SizeGiB,
 			Attached: v.IsAttached(), Acknowledged: in.Acknowledge},
-	}, nil
+	}, tx.Create(&row).Error
 }
 
+// consistencyOf is the consistency of a snapshot of the volume taken now.
 func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
 	switch {
 	case !v.IsAttached():
@@ -73,68 +69,32 @@ func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
 	return models.Inconsistent
 }
 
-// EditSnapshot renames a snapshot: the row changes at once, the backend follows.
-// CodeStale: somebody else changed it since Version.
+// EditSnapshot renames a snapshot: the row at once, the object by an operation. Errors:
+// ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the fields name and
+// description, CodeStale when the row is newer than in.Version, those of the database.
 func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActEdit, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
-		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
+	return s.enqueueSnapshot(ctx, actor, models.ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		columns, op, err := s.editOperation(actor, in, models.SnapshotEdit, row.Name, row.Description, row.Version)
 		if err != nil {
 			return nil, err
 		}
-		if d := s.Rules().Snapshot(models.ActEdit, row); d != nil {
-			return nil, models.Refused(d)
-		}
-		if err := in.Validate(row.Name); err != nil {
-			return nil, err
-		}
-		in := in.RestoreName(row.Name)
-		if in.Version > 0 && in.Version != row.Version {
-			return nil, &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}
-		}
-		if err := changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.editColumns(actor, in)); err != nil {
-			return nil, err
-		}
-		return &models.Operation{
-			Kind: models.SnapshotEdit, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: in.Name, ProjectID: row.ProjectID,
-			Params: models.Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
-		}, nil
+		return op, changeRow(tx, &models.Snapshot{}, row.ID, row.Status, columns)
 	})
 }
 
-// DeleteSnapshot asks for the deletion of a snapshot.
+// DeleteSnapshot requests the deletion of a snapshot. Errors: ErrNotFound,
+// CodeForbidden, CodeConflict with the volumes that block it, those of the database.
 func (s Snapshots) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
-	if d := models.CanRole(models.ActDelete, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*models.Operation, error) {
-		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), id)
-		if err != nil {
-			return nil, err
-		}
-		dependents, err := s.dependents(tx, row)
-		if err != nil {
-			return nil, err
-		}
-		if d := s.Rules().Snapshot(models.ActDelete, row, dependents...); d != nil {
-			return nil, models.Refused(d)
-		}
-		if err := changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting)); err != nil {
-			return nil, err
-		}
-		return &models.Operation{
-			Kind: models.SnapshotDelete, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID,
-			Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID},
-		}, nil
+	return s.enqueueSnapshot(ctx, actor, models.ActDelete, id, formKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		return &models.Operation{Kind: models.SnapshotDelete, Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID}},
+			changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting))
 	})
 }
 
-// dependents are the volumes that stand in the way of deleting a snapshot: those
-// being made from it now, and where the backend says so all that were.
+// dependents returns the volumes that block the deletion of a snapshot: those being
+// created from it, and where the backend requires it every volume created from it.
 func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, error) {
-	q := tx.Model(&models.Volume{}).Select("id", "name").Where("snapshot_id = ? AND snapshot_id <> ''", row.ID).Order("id").Limit(20)
+	q := tx.Model(&models.Volume{}).Select("id", "name").Where("snapshot_id = ? AND snapshot_id <> ''", row.ID).Order("id").Limit(maxBlockers)
 	if !s.Capabilities().BusySnapshots {
 		q = q.Where("status = ?", models.Creating)
 	}
@@ -142,32 +102,15 @@ func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, er
 	return links, q.Find(&links).Error
 }
 
-// RepairSnapshot puts a snapshot that is stuck into a status from which one can go
-// on. What was under way for it ends as failed.
+// RepairSnapshot requests another status for a stuck snapshot. Its operations that have
+// not ended fail. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
+// fields reason and reset_to, those of the database.
 func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActRepair, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
-		if err := s.lockSubject(tx, s.scope(actor.Project), models.SubjectSnapshot, in.ID); err != nil {
-			return nil, err
-		}
-		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
-		if err != nil {
-			return nil, err
-		}
-		if d := s.Rules().Snapshot(models.ActRepair, row); d != nil {
-			return nil, models.Refused(d)
-		}
+	return s.enqueueSnapshot(ctx, actor, models.ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
 		if err := in.Validate(); err != nil {
 			return nil, err
 		}
-		if err := s.cancelQueued(tx, row.ID); err != nil {
-			return nil, err
-		}
-		return &models.Operation{
-			Kind: models.SnapshotRepair, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID, Lane: repairLane(row.ID),
-			Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status},
-		}, nil
+		return &models.Operation{Kind: models.SnapshotRepair, Lane: repairLane(row.ID), Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status}},
+			s.abandonOperations(tx, row.ID)
 	})
 }

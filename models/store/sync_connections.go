@@ -11,8 +11,9 @@ import (
 	"blockconsole/models/backend"
 )
 
-// SyncConnections makes the table say who uses which volume now; connections to
-// volumes that the console does not know are left out. It writes, and tells live pages, only what differs.
+// SyncConnections updates the table of connections. Connections to unknown volumes are
+// left out. It writes, and inserts changes for, only what differs. Errors: those of the
+// database.
 func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) error {
 	var before []models.Connection
 	if err := s.read(ctx).Find(&before).Error; err != nil {
@@ -52,10 +53,10 @@ func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) err
 	})
 }
 
-// connectedVolumes are the volumes that connections are about.
+// connectedVolumes are the volumes of connections.
 type connectedVolumes struct {
 	ids      map[string]string // by the console's id and by the backend's
-	projects map[string]string
+	projects map[string]string // by the console's id
 }
 
 func (s *Store) lookupConnectedVolumes(ctx context.Context, before []models.Connection, now []backend.Connection) (connectedVolumes, error) {
@@ -81,8 +82,8 @@ func (s *Store) lookupConnectedVolumes(ctx context.Context, before []models.Conn
 	return known, err
 }
 
-// recordUse remembers when an attachment was used, and tells live pages:
-// who came or went changes the volume's row, figures only its page.
+// recordUse updates when attachments were used last, and inserts changes: of the volume
+// when clients connected or disconnected, of its connections when only counters changed.
 func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[models.Connection], projects map[string]string) error {
 	existed := map[string]bool{}
 	for _, c := range before {

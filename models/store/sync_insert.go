@@ -9,9 +9,8 @@ import (
 	"blockconsole/models"
 )
 
-// insertVolumes inserts rows of volumes made elsewhere, all in a few
-// statements. Those that another console on the same database has just inserted
-// stay as they are.
+// insertVolumes inserts the rows of volumes created elsewhere, in a few statements. Rows
+// that another console on the database has inserted meanwhile stay as they are.
 func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 	var sources []models.Snapshot
 	if err := tx.Where(byEitherID, idsOf(objects, source), idsOf(objects, source)).Find(&sources).Error; err != nil {
@@ -54,8 +53,7 @@ func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 	return nil
 }
 
-// adoptSnapshots gives volumes those of their snapshots that were listed before
-// them.
+// adoptSnapshots sets the volume of snapshots that were listed before their volumes.
 func adoptSnapshots(tx *gorm.DB, objects []ObservedObject, known *knownRows) error {
 	var unresolved []string
 	err := tx.Model(&models.Snapshot{}).Where("volume_id IN ?", idsOf(objects, backendID)).Distinct().Pluck("volume_id", &unresolved).Error
@@ -109,7 +107,7 @@ func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 func source(m ObservedObject) string    { return m.Source }
 func backendID(m ObservedObject) string { return m.BackendID }
 
-// idsOf are the ids of rows that are not empty, each once.
+// idsOf returns the ids that are not empty, each once.
 func idsOf(rows []ObservedObject, id func(ObservedObject) string) []string {
 	seen, ids := map[string]bool{"": true}, []string{}
 	for _, m := range rows {
@@ -120,7 +118,7 @@ func idsOf(rows []ObservedObject, id func(ObservedObject) string) []string {
 	return ids
 }
 
-// insertMissing inserts rows that are not there yet.
+// insertMissing inserts the rows that do not exist yet.
 func insertMissing(tx *gorm.DB, rows any) error {
 	return tx.Clauses(clause.OnConflict{DoNothing: true}).Create(rows).Error
 }

@@ -8,82 +8,76 @@ import (
 	"blockconsole/models"
 )
 
-// SyncServers makes the table say what the backend says. Servers registered here
-// are none of its business.
-func (s Sync) SyncServers(ctx context.Context, now []models.Server) error {
+// SyncServers replaces the backend's servers in the table with rows. Registered servers
+// stay. Errors: those of the database.
+func (s Sync) SyncServers(ctx context.Context, rows []models.Server) error {
 	var before []models.Server
 	if err := s.read(ctx).Where("origin = ?", models.Elsewhere).Find(&before).Error; err != nil {
 		return err
 	}
-	for i := range now {
-		now[i].Origin = models.Elsewhere
-		for _, text := range []*string{&now[i].Name, &now[i].Status, &now[i].ProjectID} {
+	for i := range rows {
+		rows[i].Origin = models.Elsewhere
+		for _, text := range []*string{&rows[i].Name, &rows[i].Status, &rows[i].ProjectID} {
 			*text = models.Sanitize(*text)
 		}
 	}
-	return s.syncSet(ctx, diff(before, now, func(r models.Server) string { return r.ID }, func(a, b models.Server) bool {
+	return applyDiff(ctx, s.Store, diff(before, rows, func(r models.Server) string { return r.ID }, func(a, b models.Server) bool {
 		return a.Name == b.Name && a.Status == b.Status && a.ProjectID == b.ProjectID
 	}))
 }
 
-// SyncImages makes the table say what the backend says.
-func (s Sync) SyncImages(ctx context.Context, now []models.Image) error {
+// SyncImages replaces the images in the table with rows. Errors: those of the database.
+func (s Sync) SyncImages(ctx context.Context, rows []models.Image) error {
 	before, err := s.Servers.ListImages(ctx)
 	if err != nil {
 		return err
 	}
-	return s.syncSet(ctx, diff(before, now, func(r models.Image) string { return r.ID }, func(a, b models.Image) bool { return a == b }))
+	return applyDiff(ctx, s.Store, diff(before, rows, func(r models.Image) string { return r.ID }, func(a, b models.Image) bool { return a == b }))
 }
 
-// difference is what a small table needs to become like the backend.
+// difference are the rows to save and to remove in a small table.
 type difference[T any] struct {
 	save   []T
 	remove []T
 }
 
 func diff[T any](before, now []T, id func(T) string, same func(a, b T) bool) difference[T] {
-	known := map[string]T{}
+	old := map[string]T{}
 	for _, row := range before {
-		known[id(row)] = row
+		old[id(row)] = row
 	}
-	var c difference[T]
+	var d difference[T]
 	for _, row := range now {
-		old, there := known[id(row)]
-		if !there || !same(old, row) {
-			c.save = append(c.save, row)
+		if was, exists := old[id(row)]; !exists || !same(was, row) {
+			d.save = append(d.save, row)
 		}
-		delete(known, id(row))
+		delete(old, id(row))
 	}
-	for _, row := range known {
-		c.remove = append(c.remove, row)
+	for _, row := range old {
+		d.remove = append(d.remove, row)
 	}
-	return c
+	return d
 }
 
-type applier interface{ apply(tx *gorm.DB) error }
-
-func (c difference[T]) apply(tx *gorm.DB) error {
-	for i := range c.save {
-		if err := tx.Save(&c.save[i]).Error; err != nil {
+func (d difference[T]) apply(tx *gorm.DB) error {
+	for i := range d.save {
+		if err := tx.Save(&d.save[i]).Error; err != nil {
 			return err
 		}
 	}
-	for i := range c.remove {
-		if err := tx.Delete(&c.remove[i]).Error; err != nil {
+	for i := range d.remove {
+		if err := tx.Delete(&d.remove[i]).Error; err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c difference[T]) empty() bool { return len(c.save)+len(c.remove) == 0 }
+func (d difference[T]) empty() bool { return len(d.save)+len(d.remove) == 0 }
 
-func (s *Store) syncSet(ctx context.Context, c interface {
-	applier
-	empty() bool
-}) error {
-	if c.empty() {
+func applyDiff[T any](ctx context.Context, s *Store, d difference[T]) error {
+	if d.empty() {
 		return nil
 	}
-	return s.write(ctx, c.apply)
+	return s.write(ctx, d.apply)
 }

@@ -7,15 +7,17 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
 const failureMissing = "failure.vanished"
 
-// SyncMissing deals with the rows that a whole listing, begun at asked, did not
-// have. In a shared backend they were deleted elsewhere and leave the list;
-// otherwise their data is missing, which is said. It returns how many there were.
-// Rows whose object was never made, those that came since, and those of an
-// operation are not missed.
+// SyncMissing marks the rows whose objects a complete listing did not have: listed has
+// the console's ids, startedAt is when the listing began. In a shared backend they were
+// deleted elsewhere, and the rows are deleted; otherwise data is lost, and the rows get
+// the status ERROR. It returns the number of them. Rows whose object was never created,
+// rows newer than startedAt, and those that an operation changed since are not marked.
+// Errors: those of the database.
 func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, listed map[string]struct{}, startedAt time.Time) (int, error) {
 	missing, err := s.findMissing(ctx, kind, listed, startedAt)
 	count := 0
@@ -28,10 +30,10 @@ func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, listed m
 	return count, err
 }
 
-// markMissing writes that objects are gone, after locking their rows and asking once more
-// whether an operation has begun.
+// markMissing marks rows after locking them and checking again that no operation has
+// begun.
 func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []string, startedAt time.Time) (int, error) {
-	o := ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText(failureMissing)}}
+	o := ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: models.NewFailure(failureMissing)}
 	if s.Capabilities().Shared {
 		o = ObservedState{Gone: true}
 	}
@@ -63,25 +65,21 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 	})
 }
 
-// findMissing walks all rows in order of id, in pages, and returns those that no
-// operation can account for.
+// findMissing reads all rows by pages in the order of their ids, and returns those that
+// SyncMissing has to mark.
 func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, listed map[string]struct{}, startedAt time.Time) ([]string, error) {
 	const page = 5000
-	vanished, err := models.Failure{Text: models.NewText(failureMissing)}.Value()
-	if err != nil {
-		return nil, err
-	}
 	var missing []string
 	for last := ""; ; {
 		var ids []string
 		err := s.read(ctx).Table(kind.Plural()).Order("id").Limit(page).
-			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(startedAt), vanished).Pluck("id", &ids).Error
+			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(startedAt), models.NewFailure(failureMissing)).Pluck("id", &ids).Error
 		if err != nil {
 			return nil, err
 		}
 		var unlisted []string
 		for _, id := range ids {
-			if _, there := listed[id]; !there {
+			if _, ok := listed[id]; !ok {
 				unlisted = append(unlisted, id)
 			}
 		}
@@ -101,8 +99,8 @@ func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, listed
 	}
 }
 
-// RemoveGone takes the row of an object away that the backend no longer has, as
-// asked at that time, unless an operation is changing it.
+// RemoveGone is SyncMissing for one object, by the backend's id; requestedAt is when the
+// backend was called. Errors: those of the database.
 func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, requestedAt time.Time) error {
 	var id string
 	err := s.read(ctx).Table(kind.Plural()).Where("backend_id = ?", backendID).Limit(1).Pluck("id", &id).Error
@@ -113,8 +111,8 @@ func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID
 	return err
 }
 
-// BusyBackendIDs says which of the objects with these backend's ids an operation
-// is changing.
+// BusyBackendIDs returns those of the backend's ids whose object has an operation that
+// has not ended. Errors: those of the database.
 func (s Sync) BusyBackendIDs(ctx context.Context, backendIDs []string) (map[string]bool, error) {
 	busy := map[string]bool{}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {

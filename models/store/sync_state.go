@@ -9,21 +9,23 @@ import (
 	"blockconsole/models"
 )
 
-// SyncState returns the freshness of the mirror of kind (volume, snapshot).
+// SyncState returns the result of the last resync of a kind. Errors: those of the
+// database.
 func (s Sync) SyncState(ctx context.Context, kind models.SubjectType) (models.SyncState, error) {
 	var state models.SyncState
 	return state, ignoreNotFound(takeOne(s.read(ctx).Where("kind = ?", kind), &state))
 }
 
-// SyncHealthy says that the backend's volumes and snapshots could be read the last
-// time.
+// SyncHealthy reports whether the last resync of both volumes and snapshots succeeded.
+// Errors: those of the database.
 func (s Sync) SyncHealthy(ctx context.Context) (bool, error) {
 	var healthy int64
 	err := s.read(ctx).Model(&models.SyncState{}).Where("seen_at > 0 AND failed_since = 0").Count(&healthy).Error
 	return healthy == 2, err
 }
 
-// RecordSync records that the backend was read at that time, or could not be.
+// RecordSync records the result of a resync that began at that time. Errors: those of the
+// database.
 func (s Sync) RecordSync(ctx context.Context, kind models.SubjectType, at time.Time, failure models.Failure) error {
 	return s.write(ctx, func(tx *gorm.DB) error {
 		state := models.SyncState{Kind: string(kind)}

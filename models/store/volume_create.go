@@ -9,17 +9,15 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
-// CreateVolume asks for a volume; with a snapshot this is the restore. Invalid
-// fields: name, description, size_gib, snapshot_id, image, server_id, volume_type,
-// availability_zone,
-// quota (the project's limit, with the figures).
+// CreateVolume requests a volume; with a snapshot this is a restore. Errors:
+// CodeForbidden, CodeConflict, CodeInvalid with the fields name, description, size_gib,
+// snapshot_id, image, server_id, volume_type, availability_zone and quota, those of the
+// database.
 func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActCreateVolume, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, models.ActCreateVolume, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
 		if !s.ownProjectKnown() {
 			return nil, models.Refused(models.NewDenial("deny.not_ready"))
 		}
@@ -45,6 +43,7 @@ func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models
 	})
 }
 
+// checkPlacement checks the volume type and zone, and that there is one source at most.
 func (s *Store) checkPlacement(in models.VolumeInput, fields models.FieldErrors) {
 	caps := s.Capabilities()
 	if in.Type != "" && !slices.Contains(caps.Types, in.Type) {
@@ -58,7 +57,8 @@ func (s *Store) checkPlacement(in models.VolumeInput, fields models.FieldErrors)
 	}
 }
 
-// checkSource finds what the volume is made of, and the least size it needs in GiB.
+// checkSource loads the snapshot that the volume is created from, or nil, and returns
+// the size in GiB that the source requires at least.
 func (s *Store) checkSource(tx *gorm.DB, actor models.Actor, in models.VolumeInput, fields models.FieldErrors) (*models.Snapshot, int, error) {
 	if in.SnapshotID != "" {
 		snapshot, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.SnapshotID)
@@ -86,6 +86,7 @@ func (s *Store) checkSource(tx *gorm.DB, actor models.Actor, in models.VolumeInp
 	return nil, image.MinGiB(), err
 }
 
+// checkSize parses the size and returns it in GiB.
 func (s *Store) checkSize(in models.VolumeInput, minGiB int, fields models.FieldErrors) int {
 	if in.Size == "" && in.SnapshotID != "" {
 		return minGiB
@@ -103,8 +104,8 @@ func (s *Store) checkSize(in models.VolumeInput, minGiB int, fields models.Field
 	return size
 }
 
-// checkServer says whether a volume of the project can be attached to the server: a
-// cloud lets no server use what is another project's.
+// checkServer checks that the server exists in the volume's project: a cloud attaches
+// no volume to another project's server.
 func (s *Store) checkServer(tx *gorm.DB, project, id string, fields models.FieldErrors) error {
 	if !s.Capabilities().Attach {
 		fields["server_id"] = models.NewText("deny.unsupported")
@@ -112,7 +113,7 @@ func (s *Store) checkServer(tx *gorm.DB, project, id string, fields models.Field
 	}
 	var server models.Server
 	q := tx
-	if s.Capabilities().OwnServers { // nobody removes it meanwhile
+	if s.Capabilities().OwnServers { // RemoveServer waits
 		q = s.forUpdate(tx)
 	}
 	err := takeOne(inProject(q, project).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &server)
@@ -127,7 +128,7 @@ func (s *Store) insertVolume(tx *gorm.DB, actor models.Actor, in models.VolumeIn
 	now := models.Micros(s.Now())
 	row := models.Volume{
 		ID: models.NewID(), ProjectID: s.projectFor(actor), Name: in.Name, Description: in.Description,
-		Status: models.Creating, StatusSince: now, Percent: -1, SizeGiB: size, ImageID: in.ImageID,
+		Status: models.Creating, StatusSince: now, Percent: backend.PercentUnknown, SizeGiB: size, ImageID: in.ImageID,
 		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: models.ByHand, CreatedAt: now, Version: 1,
 	}
 	op := &models.Operation{Kind: models.VolumeCreate, SubjectType: models.SubjectVolume, SubjectID: row.ID, SubjectName: in.Name,

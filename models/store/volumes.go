@@ -8,30 +8,27 @@ import (
 	"blockconsole/models"
 )
 
-// EditVolume renames a volume: the row changes at once, the backend follows.
-// CodeStale: somebody else changed it since Version.
+// EditVolume renames a volume: the row at once, the object by an operation. Errors:
+// ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the fields name and
+// description, CodeStale when the row is newer than in.Version, those of the database.
 func (s Volumes) EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
-		if err := in.Validate(row.Name); err != nil {
+		columns, op, err := s.editOperation(actor, in, models.VolumeEdit, row.Name, row.Description, row.Version)
+		if err != nil {
 			return nil, err
 		}
-		in := in.RestoreName(row.Name)
-		if in.Version > 0 && in.Version != row.Version {
-			return nil, &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}
-		}
-		return &models.Operation{
-			Kind: models.VolumeEdit, SubjectName: in.Name,
-			Params: models.Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
-		}, changeRow(tx, &models.Volume{}, row.ID, row.Status, s.editColumns(actor, in))
+		return op, changeRow(tx, &models.Volume{}, row.ID, row.Status, columns)
 	})
 }
 
-// ExtendVolume asks for a larger size, in GiB as typed. Invalid field: size_gib.
+// ExtendVolume requests a larger size, in GiB as typed. Errors: ErrNotFound,
+// CodeForbidden, CodeConflict, CodeInvalid with the fields size_gib and quota, those of
+// the database.
 func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActExtend, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		size := s.checkSize(models.VolumeInput{Size: typed}, row.SizeGiB+1, fields)
-		if row.ProjectID == s.OwnProjectID() { // another project's limits are not known
+		if row.ProjectID == s.OwnProjectID() { // the quotas of other projects are not known
 			models.CheckQuota(models.QuotaForExtension(s.Capabilities(), size-row.SizeGiB), row.VolumeType, true, fields)
 		}
 		if err := fields.Err(); err != nil {
@@ -42,17 +39,17 @@ func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed
 	})
 }
 
-// AttachVolume asks that the server sees the volume. Invalid field: server_id.
+// AttachVolume requests that a volume is attached to a server. Errors: ErrNotFound,
+// CodeForbidden, CodeConflict, CodeInvalid with the field server_id, those of the
+// database.
 func (s Volumes) AttachVolume(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActAttach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
 			return nil, err
 		}
-		for _, a := range row.Attachments {
-			if a.ServerID == server {
-				fields["server_id"] = models.NewText("server.already_attached")
-			}
+		if row.AttachedTo(server) {
+			fields["server_id"] = models.NewText("server.already_attached")
 		}
 		if err := fields.Err(); err != nil {
 			return nil, err
@@ -62,19 +59,16 @@ func (s Volumes) AttachVolume(ctx context.Context, actor models.Actor, id, serve
 	})
 }
 
-// DetachVolume asks that the server no longer sees the volume; an empty server
-// means the only one. force cuts it off although it uses the volume, also when a
-// detaching already waits for it. Invalid fields: server_id, force (needed there).
+// DetachVolume requests that a volume is detached from a server; an empty server means
+// the only one. force disconnects its clients, also when a detach without force already
+// waits for them. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with
+// the fields server_id and force (required in the latter case), those of the database.
 func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActDetach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if server == "" && len(row.Attachments) == 1 {
 			server = row.Attachments[0].ServerID
 		}
-		attached := false
-		for _, a := range row.Attachments {
-			attached = attached || a.ServerID == server
-		}
-		if !attached {
+		if !row.AttachedTo(server) {
 			return nil, models.Invalid("server_id", models.NewText("server.not_attached"))
 		}
 		op := &models.Operation{Kind: models.VolumeDetach, Params: models.Params{ServerID: server, Force: force, PriorStatus: row.Status}}
@@ -82,15 +76,15 @@ func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, serve
 			if !force {
 				return nil, models.Invalid("force", models.NewText("detach.waits"))
 			}
-			op.Lane, op.Params.PriorStatus = row.ID+"/cut", models.InUse // it overtakes the one that waits
+			op.Lane, op.Params.PriorStatus = row.ID+"/cut", models.InUse // a lane of its own: it overtakes the waiting detach
 			return op, nil
 		}
 		return op, changeRow(tx, &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Detaching))
 	})
 }
 
-// DeleteVolume asks for the deletion of a volume that is detached and has no
-// snapshots.
+// DeleteVolume requests the deletion of a volume. Errors: ErrNotFound, CodeForbidden,
+// CodeConflict when it is attached, locked or has snapshots, those of the database.
 func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActDelete, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		return &models.Operation{Kind: models.VolumeDelete, Params: models.Params{PriorStatus: row.Status, BackendID: row.BackendID}},
@@ -98,19 +92,21 @@ func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formK
 	})
 }
 
-// RepairVolume puts a volume that is stuck into a status from which one can go
-// on. What was under way for it ends as failed.
+// RepairVolume requests another status for a stuck volume. Its operations that have not
+// ended fail. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
+// fields reason and reset_to, those of the database.
 func (s Volumes) RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if err := in.Validate(); err != nil {
 			return nil, err
 		}
 		return &models.Operation{Kind: models.VolumeRepair, Lane: repairLane(row.ID), Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status}},
-			s.cancelQueued(tx, row.ID)
+			s.abandonOperations(tx, row.ID)
 	})
 }
 
-// RevertVolume asks that the volume gets the bytes of its latest snapshot back.
+// RevertVolume requests that a volume gets the bytes of its latest snapshot back.
+// Errors: ErrNotFound, CodeForbidden, CodeConflict, those of the database.
 func (s Volumes) RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error) {
 	snapshot, err := s.Snapshots.Snapshot(ctx, actor, snapshotID)
 	if err != nil {
@@ -129,14 +125,8 @@ func (s Volumes) RevertVolume(ctx context.Context, actor models.Actor, snapshotI
 	})
 }
 
-func denialError(d *models.Denial, err error) error {
-	if err != nil {
-		return err
-	}
-	return models.Refused(d)
-}
-
-// revertDenial: both AVAILABLE, the latest snapshot, of equal size.
+// revertDenial returns why a volume cannot be reverted to a snapshot, beyond the
+// volume's own status: the snapshot must be AVAILABLE, the latest, and of equal size.
 func (s *Store) revertDenial(tx *gorm.DB, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error) {
 	if d := s.Rules().Snapshot(models.ActRevert, snapshot); d != nil {
 		return d, nil
@@ -152,9 +142,9 @@ func (s *Store) revertDenial(tx *gorm.DB, snapshot *models.Snapshot, v *models.V
 	return nil, ignoreNotFound(err)
 }
 
-// snapshotLinks names the first snapshots that keep a volume from being deleted.
+// snapshotLinks returns the newest snapshots that block the deletion of a volume.
 func (s *Store) snapshotLinks(tx *gorm.DB, volume string) ([]models.Link, error) {
 	var links []models.Link
 	return links, tx.Model(&models.Snapshot{}).Select("id", "name").Where("volume_id = ?", volume).
-		Order("created_at DESC, id DESC").Limit(20).Find(&links).Error
+		Order("created_at DESC, id DESC").Limit(maxBlockers).Find(&links).Error
 }
