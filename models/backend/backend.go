@@ -236,7 +236,7 @@ type Backend interface {
 	Images(ctx context.Context) ([]Image, error)
 
 	// ChangedVolumes lists the volumes that exist and changed at since (the console's clock) or later. Errors:
-	// CodeUnsupported where the backend cannot tell, or where Volumes is as cheap.
+	// CodeUnsupported where the backend has no such list, or where Volumes is as cheap.
 	ChangedVolumes(ctx context.Context, since time.Time) ([]Volume, error)
 
 	// LastFailure is why the newest request about an object failed after it had been accepted, where State.Failure

@@ -46,7 +46,7 @@ type Error struct {
 	Need, Free int64 // no_space: bytes; -1 where unknown
 
 	// Op of a fault is read, write, flush, trim, zero, status, cache or open. After flush, what servers wrote may be
-	// lost; after the others a server was told an error.
+	// lost; after the others a server got an error.
 	Op string
 
 	// EventID of a reported error, such as VOLUME_VOLUME_SNAPSHOT_003_015, ends with the detail's number
@@ -63,7 +63,7 @@ type Error struct {
 // Cause is why a backend is unavailable.
 type Cause string
 
-// The causes. All but TooMany last until somebody does something about them.
+// The causes. All but TooMany last until an administrator acts.
 const (
 	Credentials Cause = "credentials" // it refuses the console's own credentials
 	Token       Cause = "token"       // it refuses what it has just given for good credentials

@@ -24,8 +24,8 @@ var (
 // MissingDocs lists what the exported declarations of a package leave out of their
 // doc comments: a function or method that returns an error names its errors (a
 // match of errorNames, or [NoErrors]); every integer, time and duration among
-// parameters and fields has its unit or meaning in its name or comment. Tests are not
-// looked at.
+// parameters and fields has its unit or meaning in its name or comment. Test files are
+// skipped.
 func MissingDocs(dir string, errorNames *regexp.Regexp) ([]string, error) {
 	d := docs{set: token.NewFileSet(), errorNames: errorNames}
 	entries, err := os.ReadDir(dir)

@@ -58,7 +58,7 @@ func TestAttachedVolume_DiskErrors(t *testing.T) {
 			c := useExport(t, s.b, s.used)
 			d.failOn("write")
 			if _, err := c.WriteAt([]byte("x"), 0); !errors.Is(err, tt.errno) {
-				t.Errorf("the client is told %v", err)
+				t.Errorf("the client receives %v", err)
 			}
 			v := getVolume(t, s.b, s.used)
 			fault := backend.AsError(v.Failure, backend.CodeFault)

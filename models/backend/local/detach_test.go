@@ -97,7 +97,7 @@ func TestDetachVolume_LostWrites(t *testing.T) {
 	}
 	d.failOn(opSync)
 	if err := c.Flush(); !errors.Is(err, syscall.EIO) {
-		t.Errorf("the client is told %v", err)
+		t.Errorf("the client receives %v", err)
 	}
 	d.failOn("")
 	if err := c.Flush(); !errors.Is(err, syscall.EIO) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,12 +31,20 @@ func open(t testing.TB, o Options) *Backend {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	waitForks()
 	b, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
 	return b
+}
+
+// waitForks waits for the processes that other tests are starting: until its exec, such
+// a process holds the locks and files that were open at its fork.
+func waitForks() {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 }
 
 // testServers are the registered servers. This machine is the first and the last.

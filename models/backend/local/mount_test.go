@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,15 +46,10 @@ func loopMount(t testing.TB, size int64, mkfs ...string) string {
 		t.Skipf("loop mounts are not permitted here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		err := unix.Unmount(mnt, 0)
-		for range 100 { // a process that another test starts has our files until its exec
-			if err == nil {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-			err = unix.Unmount(mnt, 0)
+		waitForks()
+		if err := unix.Unmount(mnt, 0); err != nil {
+			t.Errorf("unmount: %v", err)
 		}
-		t.Errorf("unmount: %v", err)
 	})
 	return mnt
 }

@@ -7,8 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"blockconsole/models/backend"
 )
@@ -69,15 +68,16 @@ func (b *Backend) loadKind(k kind) error {
 		err error
 	}
 	results := make([]result, len(entries))
-	var readers errgroup.Group
-	readers.SetLimit(4 * runtime.GOMAXPROCS(0))
-	for i, e := range entries {
-		readers.Go(func() error {
-			results[i].o, results[i].err = b.loadObject(k, e)
-			return nil
+	var wg sync.WaitGroup
+	workers := 4 * runtime.GOMAXPROCS(0)
+	for w := range workers { // a goroutine per entry takes twice as long
+		wg.Go(func() {
+			for i := w; i < len(entries); i += workers {
+				results[i].o, results[i].err = b.loadObject(k, entries[i])
+			}
 		})
 	}
-	_ = readers.Wait()
+	wg.Wait()
 	x := b.indexOf(k)
 	for i, r := range results {
 		if errors.Is(r.err, errNewerFormat) {

@@ -145,6 +145,7 @@ func TestOpen_Errors(t *testing.T) {
 			s := newHarness(t, nil)
 			s.b.Close()
 			tt.spoil(t, s)
+			waitForks()
 			b, err := Open(Options{Dir: s.dir, Log: slog.New(slog.DiscardHandler)})
 			if err == nil {
 				b.Close()

@@ -14,7 +14,7 @@ func TestDetachVolume_UnknownToNova(t *testing.T) {
 	if err := b.DetachVolume(t.Context(), key, gone, false); !isConflict("force")(err) {
 		t.Errorf("%v", err)
 	}
-	cloud.Break(openstacktest.Rule{Method: "DELETE", Path: "/attachments/"}, openstacktest.Fault{Status: 200, Body: `{"attachments": []}`})
+	cloud.Inject(openstacktest.Rule{Method: "DELETE", Path: "/attachments/"}, openstacktest.Fault{Status: 200, Body: `{"attachments": []}`})
 	if err := b.DetachVolume(t.Context(), key, gone, true); err != nil {
 		t.Fatal(err)
 	}
@@ -26,14 +26,14 @@ func TestDetachVolume_UnknownToNova(t *testing.T) {
 // Volumes work while Nova is down, also at the start.
 func TestVolumes_NovaDown(t *testing.T) {
 	for name, fault := range map[string]openstacktest.Fault{
-		"refuses connections": {Drop: true}, "behind a proxy": {Status: 503, Body: openstacktest.HTML},
+		"refuses connections": {Drop: true}, "behind a proxy": {Status: 503, Body: openstacktest.ProxyHTML},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := newClock()
 			cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
 			server := cloud.AddServer(cloud.Project, "app")
 			id := cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
-			cloud.Break(openstacktest.Rule{Service: "compute"}, fault)
+			cloud.Inject(openstacktest.Rule{Service: "compute"}, fault)
 			works := func() {
 				t.Helper()
 				if page, err := b.Volumes(t.Context(), "", 10); err != nil || len(page.Items) != 1 {
@@ -52,7 +52,7 @@ func TestVolumes_NovaDown(t *testing.T) {
 				now.advance(catalogMaxAge)
 				works()
 			}
-			cloud.Mend()
+			cloud.ClearFaults()
 			if err := b.AttachVolume(t.Context(), backend.Key{ID: id}, server); err != nil {
 				t.Fatal(err)
 			}

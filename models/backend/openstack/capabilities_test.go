@@ -19,14 +19,14 @@ func TestCapabilities_ChoicesUnavailable(t *testing.T) {
 	b := open(t, Options{Now: now.Now, AllProjects: true, Getenv: env(cloud.Env("admin", cloud.Admin))})
 	breakAll := func() {
 		for _, path := range []string{"/types", "/os-availability-zone", "/v3/projects"} {
-			cloud.Break(openstacktest.Rule{Path: path}, openstacktest.Fault{Status: 500})
+			cloud.Inject(openstacktest.Rule{Path: path}, openstacktest.Fault{Status: 500})
 		}
 	}
 	breakAll()
 	if c, err := b.Capabilities(t.Context()); err != nil || len(c.Types) != 0 || len(c.Quotas) == 0 {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	cloud.Mend()
+	cloud.ClearFaults()
 	well, err := b.Capabilities(t.Context())
 	if err != nil || len(well.Types) == 0 || len(well.Zones) == 0 || len(well.Projects) == 0 {
 		t.Fatalf("%+v, %v", well, err)
@@ -35,8 +35,8 @@ func TestCapabilities_ChoicesUnavailable(t *testing.T) {
 	if c, err := b.Capabilities(t.Context()); err != nil || !reflect.DeepEqual(c, well) {
 		t.Errorf("%+v, %v", c, err)
 	}
-	cloud.Mend()
-	cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 503})
+	cloud.ClearFaults()
+	cloud.Inject(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 503})
 	_, err = b.Capabilities(t.Context())
 	requireUnavailable(t, err)
 }

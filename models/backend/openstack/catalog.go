@@ -94,7 +94,7 @@ func maxMinor(ctx context.Context, client *gophercloud.ServiceClient, major int)
 		}
 	}
 	if !found {
-		return 0, fmt.Errorf("%s tells no version %d", versionsURL(client.Endpoint), major)
+		return 0, fmt.Errorf("%s has no version %d", versionsURL(client.Endpoint), major)
 	}
 	return minor, nil
 }

@@ -249,17 +249,17 @@ func TestCloudDetachVolume_Stale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := newRef(t)
-	if _, err := attachments.Create(t.Context(), s.volume, attachments.CreateOpts{VolumeUUID: v.ID, InstanceUUID: nobody}).Extract(); err != nil {
+	missing := newRef(t)
+	if _, err := attachments.Create(t.Context(), s.volume, attachments.CreateOpts{VolumeUUID: v.ID, InstanceUUID: missing}).Extract(); err != nil {
 		t.Fatal(err)
 	}
 	if now, err := b.Volume(t.Context(), v.Key); err != nil || now.Status != backend.Attaching {
 		t.Errorf("%+v, %v", now, err)
 	}
-	if err := b.DetachVolume(t.Context(), v.Key, nobody, false); !isConflict("force")(err) {
+	if err := b.DetachVolume(t.Context(), v.Key, missing, false); !isConflict("force")(err) {
 		t.Errorf("without force: %v", err)
 	}
-	if err := b.DetachVolume(t.Context(), v.Key, nobody, true); err != nil {
+	if err := b.DetachVolume(t.Context(), v.Key, missing, true); err != nil {
 		t.Fatal(err)
 	}
 	waitAvailable(t, b, v.Key)

@@ -92,7 +92,7 @@ func fromFile(getenv func(string) string, cloud string) []clouds.ParseOption {
 	return options
 }
 
-// fromVariables makes a clouds.yaml of the variables, so that both are read alike.
+// fromVariables makes a clouds.yaml of the variables, so that both are read in one way.
 func fromVariables(getenv func(string) string) ([]clouds.ParseOption, error) {
 	first := func(names ...string) string {
 		for _, name := range names {

@@ -127,7 +127,7 @@ func TestOpen_WrongSettings(t *testing.T) {
 			}
 		}
 		if strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q tells a secret", err)
+			t.Errorf("%q contains a secret", err)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func TestVolumes_OddAnswer(t *testing.T) {
 	const body = `{"volumes": [{"id": "a", "status": null, "size": null, "name": null, "metadata": null, "attachments": null, "created_at": "yesterday"},
 		{"id": "b", "status": "available", "size": 3, "created_at": "2026-11-22T10:20:11", "updated_at": "2026-11-22T10:20:12Z", "metadata": {"blockconsole_ref": 5},
 		 "attachments": [{"server_id": null, "host_name": "array-7", "attached_at": null}]}]}`
-	cloud.Break(openstacktest.Rule{Path: "/volumes/detail"}, openstacktest.Fault{Status: 200, Body: body})
+	cloud.Inject(openstacktest.Rule{Path: "/volumes/detail"}, openstacktest.Fault{Status: 200, Body: body})
 	page, err := b.Volumes(t.Context(), "", 10)
 	if err != nil || len(page.Items) != 2 {
 		t.Fatalf("%+v, %v", page, err)

@@ -26,7 +26,7 @@ func TestTranslate(t *testing.T) {
 		want       func(error) bool
 	}{
 		{"gone", 404, "", `{"itemNotFound": {"code": 404, "message": "Volume x could not be found."}}`, func(err error) bool { return errors.Is(err, backend.ErrNotFound) }},
-		{"a proxy's 404", 404, "", openstacktest.HTML, isUnavailable(0)},
+		{"a proxy's 404", 404, "", openstacktest.ProxyHTML, isUnavailable(0)},
 		{"an unknown path", 404, "", `{"message": "The resource could not be found.<br />", "code": "404 Not Found", "title": "Not Found"}`, isUnavailable(0)},
 		{"state", 400, "", `{"badRequest": {"code": 400, "message": "Invalid volume: volume is not assigned to a host"}}`, isConflict("not assigned")},
 		{"nova", 409, "", `{"conflictingRequest": {"code": 409, "message": "Instance is locked"}}`, isConflict("locked")},
@@ -34,12 +34,12 @@ func TestTranslate(t *testing.T) {
 		{"size", 400, "", `{"badRequest": {"code": 400, "message": "Invalid input for field/attribute size. Value: 0. 0 is less than the minimum of 1"}}`, isInvalid("size_gib")},
 		{"zone", 400, "", `{"badRequest": {"code": 400, "message": "Availability zone 'mars' is invalid."}}`, isInvalid("zone")},
 		{"a foreign project", 400, "", `{"badRequest": {"code": 400, "message": "Malformed request url"}}`, isUnavailable(0)},
-		{"a proxy's 400", 400, "", openstacktest.HTML, isUnavailable(0)},
+		{"a proxy's 400", 400, "", openstacktest.ProxyHTML, isUnavailable(0)},
 		{"repair", 403, "", strings.Replace(policy, "%s", "volume_extension:snapshot_admin_actions:reset_status", 1), isForbidden("admin")},
 		{"write", 403, "", strings.Replace(policy, "%s", "volume:create_snapshot", 1), isForbidden("member")},
 		{"root device", 403, "", `{"forbidden": {"code": 403, "message": "Can't detach root device volume"}}`, isConflict("root device")},
-		{"too many", 429, "7", openstacktest.HTML, isUnavailable(7 * time.Second)},
-		{"down", 503, "", openstacktest.HTML, isUnavailable(0)},
+		{"too many", 429, "7", openstacktest.ProxyHTML, isUnavailable(7 * time.Second)},
+		{"down", 503, "", openstacktest.ProxyHTML, isUnavailable(0)},
 		{"maintenance", 503, "60", "", isUnavailable(time.Minute)},
 		{"until a date", 503, "Sun, 22 Nov 2026 10:00:30 GMT", "", isUnavailable(30 * time.Second)},
 		{"until the past", 503, "-5", "", isUnavailable(0)},
@@ -144,8 +144,8 @@ func changes(ctx context.Context, b *Backend, v, sn backend.Key, server, ref str
 // When the answer to a change is lost, a retry has no second effect.
 func TestRetry_OneEffect(t *testing.T) {
 	faults := map[string]openstacktest.Fault{
-		"dropped before": {Drop: true}, "dropped after": {Drop: true, After: true}, "half": {Half: true, Drop: true, After: true},
-		"503 before": {Status: 503, Body: openstacktest.HTML}, "500 after": {Status: 500, After: true}, "429": {Status: 429, Header: map[string]string{"Retry-After": "3"}},
+		"dropped before": {Drop: true}, "dropped after": {Drop: true, After: true}, "half": {Truncate: true, Drop: true, After: true},
+		"503 before": {Status: 503, Body: openstacktest.ProxyHTML}, "500 after": {Status: 500, After: true}, "429": {Status: 429, Header: map[string]string{"Retry-After": "3"}},
 	}
 	names := slices.Sorted(func(yield func(string) bool) {
 		for name := range changes(t.Context(), nil, backend.Key{}, backend.Key{}, "", "") {
@@ -170,16 +170,16 @@ func testRetry(t *testing.T, name string, f openstacktest.Fault) {
 		t.Fatal(err)
 	}
 	met := 0
-	var broken []*openstacktest.Break
+	var broken []*openstacktest.ActiveFault
 	for _, method := range []string{"POST", "PUT", "DELETE"} {
-		broken = append(broken, cloud.Break(openstacktest.Rule{Method: method, Times: 1}, f))
+		broken = append(broken, cloud.Inject(openstacktest.Rule{Method: method, Times: 1}, f))
 	}
 	before := len(cloud.Volumes()) + len(cloud.Snapshots())
 	err := call()
 	for _, one := range broken {
 		met += one.Count()
 	}
-	cloud.Mend()
+	cloud.ClearFaults()
 	if met != 1 || err != nil && !isUnavailable(0)(err) && !isUnavailable(3*time.Second)(err) {
 		t.Fatalf("%d requests met the fault, %v", met, err)
 	}

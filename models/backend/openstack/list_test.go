@@ -13,7 +13,7 @@ import (
 )
 
 func TestVolumes_PageSizes(t *testing.T) {
-	for _, o := range []openstacktest.Options{{}, {PageMax: 3}} {
+	for _, o := range []openstacktest.Options{{}, {MaxPageSize: 3}} {
 		cloud, b := newCloud(t, o)
 		created := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 		var want []string
@@ -55,7 +55,7 @@ func TestVolumes_PageDoesNotAdvance(t *testing.T) {
 	for i, v := range first.Items {
 		same.WriteString([]string{"", ","}[min(i, 1)] + `{"id": "` + v.ID + `", "created_at": "` + v.CreatedAt.Format("2006-01-02T15:04:05.000000") + `"}`)
 	}
-	cloud.Break(openstacktest.Rule{Path: "/volumes/detail"}, openstacktest.Fault{Status: 200,
+	cloud.Inject(openstacktest.Rule{Path: "/volumes/detail"}, openstacktest.Fault{Status: 200,
 		Body: `{"volumes": [` + same.String() + `], "volumes_links": [{"rel": "next", "href": "x"}]}`})
 	_, err = b.Volumes(t.Context(), first.Next, 2)
 	requireUnavailable(t, err)
@@ -66,14 +66,14 @@ func TestVolumes_TruncatedBody(t *testing.T) {
 	for range 5 {
 		cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
 	}
-	for _, f := range []openstacktest.Fault{{Half: true}, {Half: true, Drop: true}, {Status: 200, Body: "{}"}, {Status: 200, Body: openstacktest.HTML}, {Status: 200, Body: "null"}} {
-		broken := cloud.Break(openstacktest.Rule{Service: "volume", Path: "/volumes/detail"}, f)
+	for _, f := range []openstacktest.Fault{{Truncate: true}, {Truncate: true, Drop: true}, {Status: 200, Body: "{}"}, {Status: 200, Body: openstacktest.ProxyHTML}, {Status: 200, Body: "null"}} {
+		broken := cloud.Inject(openstacktest.Rule{Service: "volume", Path: "/volumes/detail"}, f)
 		if page, err := b.Volumes(t.Context(), "", 100); err == nil {
 			t.Errorf("%+v gave %d volumes", f, len(page.Items))
 		} else {
 			requireUnavailable(t, err)
 		}
-		cloud.MendOne(broken)
+		cloud.ClearFault(broken)
 	}
 	if page, err := b.Volumes(t.Context(), "", 100); err != nil || len(page.Items) != 5 {
 		t.Errorf("%d, %v", len(page.Items), err)
@@ -122,7 +122,7 @@ func TestPace_RequestRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	cost := func(refresh func() error) float64 {
-		cloud.Forget()
+		cloud.ResetRequests()
 		if err := refresh(); err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,7 @@ func TestLastFailure_VolumeWithClones(t *testing.T) {
 	cloud, b := newCloud(t, openstacktest.Options{})
 	key := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})}
 	clone := newRef(t)
-	cloud.Break(openstacktest.Rule{Method: "GET", Path: "/volumes/detail"}, openstacktest.Fault{
+	cloud.Inject(openstacktest.Rule{Method: "GET", Path: "/volumes/detail"}, openstacktest.Fault{
 		Status: 200, Body: fmt.Sprintf(`{"volumes": [{"id": "%s", "source_volid": "%s"}, {"id": "other", "source_volid": null}]}`, clone, key.ID),
 	})
 	if err := b.LastFailure(t.Context(), backend.SubjectVolume, key, time.Now()); !errors.Is(err, backend.ErrNotFound) {

@@ -53,7 +53,7 @@ func TestQuotaError(t *testing.T) {
 	if err != nil || !slices.Equal(c.Quotas, want) || c.MaxSizeGiB != 40 || c.Project != (backend.Project{ID: cloud.Tiny.ID, Name: "tiny"}) {
 		t.Errorf("%+v, %v", c, err)
 	}
-	cloud.Break(openstacktest.Rule{Path: "os-quota-sets"}, openstacktest.Fault{Status: 403})
+	cloud.Inject(openstacktest.Rule{Path: "os-quota-sets"}, openstacktest.Fault{Status: 403})
 	if c, err = b.Capabilities(t.Context()); err != nil || len(c.Quotas) != 3 {
 		t.Errorf("from the limits: %+v, %v", c.Quotas, err)
 	}

@@ -67,7 +67,7 @@ func TestMicroversions(t *testing.T) {
 func TestMicroversions_ReadAgainAfterFailure(t *testing.T) {
 	now := newClock()
 	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
-	down := cloud.Break(openstacktest.Rule{Service: "volume", Path: `/v3/?$`}, openstacktest.Fault{Status: 503, Body: openstacktest.HTML})
+	down := cloud.Inject(openstacktest.Rule{Service: "volume", Path: `/v3/?$`}, openstacktest.Fault{Status: 503, Body: openstacktest.ProxyHTML})
 	_, err := b.Volumes(t.Context(), "", 10)
 	if u := requireUnavailable(t, err); u.Cause != "" {
 		t.Error("a service that is down has a cause")
@@ -75,7 +75,7 @@ func TestMicroversions_ReadAgainAfterFailure(t *testing.T) {
 	if cloud.Count("volume", "", "/volumes") != 0 {
 		t.Error("volumes were requested without a version")
 	}
-	cloud.MendOne(down)
+	cloud.ClearFault(down)
 	if _, err := b.Volumes(t.Context(), "", 10); requireUnavailable(t, err).RetryAfter != failedWait {
 		t.Errorf("signed in again at once: %v", err)
 	}
@@ -99,7 +99,7 @@ func TestOpen_CloudDown(t *testing.T) {
 func TestToken_Renewed(t *testing.T) {
 	for _, kind := range []string{"password", "application credential"} {
 		now := newClock()
-		cloud := openstacktest.New(openstacktest.Options{Now: now.Now, TokenLife: time.Hour})
+		cloud := openstacktest.New(openstacktest.Options{Now: now.Now, TokenTTL: time.Hour})
 		t.Cleanup(cloud.Close)
 		variables := cloud.Env("demo", cloud.Project)
 		if kind != "password" {
@@ -147,7 +147,7 @@ func TestSignIn_RefusedCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	cloud.RevokeCredential(id)
-	cloud.Forget()
+	cloud.ResetRequests()
 	for range 5 {
 		_, err := b.Volumes(t.Context(), "", 10)
 		if u := requireUnavailable(t, err); u.Cause != backend.Credentials {
@@ -170,7 +170,7 @@ func TestToken_Refused(t *testing.T) {
 	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
 		t.Fatal(err)
 	}
-	cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 401, Body: `{"error": {"code": 401, "message": "The request you have made requires authentication."}}`})
+	cloud.Inject(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 401, Body: `{"error": {"code": 401, "message": "The request you have made requires authentication."}}`})
 	for range 5 {
 		if _, err := b.Volumes(t.Context(), "", 10); requireUnavailable(t, err).Cause != backend.Token {
 			t.Fatalf("%v", err)
@@ -179,7 +179,7 @@ func TestToken_Refused(t *testing.T) {
 	if n := cloud.Count("identity", "POST", "/auth/tokens"); n != 2 {
 		t.Errorf("signed in %d times", n)
 	}
-	cloud.Mend()
+	cloud.ClearFaults()
 	now.advance(refusedWait)
 	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
 		t.Fatal(err)
@@ -191,11 +191,11 @@ func TestTooManyRequests_Cause(t *testing.T) {
 	cloud, b := newCloud(t, openstacktest.Options{Now: now.Now})
 	tooMany := openstacktest.Fault{Status: 429, Header: map[string]string{"Retry-After": "9"}}
 	for _, service := range []string{"identity", "volume"} {
-		broken := cloud.Break(openstacktest.Rule{Service: service}, tooMany)
+		broken := cloud.Inject(openstacktest.Rule{Service: service}, tooMany)
 		if u := requireUnavailable(t, errorOf(b.Volumes(t.Context(), "", 10))); u.Cause != backend.TooMany || u.RetryAfter != 9*time.Second {
 			t.Errorf("%s: %+v", service, u)
 		}
-		cloud.MendOne(broken)
+		cloud.ClearFault(broken)
 		now.advance(9 * time.Second)
 	}
 }
@@ -207,11 +207,11 @@ func TestSignIn_KeystoneDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	cloud.RevokeTokens()
-	cloud.Break(openstacktest.Rule{Service: "identity"}, openstacktest.Fault{Status: 503, Body: openstacktest.HTML})
+	cloud.Inject(openstacktest.Rule{Service: "identity"}, openstacktest.Fault{Status: 503, Body: openstacktest.ProxyHTML})
 	if _, err := b.Volumes(t.Context(), "", 10); requireUnavailable(t, err).Cause != "" {
 		t.Errorf("%v", err)
 	}
-	cloud.Mend()
+	cloud.ClearFaults()
 	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
 		t.Errorf("Keystone is back: %v", err)
 	}
@@ -243,10 +243,10 @@ func TestSession_StaleReplaced(t *testing.T) {
 	versions := func() int { return cloud.Count("volume", "GET", "/v3/?$") }
 	ask := func(f openstacktest.Fault) {
 		t.Helper()
-		broken := cloud.Break(openstacktest.Rule{Path: "/volumes/detail"}, f)
+		broken := cloud.Inject(openstacktest.Rule{Path: "/volumes/detail"}, f)
 		_, err := b.Volumes(t.Context(), "", 1)
 		requireUnavailable(t, err)
-		cloud.MendOne(broken)
+		cloud.ClearFault(broken)
 		if _, err := b.Volumes(t.Context(), "", 1); err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +259,7 @@ func TestSession_StaleReplaced(t *testing.T) {
 		{0, openstacktest.Fault{Status: 503}, 1},
 		{0, openstacktest.Fault{Drop: true}, 1},
 		{catalogMaxAge, openstacktest.Fault{Drop: true}, 2},
-		{time.Second, openstacktest.Fault{Status: 404, Body: openstacktest.HTML}, 2},
+		{time.Second, openstacktest.Fault{Status: 404, Body: openstacktest.ProxyHTML}, 2},
 		{time.Second, openstacktest.Fault{Status: 406}, 3},
 	} {
 		now.advance(tt.after)
@@ -278,11 +278,11 @@ func TestSession_KeptWhileKeystoneDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	now.advance(catalogMaxAge)
-	cloud.Break(openstacktest.Rule{Service: "identity"}, openstacktest.Fault{Status: 503, Body: openstacktest.HTML})
-	blip := cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Drop: true})
+	cloud.Inject(openstacktest.Rule{Service: "identity"}, openstacktest.Fault{Status: 503, Body: openstacktest.ProxyHTML})
+	blip := cloud.Inject(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Drop: true})
 	_, err := b.Volumes(t.Context(), "", 10)
 	requireUnavailable(t, err)
-	cloud.MendOne(blip)
+	cloud.ClearFault(blip)
 	for range 3 {
 		if _, err := b.Volumes(t.Context(), "", 10); err != nil {
 			t.Fatal(err)

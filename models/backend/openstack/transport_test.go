@@ -27,13 +27,13 @@ func TestRedirect(t *testing.T) {
 	away := strings.Replace(other.URL, "127.0.0.1", "localhost", 1) + "/"
 	cloud, b := newCloud(t, openstacktest.Options{})
 	id := cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})
-	cloud.Break(openstacktest.Rule{Path: "/volumes/" + id}, openstacktest.Fault{Status: 302, Header: map[string]string{"Location": away}})
+	cloud.Inject(openstacktest.Rule{Path: "/volumes/" + id}, openstacktest.Fault{Status: 302, Header: map[string]string{"Location": away}})
 	_, err := b.Volume(t.Context(), backend.Key{ID: id})
 	requireUnavailable(t, err)
 	requireUnavailable(t, b.DeleteVolume(t.Context(), backend.Key{ID: id}))
 	near := cloud.Count("volume", "GET", "/volumes/")
-	cloud.Mend()
-	cloud.Break(openstacktest.Rule{Method: "POST", Path: "/volumes$"}, openstacktest.Fault{Status: 301, Header: map[string]string{"Location": cloud.URL()}})
+	cloud.ClearFaults()
+	cloud.Inject(openstacktest.Rule{Method: "POST", Path: "/volumes$"}, openstacktest.Fault{Status: 301, Header: map[string]string{"Location": cloud.URL()}})
 	_, err = b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: newRef(t), Name: "redirected", SizeGiB: 1})
 	requireUnavailable(t, err)
 	if len(elsewhere) > 0 || near != 1 {

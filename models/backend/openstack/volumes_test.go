@@ -44,16 +44,16 @@ func TestCreate_Unsent(t *testing.T) {
 	}{
 		"refused connections": {func(c *openstacktest.Cloud) { c.Close() }, true},
 		"503 to the search": {func(c *openstacktest.Cloud) {
-			c.Break(openstacktest.Rule{Method: "GET"}, openstacktest.Fault{Status: 503})
+			c.Inject(openstacktest.Rule{Method: "GET"}, openstacktest.Fault{Status: 503})
 		}, true},
 		"503 to the request": {func(c *openstacktest.Cloud) {
-			c.Break(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Status: 503})
+			c.Inject(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Status: 503})
 		}, false},
 		"dropped before": {func(c *openstacktest.Cloud) {
-			c.Break(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Drop: true})
+			c.Inject(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Drop: true})
 		}, false},
 		"dropped after": {func(c *openstacktest.Cloud) {
-			c.Break(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Drop: true, After: true})
+			c.Inject(openstacktest.Rule{Method: "POST"}, openstacktest.Fault{Drop: true, After: true})
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestVolume_ProxyNotFound(t *testing.T) {
 	if _, err := b.Volume(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 404, Body: openstacktest.HTML})
+	cloud.Inject(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 404, Body: openstacktest.ProxyHTML})
 	_, err := b.Volume(t.Context(), key)
 	requireUnavailable(t, err)
 	requireUnavailable(t, b.DeleteVolume(t.Context(), key))
@@ -95,7 +95,7 @@ func TestVolume_HangingCloud(t *testing.T) {
 	if _, err := b.Volumes(t.Context(), "", 10); err != nil {
 		t.Fatal(err)
 	}
-	hang := cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Hang: true})
+	hang := cloud.Inject(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Hang: true})
 	defer hang.Release()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -108,7 +108,7 @@ func TestVolume_HangingCloud(t *testing.T) {
 // A text that the cloud's database cannot store is CodeInvalid; the same status from a
 // database that is down is CodeUnavailable.
 func TestRename_BeyondBMP(t *testing.T) {
-	cloud, b := newCloud(t, openstacktest.Options{NarrowText: true})
+	cloud, b := newCloud(t, openstacktest.Options{BMPOnly: true})
 	key := backend.Key{ID: cloud.AddVolume(openstacktest.Volume{Project: cloud.Project})}
 	sn := backend.Key{ID: cloud.AddSnapshot(openstacktest.Snapshot{Project: cloud.Project, Volume: key.ID})}
 	for field, err := range map[string]error{
@@ -123,7 +123,7 @@ func TestRename_BeyondBMP(t *testing.T) {
 	if !isInvalid("name")(err) || !isInvalid("name")(b.RenameSnapshot(t.Context(), sn, "\U0001F4BE", "")) {
 		t.Errorf("%v", err)
 	}
-	cloud.Break(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 500})
+	cloud.Inject(openstacktest.Rule{Service: "volume"}, openstacktest.Fault{Status: 500})
 	requireUnavailable(t, b.RenameVolume(t.Context(), key, "\U0001F4BE", ""))
 }
 

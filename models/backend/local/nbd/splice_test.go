@@ -118,12 +118,12 @@ func TestSplice_WriteError(t *testing.T) {
 		}
 		return nil
 	}
-	var told atomic.Int64
+	var reported atomic.Int64
 	e := NewExport("v", d, ExportOptions{OnError: func(op string, err error) {
 		if op != "write" || !errors.Is(err, syscall.ENOSPC) {
 			t.Error(op, err)
 		}
-		told.Add(1)
+		reported.Add(1)
 	}})
 	addr, _ := startServer(t, singleExport{e}, nil)
 	c := dialExport(t, addr, "v", true)
@@ -136,8 +136,8 @@ func TestSplice_WriteError(t *testing.T) {
 			t.Error("the next request is out of step")
 		}
 	}
-	if told.Load() != 3 {
-		t.Error("errors told:", told.Load())
+	if reported.Load() != 3 {
+		t.Error("errors reported:", reported.Load())
 	}
 }
 

@@ -160,7 +160,7 @@ func TestCommands_DeviceErrors(t *testing.T) {
 		for _, structured := range []bool{false, true} {
 			m := newMemDevice(1 << 20)
 			fail := func() error { return x.err }
-			var writes, told atomic.Int64
+			var writes, reported atomic.Int64
 			m.onRead, m.onFlush = fail, fail
 			m.onWrite = func() error {
 				if writes.Add(1) == 1 {
@@ -170,7 +170,7 @@ func TestCommands_DeviceErrors(t *testing.T) {
 			}
 			e := NewExport("v", m, ExportOptions{OnError: func(_ string, err error) {
 				if errors.Is(err, x.err) {
-					told.Add(1)
+					reported.Add(1)
 				}
 			}})
 			addr, _ := startServer(t, singleExport{e}, nil)
@@ -180,8 +180,8 @@ func TestCommands_DeviceErrors(t *testing.T) {
 			c.wantErrno(cmdWrite, 0, 0, 4096, make([]byte, 4096), x.wire)
 			c.wantErrno(cmdFlush, 0, 0, 0, nil, x.wire)
 			c.wantErrno(cmdWrite, cmdFlagFUA, 0, 4096, make([]byte, 4096), x.wire)
-			if told.Load() != 5 {
-				t.Errorf("%v: told %d times", x.err, told.Load())
+			if reported.Load() != 5 {
+				t.Errorf("%v: reported %d times", x.err, reported.Load())
 			}
 		}
 	}

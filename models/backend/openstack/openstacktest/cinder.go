@@ -8,17 +8,17 @@ import (
 
 var projectInPath = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// cinder answers for Block Storage, under /volume.
-func (c *Cloud) cinder(cl *call) (answer, error) {
+// cinder answers the Block Storage API under /volume.
+func (c *Cloud) cinder(cl *call) (response, error) {
 	if len(cl.path) == 0 || cl.path[0] == "" {
 		header := map[string]string{"OpenStack-API-Version": "volume 3.0", "Vary": "OpenStack-API-Version"}
-		return answer{status: http.StatusMultipleChoices, body: c.cinderVersion(), header: header}, nil
+		return response{status: http.StatusMultipleChoices, body: c.cinderVersion(), header: header}, nil
 	}
 	if cl.path[0] != "v3" {
-		return answer{}, noRoute()
+		return response{}, noRoute()
 	}
 	if err := c.authenticate(cl); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	path := cl.path[1:]
 	named := len(path) > 0 && projectInPath.MatchString(path[0])
@@ -26,35 +26,35 @@ func (c *Cloud) cinder(cl *call) (answer, error) {
 		path = path[1:]
 	}
 	if len(path) == 0 && named {
-		return answer{}, noRoute()
+		return response{}, noRoute()
 	}
 	if len(path) == 0 {
 		header, err := cl.microversion("volume", 3, 0, c.opts.Cinder)
-		return with(header, ok(c.cinderVersion()), err)
+		return withHeaders(header, okResponse(c.cinderVersion()), err)
 	}
 	handle := cinderRoute(cl.method, path)
 	if handle == nil {
-		return answer{}, noRoute()
+		return response{}, noRoute()
 	}
 	header, err := cl.microversion("volume", 3, 0, c.opts.Cinder)
 	if err != nil {
-		return with(header, answer{}, err)
+		return withHeaders(header, response{}, err)
 	}
 	if named && cl.path[1] != cl.token.project.ID {
-		return with(header, answer{}, fault(http.StatusBadRequest, "Malformed request url"))
+		return withHeaders(header, response{}, faultf(http.StatusBadRequest, "Malformed request url"))
 	}
 	if cl.method == http.MethodPost || cl.method == http.MethodPut {
 		if err := cl.parse(); err != nil {
-			return with(header, answer{}, err)
+			return withHeaders(header, response{}, err)
 		}
 	}
 	a, err := handle(c, cl, path)
-	return with(header, a, err)
+	return withHeaders(header, a, err)
 }
 
-type handler func(c *Cloud, cl *call, path []string) (answer, error)
+type handler func(c *Cloud, cl *call, path []string) (response, error)
 
-// cinderRoutes are the resources of Cinder; * is any one part.
+// cinderRoutes are the routes of Cinder; * is any one path element.
 var cinderRoutes = map[string]handler{
 	"GET volumes":                     (*Cloud).listVolumes,
 	"GET volumes/detail":              (*Cloud).listVolumes,
@@ -96,7 +96,7 @@ var cinderRoutes = map[string]handler{
 	"GET manageable_snapshots/detail": (*Cloud).listManageable,
 }
 
-// cinderRoute finds the handler of a path; nil is none.
+// cinderRoute finds the handler of a path, or nil.
 func cinderRoute(method string, path []string) handler {
 	if h := cinderRoutes[method+" "+strings.Join(path, "/")]; h != nil {
 		return h
@@ -119,7 +119,7 @@ func (c *Cloud) cinderVersion() map[string]any {
 	}}}
 }
 
-// links are those of one object. They name the project only when the request did.
+// links are the links of one object, with the project when the request's URL has it.
 func (c *Cloud) links(cl *call, collection, id string) []any {
 	project := ""
 	if projectInPath.MatchString(cl.path[1]) {
@@ -132,43 +132,50 @@ func (c *Cloud) links(cl *call, collection, id string) []any {
 	}
 }
 
-// sees says whether the caller may know of an object of a project.
-func (cl *call) sees(project string) bool {
-	return cl.token.is("admin") || cl.token.project.ID == project
+// canSee says whether the caller may see the objects of a project.
+func (cl *call) canSee(project string) bool {
+	return cl.token.hasRole("admin") || cl.token.project.ID == project
 }
 
-// writes refuses those who may only read, where the cloud is so.
-func (c *Cloud) writes(cl *call, policy string) error {
-	if c.opts.ReadersRead && !cl.token.is("member") && !cl.token.is("admin") {
+// checkWriter refuses readers with Options.EnforceReaders.
+func (c *Cloud) checkWriter(cl *call, policy string) error {
+	if c.opts.EnforceReaders && !cl.token.hasRole("member") && !cl.token.hasRole("admin") {
 		return forbidden(policy)
 	}
 	return nil
 }
 
-// administers refuses whoever is no administrator.
-func (cl *call) administers(policy string) error {
-	if !cl.token.is("admin") {
+// requireAdmin refuses callers without the role admin.
+func (cl *call) requireAdmin(policy string) error {
+	if !cl.token.hasRole("admin") {
 		return forbidden(policy)
 	}
 	return nil
 }
 
 func forbidden(policy string) error {
-	return fault(http.StatusForbidden, "Policy doesn't allow %s to be performed.", policy)
+	return faultf(http.StatusForbidden, "Policy doesn't allow %s to be performed.", policy)
 }
 
 func (c *Cloud) volume(cl *call, id string) (*volume, error) {
 	v := c.volumes[id]
-	if v == nil || !cl.sees(v.project) {
-		return nil, fault(http.StatusNotFound, "Volume %s could not be found.", id)
+	if v == nil || !cl.canSee(v.project) {
+		return nil, faultf(http.StatusNotFound, "Volume %s could not be found.", id)
 	}
 	return v, nil
 }
 
 func (c *Cloud) snapshot(cl *call, id string) (*snapshot, error) {
 	s := c.snapshots[id]
-	if s == nil || !cl.sees(s.project) {
-		return nil, fault(http.StatusNotFound, "Snapshot %s could not be found.", id)
+	if s == nil || !cl.canSee(s.project) {
+		return nil, faultf(http.StatusNotFound, "Snapshot %s could not be found.", id)
 	}
 	return s, nil
+}
+
+func noAction(cl *call) error {
+	for name := range cl.body {
+		return faultf(http.StatusBadRequest, "There is no such action: %s. Verify the request body and Content-Type header and try again.", name)
+	}
+	return faultf(http.StatusBadRequest, "Malformed request body")
 }

@@ -2,290 +2,234 @@ package openstacktest
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
-	"time"
 )
 
-// listVolumes answers GET /volumes and /volumes/detail.
-func (c *Cloud) listVolumes(cl *call, path []string) (answer, error) {
-	filters, detail := cl.query, len(path) == 2
-	marker := filters.Get("marker")
-	l, err := cl.paging(filters, "volumes", "Volume")
+// createVolume answers POST /volumes.
+func (c *Cloud) createVolume(cl *call, _ []string) (response, error) {
+	part := cl.part("volume")
+	if part == nil {
+		return response{}, invalid("volume", cl.body, "'volume' is a required property")
+	}
+	if cl.minor >= 53 {
+		if err := onlyKeys("volume", part, "name", "description", "display_name", "display_description", "volume_type", "metadata", "snapshot_id",
+			"source_volid", "consistencygroup_id", "size", "availability_zone", "multiattach", "image_id", "imageRef", "group_id", "backup_id"); err != nil {
+			return response{}, err
+		}
+	}
+	v, err := c.volumeFrom(cl, part)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	count := cl.minor >= 45 && boolOf(filters.Get("with_count"))
-	if cl.minor >= 45 {
-		filters.Del("with_count")
+	if err := c.checkWriter(cl, "volume:create"); err != nil {
+		return response{}, err
 	}
-	if err := cl.checkFilters(filters, "volume"); err != nil {
-		return answer{}, err
+	if err := c.source(cl, part, v); err != nil {
+		return response{}, err
 	}
-	matches, err := c.volumeFilter(cl, filters)
+	if err := c.checkQuota(cl.token.project, v.kind, map[string]int{"volumes": 1, "gigabytes": v.size}); err != nil {
+		return response{}, err
+	}
+	request := cl.id
+	v.task = c.begin(CreateVolume, func() {
+		v.host = "lab@ceph#ceph"
+		c.finishVolume(v, "available")
+	}, func() {
+		c.finishVolume(v, "error")
+		c.addMessage(v.project, "VOLUME", v.id, "VOLUME_VOLUME_008_012", "create volume from backend storage:Driver failed to create the volume.", request)
+		c.addMessage(v.project, "VOLUME", v.id, "VOLUME_VOLUME_001_003", "schedule allocate volume:Could not find any available weighted backend.", request)
+	})
+	c.volumes[v.id] = v
+	view := c.volumeView(cl, v, false)
+	view["created_at"] = cinderTime(c.now())
+	return response{status: http.StatusAccepted, body: map[string]any{"volume": view}}, nil
+}
+
+// volumeFrom makes a volume from a request, without its source.
+func (c *Cloud) volumeFrom(cl *call, part map[string]any) (*volume, error) {
+	v := &volume{
+		id: c.newID(), user: cl.token.user.id, project: cl.token.project.ID, status: "creating", kind: c.types[0], zone: c.zones[0], created: c.nowSeconds(),
+	}
+	var err error
+	texts, err := c.textFields(part, ofVolume)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	if marker != "" {
-		v, err := c.volume(cl, marker)
-		if err != nil {
-			return answer{}, err
+	texts.set(&v.name, &v.description)
+	if v.metadata, err = metadataField(part, "metadata"); err != nil {
+		return nil, err
+	}
+	if v.size, err = sizeField(part, "size"); err != nil {
+		return nil, err
+	}
+	if zone := stringAt(part, "availability_zone"); zone != "" {
+		if !slices.Contains(c.zones, zone) {
+			return nil, faultf(http.StatusBadRequest, "Availability zone '%s' is invalid.", zone)
 		}
-		l.marker = c.volumeRow(cl, v)
+		v.zone = zone
 	}
-	rows := []*row{}
-	for _, v := range c.volumes {
-		if filters.Has("metadata") && matches(v) {
-			v.task.look() // who looks for one object does look at it
-		}
-	}
-	for _, v := range c.volumes {
-		if matches(v) {
-			rows = append(rows, c.volumeRow(cl, v))
-		}
-	}
-	return c.answerPage(cl, l, rows, detail, count)
-}
-
-func (c *Cloud) volumeRow(cl *call, v *volume) *row {
-	columns := func(name string) (any, bool) {
-		switch name {
-		case "id":
-			return v.id, true
-		case "created_at":
-			return v.created, true
-		case "updated_at":
-			return v.updated, true
-		case "display_name":
-			return pointed(v.name), true
-		case "status":
-			return v.status, true
-		case "size":
-			return v.size, true
-		case "availability_zone":
-			return v.zone, true
-		case "bootable":
-			return v.imageID, true
-		case "host":
-			return v.host, true
-		case "project_id":
-			return v.project, true
-		}
-		return nil, false
-	}
-	return &row{id: v.id, columns: columns, render: func(detail bool) map[string]any {
-		if detail {
-			return c.volumeView(cl, v, true)
-		}
-		return map[string]any{"id": v.id, "name": pointed(v.name), "links": c.links(cl, "volumes", v.id)}
-	}}
-}
-
-func pointed(s *string) any {
-	if s == nil {
-		return nil
-	}
-	return *s
-}
-
-// volumeFilter makes the test that the filters of a listing ask for.
-func (c *Cloud) volumeFilter(cl *call, filters url.Values) (func(*volume) bool, error) {
-	tests := []func(*volume) bool{inProjects(cl, filters, func(v *volume) string { return v.project })}
-	for name := range filters {
-		value := filters.Get(name)
-		switch name {
-		case "all_tenants":
-		case "created_at", "updated_at":
-			passes, err := timeFilter(name, value)
-			if err != nil {
-				return nil, err
+	if name := stringAt(part, "volume_type"); name != "" {
+		if v.kind = c.typeNamed(name); v.kind.name != name && v.kind.id != name {
+			if uuidPattern.MatchString(name) {
+				return nil, faultf(http.StatusNotFound, "Volume type %s could not be found.", name)
 			}
-			tests = append(tests, func(v *volume) bool {
-				return passes(map[string]time.Time{"created_at": v.created, "updated_at": v.updated}[name])
-			})
-		case "metadata":
-			want := dictionary(value)
-			tests = append(tests, func(v *volume) bool { return want != nil && hasAll(v.metadata, want) })
-		default:
-			tests = append(tests, func(v *volume) bool { return volumeHas(v, name, value) })
+			return nil, faultf(http.StatusNotFound, "Volume type with name %s could not be found.", name)
 		}
 	}
-	return func(v *volume) bool {
-		return !slices.ContainsFunc(tests, func(test func(*volume) bool) bool { return !test(v) })
-	}, nil
+	if parseBool(part["multiattach"]) {
+		return nil, faultf(http.StatusBadRequest, "multiattach parameter has been removed. The default behavior is to use multiattach enabled volume types. "+
+			"Contact your administrator to create a multiattach enabled volume type and use it to create multiattach volumes.")
+	}
+	return v, nil
 }
 
-// inProjects limits a listing to the caller's project, or for administrators who
-// ask for all_tenants to project_id, if any.
-func inProjects[T any](cl *call, filters url.Values, project func(T) string) func(T) bool {
-	if cl.token.is("admin") && boolOf(filters.Get("all_tenants")) {
-		only := filters.Get("project_id")
-		filters.Del("project_id")
-		return func(o T) bool { return only == "" || project(o) == only }
+// source copies the bytes of the snapshot or image of a new volume.
+func (c *Cloud) source(cl *call, part map[string]any, v *volume) error {
+	id, err := uuidField(part, "snapshot_id")
+	if err != nil {
+		return err
 	}
-	return func(o T) bool { return project(o) == cl.token.project.ID }
+	if id != "" {
+		s, err := c.snapshot(cl, id)
+		if err != nil {
+			return err
+		}
+		if v.size == 0 {
+			v.size = s.size
+		}
+		if s.status != "available" {
+			return faultf(http.StatusBadRequest, "Invalid snapshot: Originating snapshot status must be one of 'available' values")
+		}
+		if v.size < s.size {
+			return faultf(http.StatusBadRequest, "Invalid input received: Volume size '%d' GB cannot be smaller than the snapshot size %dGB. They must be >= original snapshot size.", v.size, s.size)
+		}
+		if stringAt(part, "volume_type") == "" {
+			v.kind = s.kind
+		}
+		v.snapshot, v.data = s.id, slices.Clone(s.data)
+	}
+	ref := stringAt(part, "imageRef") + stringAt(part, "image_id")
+	if ref != "" {
+		image := c.images[ref]
+		if image == nil {
+			return faultf(http.StatusBadRequest, "Invalid image identifier or unable to access requested image.")
+		}
+		v.imageID, v.data = image.id, slices.Clone(image.content)
+	}
+	if v.size == 0 {
+		return faultf(http.StatusBadRequest, "The server could not comply with the request since it is either malformed or otherwise incorrect.")
+	}
+	return nil
 }
 
-func volumeHas(v *volume, name, value string) bool {
-	switch name {
-	case "name", "display_name":
-		return plain(v.name) == value && v.name != nil
-	case "status":
-		return v.status == value
-	case "size":
-		return v.size == atoi(value)
-	case "availability_zone":
-		return v.zone == value
-	case "bootable":
-		return boolOf(value) == (v.imageID != "")
-	case "consumes_quota":
-		return boolOf(value)
-	case "id":
-		return v.id == value
-	case "snapshot_id":
-		return v.snapshot == value
-	case "host":
-		return v.host == value || strings.HasPrefix(v.host, value+"#")
-	}
-	return false
-}
-
-// volumeView is a volume in full; extended adds what extensions tell about
-// objects that are read, but not about those that were just made or changed.
-func (c *Cloud) volumeView(cl *call, v *volume, extended bool) map[string]any {
-	view := map[string]any{
-		"id": v.id, "status": v.status, "size": v.size, "availability_zone": v.zone, "created_at": naive(v.created), "updated_at": naive(v.updated),
-		"name": pointed(v.name), "description": pointed(v.description), "volume_type": v.kind.name, "snapshot_id": orNull(v.snapshot),
-		"source_volid": orNull(v.source), "metadata": cloned(v.metadata), "links": c.links(cl, "volumes", v.id), "user_id": v.user,
-		"bootable": map[bool]string{true: "true", false: "false"}[v.imageID != ""], "encrypted": false, "replication_status": nil,
-		"consistencygroup_id": nil, "multiattach": v.kind.multiattach, "attachments": c.attachmentsView(cl, v),
-	}
-	if cl.minor >= 13 {
-		view["group_id"] = nil
-	}
-	if cl.minor >= 48 {
-		view["shared_targets"], view["service_uuid"] = v.task != nil && v.task.op == CreateVolume || v.host == "", nil
-		if view["shared_targets"] == false {
-			view["service_uuid"] = c.endpointID("cinder-volume")
-		}
-	}
-	if cl.minor >= 63 {
-		view["volume_type_id"] = v.kind.id
-	}
-	if cl.minor >= 65 {
-		view["consumes_quota"] = true
-	}
-	if cl.token.is("admin") {
-		view["migration_status"] = nil
-		if cl.minor >= 21 {
-			view["provider_id"] = nil
-		}
-		if cl.minor >= 61 {
-			view["cluster_name"] = nil
-		}
-	}
-	if extended {
-		c.extendView(cl, v, view)
-	}
-	return view
-}
-
-func (c *Cloud) extendView(cl *call, v *volume, view map[string]any) {
-	view["os-vol-tenant-attr:tenant_id"] = v.project
-	if v.imageID != "" {
-		name := v.imageID
-		if i := c.images[v.imageID]; i != nil {
-			name = i.name
-		}
-		view["volume_image_metadata"] = map[string]any{
-			"image_id": v.imageID, "image_name": name, "container_format": "bare", "disk_format": "raw", "min_disk": "0", "min_ram": "0",
-			"signature_verified": "False", "checksum": nil, "size": itoa(len(v.data)),
-		}
-	}
-	if cl.token.is("admin") {
-		view["os-vol-host-attr:host"], view["os-vol-mig-status-attr:migstat"], view["os-vol-mig-status-attr:name_id"] = orNull(v.host), nil, nil
-	}
-}
-
-func orNull(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}
-
-func (c *Cloud) attachmentsView(cl *call, v *volume) []any {
-	list := []any{}
-	for _, a := range v.attachments {
-		if a.attached.IsZero() {
-			continue
-		}
-		one := map[string]any{
-			"id": v.id, "attachment_id": a.id, "volume_id": v.id, "server_id": a.server, "host_name": nil, "device": a.device, "attached_at": naive(a.attached),
-		}
-		if cl.token.is("admin") {
-			one["host_name"] = "lab"
-		}
-		list = append(list, one)
-	}
-	return list
-}
-
-// showVolume answers GET /volumes/{id}, and is a look at what is under way.
-func (c *Cloud) showVolume(cl *call, path []string) (answer, error) {
+// showVolume answers GET /volumes/{id} and counts as a poll.
+func (c *Cloud) showVolume(cl *call, path []string) (response, error) {
 	v, err := c.volume(cl, path[1])
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	v.task.look()
+	v.task.poll()
 	if v, err = c.volume(cl, path[1]); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	return ok(map[string]any{"volume": c.volumeView(cl, v, true)}), nil
+	return okResponse(map[string]any{"volume": c.volumeView(cl, v, true)}), nil
 }
 
 // updateVolume answers PUT /volumes/{id}, which works in every status.
-func (c *Cloud) updateVolume(cl *call, path []string) (answer, error) {
+func (c *Cloud) updateVolume(cl *call, path []string) (response, error) {
 	part := cl.part("volume")
 	if err := onlyKeys("volume", part, "name", "description", "display_name", "display_description", "metadata"); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if len(part) == 0 {
-		return answer{}, invalid("volume", map[string]any{}, "{} is not valid under any of the given schemas")
+		return response{}, invalid("volume", map[string]any{}, "{} is not valid under any of the given schemas")
 	}
-	name, named, err := c.textField(part, "name", ofVolume)
+	texts, err := c.textFields(part, ofVolume)
 	if err != nil {
-		return answer{}, err
-	}
-	description, described, err := c.textField(part, "description", ofVolume)
-	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	metadata, err := metadataField(part, "metadata")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	v, err := c.volume(cl, path[1])
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	if err := c.writes(cl, "volume:update"); err != nil {
-		return answer{}, err
+	if err := c.checkWriter(cl, "volume:update"); err != nil {
+		return response{}, err
 	}
 	if v.status == "maintenance" {
-		return answer{}, fault(http.StatusBadRequest, "Invalid volume: The volume cannot be updated during maintenance.")
+		return response{}, faultf(http.StatusBadRequest, "Invalid volume: The volume cannot be updated during maintenance.")
 	}
-	if named {
-		v.name = name
-	}
-	if described {
-		v.description = description
-	}
+	texts.set(&v.name, &v.description)
 	if part["metadata"] != nil {
 		v.metadata = metadata
 	}
-	view := c.volumeView(cl, v, false) // with the old time, as Cinder has it
-	v.updated = c.stamp()
-	return ok(map[string]any{"volume": view}), nil
+	view := c.volumeView(cl, v, false) // with the old updated_at, like Cinder
+	v.updated = c.nowSeconds()
+	return okResponse(map[string]any{"volume": view}), nil
+}
+
+const volumeNotDeletable = "Invalid volume: Volume status must be available or error or error_restoring or error_extending or error_managing and must not be migrating, " +
+	"attached, belong to a group, have snapshots, awaiting a transfer, or be disassociated from snapshots after volume transfer."
+
+// deleteVolume answers DELETE /volumes/{id}, with cascade and force.
+func (c *Cloud) deleteVolume(cl *call, path []string) (response, error) {
+	v, err := c.volume(cl, path[1])
+	if err != nil {
+		return response{}, err
+	}
+	if err := c.checkWriter(cl, "volume:delete"); err != nil {
+		return response{}, err
+	}
+	force := cl.minor >= 23 && parseBool(cl.query.Get("force"))
+	if force {
+		if err := cl.requireAdmin("volume:force_delete"); err != nil {
+			return response{}, err
+		}
+	}
+	if v.host == "" {
+		delete(c.volumes, v.id)
+		return acceptedResponse(), nil
+	}
+	deletable := []string{"available", "error", "error_restoring", "error_extending", "error_managing"}
+	cascade, snapshots := parseBool(cl.query.Get("cascade")), c.snapshotsOf(v.id)
+	stuck := slices.ContainsFunc(snapshots, func(s *snapshot) bool {
+		return s.status != "available" && s.status != "error" && s.status != "deleting"
+	})
+	if !force && !slices.Contains(deletable, v.status) || c.attached(v) || len(snapshots) > 0 && (!cascade || stuck && !force) {
+		return response{}, faultf(http.StatusBadRequest, volumeNotDeletable)
+	}
+	c.startVolumeDeletion(v, snapshots)
+	return acceptedResponse(), nil
+}
+
+func (c *Cloud) startVolumeDeletion(v *volume, snapshots []*snapshot) {
+	v.status, v.updated = "deleting", c.nowSeconds()
+	for _, s := range snapshots {
+		s.status, s.updated, s.task = "deleting", c.nowSeconds(), nil
+	}
+	v.task = c.begin(DeleteVolume, func() {
+		for _, s := range snapshots {
+			delete(c.snapshots, s.id)
+		}
+		delete(c.volumes, v.id)
+	}, func() { c.finishVolume(v, "error_deleting") })
+}
+
+func (c *Cloud) attached(v *volume) bool {
+	return slices.ContainsFunc(v.attachments, func(a *attachment) bool { return !a.attached.IsZero() })
+}
+
+// snapshotsOf are the snapshots of a volume, the latest first.
+func (c *Cloud) snapshotsOf(volume string) []*snapshot {
+	var list []*snapshot
+	for _, s := range c.snapshots {
+		if s.volume == volume {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b *snapshot) int { return older(b.created, a.created, b.id, a.id) })
+	return list
 }

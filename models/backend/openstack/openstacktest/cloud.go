@@ -1,13 +1,11 @@
-// Package openstacktest is a small OpenStack in memory: Keystone, Cinder, Nova
-// and Glance behind one [net/http/httptest] server, for tests of whatever talks to
-// a cloud.
+// Package openstacktest is a small OpenStack in memory for tests: Keystone, Cinder,
+// Nova and Glance behind one [net/http/httptest] server.
 //
-// Statuses, headers, error bodies and the rules of state are those of the Zed
-// release (Cinder 21.3.1, Nova 26.2.2), bugs included: what a test learns here
-// holds against a real cloud. Out of the box an operation that was accepted is
-// over at the second look at its object (its own page, or a listing that asks for
-// its metadata); Hold puts the test in charge of that.
-// Break injects faults, Requests tells what was asked.
+// Statuses, headers, error bodies and state rules are those of the Zed release (Cinder
+// 21.3.1, Nova 26.2.2), bugs included; TestCloudParity compares them with a real cloud.
+// An accepted operation finishes when its object is polled twice (by id, or by a listing
+// filtered by metadata); after Hold the test finishes operations itself. Inject injects
+// faults, Requests lists the requests.
 package openstacktest
 
 import (
@@ -17,32 +15,28 @@ import (
 	"time"
 )
 
-// Options shape a cloud; the zero value is one like many others.
+// Options configure a cloud. The zero value is usable.
 type Options struct {
-	// Now is the cloud's clock; nil means the system's.
+	// Now is the cloud's clock; nil: the system's.
 	Now func() time.Time
-	// TokenLife is how long a token is good for; zero means an hour.
-	TokenLife time.Duration
-	// Cinder is the minor part of the highest 3.x microversion of Cinder, Nova that
-	// of 2.x of Nova; zero means 70 and 93.
+	// TokenTTL is how long a token is valid; zero: an hour.
+	TokenTTL time.Duration
+	// Cinder is the highest minor microversion 3.x of Cinder, Nova that of 2.x of Nova; zero: 70 and 93.
 	Cinder, Nova int
-	// BusySnapshots lets a deletion of a snapshot that volumes were made from be
-	// accepted and then refused, as RBD does.
+	// BusySnapshots accepts the deletion of a snapshot with dependent volumes and gives it up later, as RBD does.
 	BusySnapshots bool
-	// ReadersRead keeps the role reader from changing anything; Zed's own defaults
-	// do not.
-	ReadersRead bool
-	// NarrowText answers 500 to characters beyond the Basic Multilingual Plane, as
-	// a database with MySQL's utf8 does.
-	NarrowText bool
-	// PageMax is the longest page of Cinder and Nova; zero means 1000.
-	PageMax int
+	// EnforceReaders forbids changes to the role reader, which Zed's default policies do not.
+	EnforceReaders bool
+	// BMPOnly answers 500 to characters beyond the Basic Multilingual Plane, as with MySQL's utf8mb3.
+	BMPOnly bool
+	// MaxPageSize is the number of objects in the longest page of Cinder and Nova; zero: 1000.
+	MaxPageSize int
 }
 
 // Project is a project of the cloud.
 type Project struct{ ID, Name string }
 
-// Password is what every user of the cloud has at first.
+// Password is the initial password of every user.
 const Password = "correct horse battery"
 
 // Region is the name of the cloud's region.
@@ -50,9 +44,8 @@ const Region = "RegionOne"
 
 // Cloud is one OpenStack. It is safe for concurrent use.
 type Cloud struct {
-	// Project is demo, where the user demo is a member and viewer a reader; Tiny has
-	// small quotas (2 volumes, 2 snapshots, 5 GiB); Admin is the administrator's. The
-	// user admin has the role admin in all of them.
+	// Project is demo, where the user demo is a member and viewer a reader. Tiny has small quotas (2 volumes, 2
+	// snapshots, 5 GiB). Admin is the administrator's. The user admin has the role admin in all of them.
 	Project, Tiny, Admin Project
 
 	opts   Options
@@ -77,7 +70,7 @@ type Cloud struct {
 	lastID      uint64
 
 	log    requestLog
-	breaks []*Break
+	faults []*ActiveFault
 }
 
 // New starts a cloud with the projects demo, tiny and admin, the users demo,
@@ -87,8 +80,8 @@ func New(opts Options) *Cloud {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	if opts.TokenLife == 0 {
-		opts.TokenLife = time.Hour
+	if opts.TokenTTL == 0 {
+		opts.TokenTTL = time.Hour
 	}
 	if opts.Cinder == 0 {
 		opts.Cinder = 70
@@ -96,8 +89,8 @@ func New(opts Options) *Cloud {
 	if opts.Nova == 0 {
 		opts.Nova = 93
 	}
-	if opts.PageMax == 0 {
-		opts.PageMax = 1000
+	if opts.MaxPageSize == 0 {
+		opts.MaxPageSize = 1000
 	}
 	c := &Cloud{
 		opts: opts, users: map[string]*user{}, credentials: map[string]*credential{}, tokens: map[string]*token{},
@@ -120,16 +113,16 @@ func New(opts Options) *Cloud {
 	return c
 }
 
-// Close ends the cloud; what hangs is let go.
+// Close stops the cloud and releases hanging requests.
 func (c *Cloud) Close() {
-	c.Mend()
+	c.ClearFaults()
 	c.server.Close()
 }
 
 // URL is the address of Keystone, as in OS_AUTH_URL.
 func (c *Cloud) URL() string { return c.server.URL + "/identity/v3" }
 
-// Env is the environment (OS_*) with which an OpenStack client is user in project.
+// Env is the environment (OS_*) of an OpenStack client for user in project.
 func (c *Cloud) Env(user string, project Project) map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,30 +132,29 @@ func (c *Cloud) Env(user string, project Project) map[string]string {
 	}
 }
 
-// SetSkew lets the cloud's clock, its Date headers and the times of its objects
-// be off by d from Options.Now.
+// SetSkew sets how far the cloud's clock is ahead of Options.Now.
 func (c *Cloud) SetSkew(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.skew = d
 }
 
-// now is the cloud's time; the caller holds the lock.
+// now is the cloud's time in UTC; the caller holds the lock.
 func (c *Cloud) now() time.Time { return c.opts.Now().Add(c.skew).UTC() }
 
-// stamp is now as the database keeps it: whole seconds.
-func (c *Cloud) stamp() time.Time { return c.now().Truncate(time.Second) }
+// nowSeconds is now in whole seconds, as in the database.
+func (c *Cloud) nowSeconds() time.Time { return c.now().Truncate(time.Second) }
 
-// newID makes a UUID that looks random, so that ids of one second sort in no
-// order of creation, but is the same in every run.
+// newID makes a UUID that is the same in every run, but does not sort in the order of
+// creation.
 func (c *Cloud) newID() string {
 	c.lastID++
-	h := mix(c.lastID)
-	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(h>>32), uint16(h>>16), h&0xfff, mix(h)&0xfff, c.lastID)
+	h := splitmix(c.lastID)
+	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", uint32(h>>32), uint16(h>>16), h&0xfff, splitmix(h)&0xfff, c.lastID)
 }
 
-// mix is the finaliser of splitmix64.
-func mix(x uint64) uint64 {
+// splitmix is the finalizer of splitmix64.
+func splitmix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -172,8 +164,8 @@ func mix(x uint64) uint64 {
 // hexID makes an id without dashes, as Keystone's are.
 func (c *Cloud) hexID() string {
 	c.lastID++
-	return fmt.Sprintf("%016x%016x", mix(c.lastID), mix(mix(c.lastID)))
+	return fmt.Sprintf("%016x%016x", splitmix(c.lastID), splitmix(splitmix(c.lastID)))
 }
 
-// requestID makes the id of a request.
+// requestID makes a request id.
 func (c *Cloud) requestID() string { return "req-" + c.newID() }

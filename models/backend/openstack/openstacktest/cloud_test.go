@@ -10,7 +10,7 @@ import (
 	"blockconsole/models/backend/openstack/openstacktest"
 )
 
-// client is a member of one project, speaking plain HTTP.
+// client is an HTTP client of a user in a project.
 type client struct {
 	t       *testing.T
 	cloud   *openstacktest.Cloud
@@ -19,7 +19,7 @@ type client struct {
 	version string // OpenStack-API-Version
 }
 
-// reply is an answer, with its body as JSON.
+// reply is a response with its JSON body.
 type reply struct {
 	status int
 	header http.Header
@@ -51,7 +51,7 @@ func login(t *testing.T, cloud *openstacktest.Cloud, user string, project openst
 	return c
 }
 
-// do sends a request; a string is a body as it stands.
+// do sends a request; a string body is sent unchanged.
 func (c *client) do(method, url string, body any) reply {
 	c.t.Helper()
 	r, err := c.try(method, url, body)
@@ -103,13 +103,13 @@ func (c *client) try(method, url string, body any) (reply, error) {
 	return r, nil
 }
 
-// volume asks Cinder, below the project.
+// volume sends a request to Cinder, below the project.
 func (c *client) volume(method, path string, body any) reply {
 	c.t.Helper()
 	return c.do(method, c.root("volume")+"/v3/"+c.project.ID+path, body)
 }
 
-// compute asks Nova.
+// compute sends a request to Nova.
 func (c *client) compute(method, path string, body any) reply {
 	c.t.Helper()
 	was := c.version
@@ -122,8 +122,8 @@ func (c *client) root(service string) string {
 	return strings.Replace(strings.TrimSuffix(c.cloud.URL(), "/v3"), "identity", service, 1)
 }
 
-// is checks a status and returns the reply's one object.
-func (r reply) is(t *testing.T, status int) map[string]any {
+// object checks the status and returns the reply's object.
+func (r reply) object(t *testing.T, status int) map[string]any {
 	t.Helper()
 	if r.status != status {
 		t.Fatalf("%d %s, want %d", r.status, r.text, status)
@@ -142,20 +142,20 @@ func demo(t *testing.T, opts openstacktest.Options) *client {
 	return login(t, cloud, "demo", cloud.Project)
 }
 
-func TestVolumeAndSnapshotLiveAndDie(t *testing.T) {
+func TestVolumeAndSnapshot_Lifecycle(t *testing.T) {
 	c := demo(t, openstacktest.Options{})
-	v := c.volume("POST", "/volumes", map[string]any{"volume": map[string]any{"size": 1, "name": "data", "metadata": map[string]string{"ref": "r1"}}}).is(t, 202)
+	v := c.volume("POST", "/volumes", map[string]any{"volume": map[string]any{"size": 1, "name": "data", "metadata": map[string]string{"ref": "r1"}}}).object(t, 202)
 	path := "/volumes/" + v["id"].(string)
 	for _, want := range []string{"creating", "available"} {
-		if got := c.volume("GET", path, nil).is(t, 200); got["status"] != want {
+		if got := c.volume("GET", path, nil).object(t, 200); got["status"] != want {
 			t.Fatalf("status %v, want %s", got["status"], want)
 		}
 	}
 	if err := c.cloud.Write("r1", 5, []byte("before")); err != nil {
 		t.Fatal(err)
 	}
-	s := c.volume("POST", "/snapshots", map[string]any{"snapshot": map[string]any{"volume_id": v["id"], "metadata": map[string]string{"ref": "r2"}}}).is(t, 202)
-	c.volume("DELETE", path, nil).is(t, 400)
+	s := c.volume("POST", "/snapshots", map[string]any{"snapshot": map[string]any{"volume_id": v["id"], "metadata": map[string]string{"ref": "r2"}}}).object(t, 202)
+	c.volume("DELETE", path, nil).object(t, 400)
 	c.cloud.Settle()
 	if err := c.cloud.Write("r1", 5, []byte("after!")); err != nil {
 		t.Fatal(err)
@@ -164,16 +164,16 @@ func TestVolumeAndSnapshotLiveAndDie(t *testing.T) {
 	if found := list.body["snapshots"].([]any); len(found) != 1 || found[0].(map[string]any)["id"] != s["id"] {
 		t.Errorf("found by metadata: %s", list.text)
 	}
-	c.volume("POST", path+"/action", map[string]any{"revert": map[string]any{"snapshot_id": s["id"]}}).is(t, 202)
+	c.volume("POST", path+"/action", map[string]any{"revert": map[string]any{"snapshot_id": s["id"]}}).object(t, 202)
 	c.cloud.Settle()
 	if got, err := c.cloud.Read("r1", 5, 6); err != nil || string(got) != "before" {
 		t.Errorf("reverted to %q, %v", got, err)
 	}
-	c.volume("DELETE", "/snapshots/"+s["id"].(string), nil).is(t, 202)
-	c.volume("DELETE", "/snapshots/"+s["id"].(string), nil).is(t, 400)
+	c.volume("DELETE", "/snapshots/"+s["id"].(string), nil).object(t, 202)
+	c.volume("DELETE", "/snapshots/"+s["id"].(string), nil).object(t, 400)
 	c.cloud.Settle()
-	c.volume("DELETE", "/snapshots/"+s["id"].(string), nil).is(t, 404)
-	c.volume("DELETE", path, nil).is(t, 202)
+	c.volume("DELETE", "/snapshots/"+s["id"].(string), nil).object(t, 404)
+	c.volume("DELETE", path, nil).object(t, 202)
 	c.cloud.Settle()
-	c.volume("GET", path, nil).is(t, 404)
+	c.volume("GET", path, nil).object(t, 404)
 }

@@ -16,7 +16,7 @@ import (
 	"blockconsole/models/backend/openstack/openstacktest"
 )
 
-// exchange is a request to a real cloud and its answer.
+// exchange is a recorded request to a real cloud and its response.
 type exchange struct {
 	name    string
 	Note    string
@@ -33,8 +33,8 @@ type exchange struct {
 	}
 }
 
-// exchangesDir is where recorded exchanges are: they belong to the cloud that
-// they were recorded on, not to this repository.
+// exchangesDir is the folder of the recorded exchanges, which are not in this
+// repository.
 func exchangesDir(t *testing.T) string {
 	t.Helper()
 	if dir := os.Getenv("BLOCKCONSOLE_TEST_EXCHANGES"); dir != "" {
@@ -71,15 +71,15 @@ func readExchanges(t *testing.T) []exchange {
 	return list
 }
 
-// replay sends recorded requests again and keeps which recorded id is which.
+// replay sends recorded requests to this package.
 type replay struct {
 	*testing.T
 	cloud   *openstacktest.Cloud
 	clients map[string]*client
-	ids     map[string]string
+	ids     map[string]string // by recorded id
 }
 
-// The objects that the recording made without showing it.
+// Objects that were made outside of the recording.
 const (
 	tinyVolume  = "667870c9-68e5-46e6-8974-f944613408c5"
 	listVolume  = "9b48e572-f8f0-476a-87ee-129bc08a82a8"
@@ -88,7 +88,7 @@ const (
 	oldVolume   = "4076b745-6479-4589-9730-157e2f737721"
 	firstVolume = "66fdd6c2-d396-4436-aa68-f9ae8aaa8f09"
 	newest      = "32523d98-f130-4777-a0cc-8a377eedfb3a"
-	nobody      = "11111111-1111-1111-1111-111111111111"
+	missingID   = "11111111-1111-1111-1111-111111111111"
 )
 
 var listed = []string{
@@ -96,9 +96,9 @@ var listed = []string{
 	"4cded894-0048-4fec-b4d6-283448360819", "9aba3389-27a2-4681-938b-fb40099ebb9f",
 }
 
-func TestAnswersAreThoseOfARealCloud(t *testing.T) {
+func TestExchanges_Replay(t *testing.T) {
 	exchanges := readExchanges(t)
-	cloud := newCloud(t, openstacktest.Options{BusySnapshots: true, NarrowText: true})
+	cloud := newCloud(t, openstacktest.Options{BusySnapshots: true, BMPOnly: true})
 	for _, what := range []string{"volumes", "snapshots"} {
 		cloud.SetQuota(cloud.Project, what, -1)
 	}
@@ -115,12 +115,12 @@ func TestAnswersAreThoseOfARealCloud(t *testing.T) {
 	count := 0
 	for _, e := range exchanges {
 		if e.name >= "900" {
-			continue // recorded with the cloud's own daemons stopped, or with other policies
+			continue // recorded with stopped daemons or other policies
 		}
 		count++
 		t.Run(e.name, func(t *testing.T) {
 			r.T = t
-			r.stage(e)
+			r.prepare(e)
 			r.compare(e, r.send(e))
 		})
 	}
@@ -129,19 +129,19 @@ func TestAnswersAreThoseOfARealCloud(t *testing.T) {
 	}
 }
 
-// stage does what the recording did between its requests.
-func (r *replay) stage(e exchange) {
+// prepare does what was done between the recorded requests.
+func (r *replay) prepare(e exchange) {
 	number, _, _ := strings.Cut(e.name, "-")
 	switch number {
 	case "019", "064", "196":
-		return // what is under way stays so
+		return // operations stay under way
 	}
 	r.cloud.Settle()
 	switch number {
 	case "042":
 		c := *r.clients["demo@demo"]
 		c.t = r.T
-		c.volume("PUT", "/snapshots/"+r.ids["af3caefc-f32d-42f9-a09c-7ab749144570"], map[string]any{"snapshot": map[string]any{"name": "x-snap-1"}}).is(r.T, 200)
+		c.volume("PUT", "/snapshots/"+r.ids["af3caefc-f32d-42f9-a09c-7ab749144570"], map[string]any{"snapshot": map[string]any{"name": "x-snap-1"}}).object(r.T, 200)
 	case "062":
 		r.cloud.AddSnapshot(openstacktest.Snapshot{ID: newest, Volume: r.ids[firstVolume], Created: time.Now().Add(time.Second)})
 	case "137":
@@ -155,14 +155,14 @@ func (r *replay) stage(e exchange) {
 		r.cloud.Auto()
 	case "189":
 		r.cloud.AddVolume(openstacktest.Volume{ID: tinyVolume, Project: r.cloud.Tiny})
-		r.cloud.AddVolume(openstacktest.Volume{ID: nobody[:35] + "2", Project: r.cloud.Tiny})
+		r.cloud.AddVolume(openstacktest.Volume{ID: missingID[:35] + "2", Project: r.cloud.Tiny})
 	case "190":
 		r.cloud.AddSnapshot(openstacktest.Snapshot{Project: r.cloud.Tiny, Volume: tinyVolume})
 		r.cloud.AddSnapshot(openstacktest.Snapshot{Project: r.cloud.Tiny, Volume: tinyVolume})
 	case "192":
-		r.cloud.Remove(nobody[:35] + "2")
+		r.cloud.Remove(missingID[:35] + "2")
 	}
-	// A snapshot that the recording made in silence is there from its first use.
+	// A snapshot that was made outside of the recording exists from its first use.
 	if _, id, found := strings.Cut(e.Request.URL, "/snapshots/"); found && e.Response.Status != 404 {
 		id, _, _ = strings.Cut(id, "/")
 		made := slices.ContainsFunc(r.cloud.Snapshots(), func(s openstacktest.Snapshot) bool { return s.ID == id })
@@ -176,8 +176,8 @@ var projectID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// here puts this cloud's ids and addresses for the recorded ones.
-func (r *replay) here(s string) string {
+// localIDs replaces recorded ids and addresses by those of this cloud.
+func (r *replay) localIDs(s string) string {
 	for recorded, ours := range r.ids {
 		s = strings.ReplaceAll(s, recorded, ours)
 	}
@@ -218,13 +218,13 @@ func (r *replay) send(e exchange) reply {
 		if err != nil {
 			r.Fatal(err)
 		}
-		body = strings.ReplaceAll(r.here(string(text)), `"password":"lab"`, `"password":"`+openstacktest.Password+`"`)
+		body = strings.ReplaceAll(r.localIDs(string(text)), `"password":"lab"`, `"password":"`+openstacktest.Password+`"`)
 	}
-	return c.do(e.Request.Method, r.here(escaped(e.Request.URL)), body)
+	return c.do(e.Request.Method, r.localIDs(escapeQuery(e.Request.URL)), body)
 }
 
-// escaped spells out what the recording left as it was typed.
-func escaped(s string) string {
+// escapeQuery encodes a recorded query.
+func escapeQuery(s string) string {
 	path, query, found := strings.Cut(s, "?")
 	if !found {
 		return s
@@ -265,16 +265,16 @@ func (r *replay) compare(e exchange, got reply) {
 	want, isObject := e.Response.Body.(map[string]any)
 	if !isObject {
 		if got.text != "" {
-			r.Errorf("a body %q where there was none", got.text)
+			r.Errorf("body %q, want none", got.text)
 		}
 		return
 	}
-	r.learn(want, got.body)
-	r.same("", want, got.body)
+	r.recordIDs(want, got.body)
+	r.compareValue("", want, got.body)
 }
 
-// learn remembers under which id an object was made.
-func (r *replay) learn(want, got map[string]any) {
+// recordIDs maps the recorded id of a new object.
+func (r *replay) recordIDs(want, got map[string]any) {
 	for name, value := range want {
 		recorded, is := value.(map[string]any)
 		ours, isToo := got[name].(map[string]any)
@@ -287,15 +287,15 @@ func (r *replay) learn(want, got map[string]any) {
 	}
 }
 
-// vague are objects whose contents depend on the machine that was recorded.
-var vague = []string{"metadata", "extensions", "pools", "catalog", "services", "manageable-snapshots"}
+// ignoredFields depend on the recorded machine.
+var ignoredFields = []string{"metadata", "extensions", "pools", "catalog", "services", "manageable-snapshots"}
 
-// telling are values that must be the same, and not only of the same kind.
-var telling = []string{"status", "size", "name", "code", "title", "message", "event_id", "user_message", "progress", "retryAfter", "description", "min_version", "version", "volume_type"}
+// comparedFields must have equal values, others only values of the same type.
+var comparedFields = []string{"status", "size", "name", "code", "title", "message", "event_id", "user_message", "progress", "retryAfter", "description", "min_version", "version", "volume_type"}
 
-// same checks the keys of every object, the kind of every value, and the value of
-// what tells something.
-func (r *replay) same(path string, want, got any) {
+// compareValue checks the keys of every object, the type of every value, and the values
+// of comparedFields.
+func (r *replay) compareValue(path string, want, got any) {
 	r.Helper()
 	if want == nil || got == nil {
 		return
@@ -312,8 +312,8 @@ func (r *replay) same(path string, want, got any) {
 			r.Errorf("%s has\n     %v, want\n     %v", path, keys, wantKeys)
 		}
 		for name, value := range w {
-			if !slices.Contains(vague, name) {
-				r.same(path+"."+name, value, g[name])
+			if !slices.Contains(ignoredFields, name) {
+				r.compareValue(path+"."+name, value, g[name])
 			}
 		}
 	case []any:
@@ -321,14 +321,14 @@ func (r *replay) same(path string, want, got any) {
 		if !is || (len(w) == 0) != (len(g) == 0) {
 			r.Errorf("%s is %v, want %v", path, got, want)
 		} else if len(w) > 0 {
-			r.same(path+"[]", w[0], g[0])
+			r.compareValue(path+"[]", w[0], g[0])
 		}
 	default:
 		if fmt.Sprintf("%T", want) != fmt.Sprintf("%T", got) {
 			r.Errorf("%s is %v, want %v", path, got, want)
 		}
 		last := path[strings.LastIndex(path, ".")+1:]
-		if text := sober(r.here(fmt.Sprint(want))); slices.Contains(telling, last) && !strings.Contains(path, "[]") && sober(fmt.Sprint(got)) != text {
+		if text := normalize(r.localIDs(fmt.Sprint(want))); slices.Contains(comparedFields, last) && !strings.Contains(path, "[]") && normalize(fmt.Sprint(got)) != text {
 			r.Errorf("%s is\n     %v, want\n     %v", path, got, text)
 		}
 	}
@@ -339,7 +339,7 @@ var (
 	pattern    = regexp.MustCompile(`(?s)Value: .* does not match '\^\[.*`)
 )
 
-// sober leaves out what no two answers have in common.
-func sober(s string) string {
+// normalize removes what differs in every response.
+func normalize(s string) string {
 	return pattern.ReplaceAllString(requestIDs.ReplaceAllString(s, "req-"), "does not match")
 }

@@ -8,108 +8,101 @@ import (
 	"time"
 )
 
-// Rule says which requests a fault meets.
+// Rule selects the requests that meet a fault.
 type Rule struct {
 	Service string // identity, volume, compute or image; empty: any
 	Method  string // empty: any
-	Path    string // a regular expression over the whole path with its query; empty: any
-	Skip    int    // how many matching requests pass first
-	Times   int    // how many are met after those; 0: all
+	Path    string // regular expression over path and query; empty: any
+	Skip    int    // number of matching requests that pass first
+	Times   int    // number of requests after those that meet the fault; 0: all
 }
 
 // Fault is what happens to a request.
 type Fault struct {
-	// Hang waits for Release, for Mend or until the client has gone; what follows
-	// goes on as if nothing had been.
-	Hang bool
-	// Delay waits so long.
-	Delay time.Duration
-	// After lets the request have its effect, and only then Status, Drop or Hang.
-	After bool
-	// Drop closes the connection without an answer, or in the middle of one (Half).
-	Drop bool
-	// Half sends only the first half of the answer's body.
-	Half bool
-	// Status answers so, with Header and with Body; an empty Body is JSON that fits.
-	Status int
-	Header map[string]string
-	Body   string
+	Hang     bool          // waits for Release, ClearFaults or the client's end, then continues normally
+	Delay    time.Duration // before the request continues
+	After    bool          // the request takes effect first; Hang, Drop and Status come after that
+	Drop     bool          // closes the connection without a response, or with Truncate within one
+	Truncate bool          // sends only the first half of the body
+	Status   int           // of the response; 0: the service's own
+	Header   map[string]string
+	Body     string // of the response with Status; empty: a JSON error
 }
 
-// HTML is the body with which a proxy before a cloud answers 502 and 503.
-const HTML = "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>"
+// ProxyHTML is the body of 502 and 503 from a proxy in front of a cloud.
+const ProxyHTML = "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>"
 
-// Break is a fault in force.
-type Break struct {
+// ActiveFault is a fault that Inject has set.
+type ActiveFault struct {
 	rule  Rule
 	path  *regexp.Regexp
 	fault Fault
 
 	mu       sync.Mutex
 	matched  int
-	hit      int
+	hitCount int
 	hits     chan struct{}
 	release  chan struct{}
 	released sync.Once
 }
 
-// Break puts a fault in force until Mend. The first rule that meets a request
-// wins. It panics when rule.Path is no regular expression.
-func (c *Cloud) Break(rule Rule, f Fault) *Break {
-	b := &Break{rule: rule, path: regexp.MustCompile(rule.Path), fault: f, hits: make(chan struct{}, 1000), release: make(chan struct{})}
+// Inject sets a fault until ClearFaults. The first rule that matches a request wins. It
+// panics when rule.Path is not a regular expression.
+func (c *Cloud) Inject(rule Rule, f Fault) *ActiveFault {
+	b := &ActiveFault{rule: rule, path: regexp.MustCompile(rule.Path), fault: f, hits: make(chan struct{}, 1000), release: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.breaks = append(c.breaks, b)
+	c.faults = append(c.faults, b)
 	return b
 }
 
-// Mend ends all faults; what hangs goes on.
-func (c *Cloud) Mend() {
+// ClearFaults removes all faults and releases their requests.
+func (c *Cloud) ClearFaults() {
 	c.mu.Lock()
-	breaks := c.breaks
-	c.breaks = nil
+	faults := c.faults
+	c.faults = nil
 	c.mu.Unlock()
-	for _, b := range breaks {
+	for _, b := range faults {
 		b.Release()
 	}
 }
 
-// MendOne ends one fault; what hangs in it goes on.
-func (c *Cloud) MendOne(b *Break) {
+// ClearFault removes one fault and releases its requests.
+func (c *Cloud) ClearFault(b *ActiveFault) {
 	c.mu.Lock()
-	c.breaks = slices.DeleteFunc(c.breaks, func(one *Break) bool { return one == b })
+	c.faults = slices.DeleteFunc(c.faults, func(one *ActiveFault) bool { return one == b })
 	c.mu.Unlock()
 	b.Release()
 }
 
-// Release lets what hangs, and what would hang later, go on.
-func (b *Break) Release() { b.released.Do(func() { close(b.release) }) }
+// Release ends Hang and Delay, for later requests too.
+func (b *ActiveFault) Release() { b.released.Do(func() { close(b.release) }) }
 
-// Met receives once for each request that met the fault: before its effect, or
-// with Fault.After when it has had it.
-func (b *Break) Met() <-chan struct{} { return b.hits }
+// Hits receives once for each request that meets the fault: before its effect, or with
+// Fault.After after it.
+func (b *ActiveFault) Hits() <-chan struct{} { return b.hits }
 
-// Count is how many requests have met the fault.
-func (b *Break) Count() int {
+// Count is the number of requests that met the fault.
+func (b *ActiveFault) Count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.hit
+	return b.hitCount
 }
 
-// broken is the fault that a request meets; nil is none.
-func (c *Cloud) broken(cl *call) *Break {
+// activeFault is the fault of a request, or nil.
+func (c *Cloud) activeFault(cl *call) *ActiveFault {
 	c.mu.Lock()
-	breaks := slices.Clone(c.breaks)
+	faults := slices.Clone(c.faults)
 	c.mu.Unlock()
-	for _, b := range breaks {
-		if b.meets(cl) {
+	for _, b := range faults {
+		if b.matches(cl) {
 			return b
 		}
 	}
 	return nil
 }
 
-func (b *Break) meets(cl *call) bool {
+func (b *ActiveFault) matches(cl *call) bool {
 	if b.rule.Service != "" && b.rule.Service != cl.service || b.rule.Method != "" && b.rule.Method != cl.method ||
 		!b.path.MatchString(cl.raw.URL.RequestURI()) {
 		return false
@@ -117,49 +110,48 @@ func (b *Break) meets(cl *call) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.matched++
-	if b.matched <= b.rule.Skip || b.rule.Times > 0 && b.hit >= b.rule.Times {
+	if b.matched <= b.rule.Skip || b.rule.Times > 0 && b.hitCount >= b.rule.Times {
 		return false
 	}
-	b.hit++
+	b.hitCount++
 	return true
 }
 
-// before is what happens ahead of the effect. It does not return where there is
-// to be none, unless the fault has an answer of its own.
-func (b *Break) before(w http.ResponseWriter, r *http.Request) {
+// before applies the fault ahead of the request's effect. With Drop it does not return.
+func (b *ActiveFault) before(w http.ResponseWriter, r *http.Request) {
 	if b.fault.After {
 		return
 	}
-	b.tell()
+	b.recordHit()
 	b.wait(r)
-	if b.fault.Drop && !b.fault.Half {
+	if b.fault.Drop && !b.fault.Truncate {
 		drop(w)
 	}
 }
 
-// effect says whether the request reaches the service at all.
-func (b *Break) effect() bool {
-	return b == nil || b.fault.After || b.fault.Status == 0 && !b.fault.Drop || b.fault.Half
+// reachesService says whether the service handles the request.
+func (b *ActiveFault) reachesService() bool {
+	return b == nil || b.fault.After || b.fault.Status == 0 && !b.fault.Drop || b.fault.Truncate
 }
 
-// after is what happens once the service has answered a.
-func (b *Break) after(w http.ResponseWriter, r *http.Request, a answer) answer {
+// after applies the fault once the service has answered a.
+func (b *ActiveFault) after(w http.ResponseWriter, r *http.Request, a response) response {
 	if b.fault.After {
-		b.tell()
+		b.recordHit()
 		b.wait(r)
-		if b.fault.Drop && !b.fault.Half {
+		if b.fault.Drop && !b.fault.Truncate {
 			drop(w)
 		}
 	}
 	if b.fault.Status == 0 {
 		return a
 	}
-	a = answer{status: b.fault.Status, header: b.fault.Header, body: b.fault.Body}
+	a = response{status: b.fault.Status, header: b.fault.Header, body: b.fault.Body}
 	switch {
 	case b.fault.Body == "" && b.fault.Status == http.StatusUnauthorized:
 		a.body = unauthenticated("http://" + r.Host + "/identity").body
 	case b.fault.Body == "":
-		f := fault(b.fault.Status, "The server has either erred or is incapable of performing the requested operation.")
+		f := faultf(b.fault.Status, "The server has either erred or is incapable of performing the requested operation.")
 		a.body = f.body
 	case b.fault.Body[0] == '<':
 		a.header = map[string]string{"Content-Type": "text/html"}
@@ -170,14 +162,14 @@ func (b *Break) after(w http.ResponseWriter, r *http.Request, a answer) answer {
 	return a
 }
 
-func (b *Break) tell() {
+func (b *ActiveFault) recordHit() {
 	select {
 	case b.hits <- struct{}{}:
-	default: // nobody counts so far
+	default: // the channel is full
 	}
 }
 
-func (b *Break) wait(r *http.Request) {
+func (b *ActiveFault) wait(r *http.Request) {
 	if b.fault.Delay > 0 {
 		timer := time.NewTimer(b.fault.Delay)
 		defer timer.Stop()
@@ -196,22 +188,21 @@ func (b *Break) wait(r *http.Request) {
 	}
 }
 
-// half sends half of a body: as all there is, or with Drop as the beginning of
-// what never comes.
-func (b *Break) half(w http.ResponseWriter, status int, body []byte) {
+// writeHalf sends half of a body, with Drop before the connection breaks.
+func (b *ActiveFault) writeHalf(w http.ResponseWriter, status int, body []byte) {
 	if !b.fault.Drop {
 		w.WriteHeader(status)
-		_, _ = w.Write(body[:len(body)/2]) // the client may have gone
+		_, _ = w.Write(body[:len(body)/2]) // the client may be gone
 		return
 	}
 	w.Header().Set("Content-Length", itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body[:len(body)/2]) // the client may have gone
+	_, _ = w.Write(body[:len(body)/2]) // the client may be gone
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler)
 }
 
-// drop closes the connection without a word.
+// drop closes the connection.
 func drop(w http.ResponseWriter) {
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		_ = conn.Close()

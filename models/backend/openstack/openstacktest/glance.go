@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// glance answers for images, under /image.
-func (c *Cloud) glance(cl *call) (answer, error) {
+// glance answers the Image API under /image.
+func (c *Cloud) glance(cl *call) (response, error) {
 	route := cl.method + " " + strings.Join(cl.path, "/")
 	if route == "GET " || route == "GET" {
-		return answer{status: http.StatusMultipleChoices, body: map[string]any{"versions": []any{map[string]any{
+		return response{status: http.StatusMultipleChoices, body: map[string]any{"versions": []any{map[string]any{
 			"id": "v2.15", "status": "CURRENT", "links": []any{map[string]any{"rel": "self", "href": c.server.URL + "/image/v2/"}},
 		}}}}, nil
 	}
 	if err := c.authenticate(cl); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if route != "GET v2/images" {
-		return answer{}, noRoute()
+		return response{}, noRoute()
 	}
 	limit := atoi(cl.query.Get("limit"))
-	if limit < 0 || limit > c.opts.PageMax {
+	if limit < 0 || limit > c.opts.MaxPageSize {
 		limit = 25
 	}
 	var all []*image
@@ -33,7 +33,7 @@ func (c *Cloud) glance(cl *call) (answer, error) {
 	if marker := cl.query.Get("marker"); marker != "" {
 		at := slices.IndexFunc(all, func(i *image) bool { return i.id == marker })
 		if at < 0 {
-			return answer{status: http.StatusBadRequest, body: "<html><head><title>400 Bad Request</title></head><body>Invalid marker</body></html>",
+			return response{status: http.StatusBadRequest, body: "<html><head><title>400 Bad Request</title></head><body>Invalid marker</body></html>",
 				header: map[string]string{"Content-Type": "text/html"}}, nil
 		}
 		all = all[at+1:]
@@ -46,7 +46,7 @@ func (c *Cloud) glance(cl *call) (answer, error) {
 	if len(list) == limit && limit > 0 {
 		body["next"] = "/v2/images?limit=" + itoa(limit) + "&marker=" + all[limit-1].id
 	}
-	return ok(body), nil
+	return okResponse(body), nil
 }
 
 func imageView(i *image) map[string]any {

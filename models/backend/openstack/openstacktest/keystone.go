@@ -24,15 +24,15 @@ type credential struct {
 }
 
 type token struct {
-	id, method    string
-	user          *user
-	project       *project
-	roles         []string
-	issued, until time.Time
-	credential    string
+	id, method      string
+	user            *user
+	project         *project
+	roles           []string
+	issued, expires time.Time
+	credential      string
 }
 
-func (t *token) is(role string) bool { return slices.Contains(t.roles, role) }
+func (t *token) hasRole(role string) bool { return slices.Contains(t.roles, role) }
 
 func (c *Cloud) addProject(name string) Project {
 	p := &project{Project: Project{ID: c.hexID(), Name: name}, quotas: map[string]int{}}
@@ -54,15 +54,15 @@ func (c *Cloud) AddProject(name string) Project {
 	return p
 }
 
-// SetPassword changes a user's password. Tokens stay good.
+// SetPassword changes a user's password. Tokens stay valid.
 func (c *Cloud) SetPassword(user, password string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.users[user].password = password
 }
 
-// SetRoles changes the roles of a user in a project; none takes the user out.
-// Tokens keep theirs.
+// SetRoles changes the roles of a user in a project; no roles remove the user from it.
+// Existing tokens keep their roles.
 func (c *Cloud) SetRoles(user string, project Project, roles ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,8 +73,7 @@ func (c *Cloud) SetRoles(user string, project Project, roles ...string) {
 	c.users[user].roles[project.ID] = roles
 }
 
-// AddCredential makes an application credential of a user in a project, with the
-// user's roles there.
+// AddCredential makes an application credential with a user's roles in a project.
 func (c *Cloud) AddCredential(user string, project Project, name string) (id, secret string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,26 +94,26 @@ func (c *Cloud) RevokeCredential(id string) {
 	}
 }
 
-// RevokeTokens makes every token of this moment worthless.
+// RevokeTokens deletes all tokens.
 func (c *Cloud) RevokeTokens() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.tokens)
 }
 
-// authenticate finds the caller's token.
+// authenticate finds the caller's token or refuses.
 func (c *Cloud) authenticate(cl *call) error {
 	t := c.tokens[cl.raw.Header.Get("X-Auth-Token")]
-	if t == nil || !c.now().Before(t.until) {
+	if t == nil || !c.now().Before(t.expires) {
 		return unauthenticated(c.server.URL + "/identity")
 	}
 	cl.token = t
 	return nil
 }
 
-// keystoneError is an error in the words of Keystone.
-func keystoneError(status int, message string) *refusal {
-	return &refusal{answer{status: status, body: map[string]any{"error": map[string]any{
+// keystoneError is an error in Keystone's format.
+func keystoneError(status int, message string) *errorResponse {
+	return &errorResponse{response{status: status, body: map[string]any{"error": map[string]any{
 		"code": status, "message": message, "title": http.StatusText(status),
 	}}}}
 }
@@ -125,53 +124,53 @@ func (c *Cloud) keystoneUnauthorized() error {
 	return f
 }
 
-func (c *Cloud) keystone(cl *call) (answer, error) {
+func (c *Cloud) keystone(cl *call) (response, error) {
 	header := map[string]string{"Vary": "X-Auth-Token"}
 	route := cl.method + " " + strings.Join(cl.path, "/")
 	switch {
 	case route == "GET " || route == "GET":
-		return answer{status: http.StatusMultipleChoices, body: map[string]any{"versions": map[string]any{"values": []any{c.keystoneVersion()}}}}, nil
+		return response{status: http.StatusMultipleChoices, body: map[string]any{"versions": map[string]any{"values": []any{c.keystoneVersion()}}}}, nil
 	case route == "GET v3":
-		return ok(map[string]any{"version": c.keystoneVersion()}), nil
+		return okResponse(map[string]any{"version": c.keystoneVersion()}), nil
 	case route == "POST v3/auth/tokens":
-		a, err := c.issue(cl)
-		return with(header, a, err)
+		a, err := c.issueToken(cl)
+		return withHeaders(header, a, err)
 	}
 	if c.authenticate(cl) != nil {
-		return answer{}, c.keystoneUnauthorized()
+		return response{}, c.keystoneUnauthorized()
 	}
 	a, err := c.keystoneWithToken(cl, route)
-	return with(header, a, err)
+	return withHeaders(header, a, err)
 }
 
-func (c *Cloud) keystoneWithToken(cl *call, route string) (answer, error) {
+func (c *Cloud) keystoneWithToken(cl *call, route string) (response, error) {
 	subject := cl.raw.Header.Get("X-Subject-Token")
 	switch {
 	case route == "GET v3/auth/tokens" || route == "DELETE v3/auth/tokens":
 		t := c.tokens[subject]
-		if t == nil || !c.now().Before(t.until) {
-			return answer{}, keystoneError(http.StatusNotFound, "Could not recognize Fernet token")
+		if t == nil || !c.now().Before(t.expires) {
+			return response{}, keystoneError(http.StatusNotFound, "Could not recognize Fernet token")
 		}
 		if cl.method == http.MethodDelete {
 			delete(c.tokens, subject)
-			return answer{status: http.StatusNoContent}, nil
+			return response{status: http.StatusNoContent}, nil
 		}
-		return answer{status: http.StatusOK, body: c.tokenView(t), header: map[string]string{"X-Subject-Token": t.id}}, nil
+		return response{status: http.StatusOK, body: c.tokenView(t), header: map[string]string{"X-Subject-Token": t.id}}, nil
 	case route == "GET v3/auth/projects":
-		return ok(c.projectList(route, func(p *project) bool { return cl.token.user.roles[p.ID] != nil })), nil
+		return okResponse(c.projectList(route, func(p *project) bool { return cl.token.user.roles[p.ID] != nil })), nil
 	case route == "GET v3/projects":
-		if !cl.token.is("admin") {
-			return answer{}, keystoneError(http.StatusForbidden, "You are not authorized to perform the requested action: identity:list_projects.")
+		if !cl.token.hasRole("admin") {
+			return response{}, keystoneError(http.StatusForbidden, "You are not authorized to perform the requested action: identity:list_projects.")
 		}
-		return ok(c.projectList(route, func(*project) bool { return true })), nil
+		return okResponse(c.projectList(route, func(*project) bool { return true })), nil
 	case strings.HasPrefix(route, "GET v3/projects/") && len(cl.path) == 3:
 		p := c.projectByID(cl.path[2])
-		if p == nil || !cl.token.is("admin") && p.ID != cl.token.project.ID {
-			return answer{}, keystoneError(http.StatusForbidden, "You are not authorized to perform the requested action: identity:get_project.")
+		if p == nil || !cl.token.hasRole("admin") && p.ID != cl.token.project.ID {
+			return response{}, keystoneError(http.StatusForbidden, "You are not authorized to perform the requested action: identity:get_project.")
 		}
-		return ok(map[string]any{"project": c.projectView(p)}), nil
+		return okResponse(map[string]any{"project": c.projectView(p)}), nil
 	}
-	return answer{}, keystoneError(http.StatusNotFound, "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.")
+	return response{}, keystoneError(http.StatusNotFound, "The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.")
 }
 
 func (c *Cloud) projectByID(id string) *project {

@@ -22,7 +22,7 @@ func applicationCredential(id, secret string) map[string]any {
 	}}}
 }
 
-func TestWhoGetsAToken(t *testing.T) {
+func TestToken_Issue(t *testing.T) {
 	cloud := newCloud(t, openstacktest.Options{})
 	c := &client{t: t, cloud: cloud}
 	id, secret := cloud.AddCredential("demo", cloud.Project, "console")
@@ -50,9 +50,9 @@ func TestWhoGetsAToken(t *testing.T) {
 	}
 }
 
-func TestTokensEnd(t *testing.T) {
+func TestToken_Expiry(t *testing.T) {
 	now := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
-	cloud := newCloud(t, openstacktest.Options{Now: func() time.Time { return now }, TokenLife: time.Minute})
+	cloud := newCloud(t, openstacktest.Options{Now: func() time.Time { return now }, TokenTTL: time.Minute})
 	works := func(c *client) bool { return c.volume("GET", "/volumes", nil).status == 200 }
 	c := login(t, cloud, "demo", cloud.Project)
 	now = now.Add(59 * time.Second)
@@ -80,10 +80,10 @@ func TestTokensEnd(t *testing.T) {
 	}
 }
 
-func TestCatalogHasInterfacesInOneRegion(t *testing.T) {
+func TestCatalog_Interfaces(t *testing.T) {
 	cloud := newCloud(t, openstacktest.Options{})
 	c := &client{t: t, cloud: cloud}
-	tok := c.do("POST", cloud.URL()+"/auth/tokens", password("demo", openstacktest.Password, "demo")).is(t, 201)
+	tok := c.do("POST", cloud.URL()+"/auth/tokens", password("demo", openstacktest.Password, "demo")).object(t, 201)
 	seen := map[string]bool{}
 	for _, s := range tok["catalog"].([]any) {
 		service := s.(map[string]any)
@@ -102,7 +102,7 @@ func TestCatalogHasInterfacesInOneRegion(t *testing.T) {
 	}
 }
 
-func TestOnlyAdministratorsSeeAllProjects(t *testing.T) {
+func TestAllProjects_AdminOnly(t *testing.T) {
 	cloud := newCloud(t, openstacktest.Options{})
 	other := cloud.AddProject("other")
 	cloud.AddSnapshot(openstacktest.Snapshot{Project: other})

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Op is a kind of operation that goes on after it was accepted.
+// Op is a kind of operation.
 type Op string
 
 // The operations that can be held or made to fail.
@@ -24,17 +24,16 @@ const (
 // task is an operation under way.
 type task struct {
 	op     Op
-	number int // in the order of their beginnings
+	number int // in the order of begin
 	held   bool
 	fails  bool
 	done   bool
-	looks  int
+	polls  int
 	finish func()
 	fail   func()
 }
 
-// begin makes the task of an operation; the caller keeps it in the object. fail
-// is how the operation ends when the storage refuses.
+// begin makes the task of an operation. fail ends it when the storage refuses.
 func (c *Cloud) begin(op Op, finish, fail func()) *task {
 	c.begun++
 	t := &task{op: op, number: c.begun, held: c.hold, finish: finish, fail: fail}
@@ -57,12 +56,12 @@ func (t *task) complete() {
 	t.finish()
 }
 
-// look is one look at an object: the second finishes what is under way.
-func (t *task) look() {
+// poll counts a read of the object; the second one finishes the task.
+func (t *task) poll() {
 	if t == nil || t.held {
 		return
 	}
-	if t.looks++; t.looks > 1 {
+	if t.polls++; t.polls > 1 {
 		t.complete()
 	}
 }
@@ -71,8 +70,7 @@ func (t *task) look() {
 // Auto.
 func (c *Cloud) Hold() { c.setHold(true) }
 
-// Auto goes back to finishing operations at the second look, those that are held
-// too.
+// Auto ends Hold: operations, also held ones, finish at the second poll again.
 func (c *Cloud) Auto() { c.setHold(false) }
 
 func (c *Cloud) setHold(on bool) {
@@ -84,7 +82,7 @@ func (c *Cloud) setHold(on bool) {
 	}
 }
 
-// Settle finishes everything under way that is not held.
+// Settle finishes all operations that are not held.
 func (c *Cloud) Settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,24 +93,23 @@ func (c *Cloud) Settle() {
 	})
 }
 
-// Release finishes the operation under way with an object, found by its id or by
-// a value of its metadata, and reports whether there was one.
-func (c *Cloud) Release(key string) bool { return c.end(key, false) }
+// Release finishes the operation under way on an object, found by its id or a value of
+// its metadata, and reports whether there was one.
+func (c *Cloud) Release(key string) bool { return c.endTask(key, false) }
 
-// Fail ends the operation under way with an object as the storage does that
-// refuses: a creation and a revert in error, an extension in error_extending, a
-// deletion in error_deleting, an attach or detach where it began. It reports
-// whether there was one.
-func (c *Cloud) Fail(key string) bool { return c.end(key, true) }
+// Fail makes the operation under way on an object fail: a create or revert leaves it in
+// error, an extend in error_extending, a deletion in error_deleting, an attach or detach
+// in the status before it. It reports whether there was one.
+func (c *Cloud) Fail(key string) bool { return c.endTask(key, true) }
 
-// FailNext lets the next operation of a kind end so. Several calls add up.
+// FailNext makes the next operation of a kind fail. Several calls add up.
 func (c *Cloud) FailNext(op Op) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failNext[op]++
 }
 
-func (c *Cloud) end(key string, fails bool) bool {
+func (c *Cloud) endTask(key string, fails bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := c.idOf(key)
@@ -131,7 +128,7 @@ func (c *Cloud) end(key string, fails bool) bool {
 	return true
 }
 
-// eachTask goes through what is under way, the oldest first.
+// eachTask calls do for every operation under way, the oldest first.
 func (c *Cloud) eachTask(do func(*task)) {
 	var tasks []*task
 	for _, v := range c.volumes {
@@ -150,16 +147,16 @@ func (c *Cloud) eachTask(do func(*task)) {
 	}
 }
 
-// rests puts a volume into its final status.
-func (c *Cloud) rests(v *volume, status string) {
-	v.status, v.task, v.updated = status, nil, c.stamp()
+// finishVolume ends a volume's operation in a final status.
+func (c *Cloud) finishVolume(v *volume, status string) {
+	v.status, v.task, v.updated = status, nil, c.nowSeconds()
 }
 
-func (c *Cloud) snapshotRests(s *snapshot, status string) {
-	s.status, s.task, s.updated = status, nil, c.stamp()
+func (c *Cloud) finishSnapshot(s *snapshot, status string) {
+	s.status, s.task, s.updated = status, nil, c.nowSeconds()
 }
 
-// Write changes the bytes of a volume, as a server does that has it.
+// Write writes p at an offset of a volume, in bytes.
 func (c *Cloud) Write(key string, offset int64, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,12 +164,12 @@ func (c *Cloud) Write(key string, offset int64, p []byte) error {
 	if v == nil {
 		return fmt.Errorf("no volume %s", key)
 	}
-	v.data = grown(v.data, offset+int64(len(p)))
+	v.data = extendTo(v.data, offset+int64(len(p)))
 	copy(v.data[offset:], p)
 	return nil
 }
 
-// Read reads n bytes of a volume.
+// Read reads n bytes at an offset of a volume, in bytes.
 func (c *Cloud) Read(key string, offset int64, n int) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,11 +181,11 @@ func (c *Cloud) Read(key string, offset int64, n int) ([]byte, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	p := make([]byte, n)
-	copy(p, grown(v.data, offset+int64(n))[offset:])
+	copy(p, extendTo(v.data, offset+int64(n))[offset:])
 	return p, nil
 }
 
-func grown(p []byte, size int64) []byte {
+func extendTo(p []byte, size int64) []byte {
 	if int64(len(p)) >= size {
 		return p
 	}
@@ -197,23 +194,14 @@ func grown(p []byte, size int64) []byte {
 	return larger
 }
 
-// AddMessage adds a user message about a volume or snapshot, such as event
-// VOLUME_VOLUME_001_003, and returns the request id it names.
-func (c *Cloud) AddMessage(key, event, text string) string {
+// SetStatus sets the status of a volume or snapshot and cancels its operation.
+func (c *Cloud) SetStatus(id, status string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id := c.idOf(key)
-	request := c.requestID()
-	if v := c.volumes[id]; v != nil {
-		c.tell(v.project, "VOLUME", id, event, text, request)
-	} else if s := c.snapshots[id]; s != nil {
-		c.tell(s.project, "VOLUME_SNAPSHOT", id, event, text, request)
+	if v := c.volumes[c.idOf(id)]; v != nil {
+		v.status, v.updated, v.task = status, c.nowSeconds(), nil
 	}
-	return request
-}
-
-func (c *Cloud) tell(project, kind, resource, event, text, request string) {
-	c.messages = append(c.messages, &message{
-		id: c.newID(), project: project, kind: kind, resource: resource, event: event, text: text, request: request, created: c.stamp(),
-	})
+	if s := c.snapshots[c.idOf(id)]; s != nil {
+		s.status, s.updated, s.task = status, c.nowSeconds(), nil
+	}
 }

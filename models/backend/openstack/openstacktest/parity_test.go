@@ -1,6 +1,7 @@
 package openstacktest_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -16,21 +17,20 @@ import (
 	"blockconsole/models/backend/openstack/openstacktest"
 )
 
-// step is one request to both clouds. {name} stands for an id that an earlier
-// step kept.
-type step struct {
+// parityStep is a request to both clouds. {name} is an id that an earlier step kept.
+type parityStep struct {
 	service, method, path string
 	body                  string
-	version               string // minor; empty: 66 of Cinder, 79 of Nova
-	keep                  string // the name of the id in the answer
-	rest                  bool   // ask again until the object rests
+	version               string // minor microversion; empty: 66 of Cinder, 79 of Nova
+	keepID                string // name of the id in the response
+	waitFinal             bool   // repeat while the status is transient
 }
 
-// alike are requests whose answers a real cloud and the one in memory must agree
-// on: the odd ones that no recording has.
-var alike = []step{
-	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"name":" bc-alike ","size":1,"description":"two\nlines"}}`, keep: "v"},
-	{service: "volume", method: "GET", path: "/volumes/{v}", rest: true},
+// paritySteps are unusual requests, in no recording, whose responses from a real cloud
+// and from this package must be equal.
+var paritySteps = []parityStep{
+	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"name":" bc-parity ","size":1,"description":"two\nlines"}}`, keepID: "v"},
+	{service: "volume", method: "GET", path: "/volumes/{v}", waitFinal: true},
 	{service: "volume", method: "GET", path: "/volumes/{v}", version: "0"},
 	{service: "volume", method: "GET", path: "/volumes/not-a-uuid"},
 	{service: "volume", method: "GET", path: "/volumes/%00"},
@@ -43,14 +43,14 @@ var alike = []step{
 	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"size":"x"}}`},
 	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"size":1,"availability_zone":"mars"}}`},
 	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"size":1,"imageRef":"nope"}}`},
-	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"size":1,"volume_type":"` + nobody + `"}}`},
+	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"size":1,"volume_type":"` + missingID + `"}}`},
 	{service: "volume", method: "POST", path: "/volumes/{v}/action", body: `{"nonsense":{}}`},
 	{service: "volume", method: "POST", path: "/volumes/{v}/action", body: `{"os-detach":{}}`},
-	{service: "volume", method: "POST", path: "/volumes/{v}/action", body: `{"revert":{"snapshot_id":"` + nobody + `"}}`},
+	{service: "volume", method: "POST", path: "/volumes/{v}/action", body: `{"revert":{"snapshot_id":"` + missingID + `"}}`},
 	{service: "volume", method: "POST", path: "/snapshots", body: `{"snapshot":{"volume_id":"{v}","description":"two\nlines"}}`},
 	{service: "volume", method: "POST", path: "/snapshots", body: `{"snapshot":{"volume_id":"{v}","description":"a\u202eb"}}`},
-	{service: "volume", method: "POST", path: "/snapshots", body: `{"snapshot":{"volume_id":"{v}","name":"bc\nalike"}}`, keep: "s"},
-	{service: "volume", method: "GET", path: "/snapshots/{s}", rest: true},
+	{service: "volume", method: "POST", path: "/snapshots", body: `{"snapshot":{"volume_id":"{v}","name":"bc\nparity"}}`, keepID: "s"},
+	{service: "volume", method: "GET", path: "/snapshots/{s}", waitFinal: true},
 	{service: "volume", method: "GET", path: "/snapshots/{s}", version: "0"},
 	{service: "volume", method: "GET", path: "/snapshots?metadata=nope"},
 	{service: "volume", method: "GET", path: "/volumes?metadata=nope"},
@@ -63,20 +63,20 @@ var alike = []step{
 	{service: "volume", method: "GET", path: "/os-quota-sets/ffffffffffffffffffffffffffffffff?usage=true"},
 	{service: "compute", method: "GET", path: "/servers?limit=-1"},
 	{service: "compute", method: "GET", path: "/servers?limit=0"},
-	{service: "compute", method: "GET", path: "/servers/detail?marker=" + nobody},
+	{service: "compute", method: "GET", path: "/servers/detail?marker=" + missingID},
 	{service: "compute", method: "GET", path: "/servers/detail?limit=1", version: "1"},
-	{service: "compute", method: "GET", path: "/servers/" + nobody},
-	{service: "compute", method: "GET", path: "/servers/" + nobody + "/os-volume_attachments"},
-	{service: "compute", method: "POST", path: "/servers/" + nobody + "/os-volume_attachments", body: `{"volumeAttachment":{"volumeId":"{v}"}}`},
+	{service: "compute", method: "GET", path: "/servers/" + missingID},
+	{service: "compute", method: "GET", path: "/servers/" + missingID + "/os-volume_attachments"},
+	{service: "compute", method: "POST", path: "/servers/" + missingID + "/os-volume_attachments", body: `{"volumeAttachment":{"volumeId":"{v}"}}`},
 	{service: "compute", method: "GET", path: "/servers", version: "999"},
-	{service: "compute", method: "POST", path: "/servers/{server}/os-volume_attachments", body: `{"volumeAttachment":{"volumeId":"` + nobody + `"}}`},
+	{service: "compute", method: "POST", path: "/servers/{server}/os-volume_attachments", body: `{"volumeAttachment":{"volumeId":"` + missingID + `"}}`},
 	{service: "compute", method: "POST", path: "/servers/{server}/os-volume_attachments", body: `{"volumeAttachment":{"volumeId":"bogus"}}`},
 	{service: "compute", method: "DELETE", path: "/servers/{server}/os-volume_attachments/{v}"},
-	{service: "compute", method: "DELETE", path: "/servers/{server}/os-volume_attachments/" + nobody},
+	{service: "compute", method: "DELETE", path: "/servers/{server}/os-volume_attachments/" + missingID},
 	{service: "compute", method: "GET", path: "/servers/{server}/os-volume_attachments/{v}"},
 	{service: "compute", method: "POST", path: "/servers/{server}/os-volume_attachments", body: `{"volumeAttachment":{"volumeId":"{v}"}}`},
 	{service: "compute", method: "POST", path: "/servers/{server}/os-volume_attachments", body: `{"volumeAttachment":{"volumeId":"{v}"}}`},
-	{service: "volume", method: "GET", path: "/volumes/{v}", rest: true},
+	{service: "volume", method: "GET", path: "/volumes/{v}", waitFinal: true},
 	{service: "compute", method: "GET", path: "/servers/{server}/os-volume_attachments", version: "1"},
 	{service: "compute", method: "GET", path: "/servers/{server}/os-volume_attachments", version: "79"},
 	{service: "compute", method: "GET", path: "/servers/{server}/os-volume_attachments", version: "89"},
@@ -87,42 +87,42 @@ var alike = []step{
 	{service: "volume", method: "POST", path: "/volumes/{v}/action", body: `{"revert":{"snapshot_id":"{s}"}}`},
 	{service: "compute", method: "DELETE", path: "/servers/{server}/os-volume_attachments/{v}"},
 	{service: "compute", method: "DELETE", path: "/servers/{server}/os-volume_attachments/{v}"},
-	{service: "volume", method: "GET", path: "/volumes/{v}", rest: true},
+	{service: "volume", method: "GET", path: "/volumes/{v}", waitFinal: true},
 	{service: "volume", method: "POST", path: "/volumes/{v}/action", body: `{"os-extend":{"new_size":2}}`},
 	{service: "volume", method: "POST", path: "/volumes/{v}/action", body: `{"os-extend":{"new_size":3}}`},
-	{service: "volume", method: "GET", path: "/volumes/{v}", rest: true},
-	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"size":1,"snapshot_id":"{s}","name":"<b>bold</b>"}}`, keep: "v2"},
-	{service: "volume", method: "GET", path: "/volumes/{v2}", rest: true},
+	{service: "volume", method: "GET", path: "/volumes/{v}", waitFinal: true},
+	{service: "volume", method: "POST", path: "/volumes", body: `{"volume":{"size":1,"snapshot_id":"{s}","name":"<b>bold</b>"}}`, keepID: "v2"},
+	{service: "volume", method: "GET", path: "/volumes/{v2}", waitFinal: true},
 	{service: "volume", method: "DELETE", path: "/volumes/{v2}"},
-	{service: "volume", method: "GET", path: "/volumes/{v2}", rest: true},
+	{service: "volume", method: "GET", path: "/volumes/{v2}", waitFinal: true},
 	{service: "volume", method: "DELETE", path: "/snapshots/{s}"},
-	{service: "volume", method: "GET", path: "/snapshots/{s}", rest: true},
+	{service: "volume", method: "GET", path: "/snapshots/{s}", waitFinal: true},
 	{service: "volume", method: "DELETE", path: "/volumes/{v}"},
-	{service: "volume", method: "GET", path: "/volumes/{v}", rest: true},
+	{service: "volume", method: "GET", path: "/volumes/{v}", waitFinal: true},
 }
 
-// side is one of the two clouds.
-type side struct {
+// paritySide is one of the clouds.
+type paritySide struct {
 	client
 	roots map[string]string // by service
 	ids   map[string]string // by the names of steps
 	wait  func(*testing.T)
 }
 
-// TestCloudAnswersAlike compares with a real cloud, as a member of a project.
-func TestCloudAnswersAlike(t *testing.T) {
+// TestCloudParity compares with the cloud that OS_CLOUD names, as a member of a project.
+func TestCloudParity(t *testing.T) {
 	if os.Getenv("OS_CLOUD") == "" {
 		t.Skip("OS_CLOUD names no cloud")
 	}
-	real := realSide(t)
-	cloud := newCloud(t, openstacktest.Options{NarrowText: true})
-	ours := &side{
-		client: *login(t, cloud, "demo", cloud.Project), ids: map[string]string{"server": cloud.AddServer(cloud.Project, "bc-alike")},
+	real := newRealSide(t)
+	cloud := newCloud(t, openstacktest.Options{BMPOnly: true})
+	ours := &paritySide{
+		client: *login(t, cloud, "demo", cloud.Project), ids: map[string]string{"server": cloud.AddServer(cloud.Project, "bc-parity")},
 		wait: func(*testing.T) { cloud.Settle() },
 	}
 	ours.roots = map[string]string{"volume": ours.root("volume") + "/v3/" + cloud.Project.ID, "compute": ours.root("compute") + "/v2.1"}
 	r := &replay{cloud: cloud, ids: map[string]string{real.project.ID: cloud.Project.ID, real.ids["server"]: ours.ids["server"]}}
-	for _, s := range alike {
+	for _, s := range paritySteps {
 		name := s.method + " " + s.service + s.path + " " + s.version + s.body
 		t.Run(name[:min(len(name), 100)], func(t *testing.T) {
 			r.T = t
@@ -151,8 +151,8 @@ func TestCloudAnswersAlike(t *testing.T) {
 	}
 }
 
-// send makes the request of a step, again until its object rests.
-func (s *side) send(t *testing.T, st step) reply {
+// send makes the request of a step.
+func (s *paritySide) send(t *testing.T, st parityStep) reply {
 	t.Helper()
 	fill := func(text string) string {
 		for name, id := range s.ids {
@@ -161,9 +161,9 @@ func (s *side) send(t *testing.T, st step) reply {
 		return text
 	}
 	c := s.client
-	c.t, c.version = t, "volume 3."+orElse(st.version, "66")
+	c.t, c.version = t, "volume 3."+cmp.Or(st.version, "66")
 	if st.service == "compute" {
-		c.version = "compute 2." + orElse(st.version, "79")
+		c.version = "compute 2." + cmp.Or(st.version, "79")
 	}
 	var body any
 	if st.body != "" {
@@ -172,24 +172,17 @@ func (s *side) send(t *testing.T, st step) reply {
 	var r reply
 	for range 240 {
 		r = c.do(st.method, s.roots[st.service]+fill(st.path), body)
-		if !st.rest || !strings.HasSuffix(status(r), "ing") && status(r) != "reserved" {
+		if !st.waitFinal || !strings.HasSuffix(status(r), "ing") && status(r) != "reserved" {
 			break
 		}
 		s.wait(t)
 	}
 	for _, value := range r.body {
-		if object, is := value.(map[string]any); is && st.keep != "" {
-			s.ids[st.keep], _ = object["id"].(string)
+		if object, is := value.(map[string]any); is && st.keepID != "" {
+			s.ids[st.keepID], _ = object["id"].(string)
 		}
 	}
 	return r
-}
-
-func orElse(value, other string) string {
-	if value == "" {
-		return other
-	}
-	return value
 }
 
 func status(r reply) string {
@@ -202,8 +195,8 @@ func status(r reply) string {
 	return ""
 }
 
-// realSide signs in to the cloud that OS_CLOUD names and starts a server there.
-func realSide(t *testing.T) *side {
+// newRealSide signs in to the cloud that OS_CLOUD names and creates a server.
+func newRealSide(t *testing.T) *paritySide {
 	t.Helper()
 	auth, endpoint, tls, err := clouds.Parse()
 	if err != nil {
@@ -219,10 +212,10 @@ func realSide(t *testing.T) *side {
 	if err := openstack.Authenticate(t.Context(), provider, auth); err != nil {
 		t.Fatal(err)
 	}
-	s := &side{
+	s := &paritySide{
 		client: client{t: t, token: provider.Token()}, roots: map[string]string{}, ids: map[string]string{},
 		wait: func(t *testing.T) {
-			select { // a real cloud needs real time
+			select {
 			case <-time.After(250 * time.Millisecond):
 			case <-t.Context().Done():
 			}
@@ -239,12 +232,12 @@ func realSide(t *testing.T) *side {
 	}
 	s.project.ID = s.roots["volume"][strings.LastIndex(s.roots["volume"], "/")+1:]
 	s.startServer(t)
-	t.Cleanup(func() { s.sweep(t) })
+	t.Cleanup(func() { s.cleanup(t) })
 	return s
 }
 
-// startServer starts a server from the first image and the first flavor.
-func (s *side) startServer(t *testing.T) {
+// startServer creates a server from the first image and flavor.
+func (s *paritySide) startServer(t *testing.T) {
 	t.Helper()
 	first := func(url, list string) string {
 		r := s.do("GET", url, nil)
@@ -262,12 +255,12 @@ func (s *side) startServer(t *testing.T) {
 	if image == "" || flavor == "" {
 		return
 	}
-	body := `{"server":{"name":"bc-alike","networks":"none","imageRef":"` + image + `","flavorRef":"` + flavor + `"}}`
-	if r := s.send(t, step{service: "compute", method: "POST", path: "/servers", body: body, keep: "server"}); r.status != 202 {
+	body := `{"server":{"name":"bc-parity","networks":"none","imageRef":"` + image + `","flavorRef":"` + flavor + `"}}`
+	if r := s.send(t, parityStep{service: "compute", method: "POST", path: "/servers", body: body, keepID: "server"}); r.status != 202 {
 		t.Fatalf("no server: %d %s", r.status, r.text)
 	}
 	for range 240 {
-		if status(s.send(t, step{service: "compute", method: "GET", path: "/servers/{server}"})) == "ACTIVE" {
+		if status(s.send(t, parityStep{service: "compute", method: "GET", path: "/servers/{server}"})) == "ACTIVE" {
 			return
 		}
 		s.wait(t)
@@ -275,8 +268,8 @@ func (s *side) startServer(t *testing.T) {
 	t.Fatal("the server never became ACTIVE")
 }
 
-// sweep deletes what the test made, also after a failure in its middle.
-func (s *side) sweep(t *testing.T) {
+// cleanup deletes what the test made, also after a failure.
+func (s *paritySide) cleanup(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for _, url := range []string{
@@ -298,7 +291,7 @@ func (s *side) sweep(t *testing.T) {
 				t.Error("sweep:", err)
 				return
 			}
-			_ = json.NewDecoder(response.Body).Decode(&struct{}{}) // the status tells enough
+			_ = json.NewDecoder(response.Body).Decode(&struct{}{}) // only the status matters
 			_ = response.Body.Close()
 			if response.StatusCode == http.StatusNotFound {
 				break

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Request is one request that the cloud has received.
+// Request is a request that the cloud has received.
 type Request struct {
 	Service, Method string
 	Path            string // with its query
@@ -16,8 +16,8 @@ type Request struct {
 	UserAgent       string
 	Host            string // that it was sent to
 	Body            string
-	Status          int // 0: not answered, or not yet
-	At              time.Time
+	Status          int       // of the response; 0: none so far
+	At              time.Time // by Options.Now
 }
 
 type requestLog struct {
@@ -42,7 +42,7 @@ func (l *requestLog) done(r *Request, status int) {
 	r.Status = status
 }
 
-// Requests are all requests since the start or Forget, in order.
+// Requests are all requests since the start or ResetRequests, in order.
 func (c *Cloud) Requests() []Request {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
@@ -53,15 +53,15 @@ func (c *Cloud) Requests() []Request {
 	return list
 }
 
-// Forget empties the list of requests.
-func (c *Cloud) Forget() {
+// ResetRequests empties Requests.
+func (c *Cloud) ResetRequests() {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	c.log.requests = nil
 }
 
-// Count is how many requests match; an empty service or method is any, path is a
-// regular expression over the path with its query.
+// Count is the number of Requests that match; an empty service or method is any, path is
+// a regular expression over path and query.
 func (c *Cloud) Count(service, method, path string) int {
 	expression := regexp.MustCompile(path)
 	n := 0
@@ -73,9 +73,8 @@ func (c *Cloud) Count(service, method, path string) int {
 	return n
 }
 
-// Changes is how many requests asked for a change: everything but GET, HEAD and
-// the making of tokens.
-func (c *Cloud) Changes() int {
+// CountChanges is the number of Requests that are not GET or HEAD or of Keystone.
+func (c *Cloud) CountChanges() int {
 	n := 0
 	for _, r := range c.Requests() {
 		if r.Service != "identity" && r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -11,19 +11,19 @@ import (
 	"blockconsole/models/backend/openstack/openstacktest"
 )
 
-// status asks for an object until it is gone or rests.
-func (c *client) status(path string) string {
+// finalStatus finishes operations and returns the status; gone: not found.
+func (c *client) finalStatus(path string) string {
 	c.t.Helper()
 	c.cloud.Settle()
 	r := c.volume("GET", path, nil)
 	if r.status == 404 {
 		return "gone"
 	}
-	return r.is(c.t, 200)["status"].(string)
+	return r.object(c.t, 200)["status"].(string)
 }
 
-// told is the newest user message about an object.
-func (c *client) told(id string) string {
+// lastMessage is the newest user message about an object.
+func (c *client) lastMessage(id string) string {
 	c.t.Helper()
 	list := c.volume("GET", "/messages?resource_uuid="+id, nil).body["messages"].([]any)
 	if len(list) == 0 {
@@ -33,137 +33,137 @@ func (c *client) told(id string) string {
 	return one["event_id"].(string) + " " + one["user_message"].(string)
 }
 
-func TestFailuresAfterAcceptance(t *testing.T) {
-	type world struct {
+func TestFailNext(t *testing.T) {
+	type fixture struct {
 		c                *client
 		volume, snapshot string
 	}
 	for name, tt := range map[string]struct {
-		op   openstacktest.Op
-		ask  func(w world) (path string, r reply)
-		want string
-		told string
+		op      openstacktest.Op
+		call    func(w fixture) (path string, r reply)
+		want    string
+		message string
 	}{
-		"create volume": {openstacktest.CreateVolume, func(w world) (string, reply) {
+		"create volume": {openstacktest.CreateVolume, func(w fixture) (string, reply) {
 			r := w.c.volume("POST", "/volumes", map[string]any{"volume": map[string]any{"size": 1}})
-			return "/volumes/" + r.is(t, 202)["id"].(string), r
+			return "/volumes/" + r.object(t, 202)["id"].(string), r
 		}, "error", "VOLUME_VOLUME_008_012"},
-		"create snapshot": {openstacktest.CreateSnapshot, func(w world) (string, reply) {
+		"create snapshot": {openstacktest.CreateSnapshot, func(w fixture) (string, reply) {
 			r := w.c.volume("POST", "/snapshots", map[string]any{"snapshot": map[string]any{"volume_id": w.volume}})
-			return "/snapshots/" + r.is(t, 202)["id"].(string), r
+			return "/snapshots/" + r.object(t, 202)["id"].(string), r
 		}, "error", "VOLUME_VOLUME_SNAPSHOT_009_013"},
-		"delete snapshot": {openstacktest.DeleteSnapshot, func(w world) (string, reply) {
+		"delete snapshot": {openstacktest.DeleteSnapshot, func(w fixture) (string, reply) {
 			return "/snapshots/" + w.snapshot, w.c.volume("DELETE", "/snapshots/"+w.snapshot, nil)
 		}, "error_deleting", "VOLUME_VOLUME_SNAPSHOT_010_016"},
-		"extend": {openstacktest.ExtendVolume, func(w world) (string, reply) {
+		"extend": {openstacktest.ExtendVolume, func(w fixture) (string, reply) {
 			return "/volumes/" + w.volume, w.c.volume("POST", "/volumes/"+w.volume+"/action", map[string]any{"os-extend": map[string]any{"new_size": 2}})
 		}, "error_extending", "VOLUME_VOLUME_007_010"},
-		"revert": {openstacktest.RevertVolume, func(w world) (string, reply) {
+		"revert": {openstacktest.RevertVolume, func(w fixture) (string, reply) {
 			return "/volumes/" + w.volume, w.c.volume("POST", "/volumes/"+w.volume+"/action", map[string]any{"revert": map[string]any{"snapshot_id": w.snapshot}})
 		}, "error", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := world{c: demo(t, openstacktest.Options{})}
+			w := fixture{c: demo(t, openstacktest.Options{})}
 			w.volume = w.c.cloud.AddVolume(openstacktest.Volume{})
 			w.snapshot = w.c.cloud.AddSnapshot(openstacktest.Snapshot{Volume: w.volume})
 			w.c.cloud.FailNext(tt.op)
-			path, r := tt.ask(w)
+			path, r := tt.call(w)
 			if r.status != 202 {
 				t.Fatalf("%d %s", r.status, r.text)
 			}
-			if got := w.c.status(path); got != tt.want {
+			if got := w.c.finalStatus(path); got != tt.want {
 				t.Errorf("ends in %s, want %s", got, tt.want)
 			}
 			id := path[strings.LastIndex(path, "/")+1:]
-			if got := w.c.told(id); (got == "") != (tt.told == "") || !strings.HasPrefix(got, tt.told) && tt.op != openstacktest.CreateVolume {
-				t.Errorf("told %q, want %q", got, tt.told)
+			if got := w.c.lastMessage(id); (got == "") != (tt.message == "") || !strings.HasPrefix(got, tt.message) && tt.op != openstacktest.CreateVolume {
+				t.Errorf("message %q, want %q", got, tt.message)
 			}
 		})
 	}
 }
 
-func TestBusySnapshotsComeBack(t *testing.T) {
+func TestDeleteSnapshot_Busy(t *testing.T) {
 	c := demo(t, openstacktest.Options{BusySnapshots: true})
 	v := c.cloud.AddVolume(openstacktest.Volume{})
 	s := c.cloud.AddSnapshot(openstacktest.Snapshot{Volume: v})
 	clone := c.cloud.AddVolume(openstacktest.Volume{Snapshot: s})
-	c.volume("DELETE", "/snapshots/"+s, nil).is(t, 202)
-	if got := c.status("/snapshots/" + s); got != "available" || c.told(s) != "VOLUME_VOLUME_SNAPSHOT_010_015 delete snapshot:Snapshot is busy." {
-		t.Errorf("%s, told %q", got, c.told(s))
+	c.volume("DELETE", "/snapshots/"+s, nil).object(t, 202)
+	if got := c.finalStatus("/snapshots/" + s); got != "available" || c.lastMessage(s) != "VOLUME_VOLUME_SNAPSHOT_010_015 delete snapshot:Snapshot is busy." {
+		t.Errorf("%s, message %q", got, c.lastMessage(s))
 	}
 	c.cloud.Remove(clone)
-	c.volume("DELETE", "/snapshots/"+s, nil).is(t, 202)
-	if got := c.status("/snapshots/" + s); got != "gone" {
+	c.volume("DELETE", "/snapshots/"+s, nil).object(t, 202)
+	if got := c.finalStatus("/snapshots/" + s); got != "gone" {
 		t.Errorf("without its clone %s", got)
 	}
 }
 
-func TestHeldWorkWaits(t *testing.T) {
+func TestHold_ReleaseFail(t *testing.T) {
 	c := demo(t, openstacktest.Options{})
 	c.cloud.Hold()
-	v := c.volume("POST", "/volumes", map[string]any{"volume": map[string]any{"size": 1, "metadata": map[string]string{"ref": "mine"}}}).is(t, 202)
+	v := c.volume("POST", "/volumes", map[string]any{"volume": map[string]any{"size": 1, "metadata": map[string]string{"ref": "mine"}}}).object(t, 202)
 	path := "/volumes/" + v["id"].(string)
 	for range 3 {
-		if got := c.status(path); got != "creating" {
-			t.Fatalf("held, but %s", got)
+		if got := c.finalStatus(path); got != "creating" {
+			t.Fatalf("status while held: %s", got)
 		}
 	}
 	if !c.cloud.Release("mine") || c.cloud.Release("mine") {
-		t.Error("released never or twice")
+		t.Error("Release reports the wrong result")
 	}
-	if got := c.status(path); got != "available" {
-		t.Errorf("released, but %s", got)
+	if got := c.finalStatus(path); got != "available" {
+		t.Errorf("status after Release: %s", got)
 	}
-	c.volume("DELETE", path, nil).is(t, 202)
-	if !c.cloud.Fail("mine") || c.status(path) != "error_deleting" {
-		t.Errorf("failed, but %s", c.status(path))
+	c.volume("DELETE", path, nil).object(t, 202)
+	if !c.cloud.Fail("mine") || c.finalStatus(path) != "error_deleting" {
+		t.Errorf("status after Fail: %s", c.finalStatus(path))
 	}
 }
 
-func TestServersGetAndLoseVolumes(t *testing.T) {
+func TestAttachDetach(t *testing.T) {
 	c := demo(t, openstacktest.Options{})
 	server, second := c.cloud.AddServer(c.project, "web"), c.cloud.AddServer(c.project, "db")
 	v, shared := c.cloud.AddVolume(openstacktest.Volume{}), c.cloud.AddVolume(openstacktest.Volume{Type: "shared"})
 	attach := func(server, volume string) reply {
 		return c.compute("POST", "/servers/"+server+"/os-volume_attachments", map[string]any{"volumeAttachment": map[string]any{"volumeId": volume}})
 	}
-	attach(server, v).is(t, 200)
-	if got := c.volume("GET", "/volumes/"+v, nil).is(t, 200); got["status"] != "reserved" || len(got["attachments"].([]any)) != 0 {
+	attach(server, v).object(t, 200)
+	if got := c.volume("GET", "/volumes/"+v, nil).object(t, 200); got["status"] != "reserved" || len(got["attachments"].([]any)) != 0 {
 		t.Errorf("right after: %v %v", got["status"], got["attachments"])
 	}
-	attach(server, v).is(t, 400)
-	c.compute("DELETE", "/servers/"+server+"/os-volume_attachments/"+v, nil).is(t, 400)
-	if got := c.status("/volumes/" + v); got != "in-use" {
+	attach(server, v).object(t, 400)
+	c.compute("DELETE", "/servers/"+server+"/os-volume_attachments/"+v, nil).object(t, 400)
+	if got := c.finalStatus("/volumes/" + v); got != "in-use" {
 		t.Errorf("then: %s", got)
 	}
-	attach(second, v).is(t, 400)
-	attach(server, shared).is(t, 200)
+	attach(second, v).object(t, 400)
+	attach(server, shared).object(t, 200)
 	c.cloud.Settle()
-	attach(second, shared).is(t, 200)
+	attach(second, shared).object(t, 200)
 	c.cloud.Settle()
-	if got := c.volume("GET", "/volumes/"+shared, nil).is(t, 200); len(got["attachments"].([]any)) != 2 {
+	if got := c.volume("GET", "/volumes/"+shared, nil).object(t, 200); len(got["attachments"].([]any)) != 2 {
 		t.Errorf("multi-attached to %v", got["attachments"])
 	}
 	c.cloud.FailNext(openstacktest.DetachVolume)
 	for _, want := range []string{"in-use", "available"} {
-		c.compute("DELETE", "/servers/"+server+"/os-volume_attachments/"+v, nil).is(t, 202)
-		if got := c.status("/volumes/" + v); got != want {
+		c.compute("DELETE", "/servers/"+server+"/os-volume_attachments/"+v, nil).object(t, 202)
+		if got := c.finalStatus("/volumes/" + v); got != want {
 			t.Errorf("detached: %s, want %s", got, want)
 		}
 	}
-	c.compute("DELETE", "/servers/"+server+"/os-volume_attachments/"+v, nil).is(t, 404)
+	c.compute("DELETE", "/servers/"+server+"/os-volume_attachments/"+v, nil).object(t, 404)
 	c.cloud.FailNext(openstacktest.AttachVolume)
-	attach(server, v).is(t, 200)
-	if got := c.status("/volumes/" + v); got != "available" {
+	attach(server, v).object(t, 200)
+	if got := c.finalStatus("/volumes/" + v); got != "available" {
 		t.Errorf("a failed attach leaves %s", got)
 	}
 	c.cloud.SetServerStatus(server, "ERROR")
-	attach(server, v).is(t, 409)
+	attach(server, v).object(t, 409)
 	c.cloud.SetServerStatus(server, "")
-	attach(server, v).is(t, 404)
+	attach(server, v).object(t, 404)
 }
 
-func TestQuotasCountWhatSnapshotsTake(t *testing.T) {
+func TestQuota_SnapshotSize(t *testing.T) {
 	cloud := newCloud(t, openstacktest.Options{})
 	c := login(t, cloud, "demo", cloud.Tiny)
 	v := cloud.AddVolume(openstacktest.Volume{Project: cloud.Tiny, Size: 3})
@@ -177,15 +177,15 @@ func TestQuotasCountWhatSnapshotsTake(t *testing.T) {
 		t.Errorf("%d %s", r.status, r.text)
 	}
 	cloud.SetQuota(cloud.Tiny, "snapshots_ceph", -1)
-	c.volume("POST", "/snapshots", map[string]any{"snapshot": map[string]any{"volume_id": v}}).is(t, 202)
-	set := c.volume("GET", "/os-quota-sets/"+cloud.Tiny.ID+"?usage=true", nil).is(t, 200)
+	c.volume("POST", "/snapshots", map[string]any{"snapshot": map[string]any{"volume_id": v}}).object(t, 202)
+	set := c.volume("GET", "/os-quota-sets/"+cloud.Tiny.ID+"?usage=true", nil).object(t, 200)
 	if got := set["gigabytes"].(map[string]any); got["in_use"] != 6.0 || got["limit"] != 10.0 {
 		t.Errorf("%v", got)
 	}
 }
 
-func TestPagesWalkThroughEverythingOnce(t *testing.T) {
-	c := demo(t, openstacktest.Options{PageMax: 7})
+func TestSnapshots_Pages(t *testing.T) {
+	c := demo(t, openstacktest.Options{MaxPageSize: 7})
 	v := c.cloud.AddVolume(openstacktest.Volume{})
 	for i := range 21 {
 		c.cloud.AddSnapshot(openstacktest.Snapshot{Name: fmt.Sprint(i), Volume: v, Created: time.Date(2026, 1, 1, 0, 0, i/4, 0, time.UTC)})
@@ -218,7 +218,7 @@ func TestPagesWalkThroughEverythingOnce(t *testing.T) {
 	}
 }
 
-func TestVolumesChangedSince(t *testing.T) {
+func TestVolumes_UpdatedFilter(t *testing.T) {
 	at := func(hour int) time.Time { return time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC) }
 	c := demo(t, openstacktest.Options{})
 	for hour := range 4 {
@@ -229,11 +229,11 @@ func TestVolumesChangedSince(t *testing.T) {
 			t.Errorf("%s: %s", query, list.text)
 		}
 	}
-	c.volume("GET", "/volumes?updated_at=after:2026", nil).is(t, 400)
+	c.volume("GET", "/volumes?updated_at=after:2026", nil).object(t, 400)
 }
 
-func TestReadersOnlyReadWhereTheCloudIsSo(t *testing.T) {
-	cloud := newCloud(t, openstacktest.Options{ReadersRead: true})
+func TestEnforceReaders(t *testing.T) {
+	cloud := newCloud(t, openstacktest.Options{EnforceReaders: true})
 	c := login(t, cloud, "viewer", cloud.Project)
 	v := cloud.AddVolume(openstacktest.Volume{})
 	s := cloud.AddSnapshot(openstacktest.Snapshot{Volume: v})
@@ -242,14 +242,14 @@ func TestReadersOnlyReadWhereTheCloudIsSo(t *testing.T) {
 		"volume:update_snapshot": c.volume("PUT", "/snapshots/"+s, map[string]any{"snapshot": map[string]any{"name": "x"}}),
 		"volume:delete_snapshot": c.volume("DELETE", "/snapshots/"+s, nil),
 	} {
-		if got := r.is(t, 403)["message"]; got != "Policy doesn't allow "+want+" to be performed." {
+		if got := r.object(t, 403)["message"]; got != "Policy doesn't allow "+want+" to be performed." {
 			t.Errorf("%v", got)
 		}
 	}
-	c.volume("GET", "/snapshots/"+s, nil).is(t, 200)
+	c.volume("GET", "/snapshots/"+s, nil).object(t, 200)
 }
 
-func TestMetadataFiltersAreDictionaries(t *testing.T) {
+func TestMetadataFilter(t *testing.T) {
 	c := demo(t, openstacktest.Options{})
 	v := c.cloud.AddVolume(openstacktest.Volume{Metadata: map[string]string{"ref": "it's", "more": "x"}})
 	c.cloud.AddSnapshot(openstacktest.Snapshot{Volume: v, Metadata: map[string]string{"ref": "it's"}})
@@ -269,11 +269,11 @@ func TestMetadataFiltersAreDictionaries(t *testing.T) {
 	}
 }
 
-func TestOldMicroversionsTellLess(t *testing.T) {
+func TestMicroversions_Old(t *testing.T) {
 	c := demo(t, openstacktest.Options{Cinder: 59})
 	v := c.cloud.AddVolume(openstacktest.Volume{})
 	server := c.cloud.AddServer(c.project, "web")
-	c.compute("POST", "/servers/"+server+"/os-volume_attachments", map[string]any{"volumeAttachment": map[string]any{"volumeId": v}}).is(t, 200)
+	c.compute("POST", "/servers/"+server+"/os-volume_attachments", map[string]any{"volumeAttachment": map[string]any{"volumeId": v}}).object(t, 200)
 	c.cloud.Settle()
 	if r := c.volume("GET", "/volumes", nil); r.status != 406 {
 		t.Errorf("3.70 of 3.59: %d", r.status)
@@ -287,12 +287,12 @@ func TestOldMicroversionsTellLess(t *testing.T) {
 			}
 		}
 	}
-	c.volume("POST", "/volumes/"+v+"/action", map[string]any{"revert": map[string]any{}}).is(t, 400)
+	c.volume("POST", "/volumes/"+v+"/action", map[string]any{"revert": map[string]any{}}).object(t, 400)
 	c.version = "volume 3.2"
 	if r := c.volume("GET", "/messages", nil); r.status != 404 {
 		t.Errorf("messages before 3.3: %d", r.status)
 	}
-	if _, told := c.volume("GET", "/volumes/"+v, nil).is(t, 200)["group_id"]; told {
-		t.Error("3.2 tells of groups")
+	if _, ok := c.volume("GET", "/volumes/"+v, nil).object(t, 200)["group_id"]; ok {
+		t.Error("3.2 has group_id")
 	}
 }

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// row is an object in a listing: its columns by the name that sort knows.
+// row is an object in a listing.
 type row struct {
 	id      string
-	columns func(name string) (any, bool)
-	values  []any // of the columns that the listing sorts by
+	columns func(name string) (any, bool) // by sort key; false: unknown
+	values  []any                         // of the sort keys
 	render  func(detail bool) map[string]any
 }
 
-// listing is a request for a page of rows.
+// listing is the paging of a request.
 type listing struct {
 	collection, kind string // volumes, Volume
-	limit, offset    int    // limit -1: not asked for
+	limit, offset    int    // numbers of objects; limit -1: none in the request
 	keys, dirs       []string
 	marker           *row
 }
@@ -34,8 +34,8 @@ func atoi(s string) int {
 	return n
 }
 
-// paging reads limit, offset, marker and sort, and takes them out of the filters.
-func (cl *call) paging(filters url.Values, collection, kind string) (*listing, error) {
+// parsePaging reads limit, offset and sort, and removes them and marker from the filters.
+func (cl *call) parsePaging(filters url.Values, collection, kind string) (*listing, error) {
 	l := &listing{collection: collection, kind: kind, limit: -1}
 	for _, name := range []string{"limit", "offset"} {
 		if !filters.Has(name) {
@@ -43,10 +43,10 @@ func (cl *call) paging(filters url.Values, collection, kind string) (*listing, e
 		}
 		n, err := strconv.Atoi(filters.Get(name))
 		if err != nil {
-			return nil, fault(http.StatusBadRequest, "%s param must be an integer", name)
+			return nil, faultf(http.StatusBadRequest, "%s param must be an integer", name)
 		}
 		if n < 0 {
-			return nil, fault(http.StatusBadRequest, "%s param must be positive", name)
+			return nil, faultf(http.StatusBadRequest, "%s param must be positive", name)
 		}
 		if name == "limit" {
 			l.limit = n
@@ -82,30 +82,30 @@ func (cl *call) paging(filters url.Values, collection, kind string) (*listing, e
 	return l, nil
 }
 
-// page sorts rows and cuts the page that was asked for; more tells that a link to
-// the next one belongs there, which may turn out empty.
+// page sorts rows and cuts the requested page; more says that a link to the next page,
+// which may be empty, belongs to it.
 func (c *Cloud) page(l *listing, rows []*row) (items []*row, more bool, err error) {
 	for i, dir := range l.dirs {
 		if dir != "asc" && dir != "desc" {
-			return nil, false, fault(http.StatusBadRequest, "Invalid input received: Unknown sort direction, must be 'desc' or 'asc'.")
+			return nil, false, faultf(http.StatusBadRequest, "Invalid input received: Unknown sort direction, must be 'desc' or 'asc'.")
 		}
 		if len(rows) == 0 {
 			continue
 		}
 		if _, known := rows[0].columns(l.keys[i]); !known {
-			return nil, false, fault(http.StatusBadRequest, "Invalid input received: Invalid sort key")
+			return nil, false, faultf(http.StatusBadRequest, "Invalid input received: Invalid sort key")
 		}
 	}
 	for _, r := range rows {
-		l.read(r)
+		l.readValues(r)
 	}
 	slices.SortFunc(rows, l.compare)
 	if l.marker != nil {
-		l.read(l.marker)
+		l.readValues(l.marker)
 		rows = rows[firstAfter(rows, func(r *row) bool { return l.compare(r, l.marker) > 0 }):]
 	}
 	rows = rows[min(l.offset, len(rows)):]
-	limit := c.opts.PageMax
+	limit := c.opts.MaxPageSize
 	if l.limit >= 0 {
 		limit = min(l.limit, limit)
 	}
@@ -120,8 +120,8 @@ func firstAfter(rows []*row, after func(*row) bool) int {
 	return len(rows)
 }
 
-// read fetches what a row is sorted by.
-func (l *listing) read(r *row) {
+// readValues reads the sort keys of a row.
+func (l *listing) readValues(r *row) {
 	r.values = make([]any, len(l.keys))
 	for i, key := range l.keys {
 		r.values[i], _ = r.columns(key)
@@ -141,7 +141,7 @@ func (l *listing) compare(a, b *row) int {
 	return 0
 }
 
-// compareValues orders as MySQL does: null before everything.
+// compareValues orders like MySQL: null first.
 func compareValues(a, b any) int {
 	switch x := a.(type) {
 	case string:
@@ -166,7 +166,7 @@ func compareValues(a, b any) int {
 	return 1
 }
 
-// nextLink is the link to the page after items, in the words of the request.
+// nextLink is the link to the page after items, with the request's other parameters.
 func (cl *call) nextLink(base string, items []*row) []any {
 	values := cl.raw.URL.Query()
 	values.Del("marker")
@@ -178,12 +178,12 @@ func (cl *call) nextLink(base string, items []*row) []any {
 	return []any{map[string]any{"rel": "next", "href": href}}
 }
 
-// answerPage renders one page of a Cinder collection.
-func (c *Cloud) answerPage(cl *call, l *listing, rows []*row, detail, count bool) (answer, error) {
+// pageResponse renders one page of a Cinder collection.
+func (c *Cloud) pageResponse(cl *call, l *listing, rows []*row, detail, count bool) (response, error) {
 	total := len(rows)
 	items, more, err := c.page(l, rows)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	list := make([]any, len(items))
 	for i, r := range items {
@@ -196,11 +196,10 @@ func (c *Cloud) answerPage(cl *call, l *listing, rows []*row, detail, count bool
 	if count {
 		body["count"] = total
 	}
-	return ok(body), nil
+	return okResponse(body), nil
 }
 
-// resourceFilters are the filters of Cinder's resource_filters.json as Debian
-// ships it.
+// resourceFilters are those of Debian's resource_filters.json for Cinder.
 var resourceFilters = map[string][]string{
 	"volume": {"name", "status", "metadata", "bootable", "migration_status", "availability_zone", "group_id", "size", "created_at", "updated_at",
 		"consumes_quota"},
@@ -208,11 +207,10 @@ var resourceFilters = map[string][]string{
 	"message":  {"resource_uuid", "resource_type", "event_id", "request_id", "message_level"},
 }
 
-// checkFilters refuses unknown filters from 3.31 on and drops them before, and
-// times with them.
-// Administrators may filter by anything.
+// checkFilters refuses unknown filters from 3.31 on; before that it drops them and the
+// filters by time. Administrators may use any filter.
 func (cl *call) checkFilters(filters url.Values, resource string) error {
-	if cl.token.is("admin") {
+	if cl.token.hasRole("admin") {
 		return nil
 	}
 	filters.Del("all_tenants")
@@ -225,23 +223,23 @@ func (cl *call) checkFilters(filters url.Values, resource string) error {
 	}
 	if len(unknown) > 0 && cl.minor >= 31 {
 		slices.Sort(unknown)
-		return fault(http.StatusBadRequest, "Invalid filters %s are found in query options.", strings.Join(unknown, ","))
+		return faultf(http.StatusBadRequest, "Invalid filters %s are found in query options.", strings.Join(unknown, ","))
 	}
 	return nil
 }
 
-// dictionary reads what a client sends as the filter metadata: a literal of
-// Python, {'key': 'value'}, or JSON. What is neither matches nothing.
-func dictionary(s string) map[string]string {
+// parseDict reads the filter metadata: a Python literal, {'key': 'value'}, or JSON; nil
+// when it is neither.
+func parseDict(s string) map[string]string {
 	s = strings.TrimSpace(s)
 	if !strings.HasPrefix(s, "{") || !strings.HasSuffix(s, "}") {
 		return nil
 	}
 	made := map[string]string{}
 	for rest := strings.TrimSpace(s[1 : len(s)-1]); rest != ""; {
-		key, after, found := quoted(rest)
+		key, after, found := parseQuoted(rest)
 		after, colon := strings.CutPrefix(strings.TrimSpace(after), ":")
-		value, end, foundValue := quoted(strings.TrimSpace(after))
+		value, end, foundValue := parseQuoted(strings.TrimSpace(after))
 		if !found || !colon || !foundValue {
 			return nil
 		}
@@ -251,8 +249,8 @@ func dictionary(s string) map[string]string {
 	return made
 }
 
-// quoted cuts a string in single or double quotes from the front of s.
-func quoted(s string) (value, rest string, ok bool) {
+// parseQuoted reads a string in single or double quotes at the beginning of s.
+func parseQuoted(s string) (value, rest string, ok bool) {
 	if s == "" || s[0] != '\'' && s[0] != '"' {
 		return "", s, false
 	}
@@ -271,8 +269,8 @@ func quoted(s string) (value, rest string, ok bool) {
 	return "", s, false
 }
 
-// hasAll says whether m has every pair of want.
-func hasAll(m, want map[string]string) bool {
+// containsAll says whether m contains want.
+func containsAll(m, want map[string]string) bool {
 	for key, value := range want {
 		if got, there := m[key]; !there || got != value {
 			return false
@@ -281,17 +279,17 @@ func hasAll(m, want map[string]string) bool {
 	return true
 }
 
-// timeFilter reads gt:2026-01-01T00:00:00,lt:... and answers what passes.
+// timeFilter reads a filter such as gt:2026-01-01T00:00:00,lt:...
 func timeFilter(name, text string) (func(time.Time) bool, error) {
 	var tests []func(time.Time) bool
 	for _, part := range strings.Split(text, ",") {
 		operator, value, _ := strings.Cut(part, ":")
 		if !slices.Contains([]string{"gt", "gte", "eq", "neq", "lt", "lte"}, operator) {
-			return nil, fault(http.StatusBadRequest, "Invalid %s operator", operator)
+			return nil, faultf(http.StatusBadRequest, "Invalid %s operator", operator)
 		}
 		at, err := parseTime(value)
 		if err != nil {
-			return nil, fault(http.StatusBadRequest, "Invalid %s value", value)
+			return nil, faultf(http.StatusBadRequest, "Invalid %s value", value)
 		}
 		tests = append(tests, func(t time.Time) bool {
 			n := t.Compare(at)

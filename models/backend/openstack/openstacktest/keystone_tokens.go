@@ -1,77 +1,68 @@
 package openstacktest
 
 import (
+	"fmt"
+	"hash/fnv"
 	"net/http"
 	"slices"
+	"strings"
 )
 
-// text reads a string out of nested objects.
-func text(m map[string]any, path ...string) string {
-	for i, name := range path {
-		if i == len(path)-1 {
-			s, _ := m[name].(string)
-			return s
-		}
-		m, _ = m[name].(map[string]any)
-	}
-	return ""
-}
-
-// issue answers POST /v3/auth/tokens.
-func (c *Cloud) issue(cl *call) (answer, error) {
+// issueToken answers POST /v3/auth/tokens.
+func (c *Cloud) issueToken(cl *call) (response, error) {
 	if cl.parse() != nil {
-		return answer{}, keystoneError(http.StatusBadRequest, "Expecting to find valid JSON in body.")
+		return response{}, keystoneError(http.StatusBadRequest, "Expecting to find valid JSON in body.")
 	}
 	auth := cl.part("auth")
 	identity, _ := auth["identity"].(map[string]any)
 	if identity == nil {
-		return answer{}, keystoneError(http.StatusBadRequest, "'identity' is a required property")
+		return response{}, keystoneError(http.StatusBadRequest, "'identity' is a required property")
 	}
 	methods, _ := identity["methods"].([]any)
 	if len(methods) != 1 {
-		return answer{}, c.keystoneUnauthorized()
+		return response{}, c.keystoneUnauthorized()
 	}
 	var t *token
 	switch methods[0] {
 	case "password":
 		t = c.byPassword(identity, auth)
 	case "application_credential":
-		id := text(identity, "application_credential", "id")
+		id := stringAt(identity, "application_credential", "id")
 		if id != "" && c.credentials[id] == nil {
-			return answer{}, keystoneError(http.StatusNotFound, "Could not find Application Credential: "+id+".")
+			return response{}, keystoneError(http.StatusNotFound, "Could not find Application Credential: "+id+".")
 		}
 		t = c.byCredential(identity)
 	case "token":
 		t = c.byToken(identity, auth)
 	}
 	if t == nil {
-		return answer{}, c.keystoneUnauthorized()
+		return response{}, c.keystoneUnauthorized()
 	}
-	t.id, t.method, t.issued = "gAAAAA"+c.hexID()+c.hexID(), methods[0].(string), c.stamp()
-	t.until = t.issued.Add(c.opts.TokenLife)
+	t.id, t.method, t.issued = "gAAAAA"+c.hexID()+c.hexID(), methods[0].(string), c.nowSeconds()
+	t.expires = t.issued.Add(c.opts.TokenTTL)
 	c.tokens[t.id] = t
-	return answer{status: http.StatusCreated, body: c.tokenView(t), header: map[string]string{"X-Subject-Token": t.id}}, nil
+	return response{status: http.StatusCreated, body: c.tokenView(t), header: map[string]string{"X-Subject-Token": t.id}}, nil
 }
 
 func (c *Cloud) byPassword(identity, auth map[string]any) *token {
 	u := c.findUser(identity, "password")
-	if u == nil || u.password != text(identity, "password", "user", "password") {
+	if u == nil || u.password != stringAt(identity, "password", "user", "password") {
 		return nil
 	}
-	return c.scoped(u, auth)
+	return c.scopedToken(u, auth)
 }
 
 func (c *Cloud) byToken(identity, auth map[string]any) *token {
-	old := c.tokens[text(identity, "token", "id")]
-	if old == nil || !c.now().Before(old.until) || old.credential != "" {
+	old := c.tokens[stringAt(identity, "token", "id")]
+	if old == nil || !c.now().Before(old.expires) || old.credential != "" {
 		return nil
 	}
-	return c.scoped(old.user, auth)
+	return c.scopedToken(old.user, auth)
 }
 
 // findUser finds by id, or by name in the domain Default.
 func (c *Cloud) findUser(identity map[string]any, method string) *user {
-	if id := text(identity, method, "user", "id"); id != "" {
+	if id := stringAt(identity, method, "user", "id"); id != "" {
 		for _, u := range c.users {
 			if u.id == id {
 				return u
@@ -79,22 +70,22 @@ func (c *Cloud) findUser(identity map[string]any, method string) *user {
 		}
 		return nil
 	}
-	if !defaultDomain(text(identity, method, "user", "domain", "id"), text(identity, method, "user", "domain", "name")) {
+	if !defaultDomain(stringAt(identity, method, "user", "domain", "id"), stringAt(identity, method, "user", "domain", "name")) {
 		return nil
 	}
-	return c.users[text(identity, method, "user", "name")]
+	return c.users[stringAt(identity, method, "user", "name")]
 }
 
 func defaultDomain(id, name string) bool { return id == "default" || name == "Default" }
 
-// scoped is a token of u for the project that the request names.
-func (c *Cloud) scoped(u *user, auth map[string]any) *token {
+// scopedToken is a token of u for the project of the request's scope.
+func (c *Cloud) scopedToken(u *user, auth map[string]any) *token {
 	i := slices.IndexFunc(c.projects, func(p *project) bool {
-		if id := text(auth, "scope", "project", "id"); id != "" {
+		if id := stringAt(auth, "scope", "project", "id"); id != "" {
 			return p.ID == id
 		}
-		return p.Name == text(auth, "scope", "project", "name") &&
-			defaultDomain(text(auth, "scope", "project", "domain", "id"), text(auth, "scope", "project", "domain", "name"))
+		return p.Name == stringAt(auth, "scope", "project", "name") &&
+			defaultDomain(stringAt(auth, "scope", "project", "domain", "id"), stringAt(auth, "scope", "project", "domain", "name"))
 	})
 	if i < 0 || u.roles[c.projects[i].ID] == nil {
 		return nil
@@ -103,16 +94,16 @@ func (c *Cloud) scoped(u *user, auth map[string]any) *token {
 }
 
 func (c *Cloud) byCredential(identity map[string]any) *token {
-	cr := c.credentials[text(identity, "application_credential", "id")]
+	cr := c.credentials[stringAt(identity, "application_credential", "id")]
 	if cr == nil {
 		u := c.findUser(identity, "application_credential")
 		for _, one := range c.credentials {
-			if u != nil && one.user == u.name && one.name == text(identity, "application_credential", "name") {
+			if u != nil && one.user == u.name && one.name == stringAt(identity, "application_credential", "name") {
 				cr = one
 			}
 		}
 	}
-	if cr == nil || cr.secret != text(identity, "application_credential", "secret") || !cr.expires.IsZero() && !c.now().Before(cr.expires) {
+	if cr == nil || cr.secret != stringAt(identity, "application_credential", "secret") || !cr.expires.IsZero() && !c.now().Before(cr.expires) {
 		return nil
 	}
 	return &token{user: c.users[cr.user], project: c.projectByID(cr.project), roles: cr.roles, credential: cr.id}
@@ -128,7 +119,7 @@ func (c *Cloud) tokenView(t *token) map[string]any {
 		"methods":    []any{t.method},
 		"user":       map[string]any{"domain": domain, "id": t.user.id, "name": t.user.name, "password_expires_at": nil},
 		"audit_ids":  []any{t.id[6:28]},
-		"expires_at": zulu(t.until), "issued_at": zulu(t.issued),
+		"expires_at": keystoneTime(t.expires), "issued_at": keystoneTime(t.issued),
 		"project":   map[string]any{"domain": domain, "id": t.project.ID, "name": t.project.Name},
 		"is_domain": false, "roles": roles, "catalog": c.catalog(t.project.ID),
 	}
@@ -138,8 +129,8 @@ func (c *Cloud) tokenView(t *token) map[string]any {
 	return map[string]any{"token": view}
 }
 
-// catalog is where the services are. The internal and admin interfaces lead to
-// the same place through another host name, so that a test sees which was taken.
+// catalog is the service catalog. The internal and admin interfaces have another host
+// name of the same server, so that tests see which interface was used.
 func (c *Cloud) catalog(project string) []any {
 	list := []any{}
 	for _, s := range []struct{ kind, name, path string }{
@@ -159,4 +150,14 @@ func (c *Cloud) catalog(project string) []any {
 		list = append(list, map[string]any{"endpoints": endpoints, "id": c.endpointID(s.kind), "type": s.kind, "name": s.name})
 	}
 	return list
+}
+
+// internalHost replaces the loopback address by its name.
+func internalHost(url string) string { return strings.Replace(url, "127.0.0.1", "localhost", 1) }
+
+// endpointID is the same in every run.
+func (c *Cloud) endpointID(of string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(of)) // never fails
+	return fmt.Sprintf("%016x%016x", h.Sum64(), splitmix(h.Sum64()))
 }

@@ -2,6 +2,7 @@ package openstacktest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,11 +11,11 @@ import (
 	"strings"
 )
 
-// call is one request as a service sees it.
+// call is one request to a service.
 type call struct {
 	service string // identity, volume, compute or image
 	method  string
-	path    []string // below the service, without empty parts at the end
+	path    []string // below the service
 	raw     *http.Request
 	query   url.Values
 	text    []byte
@@ -24,63 +25,63 @@ type call struct {
 	minor   int // of the microversion
 }
 
-// answer is what goes back.
-type answer struct {
+// response is the answer to a call.
+type response struct {
 	status int
-	body   any // marshalled as JSON, unless a string
+	body   any // JSON, unless a string
 	header map[string]string
 }
 
-// refusal is an answer that ends a handler early.
-type refusal struct{ answer }
+// errorResponse is a response as an error.
+type errorResponse struct{ response }
 
-func (r *refusal) Error() string { return fmt.Sprintf("%d %v", r.status, r.body) }
+func (r *errorResponse) Error() string { return fmt.Sprintf("%d %v", r.status, r.body) }
 
-// kinds are the names that Cinder and Nova give their errors by status.
-var kinds = map[int]string{
+// faultNames are the names of the errors of Cinder and Nova by status.
+var faultNames = map[int]string{
 	400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 405: "badMethod", 406: "computeFault",
 	409: "conflictingRequest", 413: "overLimit", 415: "badMediaType", 429: "overLimit", 500: "computeFault", 503: "serviceUnavailable",
 }
 
-// fault is a refusal in the words of Cinder and Nova.
-func fault(status int, format string, args ...any) *refusal {
+// faultf is an error in the format of Cinder and Nova.
+func faultf(status int, format string, args ...any) *errorResponse {
 	message := format
 	if len(args) > 0 {
 		message = fmt.Sprintf(format, args...)
 	}
-	return &refusal{answer{status: status, body: map[string]any{kinds[status]: map[string]any{"code": status, "message": message}}}}
+	return &errorResponse{response{status: status, body: map[string]any{faultNames[status]: map[string]any{"code": status, "message": message}}}}
 }
 
-// overLimit is the refusal of a quota.
-func overLimit(format string, args ...any) *refusal {
-	f := fault(http.StatusRequestEntityTooLarge, format, args...)
+// overLimit is the error of a quota.
+func overLimit(format string, args ...any) *errorResponse {
+	f := faultf(http.StatusRequestEntityTooLarge, format, args...)
 	f.body.(map[string]any)["overLimit"].(map[string]any)["retryAfter"] = "0"
 	f.header = map[string]string{"Retry-After": "0"}
 	return f
 }
 
-// unauthenticated is what the token middleware says.
-func unauthenticated(keystone string) *refusal {
-	return &refusal{answer{
+// unauthenticated is the error of the token middleware.
+func unauthenticated(keystone string) *errorResponse {
+	return &errorResponse{response{
 		status: http.StatusUnauthorized,
 		body:   map[string]any{"error": map[string]any{"code": 401, "title": "Unauthorized", "message": "The request you have made requires authentication."}},
 		header: map[string]string{"WWW-Authenticate": `Keystone uri="` + keystone + `"`},
 	}}
 }
 
-// noRoute is the answer to a path that no service has.
-func noRoute() *refusal {
-	return &refusal{answer{status: http.StatusNotFound, body: map[string]any{
+// noRoute is the error of an unknown path.
+func noRoute() *errorResponse {
+	return &errorResponse{response{status: http.StatusNotFound, body: map[string]any{
 		"message": "The resource could not be found.<br /><br />\n\n\n", "code": "404 Not Found", "title": "Not Found",
 	}}}
 }
 
-// accepted is 202 without a body, as Cinder's deletions answer.
-func accepted() answer {
-	return answer{status: http.StatusAccepted, header: map[string]string{"Content-Type": "text/html; charset=UTF-8"}}
+// acceptedResponse is 202 without a body, as of Cinder's deletions.
+func acceptedResponse() response {
+	return response{status: http.StatusAccepted, header: map[string]string{"Content-Type": "text/html; charset=UTF-8"}}
 }
 
-func ok(body any) answer { return answer{status: http.StatusOK, body: body} }
+func okResponse(body any) response { return response{status: http.StatusOK, body: body} }
 
 // ServeHTTP answers one request. It is the httptest server's handler.
 func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -94,12 +95,12 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	cl.id = c.requestID()
 	c.mu.Unlock()
 	entry := c.log.add(cl, c)
-	b := c.broken(cl)
+	b := c.activeFault(cl)
 	if b != nil {
 		b.before(w, r)
 	}
-	var a answer
-	if b.effect() {
+	var a response
+	if b.reachesService() {
 		a = c.serve(cl)
 	}
 	if b != nil {
@@ -109,11 +110,11 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.write(w, cl, a, b)
 }
 
-// serve lets the service answer, under the lock.
-func (c *Cloud) serve(cl *call) answer {
+// serve calls the service with the lock held.
+func (c *Cloud) serve(cl *call) response {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var a answer
+	var a response
 	var err error
 	switch cl.service {
 	case "identity":
@@ -127,14 +128,14 @@ func (c *Cloud) serve(cl *call) answer {
 	default:
 		err = noRoute()
 	}
-	if r, is := err.(*refusal); is {
-		return r.answer
+	if r := (*errorResponse)(nil); errors.As(err, &r) {
+		return r.response
 	}
 	return a
 }
 
 // write sends an answer.
-func (c *Cloud) write(w http.ResponseWriter, cl *call, a answer, b *Break) {
+func (c *Cloud) write(w http.ResponseWriter, cl *call, a response, b *ActiveFault) {
 	var body []byte
 	header := w.Header()
 	switch v := a.body.(type) {
@@ -142,7 +143,7 @@ func (c *Cloud) write(w http.ResponseWriter, cl *call, a answer, b *Break) {
 	case string:
 		body = []byte(v)
 	default:
-		body, _ = json.Marshal(v) // maps, strings and numbers only
+		body, _ = json.Marshal(v) // cannot fail: maps, strings and numbers
 	}
 	header.Set("Content-Type", "application/json")
 	header.Set("X-Openstack-Request-Id", cl.id)
@@ -155,37 +156,37 @@ func (c *Cloud) write(w http.ResponseWriter, cl *call, a answer, b *Break) {
 	for name, value := range a.header {
 		header.Set(name, value)
 	}
-	if b != nil && b.fault.Half {
-		b.half(w, a.status, body)
+	if b != nil && b.fault.Truncate {
+		b.writeHalf(w, a.status, body)
 		return
 	}
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(a.status)
-	_, _ = w.Write(body) // the client may have gone
+	_, _ = w.Write(body) // the client may be gone
 }
 
 // parse reads the body as a JSON object.
 func (cl *call) parse() error {
 	if err := json.Unmarshal(cl.text, &cl.body); err != nil || cl.body == nil {
-		return fault(http.StatusBadRequest, "Malformed request body")
+		return faultf(http.StatusBadRequest, "Malformed request body")
 	}
 	return nil
 }
 
-// part is an object in the body; an absent one is empty.
+// part is an object in the body, or nil.
 func (cl *call) part(name string) map[string]any {
 	p, _ := cl.body[name].(map[string]any)
 	return p
 }
 
-// microversion reads "OpenStack-API-Version: <service> <major>.<minor>" and
-// answers the headers that tell which one was used.
+// microversion reads "OpenStack-API-Version: <service> <major>.<minor>" and returns the
+// headers with the microversion in use.
 func (cl *call) microversion(service string, major, base, highest int) (map[string]string, error) {
 	cl.minor = base
 	asked := fmt.Sprintf("%d.%d", major, base)
 	for _, part := range strings.Split(strings.Join(cl.raw.Header.Values("OpenStack-API-Version"), ","), ",") {
 		name, version, found := strings.Cut(strings.TrimSpace(part), " ")
-		// Cinder looks for its name anywhere in the word: volumev3 will do.
+		// Cinder searches its name in the word: volumev3 matches.
 		if found && (name == service || service == "volume" && strings.Contains(name, service)) {
 			asked = strings.TrimSpace(version)
 		}
@@ -198,20 +199,20 @@ func (cl *call) microversion(service string, major, base, highest int) (map[stri
 	m, err1 := strconv.Atoi(gotMajor)
 	n, err2 := strconv.Atoi(gotMinor)
 	if !found || err1 != nil || err2 != nil {
-		return nil, fault(http.StatusBadRequest, "API Version String %s is of invalid format. Must be of format MajorNum.MinorNum.", asked)
+		return nil, faultf(http.StatusBadRequest, "API Version String %s is of invalid format. Must be of format MajorNum.MinorNum.", asked)
 	}
 	if m != major || n < base || n > highest {
-		f := fault(http.StatusNotAcceptable, "Version %s is not supported by the API. Minimum is %d.%d and maximum is %d.%d.", asked, major, base, major, highest)
+		f := faultf(http.StatusNotAcceptable, "Version %s is not supported by the API. Minimum is %d.%d and maximum is %d.%d.", asked, major, base, major, highest)
 		return header, f
 	}
 	cl.minor = n
 	return header, nil
 }
 
-// with adds headers to what a handler gave back, whether answer or refusal.
-func with(header map[string]string, a answer, err error) (answer, error) {
-	if r, is := err.(*refusal); is {
-		a = r.answer
+// withHeaders adds headers to a handler's response or error.
+func withHeaders(header map[string]string, a response, err error) (response, error) {
+	if r := (*errorResponse)(nil); errors.As(err, &r) {
+		a = r.response
 	}
 	if a.header == nil {
 		a.header = map[string]string{}
@@ -224,8 +225,8 @@ func with(header map[string]string, a answer, err error) (answer, error) {
 	return a, nil
 }
 
-// boolOf reads a boolean as oslo does: true, "true", "1", "yes", "on".
-func boolOf(v any) bool {
+// parseBool reads a boolean like oslo: true, "true", "1", "yes", "on".
+func parseBool(v any) bool {
 	switch b := v.(type) {
 	case bool:
 		return b
@@ -238,4 +239,21 @@ func boolOf(v any) bool {
 		return b == 1
 	}
 	return false
+}
+
+func (cl *call) has(key string) bool {
+	_, there := cl.body[key]
+	return there
+}
+
+// stringAt reads a string at a path of nested objects.
+func stringAt(m map[string]any, path ...string) string {
+	for i, name := range path {
+		if i == len(path)-1 {
+			s, _ := m[name].(string)
+			return s
+		}
+		m, _ = m[name].(map[string]any)
+	}
+	return ""
 }
