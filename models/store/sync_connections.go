@@ -11,8 +11,9 @@ import (
 	"blockconsole/models/backend"
 )
 
-// SyncConnections makes the table say who uses which volume now; connections to
-// volumes that the console does not know are left out. It writes, and tells live pages, only what differs.
+// SyncConnections updates the table of connections. Connections to unknown volumes are
+// left out. It writes, and inserts changes for, only what differs. Errors: those of the
+// database.
 func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) error {
 	var before []models.Connection
 	if err := s.read(ctx).Find(&before).Error; err != nil {
@@ -21,13 +22,13 @@ func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) err
 	if len(before)+len(now) == 0 {
 		return nil
 	}
-	known, err := s.volumesOf(ctx, before, now)
+	volumes, err := s.lookupConnectedVolumes(ctx, before, now)
 	if err != nil {
 		return err
 	}
-	var named []models.Connection
+	var rows []models.Connection
 	for _, c := range now {
-		id := cmp.Or(known.ids[c.Volume.Ref], known.ids[c.Volume.ID])
+		id := cmp.Or(volumes.ids[c.Volume.Ref], volumes.ids[c.Volume.ID])
 		if id == "" {
 			continue
 		}
@@ -35,9 +36,9 @@ func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) err
 		for _, text := range []*string{&c.ID, &c.ServerID, &c.Address, &c.Identity} {
 			*text = models.Sanitize(*text)
 		}
-		named = append(named, models.Connection{VolumeID: id, Connection: c})
+		rows = append(rows, models.Connection{VolumeID: id, Connection: c})
 	}
-	d := diff(before, named, func(c models.Connection) string { return c.ID }, func(a, b models.Connection) bool { return a == b })
+	d := diff(before, rows, func(c models.Connection) string { return c.ID }, func(a, b models.Connection) bool { return a == b })
 	if d.empty() {
 		return nil
 	}
@@ -48,17 +49,17 @@ func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) err
 		if err := d.apply(tx); err != nil {
 			return err
 		}
-		return s.recordUse(tx, before, d, known.projects)
+		return s.recordUse(tx, before, d, volumes.projects)
 	})
 }
 
-// connectedVolumes are the volumes that connections are about.
+// connectedVolumes are the volumes of connections.
 type connectedVolumes struct {
 	ids      map[string]string // by the console's id and by the backend's
-	projects map[string]string
+	projects map[string]string // by the console's id
 }
 
-func (s *Store) volumesOf(ctx context.Context, before []models.Connection, now []backend.Connection) (connectedVolumes, error) {
+func (s *Store) lookupConnectedVolumes(ctx context.Context, before []models.Connection, now []backend.Connection) (connectedVolumes, error) {
 	var ids, backendIDs []string
 	for _, c := range before {
 		ids = append(ids, c.VolumeID)
@@ -81,28 +82,28 @@ func (s *Store) volumesOf(ctx context.Context, before []models.Connection, now [
 	return known, err
 }
 
-// recordUse remembers when an attachment was used, and tells live pages:
-// who came or went changes the volume's row, figures only its page.
+// recordUse updates when attachments were used last, and inserts changes: of the volume
+// when clients connected or disconnected, of its connections when only counters changed.
 func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[models.Connection], projects map[string]string) error {
-	was := map[string]bool{}
+	existed := map[string]bool{}
 	for _, c := range before {
-		was[c.ID] = true
+		existed[c.ID] = true
 	}
 	kinds := map[string]models.SubjectType{}
-	moved := func(c models.Connection, at int64) error {
+	touch := func(c models.Connection, at int64) error {
 		kinds[c.VolumeID] = models.SubjectVolume
 		return tx.Model(&models.Attachment{}).Where("volume_id = ? AND server_id = ? AND used_at < ?", c.VolumeID, c.ServerID, at).
 			Update("used_at", at).Error
 	}
 	for _, c := range d.save {
-		if was[c.ID] {
+		if existed[c.ID] {
 			kinds[c.VolumeID] = cmp.Or(kinds[c.VolumeID], models.SubjectConnection)
-		} else if err := moved(c, c.Since); err != nil {
+		} else if err := touch(c, c.Since); err != nil {
 			return err
 		}
 	}
 	for _, c := range d.remove {
-		if err := moved(c, max(c.ActiveAt, c.Since)); err != nil {
+		if err := touch(c, max(c.ActiveAt, c.Since)); err != nil {
 			return err
 		}
 	}
@@ -114,45 +115,4 @@ func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[
 	}
 	slices.SortFunc(changes, func(a, b models.Change) int { return cmp.Compare(a.ID, b.ID) })
 	return s.insertChanges(tx, changes)
-}
-
-// insertChanges writes changes that no trigger writes. It comes last in its
-// transaction: on PostgreSQL it takes the lock that makes the order of changes
-// that of the commits.
-func (s *Store) insertChanges(tx *gorm.DB, changes []models.Change) error {
-	if len(changes) == 0 {
-		return nil
-	}
-	if s.postgres {
-		if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", lockChanges).Error; err != nil {
-			return err
-		}
-	}
-	for _, c := range changes {
-		if err := tx.Exec("INSERT INTO changes (kind, id, project_id) VALUES (?, ?, ?)", c.Kind, c.ID, c.ProjectID).Error; err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// loadConnections gives the volumes that wanted names the connections to them.
-func (s *Store) loadConnections(ctx context.Context, rows []models.Volume, wanted func(*models.Volume) bool) error {
-	at, ids := map[string]*models.Volume{}, []string(nil)
-	for i := range rows {
-		if wanted(&rows[i]) {
-			ids = append(ids, rows[i].ID)
-			at[rows[i].ID] = &rows[i]
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	var all []models.Connection
-	err := s.read(ctx).Where("volume_id IN ?", ids).Order("volume_id, since, id").Find(&all).Error
-	for _, c := range all {
-		v := at[c.VolumeID]
-		v.Connections = append(v.Connections, c)
-	}
-	return err
 }

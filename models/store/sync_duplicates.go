@@ -9,16 +9,16 @@ import (
 	"blockconsole/models"
 )
 
-// DuplicateRow is the row of an object that the backend has twice.
+// DuplicateRow is the row whose id several objects of the backend carry.
 type DuplicateRow struct {
 	ID, BackendID, Name string
-	Busy                bool          // an operation is changing it
-	CreatedHere         bool          // this console made it,
-	CreateDuration      time.Duration // in an operation that lasted so long
+	Busy                bool          // an operation has not ended
+	CreatedHere         bool          // by an operation
+	CreateDuration      time.Duration // of that operation
 }
 
-// DuplicateIsUsed says whether the object with this backend's id has a row of its own or
-// snapshots: then users know it, and it may hold what they need.
+// DuplicateIsUsed reports whether the object with this backend's id has a row of its own
+// or snapshots: then users may have written to it. Errors: those of the database.
 func (s Sync) DuplicateIsUsed(ctx context.Context, kind models.SubjectType, backendID string) (bool, error) {
 	var n int64
 	err := s.read(ctx).Table(kind.Plural()).Where("backend_id = ?", backendID).Limit(1).Count(&n).Error
@@ -29,7 +29,8 @@ func (s Sync) DuplicateIsUsed(ctx context.Context, kind models.SubjectType, back
 	return n > 0, err
 }
 
-// DuplicateOf is the row with an id that several objects carry; nil when there is none.
+// DuplicateOf returns the row with the console's id that several objects carry; nil when
+// there is none. Errors: those of the database.
 func (s Sync) DuplicateOf(ctx context.Context, kind models.SubjectType, id string) (*DuplicateRow, error) {
 	var row struct {
 		ID, BackendID, Name string
@@ -44,20 +45,21 @@ func (s Sync) DuplicateOf(ctx context.Context, kind models.SubjectType, id strin
 	if err != nil {
 		return nil, err
 	}
-	twin := &DuplicateRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}
+	duplicate := &DuplicateRow{ID: row.ID, BackendID: row.BackendID, Name: row.Name, Busy: busy[row.ID]}
 	if row.Origin == models.Elsewhere {
-		return twin, nil
+		return duplicate, nil
 	}
-	var made models.Operation
+	var creation models.Operation
 	err = s.read(ctx).Where("subject_id = ? AND kind IN ? AND finished_at > 0", row.ID, []models.Kind{models.VolumeCreate, models.SnapshotRestore, models.SnapshotCreate}).
-		Order("num DESC").Limit(1).Find(&made).Error
-	if made.StartedAt > 0 {
-		twin.CreatedHere, twin.CreateDuration = true, time.Duration(made.FinishedAt-made.StartedAt)*time.Microsecond
+		Order("num DESC").Limit(1).Find(&creation).Error
+	if creation.StartedAt > 0 {
+		duplicate.CreatedHere, duplicate.CreateDuration = true, time.Duration(creation.FinishedAt-creation.StartedAt)*time.Microsecond
 	}
-	return twin, err
+	return duplicate, err
 }
 
-// RecordDuplicate writes into the audit that the second copy of an object was deleted.
+// RecordDuplicate audits that a duplicate, with this backend's id, was deleted. Errors:
+// those of the database.
 func (s Sync) RecordDuplicate(ctx context.Context, kind models.SubjectType, row *DuplicateRow, backendID string) error {
 	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		return s.audit(tx, models.Actor{Name: "blockconsole", Project: models.DefaultProject}, models.AuditEntry{

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Action is something a user asks of a volume or snapshot.
+// Action is something a user requests for a volume or snapshot.
 type Action string
 
 // The actions.
@@ -24,8 +24,8 @@ const (
 	ActRepair         Action = "repair"
 )
 
-// StuckAfter is how long an object may be in transition before an administrator
-// may repair it.
+// StuckAfter is how long an object must be in transition before an administrator may
+// repair it.
 const StuckAfter = time.Hour
 
 // NeededRole is the least role an action needs.
@@ -36,20 +36,20 @@ func (a Action) NeededRole() Role {
 	return Operator
 }
 
-// Denial says why an action is refused, and names the blockers.
+// Denial is why an action is refused. Volumes, Snaps and Servers are the blockers.
 type Denial struct {
 	Text     Text
-	Guidance Text
-	Volumes  []Link // blockers
+	Guidance Text // what to do first; may be empty
+	Volumes  []Link
 	Snaps    []Link
-	Servers  []string
+	Servers  []string // names
 	role     bool
 }
 
-// Link names an object.
+// Link is an object to link to.
 type Link struct{ ID, Name string }
 
-// Code is forbidden when the role is what is missing, otherwise conflict.
+// Code is CodeForbidden when the user's role is too low, otherwise CodeConflict.
 func (d *Denial) Code() Code {
 	if d.role {
 		return CodeForbidden
@@ -57,17 +57,18 @@ func (d *Denial) Code() Code {
 	return CodeConflict
 }
 
+// NewDenial makes a Denial without blockers.
 func NewDenial(key string, args ...string) *Denial { return &Denial{Text: NewText(key, args...)} }
 
-// Rules answers «may this be done, and if not, why» for everybody: it renders the
-// buttons, guards the handlers, and its statuses are checked again in the WHERE
-// clause of the writing statement.
+// Rules decides whether an action is allowed, and if not, why. Pages ask it to render
+// buttons, the store before it writes; the statuses are checked again in the WHERE
+// clause of the UPDATE.
 type Rules struct {
 	Capabilities Capabilities
 	Now          time.Time
 }
 
-// CanRole refuses an action that the role does not allow.
+// CanRole returns why the role does not allow the action; nil when it does.
 func CanRole(action Action, role Role) *Denial {
 	if role.Allows(action.NeededRole()) {
 		return nil
@@ -75,7 +76,7 @@ func CanRole(action Action, role Role) *Denial {
 	return &Denial{Text: NewText("deny.role", string(action.NeededRole())), role: true}
 }
 
-// VolumeStatusesFor are the statuses in which a volume takes the action; nil
+// VolumeStatusesFor returns the statuses in which a volume allows the action; nil
 // means any but DELETING.
 func (r Rules) VolumeStatusesFor(action Action) []Status {
 	switch action {
@@ -92,7 +93,7 @@ func (r Rules) VolumeStatusesFor(action Action) []Status {
 		}
 		return []Status{Available}
 	case ActDetach:
-		if r.Capabilities.OwnServers { // a detaching that waits for clients can be made one that cuts them off
+		if r.Capabilities.OwnServers { // a detach that waits for clients can be forced
 			return []Status{InUse, Detaching}
 		}
 		return []Status{InUse}
@@ -104,7 +105,7 @@ func (r Rules) VolumeStatusesFor(action Action) []Status {
 	return nil
 }
 
-// SnapshotStatusesFor are the statuses in which a snapshot takes the action; nil
+// SnapshotStatusesFor returns the statuses in which a snapshot allows the action; nil
 // means any but DELETING.
 func SnapshotStatusesFor(action Action) []Status {
 	switch action {
@@ -116,7 +117,7 @@ func SnapshotStatusesFor(action Action) []Status {
 	return nil
 }
 
-// Volume says why the volume does not take the action now; nil: it does.
+// Volume returns why the volume does not allow the action now; nil when it does.
 func (r Rules) Volume(action Action, v *Volume) *Denial {
 	if (action == ActAttach || action == ActDetach) && !r.Capabilities.Attach {
 		return NewDenial("deny.unsupported")
@@ -151,8 +152,8 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 	return nil
 }
 
-// Snapshot says why the snapshot does not take the action now; nil: it does.
-// dependents are volumes that stand in the way of deleting it.
+// Snapshot returns why the snapshot does not allow the action now; nil when it does.
+// dependents are the volumes that block its deletion.
 func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial {
 	if action == ActRevert && !r.Capabilities.Revert {
 		return NewDenial("deny.unsupported")
@@ -174,37 +175,37 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 	return nil
 }
 
-func statusDenial(action Action, is Status, allowed []Status) *Denial {
+func statusDenial(action Action, status Status, allowed []Status) *Denial {
 	if allowed == nil {
-		if is != Deleting {
+		if status != Deleting {
 			return nil
 		}
 		return NewDenial("deny.deleting")
 	}
-	if slices.Contains(allowed, is) {
+	if slices.Contains(allowed, status) {
 		return nil
 	}
-	if action == ActDelete && is == ErrorDeleting {
+	if action == ActDelete && status == ErrorDeleting {
 		return NewDenial("deny.error_deleting")
 	}
-	var words []string
+	var names []string
 	for _, s := range allowed {
-		words = append(words, string(s))
+		names = append(names, string(s))
 	}
-	return NewDenial("deny.status", string(is), strings.Join(words, ", "))
+	return NewDenial("deny.status", string(status), strings.Join(names, ", "))
 }
 
-// repair: ERROR_DELETING, or stuck in transition for longer than StuckAfter.
-func (r Rules) repair(is Status, since int64) *Denial {
+// repair allows ERROR_DELETING, and being in transition for longer than StuckAfter.
+func (r Rules) repair(status Status, since int64) *Denial {
 	if !r.Capabilities.Repair {
 		return NewDenial("deny.unsupported")
 	}
-	if is == ErrorDeleting {
+	if status == ErrorDeleting {
 		return nil
 	}
-	stuck := slices.Contains([]Status{Creating, Deleting, Attaching, Detaching}, is)
-	if stuck && since > 0 && Micros(r.Now)-since > StuckAfter.Microseconds() {
+	canStick := slices.Contains([]Status{Creating, Deleting, Attaching, Detaching}, status)
+	if canStick && since > 0 && Micros(r.Now)-since > StuckAfter.Microseconds() {
 		return nil
 	}
-	return NewDenial("deny.not_stuck", string(is))
+	return NewDenial("deny.not_stuck", string(status))
 }

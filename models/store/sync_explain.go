@@ -8,10 +8,10 @@ import (
 	"blockconsole/models"
 )
 
-// Dependents finds objects by their ids, the console's or the backend's, in the
-// same order. What the console does not know keeps its id, and is taken for the
-// likely kind.
-func (s Sync) Dependents(ctx context.Context, likely models.SubjectType, ids []string) ([]models.Dependent, error) {
+// Dependents finds objects by their ids, the console's or the backend's, in the same
+// order. One without a row keeps its id and gets the kind unknown. Errors: those of the
+// database.
+func (s Sync) Dependents(ctx context.Context, unknown models.SubjectType, ids []string) ([]models.Dependent, error) {
 	if len(ids) > models.MaxDependents {
 		ids = ids[:models.MaxDependents]
 	}
@@ -31,43 +31,37 @@ func (s Sync) Dependents(ctx context.Context, likely models.SubjectType, ids []s
 	for _, id := range ids {
 		d, ok := known[id]
 		if !ok {
-			d = models.Dependent{Type: likely, ID: models.Sanitize(id)}
+			d = models.Dependent{Type: unknown, ID: models.Sanitize(id)}
 		}
 		found = append(found, d)
 	}
 	return found, nil
 }
 
-// Unexplained is an object in error whose row gives no reason.
+// Unexplained is an object in error whose row has no reason. StatusSince is in Unix
+// microseconds.
 type Unexplained struct {
 	ID, BackendID string
 	StatusSince   int64
 }
 
-// Unexplained finds, among the objects with these backend's ids, those in error
-// whose rows give no reason, and which no operation follows.
+// Unexplained returns, of the objects with these backend's ids, those in error whose rows
+// have no reason, and which have no operation that has not ended. Errors: those of the
+// database.
 func (s Sync) Unexplained(ctx context.Context, kind models.SubjectType, backendIDs []string) ([]Unexplained, error) {
-	untold, err := models.Failure{Text: models.NewText(models.FailureUnknown)}.Value()
-	if err != nil {
-		return nil, err
-	}
 	var rows []Unexplained
-	err = s.read(ctx).Table(kind.Plural()).Select("id", "backend_id", "status_since").
-		Where("backend_id IN ? AND failure = ? AND status IN ?", backendIDs, untold, []models.Status{models.ErrorStatus, models.ErrorDeleting}).
-		Where("NOT EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = " + string(kind) + "s.id AND o.finished_at = 0)").
+	return rows, s.read(ctx).Table(kind.Plural()).Select("id", "backend_id", "status_since").
+		Where("backend_id IN ? AND failure = ? AND status IN ?", backendIDs, models.NewFailure(models.FailureUnknown), []models.Status{models.ErrorStatus, models.ErrorDeleting}).
+		Where("NOT EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = " + kind.Plural() + ".id AND o.finished_at = 0)").
 		Order("id").Scan(&rows).Error
-	return rows, err
 }
 
-// Explain writes why an object is in error, unless its row has changed since.
+// Explain writes why an object is in error, unless its row has changed since. Errors:
+// those of the database.
 func (s Sync) Explain(ctx context.Context, kind models.SubjectType, object Unexplained, why models.Failure, requestID string) error {
-	untold, err := models.Failure{Text: models.NewText(models.FailureUnknown)}.Value()
-	if err != nil {
-		return err
-	}
 	return s.write(ctx, func(tx *gorm.DB) error {
 		return tx.Table(kind.Plural()).
-			Where("id = ? AND status_since = ? AND failure = ?", object.ID, object.StatusSince, untold).
+			Where("id = ? AND status_since = ? AND failure = ?", object.ID, object.StatusSince, models.NewFailure(models.FailureUnknown)).
 			Updates(map[string]any{"failure": why.Sanitized(), "request_id": models.Sanitize(requestID)}).Error
 	})
 }

@@ -14,36 +14,36 @@ import (
 	"blockconsole/models"
 )
 
-// Throttling of sign-ins. A try is counted before its password is looked at, so
-// that many at once gain nothing, and taken back when it was right. From the
-// limit on, each failure closes the account or the address for a minute, then
-// two, four, up to fifteen. Fifteen minutes after the first failure the count
-// begins anew.
+// Throttling of sign-ins. An attempt is counted before its password is verified, so that
+// concurrent attempts are limited too, and uncounted when it was right. From the limit
+// on, each failure blocks the account or the address: for one minute, two, four, up to
+// fifteen. Fifteen minutes after the first failure the count starts again.
 const (
-	AccountAttempts = 10
-	AddressAttempts = 50
+	AccountAttempts = 10 // limit of failures of an account
+	AddressAttempts = 50 // limit of failures from an address
 	attemptWindow   = 15 * time.Minute
 	firstBlock      = time.Minute
 	maxBlock        = 15 * time.Minute
 )
 
-// LoginFailure counts failed sign-ins of one account or from one address.
+// LoginFailure counts the failed sign-ins of one account or from one address. FirstAt and
+// BlockedUntil are in Unix microseconds.
 type LoginFailure struct {
 	Who          string `gorm:"primaryKey"`
-	Failures     int
+	Failures     int    // number of them since FirstAt
 	FirstAt      int64
 	BlockedUntil int64
 }
 
-// accountKey names an account in the table. Names are hashed, since people type
-// passwords into the wrong field.
+// accountKey is the key of an account. Names are hashed, since people type passwords into
+// the wrong field.
 func accountKey(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return "user:" + hex.EncodeToString(sum[:16])
 }
 
-// addressKey names an address. Of IPv6 the /64 counts: whoever has one address of
-// it has them all.
+// addressKey is the key of an address. IPv6 addresses count by their /64: a client has
+// all the addresses in it.
 func addressKey(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
@@ -59,11 +59,11 @@ func addressKey(address string) string {
 	return "address:" + ip.String()
 }
 
-// countAttempt counts a try against the account and the address, or refuses it with
-// *ThrottledError when one of them is closed. A refused try is not counted.
+// countAttempt counts an attempt against the account and the address. When one of them
+// is blocked it returns *models.ThrottledError and counts nothing.
 func (s *Store) countAttempt(ctx context.Context, name, address string) error {
 	account, from, now := accountKey(name), addressKey(address), s.Now()
-	if wait, err := maxWait(s.read(ctx), []string{account, from}, now); err != nil || wait > 0 {
+	if wait, err := longestBlock(s.read(ctx), []string{account, from}, now); err != nil || wait > 0 {
 		return errors.Join(err, throttled(wait))
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
@@ -81,7 +81,7 @@ func throttled(wait time.Duration) error {
 	return &models.ThrottledError{RetryAfter: wait}
 }
 
-func maxWait(db *gorm.DB, who []string, now time.Time) (time.Duration, error) {
+func longestBlock(db *gorm.DB, who []string, now time.Time) (time.Duration, error) {
 	var rows []LoginFailure
 	if err := db.Where("who IN ?", who).Find(&rows).Error; err != nil {
 		return 0, err
@@ -94,7 +94,7 @@ func maxWait(db *gorm.DB, who []string, now time.Time) (time.Duration, error) {
 }
 
 func (s *Store) countFailure(tx *gorm.DB, who string, limit int, now time.Time) error {
-	// The row first, then its lock: of two tries at once the second one sees the first.
+	// Insert the row before locking it: of two concurrent attempts the second then sees the first.
 	fresh := LoginFailure{Who: who, FirstAt: models.Micros(now)}
 	if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&fresh).Error; err != nil {
 		return err
@@ -129,8 +129,8 @@ func clearFailures(tx *gorm.DB, who string) error {
 	return tx.Where("who = ?", who).Delete(&LoginFailure{}).Error
 }
 
-// checkPassword checks a password with throttling. CodeUnauthorized when it is
-// wrong; *ThrottledError.
+// checkPassword verifies a password with throttling. Errors: CodeUnauthorized when it is
+// wrong, *models.ThrottledError, those of the database.
 func (s *Store) checkPassword(ctx context.Context, actor models.Actor, name, password, hash string) error {
 	if err := s.countAttempt(ctx, name, actor.Address); err != nil {
 		return err
