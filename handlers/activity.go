@@ -22,7 +22,7 @@ type ActivityStore interface {
 	CountRunning(ctx context.Context, project string) (int64, error)
 	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
-	SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
+	ExistingSubjects(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
 
 // Activity shows the operations: what is under way, and what became of it.
@@ -57,7 +57,7 @@ func (h Activity) List(c echo.Context) error {
 	if query.Before > 0 {
 		m.Previous = activityURL(query.State, 0)
 	}
-	exist, err := h.Store.SubjectsThatExist(ctx, actor, ops)
+	exist, err := h.Store.ExistingSubjects(ctx, actor, ops)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (h Activity) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toOperationJSON(c, op))
 	}
-	exist, err := h.Store.SubjectsThatExist(ctx, actor, []models.Operation{*op})
+	exist, err := h.Store.ExistingSubjects(ctx, actor, []models.Operation{*op})
 	if err != nil {
 		return err
 	}
