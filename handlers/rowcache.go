@@ -61,8 +61,8 @@ func (r *RowCache) get(ctx context.Context, id string, row any, status string, r
 	return b.Bytes(), nil
 }
 
-// rowContext is the context that rows are rendered in: of the frame only what is
-// the same for everybody.
+// rowContext is the context to render rows in. It has only what is the same for all
+// users.
 func rowContext(ctx context.Context, site *Site) context.Context {
 	return views.WithFrame(ctx, &views.Frame{TimeZone: site.TimeZone, Now: site.Now().UnixMicro()})
 }

@@ -83,8 +83,8 @@ func (h Volumes) Detach(c echo.Context) error {
 	return h.resource.answer(c, op, "detach")
 }
 
-// serverChoices are those that a volume of the project can be attached to; an empty one is
-// that of new volumes.
+// serverChoices are the servers that a volume of the project can be attached to; an
+// empty project is that of new volumes.
 func (h Volumes) serverChoices(c echo.Context, project string) ([]views.Link, error) {
 	if !h.Store.Capabilities().Attach {
 		return nil, nil
