@@ -172,16 +172,6 @@ func (h Volumes) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.VolumePage(m))
 }
 
-// selectedVolume loads the volume of a popup. It returns nil and nil when none or
-// several are selected, after having answered with the chooser.
-func (h Volumes) selectedVolume(c echo.Context, title string) (*models.Volume, error) {
-	id, ok := targetID(c)
-	if !ok {
-		return nil, renderChooser(c, title, views.VolumesPath, "list.need_one")
-	}
-	return h.Store.Volume(c.Request().Context(), Actor(c), id)
-}
-
 // object loads a volume for the common popups.
 func (h Volumes) object(ctx context.Context, actor models.Actor, id string) (*object, error) {
 	v, err := h.Store.Volume(ctx, actor, id)
