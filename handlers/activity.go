@@ -92,6 +92,18 @@ func activityURL(state models.OperationState, before int64) string {
 	return url
 }
 
+// recentOperations are the newest operations of an object.
+func recentOperations(c echo.Context, store interface {
+	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+}, subject string) ([]views.OperationRow, error) {
+	operations, err := store.ListOperations(c.Request().Context(), Actor(c), models.OperationQuery{Subject: subject, Limit: maxRecent})
+	var rows []views.OperationRow
+	for i := range operations {
+		rows = append(rows, operationRow(&operations[i], false))
+	}
+	return rows, err
+}
+
 type operationJSON struct {
 	ID         string                `json:"id"`
 	Kind       models.Kind           `json:"kind"`

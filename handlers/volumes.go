@@ -120,8 +120,6 @@ func toVolumeJSON(c echo.Context, v *models.Volume) volumeJSON {
 	return j
 }
 
-const recentSnapshots = 10
-
 // Show is the page of one Volume.
 func (h Volumes) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
@@ -137,11 +135,7 @@ func (h Volumes) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toVolumeDetailJSON(c, row))
 	}
-	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: recentSnapshots})
-	if err != nil {
-		return err
-	}
-	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: recentOperations})
+	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: maxRecent})
 	if err != nil {
 		return err
 	}
@@ -166,8 +160,8 @@ func (h Volumes) Show(c echo.Context) error {
 	for i := range snapshots.Rows {
 		m.Snapshots = append(m.Snapshots, snapshotRow(&snapshots.Rows[i], rules, nil))
 	}
-	for i := range operations {
-		m.Operations = append(m.Operations, operationRow(&operations[i], false))
+	if m.Operations, err = recentOperations(c, h.Store, row.ID); err != nil {
+		return err
 	}
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.VolumePage(m))
 }
