@@ -24,7 +24,7 @@ import (
 	"blockconsole/web/config"
 )
 
-// Main is the program. main.go calls Run; a test calls Open, then Serve or only
+// Main is the program. RunProcess calls Run; a test calls Open, then Serve or only
 // the parts that it is about, and Close. It is used once.
 type Main struct {
 	Args           []string // without the program's name

@@ -10,20 +10,25 @@ import (
 	"sync"
 	"testing"
 
-	"blockconsole/models"
 	"blockconsole/views"
+	"blockconsole/web/app/apptest"
 )
 
 // world is the console under test and everything that its clients know of it.
 type world struct {
 	t          *testing.T
-	p          *program
+	p          *apptest.Program
+	api        *apptest.Client // JSON
 	round      int
 	hands      []*hand
 	arrived    int // clicks without an answer that had happened
 	lost       int // and that had not
 	mu         sync.Mutex
 	operations map[string]*click // every operation that was acknowledged, by its id
+}
+
+func newWorld(t *testing.T, p *apptest.Program) *world {
+	return &world{t: t, p: p, api: p.Client.JSON(), operations: map[string]*click{}}
 }
 
 // thing is a volume or snapshot that was acknowledged.
@@ -49,7 +54,7 @@ type click struct {
 	object     string
 	unanswered bool // the connection broke
 	refused    int
-	accepted   func(reply)
+	accepted   func(apptest.Accepted)
 }
 
 // hand is one client. It has objects of its own, so it knows the order in which
@@ -58,7 +63,6 @@ type hand struct {
 	w      *world
 	number int
 	chance *rand.Rand
-	client http.Client
 	things []*thing
 	clicks []*click
 	names  int
@@ -66,8 +70,6 @@ type hand struct {
 
 // click sends random clicks until the connection breaks.
 func (h *hand) click() {
-	h.client.Transport = &http.Transport{}
-	defer h.client.CloseIdleConnections()
 	for range clicksMost {
 		c := h.choose()
 		h.clicks = append(h.clicks, c)
@@ -79,7 +81,7 @@ func (h *hand) click() {
 
 // send returns false when nobody knows whether the click has arrived.
 func (h *hand) send(c *click) bool {
-	a, err := h.w.p.send(&h.client, http.MethodPost, c.path, c.form)
+	a, err := h.w.send(c)
 	if err != nil {
 		c.unanswered = true
 		return false
@@ -88,17 +90,23 @@ func (h *hand) send(c *click) bool {
 	return true
 }
 
-func (h *hand) learn(c *click, a reply) {
-	switch {
-	case a.status == http.StatusAccepted:
-		c.operation, c.object = a.operation, a.id
+func (h *hand) learn(c *click, a apptest.Answer) {
+	switch a.StatusCode {
+	case http.StatusAccepted:
+		accepted := apptest.WantAccepted(h.w.t, a)
+		c.operation, c.object = accepted.Operation, accepted.ID
 		h.w.acknowledged(c)
-		c.accepted(a)
-	case a.status == http.StatusConflict:
-		c.refused = a.status // not now: its turn has not come, or something depends on it
+		c.accepted(accepted)
+	case http.StatusConflict:
+		c.refused = a.StatusCode // not now: its turn has not come, or something depends on it
 	default:
-		h.w.t.Errorf("%s %s: %d %s", c.what, c.form, a.status, a.body)
+		h.w.t.Errorf("%s %s: %d %s", c.what, c.form, a.StatusCode, a.Body)
 	}
+}
+
+// send sends a click; after an error nobody knows whether it was carried out.
+func (w *world) send(c *click) (apptest.Answer, error) {
+	return w.api.Try(http.MethodPost, c.path, c.form, "Sec-Fetch-Site", "same-origin")
 }
 
 func (w *world) acknowledged(c *click) {
@@ -161,14 +169,6 @@ func (h *hand) alive(kind string) []*thing {
 	return alive
 }
 
-func (h *hand) form(fields ...string) url.Values {
-	form := url.Values{"form_key": {models.NewID()}}
-	for i := 0; i+1 < len(fields); i += 2 {
-		form.Set(fields[i], fields[i+1])
-	}
-	return form
-}
-
 // name is one that no other object has: so a second object would be seen.
 func (h *hand) name() string {
 	h.names++
@@ -177,15 +177,15 @@ func (h *hand) name() string {
 
 func (h *hand) create() *click {
 	size := 1 + h.chance.IntN(2)
-	return h.making("create volume", views.VolumesPath, h.form("name", h.name(), "size_gib", fmt.Sprint(size)),
+	return h.making("create volume", views.VolumesPath, apptest.FormWithKey("name", h.name(), "size_gib", fmt.Sprint(size)),
 		&thing{kind: "volumes", size: size, bytes: nothing, written: -1})
 }
 
 // making is a click that makes x.
 func (h *hand) making(what, path string, form url.Values, x *thing) *click {
 	c := &click{what: what, path: path, form: form}
-	c.accepted = func(a reply) {
-		x.id, x.made = a.id, c
+	c.accepted = func(a apptest.Accepted) {
+		x.id, x.made = a.ID, c
 		h.things = append(h.things, x)
 	}
 	return c
@@ -196,7 +196,7 @@ func (h *hand) making(what, path string, form url.Values, x *thing) *click {
 func (h *hand) snapshot(v *thing) *click {
 	if v.looked && v.written < h.w.round {
 		v.written = h.w.round
-		path := filepath.Join(h.w.p.folder, "volumes", v.id, "data.raw")
+		path := filepath.Join(h.w.p.Data, "volumes", v.id, "data.raw")
 		if err := scatter(path, h.chance); err != nil {
 			h.w.t.Errorf("write into a volume: %v", err)
 		}
@@ -205,31 +205,31 @@ func (h *hand) snapshot(v *thing) *click {
 			h.w.t.Errorf("read a volume: %v", err)
 		}
 	}
-	form := h.form("name", h.name(), "volume_id", v.id)
+	form := apptest.FormWithKey("name", h.name(), "volume_id", v.id)
 	return h.making("create snapshot", views.SnapshotsPath, form, &thing{kind: "snapshots", size: v.size, bytes: v.bytes, volume: v})
 }
 
 func (h *hand) restore(s *thing) *click {
 	size := s.size + h.chance.IntN(2)
-	return h.making("restore", views.SnapshotsPath+"/"+s.id+"/restore", h.form("name", h.name(), "size_gib", fmt.Sprint(size)),
+	return h.making("restore", views.SnapshotsPath+"/"+s.id+"/restore", apptest.FormWithKey("name", h.name(), "size_gib", fmt.Sprint(size)),
 		&thing{kind: "volumes", size: size, bytes: s.bytes, written: -1})
 }
 
 func (h *hand) rename(x *thing) *click {
-	c := &click{what: "rename", path: pathOf(x) + "/edit", form: h.form("name", h.name())}
-	c.accepted = func(reply) { x.renames = append(x.renames, c) }
+	c := &click{what: "rename", path: pathOf(x) + "/edit", form: apptest.FormWithKey("name", h.name())}
+	c.accepted = func(apptest.Accepted) { x.renames = append(x.renames, c) }
 	return c
 }
 
 func (h *hand) extend(v *thing) *click {
-	c := &click{what: "extend", path: pathOf(v) + "/extend", form: h.form("size_gib", fmt.Sprint(v.size+1))}
-	c.accepted = func(reply) { v.size++ }
+	c := &click{what: "extend", path: pathOf(v) + "/extend", form: apptest.FormWithKey("size_gib", fmt.Sprint(v.size+1))}
+	c.accepted = func(apptest.Accepted) { v.size++ }
 	return c
 }
 
 func (h *hand) remove(x *thing) *click {
-	c := &click{what: "delete", path: pathOf(x) + "/delete", form: h.form()}
-	c.accepted = func(reply) { x.deleted = c }
+	c := &click{what: "delete", path: pathOf(x) + "/delete", form: apptest.FormWithKey()}
+	c.accepted = func(apptest.Accepted) { x.deleted = c }
 	return c
 }
 
@@ -246,7 +246,7 @@ func pathOf(x *thing) string {
 func (w *world) sendAgain() {
 	w.t.Helper()
 	before := map[string]bool{}
-	for _, o := range all[operation](w.p, "/activity") {
+	for _, o := range apptest.ReadAll[apptest.Operation](w.api, "/activity") {
 		before[o.ID] = true
 	}
 	for _, h := range w.hands {
@@ -254,7 +254,7 @@ func (w *world) sendAgain() {
 			if c.refused != 0 {
 				continue
 			}
-			a, err := w.p.send(http.DefaultClient, http.MethodPost, c.path, c.form)
+			a, err := w.send(c)
 			if err != nil {
 				w.t.Fatalf("%s %s again: %v", c.what, c.form, err)
 			}
@@ -267,8 +267,8 @@ func (w *world) sendAgain() {
 				}
 				continue
 			}
-			if a.status != http.StatusAccepted || a.operation != c.operation || a.id != c.object {
-				w.t.Errorf("%s %s again: %d, operation %s of %s; it was %s of %s", c.what, c.form, a.status, a.operation, a.id, c.operation, c.object)
+			if again := apptest.WantAccepted(w.t, a); again.Operation != c.operation || again.ID != c.object {
+				w.t.Errorf("%s %s again: operation %s of %s; it was %s of %s", c.what, c.form, again.Operation, again.ID, c.operation, c.object)
 			}
 		}
 	}

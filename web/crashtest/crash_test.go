@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite" // to look into databases with
+
+	"blockconsole/web/app/apptest"
 )
 
 const (
@@ -30,21 +35,21 @@ func TestCrash(t *testing.T) {
 	seed := number(t, "BLOCKCONSOLE_CRASH_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
-	p := newProgram(t)
-	p.start()
-	p.signIn()
-	w := &world{t: t, p: p, operations: map[string]*click{}}
+	p := apptest.NewProgram(t)
+	p.Start()
+	p.SignIn()
+	w := newWorld(t, p)
 	for i := range crashClients {
 		w.hands = append(w.hands, &hand{w: w, number: i, chance: rand.New(rand.NewPCG(seed, uint64(i)+1))})
 	}
 	for round := range rounds {
 		w.round = round
 		w.clickUntilKilled(time.Duration(chance.Int64N(int64(livesMost))))
-		p.start()
+		p.Start()
 		for chance.IntN(3) == 0 { // also while it takes up what the last kill left
 			<-time.After(time.Duration(chance.Int64N(int64(150 * time.Millisecond))))
-			p.kill()
-			p.start()
+			p.Kill()
+			p.Start()
 		}
 		w.sendAgain()
 		w.waitUntilIdle()
@@ -54,7 +59,7 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	w.verify(true)
-	p.stop()
+	p.Stop()
 	w.verifyStopped()
 	t.Logf("%d rounds: %s", rounds, w.summary())
 }
@@ -69,17 +74,17 @@ func TestKilledWhileStarting(t *testing.T) {
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
 	for range 3 {
-		p := newProgram(t)
+		p := apptest.NewProgram(t)
 		for range 8 {
-			p.launch()
+			p.Launch()
 			<-time.After(time.Duration(chance.Int64N(int64(60 * time.Millisecond))))
-			p.kill()
+			p.Kill()
 		}
-		p.start()
-		p.signIn()
-		w := &world{t: t, p: p}
+		p.Start()
+		p.SignIn()
+		w := newWorld(t, p)
 		w.verify(true)
-		p.stop()
+		p.Stop()
 		w.verifyStopped()
 	}
 }
@@ -106,7 +111,7 @@ func (w *world) clickUntilKilled(after time.Duration) {
 		clicking.Go(h.click)
 	}
 	<-time.After(after) // the moment is the test
-	w.p.kill()
+	w.p.Kill()
 	clicking.Wait()
 }
 
@@ -116,9 +121,9 @@ func (w *world) waitUntilIdle() {
 	w.t.Helper()
 	eventually(w.t, "no operation under way", func() bool {
 		for _, state := range []string{"PENDING", "RUNNING"} {
-			var under page[operation]
-			w.p.get("/activity?state="+state, &under)
-			if len(under.Items) > 0 {
+			var underWay struct{ Items []apptest.Operation }
+			w.api.Read("/activity?state="+state, &underWay)
+			if len(underWay.Items) > 0 {
 				return false
 			}
 		}
@@ -129,7 +134,7 @@ func (w *world) waitUntilIdle() {
 // verifyStopped looks at the database that the last process has left.
 func (w *world) verifyStopped() {
 	w.t.Helper()
-	db, err := sql.Open("sqlite", w.p.folder+"/blockconsole.db")
+	db, err := sql.Open("sqlite", filepath.Join(w.p.Data, "blockconsole.db"))
 	if err != nil {
 		w.t.Fatal(err)
 	}

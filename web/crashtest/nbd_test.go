@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,9 +14,9 @@ import (
 	"strings"
 	"testing"
 
-	"blockconsole/models"
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/views"
+	"blockconsole/web/app/apptest"
 )
 
 // needTools skips a test whose programs are missing, by name. With
@@ -47,7 +46,10 @@ func tool(t *testing.T, name string, args ...string) string {
 
 // site is a running console with registered servers.
 type site struct {
-	*program
+	*apptest.Program
+	t       *testing.T
+	api     *apptest.Client
+	nbd     string            // where servers reach volumes: host:port
 	servers map[string]string // ids by name
 }
 
@@ -55,15 +57,15 @@ type site struct {
 // addresses.
 func newSite(t *testing.T, settings []string, servers ...[2]string) *site {
 	t.Helper()
-	s := &site{program: newProgram(t), servers: map[string]string{}}
-	s.settings = append([]string{"BLOCKCONSOLE_NBD_ADDR=127.0.0.1:0"}, settings...)
+	s := &site{Program: apptest.NewProgram(t, append([]string{"NBD_ADDR=127.0.0.1:0"}, settings...)...), t: t, servers: map[string]string{}}
 	s.start()
-	s.signIn()
+	s.SignIn()
+	s.api = s.Client.JSON()
 	for _, server := range servers {
-		s.must(http.StatusCreated, views.ServersPath, "name", server[0], "address", server[1])
+		apptest.WantStatus(t, s.post(views.ServersPath, "name", server[0], "address", server[1]), http.StatusCreated)
 	}
 	var list struct{ Items []struct{ ID, Name string } }
-	s.get(views.ServersPath, &list)
+	s.api.Read(views.ServersPath, &list)
 	for _, server := range list.Items {
 		s.servers[server.Name] = server.ID
 	}
@@ -73,42 +75,22 @@ func newSite(t *testing.T, settings []string, servers ...[2]string) *site {
 	return s
 }
 
-func (s *site) post(path string, fields ...string) reply {
+func (s *site) start() {
 	s.t.Helper()
-	form := url.Values{"form_key": {models.NewID()}}
-	for i := 0; i < len(fields); i += 2 {
-		form.Set(fields[i], fields[i+1])
-	}
-	a, err := s.send(http.DefaultClient, http.MethodPost, path, form)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return a
+	s.Start()
+	s.nbd = s.NBD()
 }
 
-func (s *site) must(status int, path string, fields ...string) reply {
+func (s *site) post(path string, fields ...string) apptest.Answer {
 	s.t.Helper()
-	a := s.post(path, fields...)
-	if a.status != status {
-		s.t.Fatalf("POST %s %v: status %d: %s", path, fields, a.status, a.body)
-	}
-	return a
+	return s.api.Post(path, apptest.FormWithKey(fields...))
 }
 
 // done asks for an operation and waits until it has succeeded. It returns the id of
 // its object.
 func (s *site) done(path string, fields ...string) string {
 	s.t.Helper()
-	a := s.must(http.StatusAccepted, path, fields...)
-	eventually(s.t, path, func() bool {
-		var op operation
-		s.get("/activity/"+a.operation, &op)
-		if op.State == "FAILED" || op.State == "CANCELLED" {
-			s.t.Fatalf("POST %s %v: %s: %s\n%s", path, fields, op.State, op.Error, s.log.tail())
-		}
-		return op.State == "SUCCEEDED"
-	})
-	return a.id
+	return s.api.Succeed(apptest.Patience, path, fields...)
 }
 
 func (s *site) newVolume(name string) string {
@@ -124,7 +106,7 @@ func (s *site) attach(id, server string) {
 func (s *site) status(id string) string {
 	s.t.Helper()
 	var v object
-	s.get(views.VolumesPath+"/"+id, &v)
+	s.api.Read(views.VolumesPath+"/"+id, &v)
 	return v.Status
 }
 
@@ -203,7 +185,7 @@ func TestNBDWalk(t *testing.T) {
 	tool(t, "qemu-io", "-f", "raw", "-c", "read -P 0 900M 1M", s.uri(id))
 
 	snapshots := views.SnapshotsPath
-	s.must(http.StatusUnprocessableEntity, snapshots, "name", "unasked", "volume_id", id)
+	apptest.WantStatus(t, s.post(snapshots, "name", "unasked", "volume_id", id), http.StatusUnprocessableEntity)
 	snapshot := s.done(snapshots, "name", "before", "volume_id", id, "acknowledge", "1")
 	tool(t, "qemu-io", "-f", "raw", "-c", "write -P 0x5a 0 64M", "-c", "flush", s.uri(id))
 
@@ -222,7 +204,7 @@ func TestNBDWalk(t *testing.T) {
 	}
 	tool(t, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", s.uri(restored), s.uri(id))
 	tool(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", s.uri(restored), s.uri(id))
-	s.stop()
+	s.Stop()
 }
 
 // TestNBDLifecycle extends, detaches and cuts off, and lets only the right server
@@ -250,9 +232,9 @@ func TestNBDLifecycle(t *testing.T) {
 	if got := strings.TrimSpace(tool(t, "nbdinfo", "--size", s.uri(id))); got != fmt.Sprint(2*gib) {
 		t.Errorf("after extending, nbdinfo: %s bytes", got)
 	}
-	s.must(http.StatusConflict, volume+"/delete")
+	apptest.WantStatus(t, s.post(volume+"/delete"), http.StatusConflict)
 
-	a := s.must(http.StatusAccepted, volume+"/detach", "server_id", s.servers["web-1"])
+	a := s.api.Ask(volume+"/detach", "server_id", s.servers["web-1"])
 	eventually(t, "detaching", func() bool { return s.status(id) == "DETACHING" })
 	if _, err := c.WriteAt([]byte("finishing"), 4096); err != nil {
 		t.Error(err)
@@ -266,8 +248,8 @@ func TestNBDLifecycle(t *testing.T) {
 	})
 	c.Close()
 	eventually(t, "detached", func() bool {
-		var op operation
-		s.get("/activity/"+a.operation, &op)
+		var op apptest.Operation
+		s.api.Read("/activity/"+a.Operation, &op)
 		return op.State == "SUCCEEDED" && s.status(id) == "AVAILABLE"
 	})
 	s.wantUnknown(id)
@@ -318,10 +300,10 @@ func TestNBDSurvivesKill(t *testing.T) {
 				BytesWritten int64 `json:"bytes_written"`
 			}
 		}
-		s.get(views.VolumesPath+"/"+id, &list)
+		s.api.Read(views.VolumesPath+"/"+id, &list)
 		return len(list.Connections) == 1 && list.Connections[0].BytesWritten > 0
 	})
-	s.kill()
+	s.Kill()
 	n := <-ended
 	s.start()
 	if got := s.status(id); got != "IN-USE" {
@@ -343,7 +325,7 @@ func TestNBDSurvivesKill(t *testing.T) {
 			t.Fatalf("block %d of %d that were answered: %q, %v", i, n, block, err)
 		}
 	}
-	s.stop()
+	s.Stop()
 }
 
 // TestNBDOverTLS has two servers at one address, which only certificates tell apart.
@@ -354,8 +336,8 @@ func TestNBDOverTLS(t *testing.T) {
 	needTools(t, "nbdinfo", "qemu-img")
 	a := backendtest.NewAuthority(t)
 	files := a.Folder("server", a.Server())
-	s := newSite(t, []string{"BLOCKCONSOLE_NBD_TLS_CERT=" + files + "/server-cert.pem",
-		"BLOCKCONSOLE_NBD_TLS_KEY=" + files + "/server-key.pem", "BLOCKCONSOLE_NBD_TLS_CA=" + files + "/ca-cert.pem"},
+	s := newSite(t, []string{"NBD_TLS_CERT=" + files + "/server-cert.pem",
+		"NBD_TLS_KEY=" + files + "/server-key.pem", "NBD_TLS_CA=" + files + "/ca-cert.pem"},
 		[2]string{"web-1", "127.0.0.1"}, [2]string{"web-2", "127.0.0.1"})
 	id := s.newVolume("disk")
 	s.attach(id, "web-1")
@@ -378,5 +360,5 @@ func TestNBDOverTLS(t *testing.T) {
 	if out, _ := exec.CommandContext(t.Context(), "nbdinfo", "--list", "nbds://"+s.nbd+"/?tls-certificates="+other).CombinedOutput(); strings.Contains(string(out), id) {
 		t.Errorf("listed for the other server: %s", out)
 	}
-	s.stop()
+	s.Stop()
 }

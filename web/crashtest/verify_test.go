@@ -15,13 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"blockconsole/views"
+	"blockconsole/web/app/apptest"
 )
 
-// operation and object are what the console tells of them.
-type operation struct {
-	ID, Kind, State, Error string
-}
-
+// object is what the console tells of a volume or snapshot.
 type object struct {
 	ID, Name, Status string
 	SizeGiB          int `json:"size_gib"`
@@ -35,8 +32,8 @@ const gib = 1 << 30
 // an object are compared once, and at the end of all once more.
 func (w *world) verify(everything bool) {
 	w.t.Helper()
-	states := map[string]operation{}
-	for _, o := range all[operation](w.p, "/activity") {
+	states := map[string]apptest.Operation{}
+	for _, o := range apptest.ReadAll[apptest.Operation](w.api, "/activity") {
 		if states[o.ID].ID != "" {
 			w.t.Errorf("operation %s is listed twice", o.ID)
 		}
@@ -85,7 +82,7 @@ func (w *world) listed(kind string) map[string]*object {
 		path = views.SnapshotsPath
 	}
 	rows := map[string]*object{}
-	for _, o := range all[object](w.p, path+"?size=200") {
+	for _, o := range apptest.ReadAll[object](w.api, path+"?size=200") {
 		if rows[o.ID] != nil {
 			w.t.Errorf("%s %s is listed twice", kind, o.ID)
 		}
@@ -103,7 +100,7 @@ func (w *world) listed(kind string) map[string]*object {
 
 func (w *world) folder(name string) []string {
 	w.t.Helper()
-	entries, err := os.ReadDir(filepath.Join(w.p.folder, name))
+	entries, err := os.ReadDir(filepath.Join(w.p.Data, name))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -136,7 +133,7 @@ func (w *world) verifyThing(x *thing, o *object, everything bool) {
 		return
 	}
 	x.looked = true
-	path := filepath.Join(w.p.folder, x.kind, x.id, "data.raw")
+	path := filepath.Join(w.p.Data, x.kind, x.id, "data.raw")
 	info, err := os.Stat(path)
 	if err != nil || info.Size() != int64(x.size)*gib {
 		w.t.Errorf("%s: %v, %v; want %d GiB", path, info, err, x.size)
@@ -150,7 +147,7 @@ func (w *world) verifyThing(x *thing, o *object, everything bool) {
 // verifyMeta: what the folder says of itself without the console.
 func (w *world) verifyMeta(x *thing, name string) {
 	w.t.Helper()
-	raw, err := os.ReadFile(filepath.Join(w.p.folder, x.kind, x.id, "meta.json"))
+	raw, err := os.ReadFile(filepath.Join(w.p.Data, x.kind, x.id, "meta.json"))
 	var m struct{ Ref, Name string }
 	if err == nil {
 		err = json.Unmarshal(raw, &m)

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"io"
 	"log/slog"
 	"net/url"
@@ -65,35 +66,45 @@ func Administrator() models.Actor {
 // Open opens a fresh SQLite file.
 func Open(t testing.TB, now func() time.Time) *store.Store {
 	t.Helper()
-	empty, err := emptyDatabase()
+	return openCopy(t, emptyDatabase, store.Options{Now: now})
+}
+
+func openCopy(t testing.TB, database func() ([]byte, error), options store.Options) *store.Store {
+	t.Helper()
+	content, err := database()
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "test.db")
-	if err := os.WriteFile(path, empty, 0o600); err != nil {
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return open(t, path, now)
+	return openWith(t, path, options)
 }
 
 // emptyDatabase is a database as the first start makes it. Making it takes longer
 // than most tests, so it is made once.
 var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	return makeDatabase(func(*store.Store, string) error { return nil })
+})
+
+// makeDatabase returns the content of a new database, which fill gets with its path.
+func makeDatabase(fill func(db *store.Store, path string) error) ([]byte, error) {
 	folder, err := os.MkdirTemp("", "storetest")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	path := filepath.Join(folder, "empty.db")
-	store, err := store.Open(path, store.Options{})
+	path := filepath.Join(folder, "new.db")
+	db, err := store.Open(path, store.Options{Now: NewClock().Now})
 	if err != nil {
 		return nil, err
 	}
-	if err := store.Close(); err != nil {
+	if err := errors.Join(fill(db, path), db.Close()); err != nil {
 		return nil, err
 	}
 	return os.ReadFile(path)
-})
+}
 
 func open(t testing.TB, dsn string, now func() time.Time) *store.Store {
 	t.Helper()
