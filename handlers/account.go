@@ -34,8 +34,8 @@ func (a Account) render(c echo.Context, status int, form views.Form) error {
 	form.Action = accountPath
 	page := views.Account{Form: form}
 	for _, s := range sessions {
-		page.Sessions = append(page.Sessions, views.SessionRow{ID: s.ID, Address: s.Address, Browser: browserName(s.Browser),
-			CreatedAt: s.CreatedAt, SeenAt: s.SeenAt, Current: s.ID == VisitOf(c).SignedIn.ID})
+		page.Sessions = append(page.Sessions, views.SessionRow{ID: s.ID, Address: s.Address, Browser: userAgentName(s.Browser),
+			CreatedAt: s.CreatedAt, SeenAt: s.SeenAt, Current: s.ID == RequestOf(c).SignedIn.ID})
 	}
 	return Render(c, status, T(c, "nav.account"), views.AccountPage(page))
 }
@@ -44,7 +44,7 @@ func (a Account) render(c echo.Context, status int, form views.Form) error {
 func (a Account) ChangePassword(c echo.Context) error {
 	err := error(models.Invalid("again", models.NewText("password.mismatch")))
 	if c.FormValue("password") == c.FormValue("again") {
-		err = a.Store.ChangePassword(c.Request().Context(), Actor(c), c.FormValue("current"), c.FormValue("password"), VisitOf(c).SignedIn.ID)
+		err = a.Store.ChangePassword(c.Request().Context(), Actor(c), c.FormValue("current"), c.FormValue("password"), RequestOf(c).SignedIn.ID)
 	}
 	if err != nil {
 		var form views.Form
@@ -67,20 +67,10 @@ func (a Account) EndSession(c echo.Context) error {
 
 // EndOtherSessions signs all of the user's other browsers out.
 func (a Account) EndOtherSessions(c echo.Context) error {
-	if err := a.Store.EndOtherSessions(c.Request().Context(), Actor(c), VisitOf(c).SignedIn.ID); err != nil {
+	if err := a.Store.EndOtherSessions(c.Request().Context(), Actor(c), RequestOf(c).SignedIn.ID); err != nil {
 		return err
 	}
 	return a.done(c, "accepted.session.end")
 }
 
-func (a Account) done(c echo.Context, key string) error { return saved(c, accountPath, key) }
-
-// saved leads back to the page after a change that is no operation, and says what
-// was done.
-func saved(c echo.Context, path, key string, args ...string) error {
-	if Wants(c) == JSON {
-		return c.NoContent(http.StatusNoContent)
-	}
-	Notify(c, views.Alert{Message: Msg(models.NewText(key, args...))})
-	return SeeOther(c, path)
-}
+func (a Account) done(c echo.Context, key string) error { return answerSaved(c, accountPath, key) }

@@ -22,7 +22,7 @@ type ActivityStore interface {
 	CountRunning(ctx context.Context, project string) (int64, error)
 	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
-	SubjectsThatExist(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
+	ExistingSubjects(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
 
 // Activity shows the operations: what is under way, and what became of it.
@@ -57,7 +57,7 @@ func (h Activity) List(c echo.Context) error {
 	if query.Before > 0 {
 		m.Previous = activityURL(query.State, 0)
 	}
-	there, err := h.Store.SubjectsThatExist(ctx, actor, ops)
+	exist, err := h.Store.ExistingSubjects(ctx, actor, ops)
 	if err != nil {
 		return err
 	}
@@ -69,13 +69,13 @@ func (h Activity) List(c echo.Context) error {
 	if Wants(c) == JSON {
 		return h.listJSON(c, ops, m.Next)
 	}
-	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume)
+	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume)
 	if err != nil {
 		return err
 	}
-	m.Degraded = degraded(facts)
+	m.Degraded = degraded(summary)
 	for i := range ops {
-		m.Rows = append(m.Rows, operationRow(&ops[i], !there[ops[i].SubjectID]))
+		m.Rows = append(m.Rows, operationRow(&ops[i], !exist[ops[i].SubjectID]))
 	}
 	return Render(c, http.StatusOK, T(c, "activity.title"), views.ActivityPage(m))
 }
@@ -125,20 +125,12 @@ func toOperationJSON(c echo.Context, o *models.Operation) operationJSON {
 		j.Dependents = append(j.Dependents, dependentJSON(d))
 	}
 	if !o.LastError.None() {
-		j.Error = T(c, o.LastError.Key, anys(o.LastError.Args)...)
+		j.Error = T(c, o.LastError.Key, anySlice(o.LastError.Args)...)
 	}
 	if o.Finished() {
 		j.FinishedAt = rfc3339(o.FinishedAt)
 	}
 	return j
-}
-
-func anys(args []string) []any {
-	all := make([]any, len(args))
-	for i, a := range args {
-		all[i] = a
-	}
-	return all
 }
 
 func (h Activity) listJSON(c echo.Context, ops []models.Operation, next string) error {
@@ -164,23 +156,23 @@ func (h Activity) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toOperationJSON(c, op))
 	}
-	there, err := h.Store.SubjectsThatExist(ctx, actor, []models.Operation{*op})
+	exist, err := h.Store.ExistingSubjects(ctx, actor, []models.Operation{*op})
 	if err != nil {
 		return err
 	}
-	m := views.OperationDetail{Row: operationRow(op, !there[op.SubjectID]), Form: newForm(c, activityPath+"/"+op.ID)}
+	m := views.OperationDetail{Row: operationRow(op, !exist[op.SubjectID]), Form: newForm(c, activityPath+"/"+op.ID)}
 	for i, name := range op.StepNames() {
 		m.Steps = append(m.Steps, views.OperationStep{Name: name, State: stepState(op, i)})
 	}
-	if m.Export, err = h.exported(c, op); err != nil {
+	if m.Export, err = h.attachedExport(c, op); err != nil {
 		return err
 	}
 	return Render(c, http.StatusOK, T(c, "operation."+string(op.Kind)), views.OperationPage(m))
 }
 
-// exported is how the volume that an operation has attached is reached, as long as
+// attachedExport is how the volume that an operation has attached is reached, as long as
 // it is attached.
-func (h Activity) exported(c echo.Context, op *models.Operation) (*views.Export, error) {
+func (h Activity) attachedExport(c echo.Context, op *models.Operation) (*views.Export, error) {
 	if op.State != models.Succeeded || op.SubjectType != models.SubjectVolume || op.Params.ServerID == "" || op.Kind == models.VolumeDetach {
 		return nil, nil
 	}
@@ -193,7 +185,7 @@ func (h Activity) exported(c echo.Context, op *models.Operation) (*views.Export,
 	}
 	for _, a := range v.Attachments {
 		if a.ServerID == op.Params.ServerID {
-			return exportOf(c, v), nil
+			return exportView(c, v), nil
 		}
 	}
 	return nil, nil
@@ -226,5 +218,5 @@ func (h Activity) control(c echo.Context, do func(context.Context, models.Actor,
 	if err != nil {
 		return err
 	}
-	return accepted(c, op, outcome{list: activityPath + "/" + op.ID, message: message(key, op)})
+	return answerAccepted(c, op, pageUpdate{list: activityPath + "/" + op.ID, message: operationMessage(key, op)})
 }

@@ -2,8 +2,10 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -21,13 +23,13 @@ type AuditStore interface {
 	ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error)
 }
 
-// ListAudit is the administrator's record of who did what.
+// Audit shows the administrator who did what.
 type Audit struct{ Store AuditStore }
 
 // List shows a page of it, newest first. A position that is no number means the
 // first page.
 func (a Audit) List(c echo.Context) error {
-	page, err := a.Store.ListAudit(c.Request().Context(), Actor(c), position(c, "before"), position(c, "after"), auditPageSize)
+	page, err := a.Store.ListAudit(c.Request().Context(), Actor(c), cursorParam(c, "before"), cursorParam(c, "after"), auditPageSize)
 	if err != nil {
 		return err
 	}
@@ -40,15 +42,91 @@ func (a Audit) List(c echo.Context) error {
 	}
 	for _, e := range page.Entries {
 		model.Rows = append(model.Rows, views.AuditRow{At: e.At, User: e.UserName, Address: e.Address, Action: e.Action, Kind: e.SubjectType,
-			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Facts: auditFacts(&e), Outcome: e.Outcome, RequestID: e.RequestID})
+			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Facts: auditDetails(&e), Outcome: e.Outcome, RequestID: e.RequestID})
 	}
 	return Render(c, http.StatusOK, T(c, "nav.audit"), views.AuditPage(model))
 }
 
-func position(c echo.Context, param string) int64 {
+func cursorParam(c echo.Context, param string) int64 {
 	n, err := strconv.ParseInt(c.QueryParam(param), 10, 64)
 	if err != nil || n < 0 {
 		return 0
 	}
 	return n
+}
+
+// auditDetails are what an audit line tells beside who, when and of what. The
+// arguments of an operation are kept as JSON, other lines hold one word.
+func auditDetails(e *models.AuditEntry) []views.AuditFact {
+	var p models.Params
+	switch {
+	case e.Detail == "":
+		return nil
+	case !strings.HasPrefix(e.Detail, "{") || json.Unmarshal([]byte(e.Detail), &p) != nil:
+		return []views.AuditFact{{Value: auditDetail(e), Text: e.Detail}}
+	}
+	var f detailList
+	f.addChange("column.name", p.OldName, p.Name)
+	f.addChange("field.description", p.OldDescription, p.Description)
+	if p.SizeGiB > 0 {
+		f.addMessage("column.size", views.Message{Key: "audit.gib", Args: [4]string{strconv.Itoa(p.SizeGiB)}})
+	}
+	f.addLink("Volume", "volume", p.VolumeID)
+	f.addLink("Block Snapshot", "snapshot", p.SnapshotID)
+	f.addText("field.image", p.ImageID)
+	f.addText("field.server", p.ServerID)
+	f.addText("field.reason", p.Reason)
+	f.addText("audit.was", string(p.PriorStatus))
+	f.addText("field.reset_to", string(p.ResetTo))
+	f.addFlag("audit.forced", p.Force)
+	f.addFlag("audit.attached", p.Attached)
+	f.addFlag("audit.acknowledged", p.Acknowledged)
+	return f
+}
+
+// auditDetail is the text of a line's one word, where the catalog has one.
+func auditDetail(e *models.AuditEntry) views.Message {
+	switch {
+	case strings.HasPrefix(e.Action, "user."):
+		return views.Message{Key: "audit.role", Args: [4]string{e.Detail}}
+	case strings.HasPrefix(e.Action, "operation."):
+		return views.Message{Key: "audit.kind", Args: [4]string{e.Detail}}
+	}
+	return views.Message{}
+}
+
+type detailList []views.AuditFact
+
+func (f *detailList) append(fact views.AuditFact) { *f = append(*f, fact) }
+
+func (f *detailList) addMessage(name string, value views.Message) {
+	f.append(views.AuditFact{Name: views.Message{Key: name}, Value: value})
+}
+
+func (f *detailList) addText(name, text string) {
+	if text != "" {
+		f.append(views.AuditFact{Name: views.Message{Key: name}, Text: text})
+	}
+}
+
+func (f *detailList) addFlag(name string, is bool) {
+	if is {
+		f.addMessage(name, views.Message{Key: "audit.yes"})
+	}
+}
+
+// addLink is a link; what kind of object it is about is a product noun.
+func (f *detailList) addLink(noun, kind, id string) {
+	if id != "" {
+		f.append(views.AuditFact{Name: views.Message{Key: "audit.noun", Args: [4]string{noun}}, Text: id, Kind: kind})
+	}
+}
+
+// addChange is what became of a text: that it was set, or from what to what.
+func (f *detailList) addChange(name, from, to string) {
+	if from == to || from == "" {
+		f.addText(name, to)
+		return
+	}
+	f.addMessage(name, views.Message{Key: "audit.changed", Args: [4]string{from, to}})
 }

@@ -2,12 +2,16 @@ package handlers
 
 import (
 	"errors"
+	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"blockconsole/models"
+	"blockconsole/views"
 )
 
 // formVersion is the version of the row that the form was made from; 0: not sent.
@@ -21,20 +25,127 @@ func formVersion(c echo.Context) int64 {
 
 func isStale(err error) bool { return errors.Is(err, &models.Error{Code: models.CodeStale}) }
 
-// resetTo are the statuses that the form «복구» offers; any other is none.
-var resetTo = map[string]models.Status{"": models.ErrorStatus, "error": models.ErrorStatus, "available": models.Available}
-
-// repairInput reads the administrator's form «복구».
-func repairInput(c echo.Context) models.RepairInput {
-	return models.RepairInput{ID: c.Param("id"), Reason: c.FormValue("reason"), ResetTo: resetTo[c.FormValue("reset_to")], FormKey: c.FormValue("form_key")}
-}
-
-// here is the time of day where the console's times are shown.
-func here(c echo.Context) time.Time {
-	site := VisitOf(c).Site
+// localNow is the time of day where the console's times are shown.
+func localNow(c echo.Context) time.Time {
+	site := RequestOf(c).Site
 	zone, err := time.LoadLocation(site.TimeZone)
 	if err != nil {
 		zone = time.UTC
 	}
 	return site.Now().In(zone)
+}
+
+// newForm is the part that all popups' forms have.
+func newForm(c echo.Context, action string) views.Form {
+	return views.Form{Action: action, Key: models.NewID(), ReturnTo: LocalPath(c.QueryParam("return_to"), "")}
+}
+
+// submittedForm is newForm for a form that is shown again: with what it was sent with.
+func submittedForm(c echo.Context, action string) views.Form {
+	return views.Form{Action: action, Key: c.FormValue("form_key"), ReturnTo: LocalPath(c.FormValue("return_to"), "")}
+}
+
+// rerenderForm renders a form again with what is wrong with it. It returns an error
+// that is none of the form's, and any error to a program.
+func rerenderForm(c echo.Context, form *views.Form, err error, title string, popup func() (templ.Component, error)) error {
+	status, ok := FormError(form, err)
+	if !ok || Wants(c) == JSON {
+		return err
+	}
+	body, err := popup()
+	if err != nil {
+		return err
+	}
+	return Render(c, status, T(c, title), body)
+}
+
+// FormError puts an expected refusal into a form: per field, or as a whole. It
+// returns the status to answer with, and false for errors that are none of the
+// form's.
+func FormError(form *views.Form, err error) (status int, ok bool) {
+	e := models.AsError(err)
+	if e == nil {
+		return 0, false
+	}
+	switch e.Code {
+	case models.CodeInvalid:
+		form.Errors = FieldErrors(e.Fields)
+		if len(e.Fields) != 1 || e.Fields[""].Key != "" {
+			form.Error = Msg(e.Text)
+		}
+		return http.StatusUnprocessableEntity, true
+	case models.CodeConflict, models.CodeStale, models.CodeUnsupported:
+		form.Error = Msg(e.Text)
+		if e.Denial != nil {
+			form.Denial = Denial(e.Denial)
+		}
+		return http.StatusConflict, true
+	}
+	return 0, false
+}
+
+// FieldErrors are the messages beside the fields.
+func FieldErrors(fields map[string]models.Text) map[string]views.Message {
+	errors := make(map[string]views.Message, len(fields))
+	for field, text := range fields {
+		errors[field] = Msg(text)
+	}
+	return errors
+}
+
+// targetID is the id that a toolbar action is about: from the path, or the single
+// ?id=. Otherwise the chooser says what to select.
+func targetID(c echo.Context) (string, bool) {
+	if id := c.Param("id"); id != "" {
+		return id, true
+	}
+	if ids := uniqueIDs(c.QueryParams()["id"]); len(ids) == 1 {
+		return ids[0], true
+	}
+	return "", false
+}
+
+// renderChooser is the popup of a toolbar action whose selection does not fit.
+func renderChooser(c echo.Context, title, list, reason string) error {
+	form := newForm(c, "")
+	if form.ReturnTo == "" {
+		form.ReturnTo = list
+	}
+	return Render(c, http.StatusOK, T(c, title), views.ChooserPopup(views.Chooser{
+		Title: views.Message{Key: title}, Reason: views.Message{Key: reason}, Form: form}))
+}
+
+// maxBulk is how many objects one popup takes.
+const maxBulk = 100
+
+// uniqueIDs are the ids of a selection, each once.
+func uniqueIDs(all []string) []string {
+	var ids []string
+	seen := map[string]bool{"": true}
+	for _, id := range all {
+		if !seen[id] {
+			seen[id] = true
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// formIDs are the ids that a form was sent with.
+func formIDs(c echo.Context) ([]string, error) {
+	params, err := c.FormParams()
+	if err != nil {
+		return nil, err
+	}
+	return uniqueIDs(params["id"]), nil
+}
+
+const maxInputBytes = 256
+
+// truncateInput is what was typed, as far as a page should repeat it.
+func truncateInput(text string) string {
+	if len(text) > maxInputBytes {
+		text = text[:maxInputBytes]
+	}
+	return strings.ToValidUTF8(text, "")
 }

@@ -29,19 +29,19 @@ type ServerStore interface {
 // backend knows them, and the list is for reading.
 type Servers struct{ Store ServerStore }
 
-// serversListed is how many servers the page shows.
-const serversListed = 1000
+// maxServers is how many servers the page shows.
+const maxServers = 1000
 
 // List is the page of servers, or JSON.
 func (h Servers) List(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	rows, err := h.Store.ListServers(ctx, actor, serversListed+1)
+	rows, err := h.Store.ListServers(ctx, actor, maxServers+1)
 	if err != nil {
 		return err
 	}
-	m := views.Servers{Own: h.Store.Capabilities().OwnServers, Owners: h.Store.AllProjects(), TLS: VisitOf(c).Site.ExportTLS}
-	if m.More = len(rows) > serversListed; m.More {
-		rows = rows[:serversListed]
+	m := views.Servers{Own: h.Store.Capabilities().OwnServers, Owners: h.Store.AllProjects(), TLS: RequestOf(c).Site.ExportTLS}
+	if m.More = len(rows) > maxServers; m.More {
+		rows = rows[:maxServers]
 	}
 	ids := make([]string, len(rows))
 	for i := range rows {
@@ -61,10 +61,10 @@ func (h Servers) List(c echo.Context) error {
 			Items []serverJSON `json:"items"`
 		}{items})
 	}
-	shared, all := models.Overlaps(rows), ownersOf(h.Store)
+	shared, all := models.Overlaps(rows), projectNamesOf(h.Store)
 	for i := range rows {
 		row := serverRow(&rows[i])
-		row.Volumes, row.SharedWith, row.Project = use[row.ID], links(shared[row.ID]), all.of(rows[i].ProjectID)
+		row.Volumes, row.SharedWith, row.Project = use[row.ID], links(shared[row.ID]), all.link(rows[i].ProjectID)
 		m.Rows = append(m.Rows, row)
 		m.Shared = m.Shared || len(row.SharedWith) > 0
 	}
@@ -91,8 +91,8 @@ func toServerJSON(s *models.Server, volumes int) serverJSON {
 		CreatedAt: rfc3339(s.CreatedAt), ProjectID: s.ProjectID, Version: s.Version}
 }
 
-// elsewhere is the denial of changing servers that the backend knows.
-func (h Servers) elsewhere() *views.Denial {
+// readOnlyDenial is the denial of changing servers that the backend knows.
+func (h Servers) readOnlyDenial() *views.Denial {
 	if h.Store.Capabilities().OwnServers {
 		return nil
 	}
@@ -102,21 +102,21 @@ func (h Servers) elsewhere() *views.Denial {
 // NewForm is the popup «서버 등록».
 func (h Servers) NewForm(c echo.Context) error {
 	m := views.ServerForm{Form: newForm(c, views.ServersPath)}
-	m.Denial = h.elsewhere()
+	m.Denial = h.readOnlyDenial()
 	return Render(c, http.StatusOK, T(c, "server.new"), views.ServerPopup(m))
 }
 
 // Add registers a server.
 func (h Servers) Add(c echo.Context) error {
-	m := views.ServerForm{Form: sentForm(c, views.ServersPath), Name: c.FormValue("name"), Address: c.FormValue("address")}
+	m := views.ServerForm{Form: submittedForm(c, views.ServersPath), Name: c.FormValue("name"), Address: c.FormValue("address")}
 	row, err := h.Store.AddServer(c.Request().Context(), Actor(c), models.ServerInput{Name: m.Name, Address: m.Address, FormKey: m.Key})
 	if err != nil {
-		return again(c, &m.Form, err, "server.new", func() templ.Component {
-			m.Denial = h.elsewhere()
-			return views.ServerPopup(m)
+		return rerenderForm(c, &m.Form, err, "server.new", func() (templ.Component, error) {
+			m.Denial = h.readOnlyDenial()
+			return views.ServerPopup(m), nil
 		})
 	}
-	return serverSaved(c, http.StatusCreated, row, "accepted.server.add")
+	return answerServerSaved(c, http.StatusCreated, row, "accepted.server.add")
 }
 
 // EditForm is the popup «서버 수정», or the server for programs.
@@ -135,7 +135,7 @@ func (h Servers) EditForm(c echo.Context) error {
 		return c.JSON(http.StatusOK, toServerJSON(row, use[row.ID]))
 	}
 	m := views.ServerForm{Form: newForm(c, serverPath(row.ID)), ID: row.ID, Name: row.Name, Address: row.Address}
-	m.Version, m.Denial = row.Version, h.elsewhere()
+	m.Version, m.Denial = row.Version, h.readOnlyDenial()
 	return Render(c, http.StatusOK, T(c, "server.edit"), views.ServerPopup(m))
 }
 
@@ -144,31 +144,36 @@ func serverPath(id string) string { return views.ServersPath + "/" + id }
 // Edit changes a registered server.
 func (h Servers) Edit(c echo.Context) error {
 	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
-	m := views.ServerForm{Form: sentForm(c, serverPath(id)), ID: id, Name: c.FormValue("name"), Address: c.FormValue("address")}
+	m := views.ServerForm{Form: submittedForm(c, serverPath(id)), ID: id, Name: c.FormValue("name"), Address: c.FormValue("address")}
 	m.Version = formVersion(c)
 	row, err := h.Store.EditServer(ctx, actor, models.ServerInput{ID: id, Name: m.Name, Address: m.Address, Version: m.Version})
 	if err != nil {
-		return again(c, &m.Form, err, "server.edit", func() templ.Component {
-			if now, nowErr := h.Store.Server(ctx, actor, id); nowErr == nil && isStale(err) {
-				m.Version, m.Theirs = now.Version, &views.ServerRow{Name: now.Name, Addresses: now.Addresses()}
+		return rerenderForm(c, &m.Form, err, "server.edit", func() (templ.Component, error) {
+			m.Denial = h.readOnlyDenial()
+			if !isStale(err) {
+				return views.ServerPopup(m), nil
 			}
-			m.Denial = h.elsewhere()
-			return views.ServerPopup(m)
+			now, err := h.Store.Server(ctx, actor, id)
+			if err != nil {
+				return nil, err
+			}
+			m.Version, m.Theirs = now.Version, &views.ServerRow{Name: now.Name, Addresses: now.Addresses()}
+			return views.ServerPopup(m), nil
 		})
 	}
-	return serverSaved(c, http.StatusOK, row, "accepted.server.edit")
+	return answerServerSaved(c, http.StatusOK, row, "accepted.server.edit")
 }
 
 // DeleteForm is the popup «서버 삭제».
 func (h Servers) DeleteForm(c echo.Context) error {
-	m, _, err := h.removal(c, newForm(c, ""))
+	m, _, err := h.deleteView(c, newForm(c, ""))
 	if err != nil {
 		return err
 	}
 	return Render(c, http.StatusOK, T(c, "server.delete"), views.ServerDeletePopup(m))
 }
 
-func (h Servers) removal(c echo.Context, form views.Form) (views.ServerDelete, *models.Server, error) {
+func (h Servers) deleteView(c echo.Context, form views.Form) (views.ServerDelete, *models.Server, error) {
 	ctx := c.Request().Context()
 	row, err := h.Store.Server(ctx, Actor(c), c.Param("id"))
 	if err != nil {
@@ -176,7 +181,7 @@ func (h Servers) removal(c echo.Context, form views.Form) (views.ServerDelete, *
 	}
 	m := views.ServerDelete{Form: form, Row: serverRow(row)}
 	m.Action = serverPath(row.ID) + "/delete"
-	if m.Denial = h.elsewhere(); m.Denial != nil {
+	if m.Denial = h.readOnlyDenial(); m.Denial != nil {
 		return m, row, nil
 	}
 	denial, err := h.Store.ServerDenial(ctx, row)
@@ -186,24 +191,24 @@ func (h Servers) removal(c echo.Context, form views.Form) (views.ServerDelete, *
 
 // Delete removes a registered server that no volume is attached to.
 func (h Servers) Delete(c echo.Context) error {
-	m, row, err := h.removal(c, sentForm(c, ""))
+	m, row, err := h.deleteView(c, submittedForm(c, ""))
 	if err != nil {
 		return err
 	}
 	if err := h.Store.RemoveServer(c.Request().Context(), Actor(c), row.ID); err != nil {
-		return again(c, &m.Form, err, "server.delete", func() templ.Component { return views.ServerDeletePopup(m) })
+		return rerenderForm(c, &m.Form, err, "server.delete", func() (templ.Component, error) { return views.ServerDeletePopup(m), nil })
 	}
-	return serverSaved(c, http.StatusOK, row, "accepted.server.delete")
+	return answerServerSaved(c, http.StatusOK, row, "accepted.server.delete")
 }
 
-// serverSaved answers a click that is done at once.
-func serverSaved(c echo.Context, status int, row *models.Server, key string) error {
+// answerServerSaved answers a click that is done at once.
+func answerServerSaved(c echo.Context, status int, row *models.Server, key string) error {
 	message := Msg(models.NewText(key, row.Name))
 	switch {
 	case Wants(c) == JSON:
 		c.Response().Header().Set(echo.HeaderLocation, serverPath(row.ID))
 		return c.JSON(status, map[string]string{"id": row.ID, "url": serverPath(row.ID)})
-	case IsHTMX(c) && onList(c, views.ServersPath):
+	case IsHTMX(c) && isOnList(c, views.ServersPath):
 		return Fragment(c, http.StatusOK, views.Accepted(views.Alert{Message: message}, "", nil), "popup:close", "list:refresh")
 	case IsHTMX(c):
 		Notify(c, views.Alert{Message: message})

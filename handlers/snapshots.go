@@ -36,72 +36,47 @@ type SnapshotStore interface {
 	RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error)
 }
 
-// ListSnapshots are the Block Snapshot pages and popups.
+// Snapshots has the pages and popups of Block Snapshots.
 type Snapshots struct {
+	listing[models.Snapshot]
+	resource
 	Store SnapshotStore
-	Rows  *RowCache
 }
 
-const someOperations = 10
-
-// List is the Block Snapshot list: a page, JSON or CSV.
-func (h Snapshots) List(c echo.Context) error {
-	s := readList(c, views.SnapshotsPath)
-	ctx, actor := c.Request().Context(), Actor(c)
-	var facts models.ListSummary
-	read := func(q models.ListQuery) (models.Page[models.Snapshot], error) {
-		q.AsOf = facts.LastChange
-		return h.Store.ListSnapshots(ctx, actor, q)
+// NewSnapshots makes the handlers of a store. rows keeps the rows that the list renders.
+func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
+	h := Snapshots{Store: store}
+	h.resource = resource{kind: models.SubjectSnapshot, path: views.SnapshotsPath, load: h.object,
+		edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
+	h.listing = listing[models.Snapshot]{
+		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: store,
+		read: store.ListSnapshots, render: rows.snapshot,
+		page: func(c echo.Context, s *listState, list views.List, rendered []views.RenderedRow) templ.Component {
+			m := views.SnapshotList{List: list, Rows: rendered}
+			if id := s.query.VolumeID; id != "" {
+				m.Volume = &views.Link{ID: id}
+				if v, err := store.Volume(c.Request().Context(), Actor(c), id); err == nil {
+					m.Volume.Name = v.Name
+				}
+			}
+			return views.SnapshotsPage(m)
+		},
+		toJSON: func(c echo.Context, s *models.Snapshot, projects projectNames) any {
+			item := toSnapshotJSON(c, s)
+			item.ProjectName = projects[s.ProjectID]
+			return item
+		},
+		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"},
+		csvRecord: func(s *models.Snapshot) []string {
+			return []string{s.ID, s.BackendID, s.Name, string(s.Status), strconv.Itoa(s.SizeGiB), s.VolumeID, s.VolumeName,
+				string(s.Consistency), rfc3339(s.CreatedAt), s.ProjectID}
+		},
 	}
-	if wantsCSV(c) {
-		head, record := withOwners(ownersOf(h.Store), snapshotHead, snapshotRecord, func(s *models.Snapshot) string { return s.ProjectID })
-		return streamCSV(c, &s, "block-snapshots", head, read, record)
-	}
-	// The figures come first: the live stream goes on after their last change, and
-	// must not skip one that the rows do not have yet.
-	var err error
-	if facts, err = h.Store.ListSummary(ctx, actor, models.SubjectSnapshot); err != nil {
-		return err
-	}
-	page, err := load(c, &s, read)
-	if err != nil {
-		return err
-	}
-	if Wants(c) == JSON {
-		return h.listJSON(c, &s, page, facts)
-	}
-	m := views.SnapshotList{List: s.view(facts, models.SnapshotStatuses, page.Next, page.Previous)}
-	if id := s.query.VolumeID; id != "" {
-		m.Volume = &views.Link{ID: id}
-		if v, err := h.Store.Volume(ctx, actor, id); err == nil {
-			m.Volume.Name = v.Name
-		}
-	}
-	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
-	ids, err := h.Store.ProjectsWith(ctx, actor, models.SubjectSnapshot)
-	if err != nil {
-		return err
-	}
-	s.projects(&m.List, all, ids)
-	for i := range page.Rows {
-		row, err := h.Rows.snapshot(rowCtx, snapshotRow(&page.Rows[i], rules, all))
-		if err != nil {
-			return err
-		}
-		m.Rows = append(m.Rows, row)
-	}
-	return Render(c, http.StatusOK, T(c, "snapshot.list"), views.SnapshotsPage(m))
+	return h
 }
 
-// Count is the filtered total, which loads after the page.
-func (h Snapshots) Count(c echo.Context) error {
-	s := readList(c, views.SnapshotsPath)
-	n, err := h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query)
-	if err != nil {
-		return err
-	}
-	return found(c, n)
-}
+const recentOperations = 10
 
 type snapshotJSON struct {
 	ID          string   `json:"id"`
@@ -126,42 +101,18 @@ type linkJSON struct {
 	Name string `json:"name"`
 }
 
-func toSnapshotJSON(s *models.Snapshot) snapshotJSON {
-	return snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
+func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
+	j := snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
 		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
-}
-
-func (h Snapshots) listJSON(c echo.Context, s *listState, page models.Page[models.Snapshot], facts models.ListSummary) error {
-	total := facts.Total
-	if s.query.Filtered() {
-		var err error
-		if total, err = h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectSnapshot, s.query); err != nil {
-			return err
-		}
-	}
-	all := ownersOf(h.Store)
-	items := make([]snapshotJSON, 0, len(page.Rows))
-	for i := range page.Rows {
-		item := toSnapshotJSON(&page.Rows[i])
-		item.ProjectName = all[item.ProjectID]
-		item.Error, item.RequestID = said(c, page.Rows[i].Failure, page.Rows[i].RequestID)
-		items = append(items, item)
-	}
-	return answerListJSON(c, s, items, page.Next, page.Previous, total)
-}
-
-var snapshotHead = []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"}
-
-func snapshotRecord(s *models.Snapshot) []string {
-	return []string{s.ID, s.BackendID, s.Name, string(s.Status), strconv.Itoa(s.SizeGiB), s.VolumeID, s.VolumeName,
-		string(s.Consistency), rfc3339(s.CreatedAt), s.ProjectID}
+	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
+	return j
 }
 
 // Show is the page of one Block Snapshot.
 func (h Snapshots) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectSnapshot) // before the row: what changes meanwhile is told
+	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectSnapshot) // before the row: what changes meanwhile is told
 	if err != nil {
 		return err
 	}
@@ -171,24 +122,22 @@ func (h Snapshots) Show(c echo.Context) error {
 	}
 	if Wants(c) == JSON {
 		Vary(c)
-		item := toSnapshotJSON(row)
-		item.Error, item.RequestID = said(c, row.Failure, row.RequestID)
-		return c.JSON(http.StatusOK, item)
+		return c.JSON(http.StatusOK, toSnapshotJSON(c, row))
 	}
-	volumes, err := h.Store.VolumesFrom(ctx, actor, row.ID, someOperations)
+	volumes, err := h.Store.VolumesFrom(ctx, actor, row.ID, recentOperations)
 	if err != nil {
 		return err
 	}
-	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: recentOperations})
 	if err != nil {
 		return err
 	}
 	view := snapshotRow(row, h.Store.Rules(), nil)
-	if view.Deny.Revert, err = h.whyNoRevert(ctx, actor, row, view.Deny.Revert); err != nil {
+	if view.Deny.Revert, err = h.revertDenial(ctx, actor, row, view.Deny.Revert); err != nil {
 		return err
 	}
-	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: owner(h.Store, row.ProjectID), Degraded: degraded(facts),
-		CreatedBy: row.CreatedBy, TakenFrom: lines(row.TakenFrom), HeldUS: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, facts)}
+	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: projectLink(h.Store, row.ProjectID), Degraded: degraded(summary),
+		CreatedBy: row.CreatedBy, TakenFrom: splitLines(row.TakenFrom), HeldUS: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, summary)}
 	for i := range volumes {
 		m.Volumes = append(m.Volumes, volumeBrief(&volumes[i]))
 	}
@@ -198,203 +147,22 @@ func (h Snapshots) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.SnapshotPage(m))
 }
 
-const snapshotCreateTitle = "snapshot.create"
-
-// NewForm is the popup «Block Snapshot 생성»: of the volume in the path or in
-// ?volume_id=, or with a field to search for one.
-func (h Snapshots) NewForm(c echo.Context) error {
-	id := c.Param("id")
-	if id == "" {
-		id = c.QueryParam("volume_id")
-	}
-	return h.newForm(c, id)
-}
-
-// NewForSelection is the target of the Volume list's 스냅샷 생성: always possible,
-// with or without a selection.
-func (h Snapshots) NewForSelection(c echo.Context) error {
-	switch ids := selectedIDs(c.QueryParams()["id"]); len(ids) {
-	case 0:
-		return h.newForm(c, "")
-	case 1:
-		return h.newForm(c, ids[0])
-	}
-	return choose(c, snapshotCreateTitle, views.VolumesPath, "list.need_one")
-}
-
-func (h Snapshots) newForm(c echo.Context, volumeID string) error {
-	m := views.SnapshotCreate{Form: newForm(c, views.SnapshotsPath), VolumeQuery: cutTyped(c.QueryParam("q"))}
-	if err := h.fillCreate(c, &m, volumeID); err != nil {
-		return err
-	}
-	if m.Volume != nil {
-		m.Name = models.SuggestName(m.Volume.Name, here(c))
-	}
-	return Render(c, http.StatusOK, T(c, snapshotCreateTitle), views.SnapshotCreatePopup(m))
-}
-
-// Choices answers the volumes that the search of the Volume field finds.
-func (h Snapshots) Choices(c echo.Context) error {
-	choices, err := h.choices(c, cutTyped(c.QueryParam("q")))
+// object loads what the common popups show.
+func (h Snapshots) object(ctx context.Context, actor models.Actor, id string) (*object, error) {
+	s, err := h.Store.Snapshot(ctx, actor, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return Fragment(c, http.StatusOK, views.VolumeChoices(choices))
-}
-
-const choicesShown = 20
-
-// choices are volumes a snapshot can be made of.
-func (h Snapshots) choices(c echo.Context, search string) ([]views.VolumeBrief, error) {
-	page, err := h.Store.ListVolumes(c.Request().Context(), Actor(c), models.ListQuery{Search: search, Sort: models.DefaultSort, Size: choicesShown})
-	var choices []views.VolumeBrief
 	rules := h.Store.Rules()
-	for i := range page.Rows {
-		if rules.Volume(models.ActCreateSnapshot, &page.Rows[i]) == nil {
-			choices = append(choices, volumeBrief(&page.Rows[i]))
-		}
-	}
-	return choices, err
-}
-
-// fillCreate loads what the popup shows of the volume, or the choices when none is
-// given.
-func (h Snapshots) fillCreate(c echo.Context, m *views.SnapshotCreate, volumeID string) error {
-	facts := h.Store.Capabilities()
-	m.CrashSafe, m.FreeBytes, m.NeedBytes = facts.CrashSafe, facts.FreeBytes, -1
-	m.SearchURL = views.SnapshotsPath + "/new/volumes"
-	m.Quotas = quotas(models.QuotaForSnapshot(facts, 0), "", 0, false)
-	if volumeID == "" {
-		var err error
-		m.VolumeChoices, err = h.choices(c, m.VolumeQuery)
-		return err
-	}
-	v, err := h.Store.Volume(c.Request().Context(), Actor(c), volumeID)
-	if err != nil {
-		return err
-	}
-	brief := volumeBrief(v)
-	m.Volume = &brief
-	m.Quotas = quotas(models.QuotaForSnapshot(facts, v.SizeGiB), v.VolumeType, 0, true)
-	if m.Denial == nil {
-		m.Denial = Denial(h.Store.Rules().Volume(models.ActCreateSnapshot, v))
-	}
-	if m.Name != "" {
-		m.NameTaken, err = h.Store.NameTaken(c.Request().Context(), Actor(c), models.SubjectSnapshot, m.Name, "")
-	}
-	return err
-}
-
-// Create makes a snapshot of the volume in the path or the form.
-func (h Snapshots) Create(c echo.Context) error {
-	volumeID := c.Param("id")
-	if volumeID == "" {
-		volumeID = c.FormValue("volume_id")
-	}
-	m := views.SnapshotCreate{
-		Form: sentForm(c, views.SnapshotsPath), Name: c.FormValue("name"), Description: c.FormValue("description"),
-		Acknowledge: c.FormValue("acknowledge") == "1",
-	}
-	ctx, actor := c.Request().Context(), Actor(c)
-	op, err := h.Store.CreateSnapshot(ctx, actor, models.SnapshotInput{
-		VolumeID: volumeID, Name: m.Name, Description: m.Description, Acknowledge: m.Acknowledge, FormKey: m.Key})
-	if err != nil && c.Param("id") != "" {
-		// Not before: the same form sent again is answered although its volume is gone.
-		if _, gone := h.Store.Volume(ctx, actor, volumeID); gone != nil {
-			return gone
-		}
-	}
-	if err != nil {
-		return h.createAgain(c, &m, volumeID, err)
-	}
-	return accepted(c, op, outcome{list: views.SnapshotsPath, message: message("accepted.snapshot.create", op)})
-}
-
-func (h Snapshots) createAgain(c echo.Context, m *views.SnapshotCreate, volumeID string, err error) error {
-	return again(c, &m.Form, err, snapshotCreateTitle, func() templ.Component {
-		fillErr := h.fillCreate(c, m, volumeID)
-		if fillErr != nil { // the volume is gone or was none: choose another
-			m.Volume = nil
-			m.VolumeChoices, _ = h.choices(c, "")
-		}
-		return views.SnapshotCreatePopup(*m)
-	})
-}
-
-// EditForm is the popup «Block Snapshot 수정».
-func (h Snapshots) EditForm(c echo.Context) error {
-	id, ok := oneID(c)
-	if !ok {
-		return choose(c, "snapshot.edit", views.SnapshotsPath, "list.need_one")
-	}
-	row, err := h.Store.Snapshot(c.Request().Context(), Actor(c), id)
-	if err != nil {
-		return err
-	}
-	m := views.Edit{Form: newForm(c, views.SnapshotsPath+"/"+row.ID+"/edit"), Kind: "snapshot", ID: row.ID, Name: row.Name, Description: row.Description}
-	m.Version = row.Version
-	m.Denial = Denial(h.Store.Rules().Snapshot(models.ActEdit, row))
-	return Render(c, http.StatusOK, T(c, "snapshot.edit"), views.EditPopup(m))
-}
-
-// Edit renames a snapshot.
-func (h Snapshots) Edit(c echo.Context) error {
-	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
-	m := views.Edit{Form: sentForm(c, views.SnapshotsPath+"/"+id+"/edit"), Kind: "snapshot", ID: id,
-		Name: c.FormValue("name"), Description: c.FormValue("description")}
-	m.Version = formVersion(c)
-	op, err := h.Store.EditSnapshot(ctx, actor, models.EditInput{
-		ID: id, Name: m.Name, Description: m.Description, Version: m.Version, FormKey: m.Key})
-	if err != nil {
-		return again(c, &m.Form, err, "snapshot.edit", func() templ.Component {
-			if row, rowErr := h.Store.Snapshot(ctx, actor, id); rowErr == nil && isStale(err) {
-				m.Version, m.Theirs = row.Version, &views.Theirs{Name: row.Name, Description: row.Description, By: row.EditedBy, At: row.EditedAt}
-			}
-			return views.EditPopup(m)
-		})
-	}
-	return h.acceptedRow(c, op, "accepted.snapshot.edit")
-}
-
-// acceptedRow answers with the snapshot's row as it is now.
-func (h Snapshots) acceptedRow(c echo.Context, op *models.Operation, key string) error {
-	o := outcome{list: views.SnapshotsPath, message: message(key, op)}
-	if row, err := h.Store.Snapshot(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
-		o.row, o.rowID = views.SnapshotRowHTML(snapshotRow(row, h.Store.Rules(), ownersOf(h.Store))), "snapshot-"+row.ID
-	}
-	return accepted(c, op, o)
-}
-
-// RepairForm is the administrator's popup «복구».
-func (h Snapshots) RepairForm(c echo.Context) error {
-	row, err := h.Store.Snapshot(c.Request().Context(), Actor(c), c.Param("id"))
-	if err != nil {
-		return err
-	}
-	m := h.repair(newForm(c, ""), row)
-	m.Denial = Denial(h.Store.Rules().Snapshot(models.ActRepair, row))
-	return Render(c, http.StatusOK, T(c, "snapshot.repair"), views.RepairPopup(m))
-}
-
-func (h Snapshots) repair(form views.Form, row *models.Snapshot) views.Repair {
-	form.Action = views.SnapshotsPath + "/" + row.ID + "/repair"
-	return views.Repair{Form: form, Kind: "snapshot", ID: row.ID, Name: row.Name, Status: string(row.Status),
-		Since: row.StatusSince, Failure: Msg(row.Failure.Text), ResetTo: "error"}
-}
-
-// Repair puts a stuck snapshot into a status from which one can go on.
-func (h Snapshots) Repair(c echo.Context) error {
-	ctx, actor := c.Request().Context(), Actor(c)
-	in := repairInput(c)
-	op, err := h.Store.RepairSnapshot(ctx, actor, in)
-	if err != nil {
-		row, rowErr := h.Store.Snapshot(ctx, actor, in.ID)
-		if rowErr != nil {
-			return rowErr
-		}
-		m := h.repair(sentForm(c, ""), row)
-		m.Reason, m.ResetTo = in.Reason, c.FormValue("reset_to")
-		return again(c, &m.Form, err, "snapshot.repair", func() templ.Component { return views.RepairPopup(m) })
-	}
-	return h.acceptedRow(c, op, "accepted.snapshot.repair")
+	return &object{
+		DeleteItem: views.DeleteItem{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
+			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt},
+		description: s.Description, version: s.Version, editedBy: s.EditedBy, editedAt: s.EditedAt, since: s.StatusSince, failure: s.Failure,
+		denial: func(action models.Action) *models.Denial { return rules.Snapshot(action, s) },
+		deleteDenial: func(ctx context.Context) (*models.Denial, error) {
+			blockers, err := h.Store.SnapshotBlockers(ctx, s)
+			return rules.Snapshot(models.ActDelete, s, blockers...), err
+		},
+		row: func() templ.Component { return views.SnapshotRowHTML(snapshotRow(s, rules, projectNamesOf(h.Store))) },
+	}, nil
 }

@@ -23,7 +23,7 @@ type UserStore interface {
 	DeleteUser(ctx context.Context, actor models.Actor, id string) error
 }
 
-// ListUsers is the administrator's list of users and the page of each.
+// Users has the administrator's list of users and the page of each.
 type Users struct{ Store UserStore }
 
 // List shows the users and the form to add one.
@@ -53,7 +53,7 @@ func (u Users) Add(c echo.Context) error {
 	name, role := c.FormValue("name"), models.Role(c.FormValue("role"))
 	user, err := u.Store.AddUser(c.Request().Context(), Actor(c), name, role, c.FormValue("password"))
 	if err != nil {
-		page := views.Users{Name: cutTyped(name), Role: string(role)}
+		page := views.Users{Name: truncateInput(name), Role: string(role)}
 		status, ok := FormError(&page.Form, err)
 		if !ok || Wants(c) == JSON {
 			return err
@@ -64,7 +64,7 @@ func (u Users) Add(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderLocation, userPath(user.ID))
 		return c.JSON(http.StatusCreated, map[string]string{"id": user.ID, "url": userPath(user.ID)})
 	}
-	return saved(c, usersPath, "accepted.user.add", name)
+	return answerSaved(c, usersPath, "accepted.user.add", name)
 }
 
 // Show shows one user and what may be done with it.
@@ -95,16 +95,16 @@ func (u Users) Change(c echo.Context) error {
 		err = u.Store.SetRole(ctx, actor, id, models.Role(c.FormValue("role")))
 	}
 	if err != nil {
-		return u.refused(c, err)
+		return u.renderRefused(c, err)
 	}
 	user, err := u.Store.User(ctx, actor, id)
 	if err != nil {
 		return err
 	}
-	return saved(c, ReturnTo(c, usersPath), "accepted.user.change", user.Name)
+	return answerSaved(c, ReturnTo(c, usersPath), "accepted.user.change", user.Name)
 }
 
-func (u Users) refused(c echo.Context, err error) error {
+func (u Users) renderRefused(c echo.Context, err error) error {
 	var page views.UserDetail
 	status, ok := FormError(&page.Form, err)
 	if !ok || Wants(c) == JSON {
@@ -118,7 +118,7 @@ func (u Users) refused(c echo.Context, err error) error {
 func (u Users) ResetPassword(c echo.Context) error {
 	password, err := u.Store.ResetPassword(c.Request().Context(), Actor(c), c.Param("id"))
 	if err != nil {
-		return u.refused(c, err)
+		return u.renderRefused(c, err)
 	}
 	if Wants(c) == JSON {
 		return c.JSON(http.StatusOK, map[string]string{"password": password})
@@ -129,7 +129,7 @@ func (u Users) ResetPassword(c echo.Context) error {
 // Delete removes the user.
 func (u Users) Delete(c echo.Context) error {
 	if err := u.Store.DeleteUser(c.Request().Context(), Actor(c), c.Param("id")); err != nil {
-		return u.refused(c, err)
+		return u.renderRefused(c, err)
 	}
-	return saved(c, usersPath, "accepted.user.delete")
+	return answerSaved(c, usersPath, "accepted.user.delete")
 }

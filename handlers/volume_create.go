@@ -1,9 +1,11 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -14,7 +16,7 @@ import (
 
 const (
 	volumeCreateTitle = "volume.create"
-	serversShown      = 200
+	maxServerChoices  = 200
 )
 
 // NewForm is the popup «Volume 생성»: empty, from an image, or from ?snapshot_id=.
@@ -25,16 +27,16 @@ func (h Volumes) NewForm(c echo.Context) error {
 // RestoreForm is the same popup for the Block Snapshot in the path or the
 // selection.
 func (h Volumes) RestoreForm(c echo.Context) error {
-	id, ok := oneID(c)
+	id, ok := targetID(c)
 	if !ok {
-		return choose(c, volumeCreateTitle, views.SnapshotsPath, "list.need_one")
+		return renderChooser(c, volumeCreateTitle, views.SnapshotsPath, "list.need_one")
 	}
 	return h.newForm(c, id, views.SnapshotsPath+"/"+id+"/restore")
 }
 
 func (h Volumes) newForm(c echo.Context, snapshotID, action string) error {
 	m := views.VolumeCreate{Form: newForm(c, action), SizeGiB: "10"}
-	if err := h.fillCreate(c, &m, snapshotID); err != nil {
+	if err := h.fillCreateForm(c, &m, snapshotID); err != nil {
 		return err
 	}
 	if m.Snapshot != nil {
@@ -44,10 +46,10 @@ func (h Volumes) newForm(c echo.Context, snapshotID, action string) error {
 	return Render(c, http.StatusOK, T(c, volumeCreateTitle), views.VolumeCreatePopup(m))
 }
 
-// fillCreate loads what the popup offers.
-func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID string) error {
-	ctx, actor, facts := c.Request().Context(), Actor(c), h.Store.Capabilities()
-	m.MinGiB, m.MaxGiB, m.FreeBytes, m.Types, m.Zones = 1, facts.MaxSizeGiB, facts.FreeBytes, offeredTypes(facts.Types), facts.Zones
+// fillCreateForm loads what the popup offers.
+func (h Volumes) fillCreateForm(c echo.Context, m *views.VolumeCreate, snapshotID string) error {
+	ctx, actor, caps := c.Request().Context(), Actor(c), h.Store.Capabilities()
+	m.MinGiB, m.MaxGiB, m.FreeBytes, m.Types, m.Zones = 1, caps.MaxSizeGiB, caps.FreeBytes, offeredTypes(caps.Types), caps.Zones
 	if snapshotID != "" {
 		snapshot, err := h.Store.Snapshot(ctx, actor, snapshotID)
 		if err != nil {
@@ -58,7 +60,7 @@ func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID st
 		if m.Denial == nil {
 			m.Denial = Denial(h.Store.Rules().Snapshot(models.ActRestore, snapshot))
 		}
-	} else if facts.Images {
+	} else if caps.Images {
 		images, err := h.Store.ListImages(ctx)
 		if err != nil {
 			return err
@@ -69,37 +71,23 @@ func (h Volumes) fillCreate(c echo.Context, m *views.VolumeCreate, snapshotID st
 	}
 	m.Quotas = h.quotas(m)
 	var err error
-	m.Servers, err = h.servers(c, "")
+	m.Servers, err = h.serverChoices(c, "")
 	return err
 }
 
-// placeholderType is the volume type that Cinder makes for itself, for clouds that
+// cinderDefaultType is the volume type that Cinder makes for itself, for clouds that
 // have no other. Beside the popup's own «default» nobody could tell what it is; a
 // program may still ask for it.
-const placeholderType = "__DEFAULT__"
+const cinderDefaultType = "__DEFAULT__"
 
 func offeredTypes(all []string) []string {
-	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == placeholderType })
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == cinderDefaultType })
 }
 
-// quotas are the limits that the volume would count against, with the size and the
+// quotaViews are the limits that the volume would count against, with the size and the
 // type that the form holds.
 func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
-	return quotas(models.QuotaForVolume(h.Store.Capabilities(), typedGiB(m.SizeGiB)), m.VolumeType, 0, true)
-}
-
-// servers are those that a volume of the project can be attached to; an empty one is
-// that of new volumes.
-func (h Volumes) servers(c echo.Context, project string) ([]views.Link, error) {
-	if !h.Store.Capabilities().Attach {
-		return nil, nil
-	}
-	rows, err := h.Store.ServersOfProject(c.Request().Context(), Actor(c), project, serversShown)
-	var all []views.Link
-	for _, s := range rows {
-		all = append(all, views.Link{ID: s.ID, Name: s.Name})
-	}
-	return all, err
+	return quotaViews(models.QuotaForVolume(h.Store.Capabilities(), parseGiB(m.SizeGiB)), m.VolumeType, 0, true)
 }
 
 // Create makes a volume.
@@ -115,7 +103,7 @@ func (h Volumes) Restore(c echo.Context) error {
 
 func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 	m := views.VolumeCreate{
-		Form: sentForm(c, action), Name: c.FormValue("name"), Description: c.FormValue("description"), SizeGiB: c.FormValue("size_gib"),
+		Form: submittedForm(c, action), Name: c.FormValue("name"), Description: c.FormValue("description"), SizeGiB: c.FormValue("size_gib"),
 		Image: c.FormValue("image"), ServerID: c.FormValue("server_id"), VolumeType: c.FormValue("volume_type"), Zone: c.FormValue("availability_zone"),
 	}
 	op, err := h.Store.CreateVolume(c.Request().Context(), Actor(c), models.VolumeInput{
@@ -129,24 +117,25 @@ func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 		}
 	}
 	if err != nil {
-		return again(c, &m.Form, err, volumeCreateTitle, func() templ.Component {
-			if fillErr := h.fillCreate(c, &m, snapshotID); fillErr != nil {
-				m.Error = views.Message{Key: "source.not_found"} // it is gone: the form goes on without it
+		return rerenderForm(c, &m.Form, err, volumeCreateTitle, func() (templ.Component, error) {
+			err := h.fillCreateForm(c, &m, snapshotID)
+			if errors.Is(err, models.ErrNotFound) {
+				m.Error, err = views.Message{Key: "source.not_found"}, nil // the form goes on without it
 			}
-			sayHidden(&m)
-			return views.VolumeCreatePopup(m)
+			showHiddenErrors(&m)
+			return views.VolumeCreatePopup(m), err
 		})
 	}
 	key := "accepted.volume.create"
 	if op.Kind == models.SnapshotRestore {
 		key = "accepted.snapshot.restore"
 	}
-	return accepted(c, op, outcome{list: views.VolumesPath, message: message(key, op)})
+	return answerAccepted(c, op, pageUpdate{list: views.VolumesPath, message: operationMessage(key, op)})
 }
 
-// sayHidden puts what is wrong with a field that the form does not show above the
+// showHiddenErrors puts what is wrong with a field that the form does not show above the
 // form: only a program sends one.
-func sayHidden(m *views.VolumeCreate) {
+func showHiddenErrors(m *views.VolumeCreate) {
 	for _, field := range []struct {
 		name  string
 		shown bool
@@ -159,4 +148,13 @@ func sayHidden(m *views.VolumeCreate) {
 			return
 		}
 	}
+}
+
+// parseGiB is the size as typed, as far as it is one.
+func parseGiB(text string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
 }

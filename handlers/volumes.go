@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
 	"blockconsole/models"
@@ -40,69 +41,44 @@ type VolumeStore interface {
 	RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
 }
 
-// ListVolumes are the Volume pages and popups.
+// Volumes has the pages and popups of Volumes.
 type Volumes struct {
+	listing[models.Volume]
+	resource
 	Store VolumeStore
-	Rows  *RowCache
 }
 
-// List is the Volume list: a page, JSON or CSV.
-func (h Volumes) List(c echo.Context) error {
-	s := readList(c, views.VolumesPath)
-	ctx, actor := c.Request().Context(), Actor(c)
-	var facts models.ListSummary
-	read := func(q models.ListQuery) (models.Page[models.Volume], error) {
-		q.AsOf = facts.LastChange
-		return h.Store.ListVolumes(ctx, actor, q)
+// NewVolumes makes the handlers of a store. rows keeps the rows that the list renders.
+func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
+	h := Volumes{Store: store}
+	h.resource = resource{kind: models.SubjectVolume, path: views.VolumesPath, load: h.object,
+		edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume}
+	h.listing = listing[models.Volume]{
+		kind: models.SubjectVolume, path: views.VolumesPath, statuses: models.VolumeStatuses, store: store,
+		read: store.ListVolumes, render: rows.volume,
+		page: func(c echo.Context, s *listState, list views.List, rendered []views.RenderedRow) templ.Component {
+			m := views.VolumeList{List: list, Rows: rendered}
+			if id := s.query.ServerID; id != "" {
+				m.Server = &views.Link{ID: id}
+				if server, err := store.Server(c.Request().Context(), Actor(c), id); err == nil {
+					m.Server.Name = server.Name
+				}
+			}
+			return views.VolumesPage(m)
+		},
+		toJSON: func(c echo.Context, v *models.Volume, projects projectNames) any {
+			item := toVolumeJSON(c, v)
+			item.ProjectName = projects[v.ProjectID]
+			return item
+		},
+		csvName: "volumes", projectID: func(v *models.Volume) string { return v.ProjectID },
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id"},
+		csvRecord: func(v *models.Volume) []string {
+			return []string{v.ID, v.BackendID, v.Name, string(v.Status), strconv.Itoa(v.SizeGiB), strings.Join(v.ServerNames(), "; "),
+				strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
+		},
 	}
-	if wantsCSV(c) {
-		head, record := withOwners(ownersOf(h.Store), volumeHead, volumeRecord, func(v *models.Volume) string { return v.ProjectID })
-		return streamCSV(c, &s, "volumes", head, read, record)
-	}
-	// The figures come first: the live stream goes on after their last change, and
-	// must not skip one that the rows do not have yet.
-	var err error
-	if facts, err = h.Store.ListSummary(ctx, actor, models.SubjectVolume); err != nil {
-		return err
-	}
-	page, err := load(c, &s, read)
-	if err != nil {
-		return err
-	}
-	if Wants(c) == JSON {
-		return h.listJSON(c, &s, page, facts)
-	}
-	m := views.VolumeList{List: s.view(facts, models.VolumeStatuses, page.Next, page.Previous)}
-	if id := s.query.ServerID; id != "" {
-		m.Server = &views.Link{ID: id}
-		if server, err := h.Store.Server(ctx, actor, id); err == nil {
-			m.Server.Name = server.Name
-		}
-	}
-	rules, all, rowCtx := h.Store.Rules(), ownersOf(h.Store), rowContext(ctx, VisitOf(c).Site)
-	ids, err := h.Store.ProjectsWith(ctx, actor, models.SubjectVolume)
-	if err != nil {
-		return err
-	}
-	s.projects(&m.List, all, ids)
-	for i := range page.Rows {
-		row, err := h.Rows.volume(rowCtx, volumeRow(&page.Rows[i], rules, all))
-		if err != nil {
-			return err
-		}
-		m.Rows = append(m.Rows, row)
-	}
-	return Render(c, http.StatusOK, T(c, "volume.list"), views.VolumesPage(m))
-}
-
-// Count is the filtered total, which loads after the page.
-func (h Volumes) Count(c echo.Context) error {
-	s := readList(c, views.VolumesPath)
-	n, err := h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query)
-	if err != nil {
-		return err
-	}
-	return found(c, n)
+	return h
 }
 
 type volumeJSON struct {
@@ -129,10 +105,11 @@ type attachmentJSON struct {
 	UsedAt     string `json:"used_at,omitempty"`
 }
 
-func toVolumeJSON(v *models.Volume) volumeJSON {
+func toVolumeJSON(c echo.Context, v *models.Volume) volumeJSON {
 	j := volumeJSON{ID: v.ID, BackendID: v.BackendID, Name: v.Name, Description: v.Description, Status: string(v.Status),
 		SizeGiB: v.SizeGiB, CreatedAt: rfc3339(v.CreatedAt), Attachments: []attachmentJSON{}, SnapshotID: v.SnapshotID,
 		ProjectID: v.ProjectID, Version: v.Version}
+	j.Error, j.RequestID = failureText(c, v.Failure, v.RequestID)
 	for _, a := range v.Attachments {
 		k := attachmentJSON{ServerID: a.ServerID, ServerName: a.ServerName, Device: a.Device}
 		if a.UsedAt > 0 {
@@ -143,38 +120,12 @@ func toVolumeJSON(v *models.Volume) volumeJSON {
 	return j
 }
 
-func (h Volumes) listJSON(c echo.Context, s *listState, page models.Page[models.Volume], facts models.ListSummary) error {
-	total := facts.Total
-	if s.query.Filtered() {
-		var err error
-		if total, err = h.Store.CountMatching(c.Request().Context(), Actor(c), models.SubjectVolume, s.query); err != nil {
-			return err
-		}
-	}
-	all := ownersOf(h.Store)
-	items := make([]volumeJSON, 0, len(page.Rows))
-	for i := range page.Rows {
-		item := toVolumeJSON(&page.Rows[i])
-		item.ProjectName = all[item.ProjectID]
-		item.Error, item.RequestID = said(c, page.Rows[i].Failure, page.Rows[i].RequestID)
-		items = append(items, item)
-	}
-	return answerListJSON(c, s, items, page.Next, page.Previous, total)
-}
-
-var volumeHead = []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id"}
-
-func volumeRecord(v *models.Volume) []string {
-	return []string{v.ID, v.BackendID, v.Name, string(v.Status), strconv.Itoa(v.SizeGiB), strings.Join(v.ServerNames(), "; "),
-		strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
-}
-
-const someSnapshots = 10
+const recentSnapshots = 10
 
 // Show is the page of one Volume.
 func (h Volumes) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	facts, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
+	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
 	if err != nil {
 		return err
 	}
@@ -186,20 +137,20 @@ func (h Volumes) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toVolumeDetailJSON(c, row))
 	}
-	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: someSnapshots})
+	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: recentSnapshots})
 	if err != nil {
 		return err
 	}
-	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: someOperations})
+	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: recentOperations})
 	if err != nil {
 		return err
 	}
 	rules := h.Store.Rules()
 	view := volumeRow(row, rules, nil)
 	m := views.VolumeDetail{Row: view, Deny: view.Deny, Description: row.Description, SourceImage: row.ImageID,
-		SourceTaken: string(row.Consistency), Project: owner(h.Store, row.ProjectID), Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
-	m.Degraded = degraded(facts)
-	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, facts), exportOf(c, row), attachedServers(row)
+		SourceTaken: string(row.Consistency), Project: projectLink(h.Store, row.ProjectID), Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
+	m.Degraded = degraded(summary)
+	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, summary), exportView(c, row), attachedServers(row)
 	if row.SnapshotID != "" {
 		m.Source = &views.Link{ID: row.SnapshotID}
 		source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID)
@@ -221,24 +172,33 @@ func (h Volumes) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.VolumePage(m))
 }
 
-// selected loads the volume that a popup is about; nil, nil after it has answered
+// selectedVolume loads the volume that a popup is about; nil, nil after it has answered
 // with the chooser because none or several are selected.
-func (h Volumes) selected(c echo.Context, title string) (*models.Volume, error) {
-	id, ok := oneID(c)
+func (h Volumes) selectedVolume(c echo.Context, title string) (*models.Volume, error) {
+	id, ok := targetID(c)
 	if !ok {
-		return nil, choose(c, title, views.VolumesPath, "list.need_one")
+		return nil, renderChooser(c, title, views.VolumesPath, "list.need_one")
 	}
 	return h.Store.Volume(c.Request().Context(), Actor(c), id)
 }
 
-// action is where a volume's popup posts to.
-func (h Volumes) action(id, name string) string { return views.VolumesPath + "/" + id + "/" + name }
-
-// acceptedRow answers with the volume's row as it is now.
-func (h Volumes) acceptedRow(c echo.Context, op *models.Operation, key string) error {
-	o := outcome{list: views.VolumesPath, message: message(key, op)}
-	if row, err := h.Store.Volume(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
-		o.row, o.rowID = views.VolumeRowHTML(volumeRow(row, h.Store.Rules(), ownersOf(h.Store))), "volume-"+row.ID
+// object loads what the common popups show.
+func (h Volumes) object(ctx context.Context, actor models.Actor, id string) (*object, error) {
+	v, err := h.Store.Volume(ctx, actor, id)
+	if err != nil {
+		return nil, err
 	}
-	return accepted(c, op, o)
+	rules := h.Store.Rules()
+	return &object{
+		DeleteItem:  views.DeleteItem{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, CreatedAt: v.CreatedAt, Servers: v.ServerNames()},
+		description: v.Description, version: v.Version, editedBy: v.EditedBy, editedAt: v.EditedAt, since: v.StatusSince, failure: v.Failure,
+		denial: func(action models.Action) *models.Denial { return rules.Volume(action, v) },
+		deleteDenial: func(ctx context.Context) (denial *models.Denial, err error) {
+			if denial = rules.Volume(models.ActDelete, v); denial != nil {
+				denial.Snaps, err = h.Store.VolumeBlockers(ctx, v)
+			}
+			return denial, err
+		},
+		row: func() templ.Component { return views.VolumeRowHTML(volumeRow(v, rules, projectNamesOf(h.Store))) },
+	}, nil
 }

@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Limits of servers registered here.
+// Limits of servers registered in the console.
 const (
 	ServerNameMaxBytes = 64
 	// ServerNamePattern is the rule for an input's pattern attribute.
 	ServerNamePattern = `[A-Za-z0-9._\-]{1,64}`
-	// AddressesMax is how many addresses and networks a server may have.
+	// AddressesMax is the largest number of addresses and networks of a server.
 	AddressesMax     = 32
 	addressSeparator = ", "
 )
 
-// ValidateServerName says what is wrong with the name of a server registered
-// here: 1 to 64 bytes of letters, digits, dot, dash and underscore, as names of
-// hosts and certificates are made; nil when nothing is.
+// ValidateServerName returns what is wrong with the name of a registered server, or
+// nil. A name is 1 to 64 bytes of letters, digits, dot, dash and underscore, as in
+// host names and certificates.
 func ValidateServerName(name string) *Text {
 	if len(name) < 1 || len(name) > ServerNameMaxBytes {
 		return &Text{Key: "server.name_invalid"}
@@ -32,57 +32,57 @@ func ValidateServerName(name string) *Text {
 	return nil
 }
 
-// ParseAddresses reads the addresses and networks of a server as typed, separated
-// by commas, and returns them as they are stored: each once, in the shortest
-// writing. IPv4 written as IPv6 is IPv4; an address with a zone is none, for
-// others cannot know the zone.
+// ParseAddresses parses the addresses and networks of a server, typed with commas
+// between them, and returns them as they are stored: without duplicates, each in its
+// shortest form. IPv4 in IPv6 notation becomes IPv4. An IPv6 zone is refused: it has
+// a meaning on one machine only.
 func ParseAddresses(typed string) (string, *Text) {
-	var all []string
+	var addresses []string
 	for word := range strings.SplitSeq(typed, ",") {
 		word = strings.TrimSpace(word)
 		if word == "" {
 			continue
 		}
-		address, wrong := parseAddress(word)
-		if wrong != nil {
-			return "", wrong
+		address, invalid := parseAddress(word)
+		if invalid != nil {
+			return "", invalid
 		}
-		if !slices.Contains(all, address) {
-			all = append(all, address)
+		if !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
 		}
 	}
 	switch {
-	case len(all) == 0:
+	case len(addresses) == 0:
 		return "", &Text{Key: "server.address_required"}
-	case len(all) > AddressesMax:
+	case len(addresses) > AddressesMax:
 		return "", &Text{Key: "server.address_many"}
 	}
-	return strings.Join(all, addressSeparator), nil
+	return strings.Join(addresses, addressSeparator), nil
 }
 
 const maxAddressBytes = 64
 
-func parseAddress(word string) (string, *Text) {
-	if len(word) > maxAddressBytes {
-		word = Sanitize(word)
-		return "", &Text{Key: "server.address_invalid", Args: []string{string([]rune(word)[:min(maxAddressBytes, len([]rune(word)))]) + "…"}}
+func parseAddress(typed string) (string, *Text) {
+	if len(typed) > maxAddressBytes {
+		typed = Sanitize(typed)
+		return "", &Text{Key: "server.address_invalid", Args: []string{string([]rune(typed)[:min(maxAddressBytes, len([]rune(typed)))]) + "…"}}
 	}
-	if ip, err := netip.ParseAddr(word); err == nil && ip.Zone() == "" {
+	if ip, err := netip.ParseAddr(typed); err == nil && ip.Zone() == "" {
 		ip = ip.Unmap()
 		if ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-			return "", &Text{Key: "server.address_nobody", Args: []string{word}}
+			return "", &Text{Key: "server.address_nobody", Args: []string{typed}}
 		}
 		return ip.String(), nil
 	}
-	network, err := netip.ParsePrefix(word)
+	network, err := netip.ParsePrefix(typed)
 	if err != nil {
-		return "", &Text{Key: "server.address_invalid", Args: []string{Sanitize(word)}}
+		return "", &Text{Key: "server.address_invalid", Args: []string{Sanitize(typed)}}
 	}
 	if network.Addr().Is4In6() && network.Bits() >= 96 {
 		network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
 	}
-	if network != network.Masked() { // it may mean the machine or its network
-		return "", &Text{Key: "server.address_host_bits", Args: []string{word, network.Addr().String(), network.Masked().String()}}
+	if network != network.Masked() { // ambiguous: the machine, or its network
+		return "", &Text{Key: "server.address_host_bits", Args: []string{typed, network.Addr().String(), network.Masked().String()}}
 	}
 	if network.IsSingleIP() {
 		return network.Addr().String(), nil
@@ -90,7 +90,7 @@ func parseAddress(word string) (string, *Text) {
 	return network.String(), nil
 }
 
-// Addresses are the addresses and networks of a server registered here.
+// Addresses returns the addresses and networks of a registered server.
 func (s *Server) Addresses() []string {
 	if s.Address == "" {
 		return nil
@@ -98,8 +98,8 @@ func (s *Server) Addresses() []string {
 	return strings.Split(s.Address, addressSeparator)
 }
 
-// Overlaps names, for each server that shares an address with others, the others:
-// by its address alone such a server cannot be told from them.
+// Overlaps maps the id of each server that shares an address with others to those
+// others: the address of a client does not tell which of them it is.
 func Overlaps(servers []Server) map[string][]Link {
 	networks := make([][]netip.Prefix, len(servers))
 	for i := range servers {
@@ -121,6 +121,7 @@ func Overlaps(servers []Server) map[string][]Link {
 	return shared
 }
 
+// asNetwork parses an address as the network of that one address.
 func asNetwork(text string) (netip.Prefix, bool) {
 	if ip, err := netip.ParseAddr(text); err == nil {
 		return netip.PrefixFrom(ip, ip.BitLen()), true

@@ -1,16 +1,17 @@
 package models
 
-// Outcomes of audit lines.
+// Outcomes of audit entries.
 const (
-	AuditDone   = "ok"
-	AuditDenied = "denied"
+	AuditDone     = "ok"
+	AuditDenied   = "denied"
+	AuditAccepted = "accepted" // as an operation, whose outcome the operation has
 )
 
-// AuditEntry says who did what, when and from where. It never holds passwords or
+// AuditEntry records who did what, when and from where. It never holds passwords or
 // tokens.
 type AuditEntry struct {
-	Num         int64 `gorm:"primaryKey"`
-	At          int64
+	Num         int64 `gorm:"primaryKey"` // sequence number
+	At          int64 // Unix microseconds
 	ProjectID   string
 	UserName    string
 	Address     string
@@ -23,11 +24,11 @@ type AuditEntry struct {
 	RequestID   string
 }
 
-// TableName is the table's.
+// TableName is the name that gorm uses.
 func (AuditEntry) TableName() string { return "audit" }
 
-// AuditPage is a page of the audit, newest first. Older and Newer are the
-// positions of the neighbouring pages for AuditAt; zero at the ends.
+// AuditPage is a page of the audit, newest first. Older and Newer are the sequence
+// numbers to list the neighbouring pages from; 0 at the ends.
 type AuditPage struct {
 	Entries      []AuditEntry
 	Older, Newer int64

@@ -1,9 +1,9 @@
 package models
 
-// Change says that a row was inserted, changed or deleted. Triggers write it in
-// the transaction of the change; live pages read it.
+// Change records that a row was inserted, updated or deleted. Triggers write it in the
+// same transaction; live pages read it.
 type Change struct {
-	Seq       int64 `gorm:"primaryKey"`
+	Seq       int64 `gorm:"primaryKey"` // sequence number, in the order of the commits
 	Kind      SubjectType
 	ID        string
 	ProjectID string

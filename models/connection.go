@@ -2,8 +2,8 @@ package models
 
 import "blockconsole/models/backend"
 
-// Connection is a client that uses an attached volume now, as the mirror saw it
-// last.
+// Connection is a client that was connected to an attached volume when the mirror
+// listed them last.
 type Connection struct {
 	VolumeID           string
 	backend.Connection `gorm:"embedded"`

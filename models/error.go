@@ -1,25 +1,23 @@
 package models
 
-import (
-	"errors"
-)
+import "errors"
 
-// Code is the kind of an [Error]; web/errors.go maps it to a status.
+// Code is the kind of an [Error]; web/errors.go maps it to an HTTP status.
 type Code string
 
 // The codes.
 const (
 	CodeNotFound     Code = "not_found"
-	CodeInvalid      Code = "invalid"      // Fields says where
+	CodeInvalid      Code = "invalid"      // see Fields
 	CodeConflict     Code = "conflict"     // the state forbids it
 	CodeStale        Code = "stale"        // somebody else changed it meanwhile
 	CodeForbidden    Code = "forbidden"    // the role does not allow it
 	CodeUnauthorized Code = "unauthorized" // not signed in, or wrong name or password
-	CodeThrottled    Code = "throttled"    // too many tries
-	CodeUnsupported  Code = "unsupported"  // the backend cannot
+	CodeThrottled    Code = "throttled"    // too many attempts
+	CodeUnsupported  Code = "unsupported"  // the backend lacks the capability
 )
 
-// Text is a text of the catalog with its arguments. The zero Text says nothing.
+// Text is a key of the text catalog with its arguments. The zero Text is none.
 type Text struct {
 	Key  string   `json:"key"`
 	Args []string `json:"args,omitempty"`
@@ -28,24 +26,24 @@ type Text struct {
 // NewText makes a Text.
 func NewText(key string, args ...string) Text { return Text{Key: key, Args: args} }
 
-// Error is every expected refusal. Text is for people, by catalog key; anything
-// that is not an *Error is internal and never shown.
+// Error is every expected refusal, with a Text for people. Any other error is
+// internal and never shown.
 type Error struct {
 	Code   Code
 	Text   Text
 	Fields map[string]Text // per form field, for CodeInvalid
-	Denial *Denial         // what stands in the way, for CodeConflict
+	Denial *Denial         // the blockers, for CodeConflict
 }
 
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Text.Key }
 
-// Stored makes errors.Is compare codes when the target has no text.
+// Is compares codes, and keys when target has one, for errors.Is.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code && (t.Text.Key == "" || t.Text.Key == e.Text.Key)
 }
 
-// ErrNotFound is the answer for any object that does not exist in the project.
+// ErrNotFound is the error for an object that does not exist in the actor's project.
 var ErrNotFound = &Error{Code: CodeNotFound, Text: NewText("error.404")}
 
 // Invalid is the error of one bad field.
@@ -56,15 +54,17 @@ func Invalid(field string, text Text) *Error {
 // Refused is the error of a denied action.
 func Refused(d *Denial) *Error { return &Error{Code: d.Code(), Text: d.Text, Denial: d} }
 
-// FieldErrors collects the errors of several fields; nil when there are none.
+// FieldErrors collects the errors of a form by field.
 type FieldErrors map[string]Text
 
+// Add records the error of a field unless text is nil.
 func (f FieldErrors) Add(field string, text *Text) {
 	if text != nil {
 		f[field] = *text
 	}
 }
 
+// Err returns the collected errors. Errors: CodeInvalid.
 func (f FieldErrors) Err() error {
 	if len(f) == 0 {
 		return nil

@@ -7,36 +7,38 @@ import (
 	"slices"
 )
 
-// Failure is why something went wrong, as a text of the catalog; the zero Failure
-// is none. It is stored as JSON.
+// Failure is why an operation failed or an object is in error, as a text of the
+// catalog; the zero Failure is none. It is stored as JSON.
 type Failure struct {
 	Text
-	// Dependents are objects that stand in the way, oldest first, up to
-	// MaxDependents of them; they may be gone when somebody looks.
+	// Dependents are the objects that blocked it, oldest first, at most MaxDependents; some may no longer exist.
 	Dependents []Dependent `json:"dependents,omitempty"`
 }
 
-// MaxDependents is how many dependents a failure names at most.
+// NewFailure makes a Failure without dependents.
+func NewFailure(key string, args ...string) Failure { return Failure{Text: NewText(key, args...)} }
+
+// MaxDependents is the largest number of dependents in a Failure.
 const MaxDependents = 20
 
-// Dependent names an object that depends on another one. ID is the console's, or
-// the backend's of an object that the console has not seen yet: either opens its
-// page. Name may be empty.
+// Dependent is an object that depends on another one. ID is the console's id, or the
+// backend's when the mirror has not copied the object yet: either opens its page.
+// Name may be empty.
 type Dependent struct {
 	Type SubjectType `json:"type"`
 	ID   string      `json:"id"`
 	Name string      `json:"name,omitempty"`
 }
 
-// None says that nothing went wrong.
+// None reports whether f is the zero Failure.
 func (f Failure) None() bool { return f.Key == "" }
 
-// Equal says that two failures read alike.
+// Equal reports whether f and g are shown alike.
 func (f Failure) Equal(g Failure) bool {
 	return f.Key == g.Key && slices.Equal(f.Args, g.Args) && slices.Equal(f.Dependents, g.Dependents)
 }
 
-// Value stores it: empty for none.
+// Value stores f as JSON, none as an empty string. Errors: none of its own.
 func (f Failure) Value() (driver.Value, error) {
 	if f.None() {
 		return "", nil
@@ -45,7 +47,7 @@ func (f Failure) Value() (driver.Value, error) {
 	return string(b), err
 }
 
-// Scan reads it back.
+// Scan reads what Value stored. Errors: none of its own, only those of JSON.
 func (f *Failure) Scan(src any) error {
 	*f = Failure{}
 	var text string
@@ -65,7 +67,7 @@ func (f *Failure) Scan(src any) error {
 	return json.Unmarshal([]byte(text), f)
 }
 
-// Sanitized makes what a backend said fit for both databases.
+// Sanitized returns f with texts that both databases accept, see [Sanitize].
 func (f Failure) Sanitized() Failure {
 	args := make([]string, 0, len(f.Args))
 	for _, arg := range f.Args {
@@ -80,18 +82,19 @@ func (f Failure) Sanitized() Failure {
 	return f
 }
 
-// The failures of a volume in use whose bytes could not be read or written; it
-// stays in use.
+// The failures of a volume whose bytes could not be read or written. Its status stays
+// IN-USE.
 const (
 	FailureDisk      = "failure.disk"
 	FailureDiskFull  = "failure.disk_full"
-	FailureDiskFlush = "failure.disk_flush" // what its servers wrote may be lost
+	FailureDiskFlush = "failure.disk_flush" // writes of its servers may be lost
 )
 
+// IsDisk reports whether f is one of the disk failures.
 func (f Failure) IsDisk() bool {
 	return f.Key == FailureDisk || f.Key == FailureDiskFull || f.Key == FailureDiskFlush
 }
 
-// FailureUnknown is the failure of an object in error whose backend gives no
+// FailureUnknown is the failure of an object in error for which the backend reports no
 // reason.
 const FailureUnknown = "failure.unknown"

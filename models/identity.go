@@ -1,23 +1,21 @@
 package models
 
-import (
-	"fmt"
-)
+import "fmt"
 
-// Identity says what a database is a mirror of. The rows of another backend would
-// look as if they had been deleted there.
+// Identity is the backend that a database mirrors. With another backend every row
+// would look deleted elsewhere.
 type Identity struct {
 	Backend string // local or openstack
-	Cloud   string // of openstack: where it is, such as keystone.example.com:5000
+	Cloud   string // of openstack: its address, such as keystone.example.com:5000
 	Region  string // of openstack; empty: the only one
 }
 
-// FailureOtherProject is the failure of a mirror whose backend leads to another
-// project than the database's rows come from.
+// FailureOtherProject is the failure of a mirror whose credentials belong to another
+// project than the database's rows.
 const FailureOtherProject = "failure.other_project"
 
-// IdentityError says that a database belongs to another backend. Its Error is for
-// the administrator's terminal: what is wrong, and what to do.
+// IdentityError is the error of a database that mirrors another backend or project.
+// Its text is for the administrator's terminal; Check names the settings to check.
 type IdentityError struct{ Stored, Configured, Check string }
 
 func (e *IdentityError) Error() string {

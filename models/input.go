@@ -1,40 +1,41 @@
 package models
 
-import (
-	"strings"
-)
+import "strings"
 
-// SnapshotInput is the form «Block Snapshot 생성».
+// SnapshotInput is the form «Block Snapshot 생성». The same FormKey sent again creates
+// nothing more.
 type SnapshotInput struct {
 	VolumeID, Name, Description string
-	Acknowledge                 bool
+	Acknowledge                 bool // the user accepted that the data may be inconsistent
 	FormKey                     string
 }
 
-// EditInput is a form «… 수정». Version 0 does not ask whether somebody else was
-// faster.
+// EditInput is a form «… 수정». Version is the row's version number in the form, to
+// find out that somebody else changed it since; 0: not checked.
 type EditInput struct {
 	ID, Name, Description string
 	Version               int64
 	FormKey               string
 }
 
+// Validate checks the fields name and description. Errors: CodeInvalid.
 func (in EditInput) Validate(oldName string) error {
 	fields := FieldErrors{}
-	if in.Name != withoutLineBreaks(oldName) { // a name that came from a cloud may stay as it is
+	if in.Name != withoutLineBreaks(oldName) { // an unchanged name need not fit: it may come from a cloud
 		fields.Add("name", ValidateName(in.Name))
 	}
 	fields.Add("description", ValidateDescription(in.Description))
 	return fields.Err()
 }
 
-// withoutLineBreaks is a name as a browser sends it back: its fields have one line.
+// withoutLineBreaks returns name as a browser sends it back from a single-line field.
 func withoutLineBreaks(name string) string {
 	return strings.NewReplacer("\r", "", "\n", "").Replace(name)
 }
 
-// KeepingName is the name to save: the old one where it was not changed.
-func (in EditInput) KeepingName(oldName string) EditInput {
+// RestoreName returns in with oldName when the user did not change it, so that its
+// line breaks are kept.
+func (in EditInput) RestoreName(oldName string) EditInput {
 	if in.Name == withoutLineBreaks(oldName) {
 		in.Name = oldName
 	}
@@ -48,6 +49,7 @@ type RepairInput struct {
 	FormKey    string
 }
 
+// Validate checks the fields reason and reset_to. Errors: CodeInvalid.
 func (in RepairInput) Validate() error {
 	fields := FieldErrors{}
 	if strings.TrimSpace(in.Reason) == "" {
@@ -60,30 +62,31 @@ func (in RepairInput) Validate() error {
 	return fields.Err()
 }
 
-// ServerInput is the form of a server that is registered here. Version 0 does not
-// ask whether somebody else was faster.
+// ServerInput is the form of a registered server. Version is the row's version number
+// in the form; 0: not checked.
 type ServerInput struct {
 	ID, Name, Address string
 	Version           int64
 	FormKey           string
 }
 
-// Validate returns the addresses as they are stored. Invalid fields: name, address.
+// Validate checks the fields name and address, and returns the addresses as they are
+// stored. Errors: CodeInvalid.
 func (in ServerInput) Validate() (address string, err error) {
 	fields := FieldErrors{}
 	fields.Add("name", ValidateServerName(in.Name))
-	address, wrong := ParseAddresses(in.Address)
-	fields.Add("address", wrong)
+	address, invalid := ParseAddresses(in.Address)
+	fields.Add("address", invalid)
 	return address, fields.Err()
 }
 
 // VolumeInput is the form «Volume 생성»: empty, from a snapshot, or from an image.
 type VolumeInput struct {
 	Name, Description string
-	Size              string // GiB as typed; empty with a snapshot: the snapshot's
+	Size              string // GiB as typed; empty: the snapshot's size
 	SnapshotID        string
 	ImageID           string
-	ServerID          string // to attach to when it is made
+	ServerID          string // to attach the new volume to; may be empty
 	Type, Zone        string
 	FormKey           string
 }

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// ListSummary is what a list page says beside its rows.
+// ListSummary is what a list page shows beside its rows. Times are Unix microseconds.
 type ListSummary struct {
-	Total       int64   // rows of the unfiltered list
-	SeenAt      int64   // when the backend was read last; 0: never
-	FailedSince int64   // since when it cannot be read; 0: it can
-	Failure     Failure // why
-	LastChange  int64   // the newest change when the page was made: live news begin after it
+	Total       int64   // number of rows of the unfiltered list
+	SeenAt      int64   // time of the last complete resync; 0: never
+	FailedSince int64   // 0: the last resync succeeded
+	Failure     Failure // why it failed
+	LastChange  int64   // Change.Seq, number of the newest change: live updates start after it
 }
 
 // DefaultSort is newest first.
@@ -21,13 +21,14 @@ const DefaultSort = "-created_at"
 // PageSizes are the choices of rows per page.
 var PageSizes = []int{20, 50, 100, 200}
 
-// DefaultPageSize is the size of a page that does not say.
+// DefaultPageSize is the number of rows per page without ?size=.
 const DefaultPageSize = 50
 
-// Sorts are the values of ?sort= without their direction.
+// Sorts are the values of ?sort=; a leading dash makes one descending.
 var Sorts = []string{"created_at", "name", "size", "status"}
 
-// ParseSort returns sort when lists know it, else DefaultSort and false.
+// ParseSort returns sort when it is one of Sorts in either direction, else DefaultSort
+// and false.
 func ParseSort(sort string) (string, bool) {
 	if sort == "" {
 		return DefaultSort, true
@@ -38,8 +39,8 @@ func ParseSort(sort string) (string, bool) {
 	return sort, true
 }
 
-// ParsePageSize returns the page size that was asked for; the nearest choice and
-// false when it is none of PageSizes.
+// ParsePageSize returns the typed page size when it is one of PageSizes, else the next
+// larger one and false.
 func ParsePageSize(typed string) (int, bool) {
 	if typed == "" {
 		return DefaultPageSize, true
@@ -59,26 +60,26 @@ func ParsePageSize(typed string) (int, bool) {
 	return PageSizes[len(PageSizes)-1], false
 }
 
-// ErrCursor says that ?after= or ?before= is not a place in this list.
+// ErrCursor is the error of a cursor that does not belong to the list.
 var ErrCursor = &Error{Code: CodeInvalid, Text: NewText("list.first_page")}
 
-// ListQuery is the state of a list: everything that its URL holds.
+// ListQuery is the state of a list, as its URL has it.
 type ListQuery struct {
 	Search   string // part of the name, or a full id
 	Status   Status
 	VolumeID string // snapshots of this volume
 	ServerID string // volumes attached to this server
 	Project  string // objects of this project, where several are shown
-	Sort     string // normal, see ParseSort
-	Size     int    // rows of a page
-	After    string // cursors; at most one of them
+	Sort     string // see ParseSort
+	Size     int    // rows per page
+	After    string // cursor; at most one of After and Before is set
 	Before   string
-	// AsOf is the number of a change that the caller has just read as the newest: a page of that moment is good
-	// enough. 0: it is asked.
+	// AsOf is the number of the newest change, when the caller has just read it: a cached page of that moment is
+	// good enough. 0: unknown.
 	AsOf int64
 }
 
-// Filtered says that not all rows are asked for.
+// Filtered reports whether q may leave rows out.
 func (q ListQuery) Filtered() bool {
 	return q.Search != "" || q.Status != "" || q.VolumeID != "" || q.ServerID != "" || q.Project != ""
 }
@@ -89,5 +90,5 @@ type Page[T any] struct {
 	Next, Previous string
 }
 
-// CountLimit is how far filtered totals are exact.
+// CountLimit is the number of rows up to which filtered totals are exact.
 const CountLimit = 1000

@@ -1,22 +1,20 @@
-// Package models has what the console knows, and the rules about it: volumes,
-// snapshots, servers, the operations under way on them, users and their sessions;
-// names, statuses, and what is allowed. It holds no database handle; package
-// store keeps its types in tables. Its errors carry keys of the text catalog,
-// never text.
+// Package models has the types and rules of the console: volumes, snapshots, servers,
+// the operations on them, users and their sessions; what a valid name is, and which
+// action is allowed when. It holds no database handle: package store keeps its types
+// in tables. Its errors carry keys of the text catalog, never text.
 package models
 
 import (
-	"blockconsole/models/backend"
 	"time"
 
 	"github.com/google/uuid"
+
+	"blockconsole/models/backend"
 )
 
-// NewID returns a UUIDv7: unique, and in order of creation.
+// NewID returns a UUIDv7: unique, and sorted by time of creation.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// Micros is a time as every table keeps it: microseconds of Unix time, UTC. Both
-// databases sort and compare it alike.
-func Micros(t time.Time) int64 {
-	return backend.Micros(t)
-}
+// Micros converts a time to Unix microseconds, as every table has it: both databases
+// sort and compare it alike. The zero time is 0.
+func Micros(t time.Time) int64 { return backend.Micros(t) }

@@ -13,14 +13,14 @@ const (
 	NameMinBytes = 3
 	NameMaxBytes = 20
 	// NamePattern is the rule for an input's pattern attribute, where Chromium's v flag
-	// wants the dash escaped.
+	// requires the dash to be escaped.
 	NamePattern = `[A-Za-z0-9\-]{3,20}`
-	// DescriptionMaxRunes is what Cinder takes.
+	// DescriptionMaxRunes is Cinder's limit.
 	DescriptionMaxRunes = 255
 )
 
-// ValidateName says what is wrong with a name given here, counted in bytes, as
-// typed; nil when nothing is.
+// ValidateName returns what is wrong with a name given in the console, as typed; nil
+// when it is valid. Its length is counted in bytes.
 func ValidateName(name string) *Text {
 	if len(name) < NameMinBytes || len(name) > NameMaxBytes {
 		return &Text{Key: "name.invalid"}
@@ -34,8 +34,9 @@ func ValidateName(name string) *Text {
 	return nil
 }
 
-// ValidateDescription refuses what a backend would: more than 255 characters and
-// control characters (Cinder's snapshots take printable characters only).
+// ValidateDescription returns what is wrong with a description; nil when it is valid.
+// It refuses what a backend would: more than 255 characters, and control characters
+// (Cinder accepts only printable ones for snapshots).
 func ValidateDescription(text string) *Text {
 	if !utf8.ValidString(text) || utf8.RuneCountInString(text) > DescriptionMaxRunes ||
 		strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
@@ -44,8 +45,8 @@ func ValidateDescription(text string) *Text {
 	return nil
 }
 
-// SuggestName proposes a name for a snapshot of the volume: its name, as far as
-// the rule allows it, and month, day and time, in NameMaxBytes.
+// SuggestName returns a valid name for a snapshot taken of volume at that time: the
+// valid characters of the volume's name, cut to fit, and month, day, hour and minute.
 func SuggestName(volume string, at time.Time) string {
 	suffix := at.Format("-0102-1504")
 	base := strings.Map(func(r rune) rune {
@@ -60,7 +61,7 @@ func SuggestName(volume string, at time.Time) string {
 	return strings.TrimRight(base[:min(len(base), NameMaxBytes-len(suffix))], "-") + suffix
 }
 
-// ParseSize reads a whole number of GiB as typed.
+// ParseSize parses a whole number of GiB, and returns what is wrong with it or nil.
 func ParseSize(typed string) (int, *Text) {
 	n, err := strconv.ParseInt(typed, 10, 32)
 	if err != nil || n < 1 || strconv.FormatInt(n, 10) != typed {

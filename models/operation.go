@@ -1,14 +1,15 @@
 package models
 
 import (
-	"blockconsole/models/backend"
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"blockconsole/models/backend"
 )
 
-// OperationState is how far an operation is.
+// OperationState is the state of an operation in the queue.
 type OperationState string
 
 // The states. The last three are final.
@@ -40,54 +41,62 @@ const (
 	SnapshotRepair  Kind = "snapshot.repair"
 )
 
-// SubjectType is what an operation is about.
+// SubjectType is the kind of object that an operation or a change is about.
 type SubjectType = backend.SubjectType
 
-// The subject types; they are also the kinds of the changes table.
+// The subject types. Operations have the first two, changes all of them.
 const (
 	SubjectVolume                = backend.SubjectVolume
 	SubjectSnapshot              = backend.SubjectSnapshot
 	SubjectOperation SubjectType = "operation"
-	// SubjectConnection is the kind of a change of the figures of a volume's connections; its id is the volume's.
+	// SubjectConnection is the kind of a change of the counters of a volume's connections; its id is the volume's.
 	SubjectConnection SubjectType = "connection"
 )
 
-// Operation is a click that lasts: written in the transaction of the click,
-// carried out by a worker, resumed by another one when that dies.
+// Operation is a request of a user that takes time: a durable row, inserted in the
+// transaction of the click, carried out by a worker, and resumed by another worker
+// when that one dies. Times are Unix microseconds; 0 means not yet.
 type Operation struct {
-	Num         int64 `gorm:"primaryKey"`
+	Num         int64 `gorm:"primaryKey"` // sequence number
 	ID          string
 	ProjectID   string
 	Kind        Kind
 	SubjectType SubjectType
 	SubjectID   string
 	SubjectName string
-	Lane        string // operations of one lane run one after the other, in order of asking
+	Lane        string // operations of one lane run one after the other, by Num
 	Params      Params
 	State       OperationState
-	Step        int // steps done
-	Steps       int
+	Step        int // number of steps done
+	Steps       int // number of all steps
 	Percent     int
-	Attempts    int   // tries that met an error
-	RunAt       int64 // not before
+	Attempts    int   // number of reconciliations that met an error
+	RunAt       int64 // the worker reconciles it again at this time
 	LeaseOwner  string
 	LeaseUntil  int64
 	LastError   Failure
-	RequestID   string
-	CalledAt    int64 // when the backend was asked to create it; the answer may have been lost
-	FormKey     string
-	AskedBy     string
+	RequestID   string // the backend's id of the request
+	CalledAt    int64  // when the backend was called for what must not happen twice; the response may have been lost
+	FormKey     string // unique; empty: none
+	AskedBy     string // user name
 	AskedAt     int64
 	StartedAt   int64
 	FinishedAt  int64
 
-	Replayed bool `gorm:"-"` // the same form was sent before; this is what it made
-	First    bool `gorm:"-"` // claimed for the first time, so the backend was certainly not asked yet
+	Replayed bool `gorm:"-"` // the same form key had been sent before, and made this operation
+	First    bool `gorm:"-"` // claimed for the first time: the backend has not been called yet
 }
 
-// StepNames are the visible steps of the operation, in order, as keys of the
-// catalog below «step.». Of what a backend only accepts (and may refuse later) the
-// first step is that it accepted.
+// Step of an operation that creates an object. A volume that is also to be attached
+// has two steps more.
+const (
+	StepAccepted = 1 // the backend accepted the request
+	StepCreated  = 2 // the object exists
+)
+
+// StepNames returns the visible steps of the operation, in order, as keys of the
+// catalog below «step.». Where the backend accepts a request and carries it out
+// later, the first step is that it accepted.
 func (o *Operation) StepNames() []string {
 	switch o.Kind {
 	case VolumeCreate, SnapshotRestore:
@@ -113,38 +122,40 @@ func (o *Operation) StepNames() []string {
 	return []string{"edit"}
 }
 
-// Params are the arguments of an operation, as asked.
+// Params are the arguments of an operation. The worker reads them, and a cancel or
+// retry; those marked «audit» only the audit shows. What a new object looks like
+// (name, size, source) the worker reads from its row.
 type Params struct {
-	VolumeID       string `json:"volume_id,omitempty"`
-	SnapshotID     string `json:"snapshot_id,omitempty"`
-	ImageID        string `json:"image_id,omitempty"`
+	VolumeID       string `json:"volume_id,omitempty"`   // of a new snapshot: to check a retry
+	SnapshotID     string `json:"snapshot_id,omitempty"` // of a revert; of a restore: to check a retry
+	ImageID        string `json:"image_id,omitempty"`    // audit
 	ServerID       string `json:"server_id,omitempty"`
-	Name           string `json:"name,omitempty"`
-	Description    string `json:"description,omitempty"`
-	OldName        string `json:"old_name,omitempty"`
+	Name           string `json:"name,omitempty"`        // of an edit; else audit
+	Description    string `json:"description,omitempty"` // of an edit; else audit
+	OldName        string `json:"old_name,omitempty"`    // of an edit: to restore it when it is refused or cancelled
 	OldDescription string `json:"old_description,omitempty"`
-	SizeGiB        int    `json:"size_gib,omitempty"`
-	PriorStatus    Status `json:"was,omitempty"` // the status before the click, to return to when it is refused
+	SizeGiB        int    `json:"size_gib,omitempty"` // of an extend; else audit
+	PriorStatus    Status `json:"was,omitempty"`      // of the row before the click: to restore it when it is refused or cancelled
 	ResetTo        Status `json:"reset_to,omitempty"`
-	Reason         string `json:"reason,omitempty"`
+	Reason         string `json:"reason,omitempty"` // audit
 	Force          bool   `json:"force,omitempty"`
-	Attached       bool   `json:"attached,omitempty"`
+	Attached       bool   `json:"attached,omitempty"` // audit
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
-	Retried        bool   `json:"again,omitempty"`      // it failed before and is tried again
-	BackendID      string `json:"backend_id,omitempty"` // of a deletion: listings that were under way may still have it
-	// Of a revert: when the volume and the snapshot had changed last before the backend was asked, microseconds
-	// of its clock. Whoever does not get the answer sees in them whether it happened.
+	Retried        bool   `json:"again,omitempty"`      // the user retried it after it failed
+	BackendID      string `json:"backend_id,omitempty"` // of a delete: to ignore the object in pages of a listing begun before
+	// Of a revert: when the volume and the snapshot had changed last before the call, in microseconds of the
+	// backend's clock. When the response is lost, they tell whether the revert happened.
 	VolumeChanged   int64 `json:"volume_changed,omitempty"`
 	SnapshotChanged int64 `json:"snapshot_changed,omitempty"`
 }
 
-// Value stores the parameters as JSON.
+// Value stores p as JSON. Errors: none of its own.
 func (p Params) Value() (driver.Value, error) {
 	b, err := json.Marshal(p)
 	return string(b), err
 }
 
-// Scan reads them back.
+// Scan reads what Value stored. Errors: none of its own, only those of JSON.
 func (p *Params) Scan(src any) error {
 	switch v := src.(type) {
 	case string:
@@ -155,12 +166,14 @@ func (p *Params) Scan(src any) error {
 	return fmt.Errorf("params: cannot scan %T", src)
 }
 
-// Finished says that the operation has ended.
+// Finished reports whether the operation is in a final state.
 func (o *Operation) Finished() bool { return o.FinishedAt > 0 }
 
-// ErrLeaseLost says that another worker has the operation now.
+// ErrLeaseLost is the error of a worker whose lease of an operation has expired or was
+// taken.
 var ErrLeaseLost = errors.New("lease lost")
 
+// Summary returns p as JSON, for the audit.
 func (p Params) Summary() string {
 	b, err := json.Marshal(p)
 	if err != nil {
@@ -169,21 +182,21 @@ func (p Params) Summary() string {
 	return string(b)
 }
 
-// OperationQuery asks for a page of operations, newest first.
+// OperationQuery is a page of operations, newest first.
 type OperationQuery struct {
 	State   OperationState // empty: any
 	Subject string         // id; empty: any
-	Before  int64          // num; 0: from the newest
-	Limit   int
+	Before  int64          // Operation.Num, a sequence number; 0: from the newest
+	Limit   int            // number of rows at most
 }
 
-// Cancellable says that the operation has not begun and can be taken back.
+// Cancellable reports whether the operation has not begun and can be cancelled.
 func (o *Operation) Cancellable() bool {
-	neverRan := o.StartedAt == 0 && o.RunAt == o.AskedAt // one that is tried again has run
+	neverRan := o.StartedAt == 0 && o.RunAt == o.AskedAt // a retried one has run before
 	return o.State == Pending && neverRan && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
 }
 
-// Retryable says that the operation failed and may simply be tried again.
+// Retryable reports whether the operation failed and may simply run again.
 func (o *Operation) Retryable() bool {
 	if o.State != Failed {
 		return false

@@ -24,8 +24,8 @@ const (
 	generatedPassword = 20 // letters and digits of base32: 100 bits
 )
 
-// Argon2id as OWASP's password storage cheat sheet gives it: 19 MiB, two passes,
-// one lane; about 30 ms of one core.
+// The parameters of argon2id in OWASP's password storage cheat sheet: 19 MiB, two
+// passes, one lane; about 30 ms of one core.
 const (
 	argonMemoryKiB = 19 * 1024
 	argonPasses    = 2
@@ -34,15 +34,15 @@ const (
 	argonKeyBytes  = 32
 )
 
-// hashing bounds how many passwords are hashed at once, and with it the memory
-// that a flood of sign-ins can take: 19 MiB for each core, at least two.
-var hashing = make(chan struct{}, max(2, runtime.NumCPU()))
+// hashSlots bounds how many passwords are hashed at once, and with it the memory that a
+// flood of sign-ins can take: 19 MiB for each core, at least two.
+var hashSlots = make(chan struct{}, max(2, runtime.NumCPU()))
 
-// ErrDamagedHash says that a stored password hash cannot be read.
+// ErrDamagedHash is the error of a stored password hash that cannot be parsed.
 var ErrDamagedHash = errors.New("stored password hash cannot be read")
 
-// ValidateUserName says what is wrong with a new user's name: 1 to 64 printable
-// characters, none of them a space at the ends; nil when nothing is.
+// ValidateUserName returns what is wrong with a new user's name; nil when it is valid:
+// 1 to 64 printable characters without spaces at the ends.
 func ValidateUserName(name string) *Text {
 	n := utf8.RuneCountInString(name)
 	if n < 1 || n > UserNameMaxRunes || !utf8.ValidString(name) || strings.TrimSpace(name) != name ||
@@ -52,8 +52,8 @@ func ValidateUserName(name string) *Text {
 	return nil
 }
 
-// ValidatePassword says what is wrong with a new password: fewer than 10
-// characters, more than 256 bytes, or the user's own name; nil when nothing is.
+// ValidatePassword returns what is wrong with a new password: fewer than 10
+// characters, more than 256 bytes, or the user's own name; nil when it is valid.
 func ValidatePassword(password, userName string) *Text {
 	switch {
 	case utf8.RuneCountInString(password) < PasswordMinRunes:
@@ -66,11 +66,11 @@ func ValidatePassword(password, userName string) *Text {
 	return nil
 }
 
-// GeneratePassword returns a password nobody can guess, easy to type.
+// GeneratePassword returns a random password that is easy to type.
 func GeneratePassword() string { return strings.ToLower(rand.Text()[:generatedPassword]) }
 
-// HashPassword returns password as argon2id in the PHC string format. It waits
-// for its turn; the error is ctx's.
+// HashPassword hashes a password with argon2id, in the PHC string format. It waits for
+// a free slot. Errors: none of its own, only that of ctx.
 func HashPassword(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, argonSaltBytes)
 	rand.Read(salt)
@@ -86,9 +86,8 @@ func formatHash(salt, key []byte) string {
 		base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 }
 
-// VerifyPassword says whether password is the one that was hashed, in time that
-// does not depend on the answer. It waits for its turn; the error is ctx's or
-// ErrDamagedHash.
+// VerifyPassword reports whether password is the one that was hashed, in constant time.
+// It waits for a free slot. Errors: ErrDamagedHash, that of ctx.
 func VerifyPassword(ctx context.Context, password, hash string) (bool, error) {
 	parts := strings.Split(hash, "$")
 	var memory, passes uint32
@@ -113,8 +112,8 @@ func VerifyPassword(ctx context.Context, password, hash string) (bool, error) {
 
 func argonKey(ctx context.Context, password string, salt []byte, memory, passes uint32, lanes uint8, size uint32) ([]byte, error) {
 	select {
-	case hashing <- struct{}{}:
-		defer func() { <-hashing }()
+	case hashSlots <- struct{}{}:
+		defer func() { <-hashSlots }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

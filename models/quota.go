@@ -1,98 +1,100 @@
 package models
 
 import (
-	"blockconsole/models/backend"
 	"cmp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"blockconsole/models/backend"
 )
 
-// Capabilities is what the backend can do and hold at present, told by the mirror,
-// so that a page never asks the backend.
+// Capabilities is what the backend can do. The mirror keeps a copy in the store, so
+// that pages need not call the backend.
 type Capabilities = backend.Capabilities
 
 // Quota is a limit of the console's own project.
 type Quota = backend.Quota
 
-// QuotaUse is what an action takes of one of the project's limits.
+// QuotaUse is what an action would use of a quota.
 type QuotaUse struct {
 	Quota
-	Asked  int64
+	Asked  int64  // in units of What
 	PerGiB bool   // Asked grows with the size
-	Type   string // the volume type that the limit is about; empty: any
+	Type   string // the volume type that the quota is for; empty: any
 }
 
-// Over says that the limit would be exceeded, as far as the figures are known.
-func (n QuotaUse) Over() bool { return n.Asked > 0 && n.Limit >= 0 && n.Used+n.Asked > n.Limit }
+// Over reports whether the quota would be exceeded, as far as the figures are known.
+func (u QuotaUse) Over() bool { return u.Asked > 0 && u.Limit >= 0 && u.Used+u.Asked > u.Limit }
 
-// Text says so, with the figures.
-func (n QuotaUse) Text() Text {
+// Text says that the quota would be exceeded, with the figures.
+func (u QuotaUse) Text() Text {
 	number := func(v int64) string { return strconv.FormatInt(v, 10) }
-	return NewText("failure.quota", n.What, number(n.Used), number(n.Limit), number(n.Asked))
+	return NewText("failure.quota", u.What, number(u.Used), number(u.Limit), number(u.Asked))
 }
 
-// The things that the limits of a project are about.
+// What a Quota limits, in Cinder's words.
 const (
 	quotaVolumes   = "volumes"
 	quotaSnapshots = "snapshots"
 	quotaGigabytes = "gigabytes"
 )
 
-// QuotaForVolume are the limits that a new volume of gib GiB counts against, those
-// of every type among them.
+// QuotaForVolume returns what a new volume of gib GiB uses of each quota, of those for
+// a volume type too.
 func QuotaForVolume(c Capabilities, gib int) []QuotaUse { return quotaUses(c, quotaVolumes, gib) }
 
-// QuotaForSnapshot are those of a snapshot of a volume of gib GiB: it counts with
+// QuotaForSnapshot returns what a snapshot of a volume of gib GiB uses: it counts with
 // the volume's whole size.
 func QuotaForSnapshot(c Capabilities, gib int) []QuotaUse { return quotaUses(c, quotaSnapshots, gib) }
 
-// QuotaForExtension are those of a volume that grows by gib GiB.
+// QuotaForExtension returns what a volume uses that grows by gib GiB.
 func QuotaForExtension(c Capabilities, gib int) []QuotaUse { return quotaUses(c, "", gib) }
 
-func quotaUses(c Capabilities, one string, gib int) []QuotaUse {
-	var all []QuotaUse
+// quotaUses returns what one object of the kind counted uses, and gib GiB.
+func quotaUses(c Capabilities, counted string, gib int) []QuotaUse {
+	var uses []QuotaUse
 	for _, q := range c.Quotas {
 		if q.Limit < 0 {
 			continue
 		}
-		what, of, _ := strings.Cut(q.What, "_")
+		what, volumeType, _ := strings.Cut(q.What, "_")
 		switch {
-		case of != "" && !slices.Contains(c.Types, of):
+		case volumeType != "" && !slices.Contains(c.Types, volumeType):
 			continue // such as per_volume_gigabytes, or of a type that is not offered
-		case what == one:
-			all = append(all, QuotaUse{Quota: q, Asked: 1, Type: of})
+		case what == counted:
+			uses = append(uses, QuotaUse{Quota: q, Asked: 1, Type: volumeType})
 		case what == quotaGigabytes:
-			all = append(all, QuotaUse{Quota: q, Asked: int64(max(gib, 0)), PerGiB: true, Type: of})
+			uses = append(uses, QuotaUse{Quota: q, Asked: int64(max(gib, 0)), PerGiB: true, Type: volumeType})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b QuotaUse) int { // the number first, and what holds for every type
+	slices.SortStableFunc(uses, func(a, b QuotaUse) int { // quotas of all types first, numbers before sizes
 		return cmp.Or(strings.Compare(a.Type, b.Type), cmp.Compare(a.rank(), b.rank()))
 	})
-	return all
+	return uses
 }
 
-func (n QuotaUse) rank() int {
-	if n.PerGiB {
+func (u QuotaUse) rank() int {
+	if u.PerGiB {
 		return 1
 	}
 	return 0
 }
 
-// CheckQuota says which limit would be exceeded, beside the size where it decides
-// and there is a field for it. Limits of other types than the one chosen do not
-// count; without a choice the backend chooses, and knows better.
-func CheckQuota(needs []QuotaUse, volumeType string, sizeField bool, fields FieldErrors) {
-	for _, n := range needs {
-		if !n.Over() || (n.Type != "" && n.Type != volumeType) {
+// CheckQuota adds an error for each exceeded quota to fields: to size_gib when the size
+// exceeds it and the form has sizeField, else to quota. Quotas of other volume types
+// than volumeType do not count; without a type the backend chooses one, and checks.
+func CheckQuota(uses []QuotaUse, volumeType string, sizeField bool, fields FieldErrors) {
+	for _, u := range uses {
+		if !u.Over() || (u.Type != "" && u.Type != volumeType) {
 			continue
 		}
 		field := "quota"
-		if n.PerGiB && sizeField {
+		if u.PerGiB && sizeField {
 			field = "size_gib"
 		}
-		if _, said := fields[field]; !said {
-			fields[field] = n.Text()
+		if _, exists := fields[field]; !exists {
+			fields[field] = u.Text()
 		}
 	}
 }

@@ -1,19 +1,20 @@
 package models
 
-// Server is a machine that volumes can be attached to.
+// Server is a machine that volumes can be attached to. CreatedAt is in Unix
+// microseconds. Version is a number that grows with each edit.
 type Server struct {
 	ID        string `gorm:"primaryKey"`
 	ProjectID string
 	Name      string
 	Status    string
-	Address   string // of one registered here: addresses and networks, see Addresses
-	Origin    Origin // ByHand: registered here; Elsewhere: known by the backend
+	Address   string // of a registered one, see Addresses
+	Origin    Origin // ByHand: registered in the console; Elsewhere: listed by the backend
 	CreatedBy string
 	CreatedAt int64 `gorm:"autoCreateTime:false"`
 	Version   int64
 }
 
-// Link names the server.
+// Link is the server's link.
 func (s *Server) Link() Link { return Link{ID: s.ID, Name: s.Name} }
 
 // Image is raw content that a new volume can start with.
@@ -28,9 +29,10 @@ const gib = 1 << 30
 // MinGiB is the size of the smallest volume that holds the image.
 func (i Image) MinGiB() int { return max(1, int((i.SizeBytes+gib-1)/gib)) }
 
-// AuditSubjectServer is the subject type of audit lines about servers.
+// AuditSubjectServer is the subject type of audit entries about servers.
 const AuditSubjectServer = "server"
 
+// AuditEntry makes an entry about the server.
 func (s *Server) AuditEntry(action, detail string) AuditEntry {
 	return AuditEntry{Action: action, SubjectType: AuditSubjectServer, SubjectID: s.ID, SubjectName: s.Name, Detail: detail, Outcome: AuditDone}
 }

@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// ThrottledError is the *Error of too many tries, with the time to wait.
+// ThrottledError is CodeThrottled with the time to wait, RetryAfter.
 type ThrottledError struct{ RetryAfter time.Duration }
 
 func (e *ThrottledError) Error() string { return "too many failed sign-ins" }
 
-// Unwrap makes AsError find what to say.
+// Unwrap lets AsError find the text. Errors: CodeThrottled.
 func (e *ThrottledError) Unwrap() error {
 	minutes := int((e.RetryAfter + time.Minute - 1) / time.Minute)
 	return &Error{Code: CodeThrottled, Text: NewText("login.throttled", strconv.Itoa(minutes))}
 }
 
-// How long a session lasts: SessionIdle after the last request, SessionMax after
-// the sign-in. A request moves the first of them at most once in sessionTouch, so
-// an idle session may end that much earlier.
+// A session expires SessionIdle after its last request, and SessionMax after the
+// sign-in. The store records requests once a minute, so an idle session may end that
+// much earlier.
 const (
 	SessionIdle = 8 * time.Hour
 	SessionMax  = 7 * 24 * time.Hour
 )
 
-// Session is one signed-in browser. The cookie holds the id and a secret of which
-// only a hash is kept.
+// Session is one signed-in browser. The cookie has the id and a secret, the table only
+// a hash of the secret. Times are Unix microseconds.
 type Session struct {
 	ID         string
 	SecretHash string
@@ -38,7 +38,7 @@ type Session struct {
 	ExpiresAt  int64
 }
 
-// SignedIn is a session and what every request needs to know of its user.
+// SignedIn is a session with what every request needs of its user.
 type SignedIn struct {
 	Session
 	Name      string
@@ -47,23 +47,22 @@ type SignedIn struct {
 	Disabled  bool
 }
 
-// Actor is the signed-in user as the one who asks from address in the request.
+// Actor returns the signed-in user as the actor of a request from address.
 func (in *SignedIn) Actor(address, requestID string) Actor {
 	return Actor{UserID: in.UserID, Name: in.Name, Role: in.Role, Project: in.ProjectID, Address: address, RequestID: requestID}
 }
 
-// Login is a sign-in as typed, and where it came from.
+// Login is the input of a sign-in.
 type Login struct {
 	Name, Password   string
-	Address, Browser string
+	Address, Browser string // of the client
 	RequestID        string
-	Replaces         string // token of the session that this browser had before; it ends
+	Replaces         string // token of the browser's previous session, which ends; may be empty
 }
 
-// ErrSignedOut says that a token opens no session.
+// ErrSignedOut is the error of a token without a valid session.
 var ErrSignedOut = &Error{Code: CodeUnauthorized, Text: NewText("error.401")}
 
-// DummyHash is verified when no user has the typed name, so that the answer
-// takes as long as for one who exists. No password has it: finding one would mean
-// inverting argon2.
+// DummyHash is verified when no user has the typed name, so that the response takes as
+// long as for an existing user. No known password matches it.
 var DummyHash = formatHash(make([]byte, argonSaltBytes), make([]byte, argonKeyBytes))

@@ -1,24 +1,24 @@
 package models
 
-// Snapshot is the console's record of a Block Snapshot.
+// Snapshot is the console's record of a Block Snapshot. Times are Unix microseconds.
 type Snapshot struct {
-	Num         int64 `gorm:"primaryKey"`
+	Num         int64 `gorm:"primaryKey"` // sequence number
 	ID          string
-	BackendID   string
+	BackendID   string // empty: not created yet
 	ProjectID   string
 	VolumeID    string
-	VolumeName  string // as it was when the snapshot was taken; the list shows the present one while the volume exists
+	VolumeName  string // when the snapshot was taken; queries replace it with the volume's name while that exists
 	Name        string
 	Description string
 	Status      Status
 	StatusSince int64
 	Percent     int
 	Failure     Failure
-	RequestID   string
-	SizeGiB     int `gorm:"column:size_gib"`
+	RequestID   string // the backend's id of the request that failed
+	SizeGiB     int    `gorm:"column:size_gib"`
 	Consistency Consistency
-	TakenFrom   string // names of the servers the volume was attached to, one a line
-	HeldUS      int64  `gorm:"column:held_us"` // how long taking it held the writes of the servers; 0: not at all, or not known
+	TakenFrom   string // names of the servers the volume was attached to, one per line
+	HeldUS      int64  `gorm:"column:held_us"` // microseconds for which taking it held the servers' writes; 0: not at all, or unknown
 	CreatedBy   string
 	EditedBy    string
 	EditedAt    int64
@@ -27,10 +27,10 @@ type Snapshot struct {
 	ExpiresAt   int64
 	LockedUntil int64
 	LockReason  string
-	Version     int64
+	Version     int64 // a number that grows with each edit
 
 	VolumeGone bool `gorm:"->"` // the volume no longer exists
 }
 
-// Link names the snapshot.
+// Link is the snapshot's link.
 func (s *Snapshot) Link() Link { return Link{ID: s.ID, Name: s.Name} }

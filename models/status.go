@@ -2,7 +2,7 @@ package models
 
 import "blockconsole/models/backend"
 
-// Status is the state of a volume or snapshot, as the user guide writes it.
+// Status is the state of a volume or snapshot, in the words of the user guide.
 type Status = backend.Status
 
 // The statuses that the console itself acts on.
@@ -19,21 +19,19 @@ const (
 	ErrorDeleting = backend.ErrorDeleting
 )
 
-// VolumeStatuses and SnapshotStatuses are the choices of the status filters.
+// VolumeStatuses and SnapshotStatuses are the choices of the lists' status filters.
 var (
 	VolumeStatuses   = []Status{Creating, Available, InUse, Attaching, Detaching, Extending, Restoring, Deleting, ErrorStatus, ErrorDeleting}
 	SnapshotStatuses = []Status{Creating, Available, Restoring, Deleting, ErrorStatus, ErrorDeleting}
 )
 
-// Consistency says how a snapshot was taken.
+// Consistency is how consistent the bytes of a snapshot are.
 type Consistency string
 
-// The consistencies. A detached volume is clean. Of an attached one a snapshot is
-// at best what a power cut would leave (crash), at worst a smear: bytes of
-// different moments.
+// The consistencies.
 const (
-	Clean              Consistency = "clean"
-	CrashConsistent    Consistency = "crash"
-	Inconsistent       Consistency = "smear"
+	Clean              Consistency = "clean" // of a detached volume
+	CrashConsistent    Consistency = "crash" // of an attached volume at one instant, as after a power cut
+	Inconsistent       Consistency = "smear" // of an attached volume, copied while it was written
 	ConsistencyUnknown Consistency = ""
 )

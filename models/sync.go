@@ -1,12 +1,13 @@
 package models
 
-// SyncState says how fresh the copy of the backend's objects is.
+// SyncState is how fresh the rows of one kind are: the result of the last resync.
+// Times are Unix microseconds.
 type SyncState struct {
-	Kind        string `gorm:"primaryKey"`
-	SeenAt      int64
-	FailedSince int64
-	Failure     Failure
+	Kind        string  `gorm:"primaryKey"`
+	SeenAt      int64   // of the last complete resync; 0: never
+	FailedSince int64   // 0: the last resync succeeded
+	Failure     Failure // why it failed
 }
 
-// TableName is the table's.
+// TableName is the name that gorm uses.
 func (SyncState) TableName() string { return "mirror" }

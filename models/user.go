@@ -13,7 +13,7 @@ const (
 // Roles lists the roles, from least to most.
 var Roles = []Role{Viewer, Operator, Administrator}
 
-// Allows says whether r may do what needs the role needed.
+// Allows reports whether r is needed or a higher role.
 func (r Role) Allows(needed Role) bool { return r.rank() >= needed.rank() && r.rank() > 0 }
 
 func (r Role) rank() int {
@@ -28,8 +28,7 @@ func (r Role) rank() int {
 	return 0
 }
 
-// Actor is who asks for something: a user, from an address, within one request.
-// Everything is scoped by Project.
+// Actor is the user of a request. Project limits what the user sees and does.
 type Actor struct {
 	UserID, Name string
 	Role         Role
@@ -38,7 +37,7 @@ type Actor struct {
 	RequestID    string
 }
 
-// User is somebody who can sign in.
+// User is somebody who can sign in. Times are Unix microseconds.
 type User struct {
 	ID           string
 	Name         string
@@ -47,18 +46,20 @@ type User struct {
 	ProjectID    string
 	Disabled     bool
 	CreatedAt    int64 `gorm:"autoCreateTime:false"`
-	SeenAt       int64
+	SeenAt       int64 // of the last request; 0: never
 }
 
-// FirstUser is the name of the administrator that the first start makes.
+// FirstUser is the name of the administrator that the first start creates.
 const FirstUser = "admin"
 
-// AuditSubjectUser is the subject type of audit lines about users.
+// AuditSubjectUser is the subject type of audit entries about users.
 const AuditSubjectUser = "user"
 
-// ErrLastAdministrator refuses what would leave nobody who can add users.
+// ErrLastAdministrator is the error of a change that would leave no active
+// administrator.
 var ErrLastAdministrator = &Error{Code: CodeConflict, Text: NewText("user.last_admin")}
 
+// ValidateRole returns what is wrong with a role; nil when it is one of Roles.
 func ValidateRole(role Role) *Text {
 	if role.rank() == 0 {
 		return &Text{Key: "user.role.invalid"}
@@ -66,6 +67,7 @@ func ValidateRole(role Role) *Text {
 	return nil
 }
 
+// AuditEntry makes an entry about the user.
 func (u *User) AuditEntry(action, detail string) AuditEntry {
 	return AuditEntry{Action: action, SubjectType: AuditSubjectUser, SubjectID: u.ID, SubjectName: u.Name, Detail: detail, Outcome: AuditDone}
 }

@@ -1,15 +1,17 @@
 package models
 
 import (
-	"blockconsole/models/backend"
 	"cmp"
+	"slices"
+
+	"blockconsole/models/backend"
 )
 
-// Volume is the console's record of a block device.
+// Volume is the console's record of a block device. Times are Unix microseconds.
 type Volume struct {
-	Num             int64 `gorm:"primaryKey"`
+	Num             int64 `gorm:"primaryKey"` // sequence number
 	ID              string
-	BackendID       string
+	BackendID       string // empty: not created yet
 	ProjectID       string
 	Name            string
 	Description     string
@@ -17,17 +19,17 @@ type Volume struct {
 	StatusSince     int64
 	Percent         int
 	Failure         Failure
-	RequestID       string
-	SizeGiB         int `gorm:"column:size_gib"`
-	SnapshotID      string
-	ImageID         string
+	RequestID       string // the backend's id of the request that failed
+	SizeGiB         int    `gorm:"column:size_gib"`
+	SnapshotID      string // the snapshot it was made from; may be empty
+	ImageID         string // the image it was made from; may be empty
 	VolumeType      string
 	Zone            string
 	Consistency     Consistency // of the snapshot it was made from
 	SnapshotCount   int
 	AttachmentCount int
-	HoldUS          int64  `gorm:"column:hold_us"` // how long a snapshot would hold the writes of its servers now; 0: not at all, or not known
-	Export          Export // where its servers find it; none where the backend does not serve volumes itself
+	HoldUS          int64  `gorm:"column:hold_us"` // microseconds for which a snapshot would hold the servers' writes now; 0: not at all, or unknown
+	Export          Export // none where the backend does not serve volumes itself
 	CreatedBy       string
 	EditedBy        string
 	EditedAt        int64
@@ -36,10 +38,10 @@ type Volume struct {
 	ExpiresAt       int64
 	LockedUntil     int64
 	LockReason      string
-	Version         int64
+	Version         int64 // a number that grows with each edit
 
 	Attachments []Attachment `gorm:"foreignKey:VolumeID;references:ID"`
-	Connections []Connection `gorm:"-"` // of one volume, and in lists of those being detached
+	Connections []Connection `gorm:"-"` // loaded for a single volume, and in lists for those in DETACHING
 }
 
 // Attachment is one server that a volume is attached to.
@@ -51,19 +53,19 @@ type Attachment struct {
 // Export is where an attached volume is served.
 type Export = backend.Export
 
-// ConnectionUse is what is known of how an attached volume is used.
+// ConnectionUse is whether the clients of an attached volume have connected.
 type ConnectionUse string
 
-// The uses. A backend that does not serve volumes itself does not know.
+// The uses of an attached volume.
 const (
-	UseUnknown ConnectionUse = ""
-	NeverUsed  ConnectionUse = "never"     // attached, and no client has ever connected
-	UsedBefore ConnectionUse = "idle"      // no client is connected at present
+	UseUnknown ConnectionUse = ""          // the backend does not serve volumes itself
+	NeverUsed  ConnectionUse = "never"     // no client has connected since it was attached
+	UsedBefore ConnectionUse = "idle"      // no client is connected now
 	Connected  ConnectionUse = "connected" // clients are connected
 )
 
-// ConnectionUse says how the volume is used by the server; of all servers when it is empty.
-// The volume's connections must be loaded.
+// Use is how the server uses the volume; an empty server means all of them. The
+// volume's connections must be loaded.
 func (v *Volume) Use(server string) ConnectionUse {
 	if v.Export.None() {
 		return UseUnknown
@@ -81,7 +83,7 @@ func (v *Volume) Use(server string) ConnectionUse {
 	return NeverUsed
 }
 
-// Clients are the addresses of the clients that are connected.
+// Clients returns the addresses of the connected clients.
 func (v *Volume) Clients() []string {
 	var all []string
 	for _, c := range v.Connections {
@@ -90,17 +92,18 @@ func (v *Volume) Clients() []string {
 	return all
 }
 
-// Origin says how an object came to be.
+// Origin is who created an object.
 type Origin string
 
 // The origins.
 const (
 	ByHand     Origin = "hand"
 	BySchedule Origin = "schedule"
-	Elsewhere  Origin = "elsewhere" // made by others in the same backend
+	Elsewhere  Origin = "elsewhere" // by others in the same backend
 )
 
-// ServerNames are the names of the servers it is attached to, as far as loaded.
+// ServerNames returns the names of the servers in Attachments; the id of one without a
+// name.
 func (v *Volume) ServerNames() []string {
 	var names []string
 	for _, a := range v.Attachments {
@@ -109,9 +112,15 @@ func (v *Volume) ServerNames() []string {
 	return names
 }
 
-// Link names the volume.
+// AttachedTo reports whether Attachments has the server.
+func (v *Volume) AttachedTo(server string) bool {
+	return slices.ContainsFunc(v.Attachments, func(a Attachment) bool { return a.ServerID == server })
+}
+
+// Link is the volume's link.
 func (v *Volume) Link() Link { return Link{ID: v.ID, Name: v.Name} }
 
+// IsAttached reports whether a server may use the volume.
 func (v *Volume) IsAttached() bool {
 	return v.Status == InUse || v.AttachmentCount > 0 || len(v.Attachments) > 0
 }

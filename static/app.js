@@ -1,5 +1,5 @@
-// blockconsole: what pages do beyond links and forms. Every page works without this file.
-// No eval, no inline handlers, no text of its own: words come from the page.
+// What pages do beyond links and forms. Every page works without this file.
+// No eval and no inline handlers (content security policy); all texts are in the page.
 (() => {
   "use strict";
   const $ = (selector, root = document) => root.querySelector(selector);
@@ -8,7 +8,7 @@
   const popup = () => $("#popup");
 
   // ---- messages: successes fade, errors stay until closed ----
-  const fadeAfter = 6000;
+  const fadeAfter = 6000; // ms
 
   function watchAlerts(root = $("#messages")) {
     for (const alert of $$(".alert:not([data-sticky]):not([data-seen])", root || document)) {
@@ -26,7 +26,7 @@
     setTimeout(() => alert.remove(), 420);
   }
 
-  function showTemplate(id, requestID) {
+  function showAlertTemplate(id, requestID) {
     const template = document.getElementById(id);
     const messages = $("#messages");
     if (!template || !messages) return;
@@ -103,32 +103,32 @@
       markStale();
     } else if (status >= 500) {
       event.preventDefault();
-      showTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
+      showAlertTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
     }
   });
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
     if (!ctx?.sourceElement || ctx.response) return;
     if (isBackground(ctx.sourceElement)) markStale();
-    else showTemplate("alert-lost");
+    else showAlertTemplate("alert-lost");
   });
-  // ---- an answer that was made before a live event must not undo it: then the list is read again ----
-  let events = 0;
-  const begun = new WeakMap();
+  // ---- a response that is older than a live event may undo it: the list is fetched again ----
+  let eventCount = 0;
+  const eventsAtStart = new WeakMap();
 
-  document.addEventListener("htmx:before:request", (event) => { begun.set(event.detail.ctx, events); });
+  document.addEventListener("htmx:before:request", (event) => { eventsAtStart.set(event.detail.ctx, eventCount); });
 
-  function overtaken(ctx, target) {
+  function isOutdated(ctx, target) {
     const writing = ctx.request?.method?.toUpperCase() === "POST";
-    return (writing || target?.id === "list") && begun.has(ctx) && begun.get(ctx) !== events;
+    return (writing || target?.id === "list") && eventsAtStart.has(ctx) && eventsAtStart.get(ctx) !== eventCount;
   }
 
   document.addEventListener("htmx:after:swap", (event) => {
     const { ctx } = event.detail;
     const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
     if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
-    if (overtaken(ctx, target)) refreshList();
-    settle();
+    if (isOutdated(ctx, target)) refreshList();
+    initContent();
     syncToolbar();
   });
 
@@ -149,9 +149,9 @@
   });
 
   // ---- the toolbar follows the selection ----
-  const ticked = () => $$("#rows input[name=id]:checked");
+  const checkedBoxes = () => $$("#rows input[name=id]:checked");
 
-  function reason(button, rows) {
+  function disabledReason(button, rows) {
     const action = button.dataset.action;
     const need = button.dataset.need;
     if (need === "any" && rows.length !== 1) return "";
@@ -162,10 +162,10 @@
   }
 
   function syncToolbar() {
-    const boxes = ticked();
+    const boxes = checkedBoxes();
     const rows = boxes.map((box) => box.closest("tr"));
     for (const button of $$(".toolbar button[data-action]:not([data-locked])")) {
-      const why = reason(button, rows);
+      const why = disabledReason(button, rows);
       const tip = document.getElementById("why-" + button.dataset.action);
       if (tip && tip.textContent !== why) tip.textContent = why;
       if (why) button.setAttribute("aria-disabled", "true");
@@ -185,7 +185,7 @@
     }
   }
 
-  let lastBox = null;
+  let lastClickedBox = null;
   document.addEventListener("change", (event) => {
     if (event.target.id === "pick-all") {
       for (const box of $$("#rows input[name=id]")) box.checked = event.target.checked;
@@ -196,13 +196,13 @@
   document.addEventListener("click", (event) => {
     const box = event.target.closest?.("#rows input[name=id]");
     if (!box) return;
-    if (event.shiftKey && lastBox?.isConnected && lastBox !== box) {
+    if (event.shiftKey && lastClickedBox?.isConnected && lastClickedBox !== box) {
       const boxes = $$("#rows input[name=id]");
-      const [from, to] = [boxes.indexOf(lastBox), boxes.indexOf(box)].sort((a, b) => a - b);
+      const [from, to] = [boxes.indexOf(lastClickedBox), boxes.indexOf(box)].sort((a, b) => a - b);
       for (const each of boxes.slice(from, to + 1)) each.checked = box.checked;
       syncToolbar();
     }
-    lastBox = box;
+    lastClickedBox = box;
   });
 
   // ---- the limits of the project follow what is typed and chosen in a popup ----
@@ -249,7 +249,7 @@
     } else if (element.hasAttribute("data-dismiss")) {
       dismiss(element.closest(".alert"));
     } else if (element.hasAttribute("data-copy")) {
-      navigator.clipboard?.writeText(element.dataset.copy).then(() => showTemplate("alert-copied"), () => {});
+      navigator.clipboard?.writeText(element.dataset.copy).then(() => showAlertTemplate("alert-copied"), () => {});
     } else if (element.hasAttribute("data-row-menu") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       if (showRowMenu(element)) event.preventDefault();
     }
@@ -318,106 +318,106 @@
   });
 
   // ---- ages and running clocks ----
-  const ages = new Intl.RelativeTimeFormat(lang, { numeric: "always" });
+  const relativeTime = new Intl.RelativeTimeFormat(lang, { numeric: "always" });
 
-  function ageOf(microseconds) {
+  function formatAge(microseconds) {
     const seconds = Math.max(0, Math.floor((Date.now() - microseconds / 1000) / 1000));
-    if (seconds < 60) return ages.format(-seconds, "second");
-    if (seconds < 3600) return ages.format(-Math.floor(seconds / 60), "minute");
-    if (seconds < 86400) return ages.format(-Math.floor(seconds / 3600), "hour");
-    return ages.format(-Math.floor(seconds / 86400), "day");
+    if (seconds < 60) return relativeTime.format(-seconds, "second");
+    if (seconds < 3600) return relativeTime.format(-Math.floor(seconds / 60), "minute");
+    if (seconds < 86400) return relativeTime.format(-Math.floor(seconds / 3600), "hour");
+    return relativeTime.format(-Math.floor(seconds / 86400), "day");
   }
 
-  function clockOf(microseconds) {
+  function formatElapsed(microseconds) {
     const seconds = Math.max(0, Math.floor((Date.now() - microseconds / 1000) / 1000));
     const two = (n) => String(n).padStart(2, "0");
     const rest = two(Math.floor(seconds / 60) % 60) + ":" + two(seconds % 60);
     return seconds < 3600 ? rest : Math.floor(seconds / 3600) + ":" + rest;
   }
 
-  function tick() {
+  function updateTimes() {
     for (const element of $$("[data-at], [data-since]")) {
-      const text = element.dataset.at ? ageOf(Number(element.dataset.at)) : clockOf(Number(element.dataset.since));
+      const text = element.dataset.at ? formatAge(Number(element.dataset.at)) : formatElapsed(Number(element.dataset.since));
       if (element.textContent !== text) element.textContent = text;
     }
   }
 
   // Controls that do nothing without this file are hidden until it runs.
-  function showScripted() {
+  function showScriptControls() {
     for (const element of $$("[data-script][hidden]")) element.hidden = false;
   }
 
-  // settle takes care of what has just come into the page.
-  function settle() {
-    showScripted();
+  // initContent prepares what has just come into the page.
+  function initContent() {
+    showScriptControls();
     watchAlerts();
     syncQuotas();
-    tick();
+    updateTimes();
   }
 
   const markStale = () => $(".fresh")?.classList.add("stale");
-  window.blockconsole = Object.freeze({ tick, markStale, syncToolbar, settle, noteEvent: () => { events += 1; }, refreshList: () => refreshList(), lookAgain: () => lookAgain() });
+  window.blockconsole = Object.freeze({ updateTimes, markStale, syncToolbar, initContent, countEvent: () => { eventCount += 1; }, refreshList: () => refreshList(), refreshObject: () => refreshObject() });
 
   // ---- the list is fetched again when rows came or went ----
-  let pending = 0;
-  let fetching = false;
+  let listTimer = 0;
+  let fetchingList = false;
 
   function refreshList() {
-    clearTimeout(pending);
-    pending = setTimeout(fetchList, 150);
+    clearTimeout(listTimer);
+    listTimer = setTimeout(fetchList, 150);
   }
 
   async function fetchList() {
     const list = $("#list");
     if (!list || document.hidden) return;
-    if (fetching) { refreshList(); return; }
-    fetching = true;
+    if (fetchingList) { refreshList(); return; }
+    fetchingList = true;
     try {
       await htmx.ajax("GET", location.pathname + location.search, { source: list, target: list, select: "#list", swap: "outerMorph" });
       const found = $("#found");
       if (found) htmx.trigger(found, "found:refresh");
     } finally {
-      fetching = false;
+      fetchingList = false;
     }
     syncToolbar();
-    tick();
+    updateTimes();
   }
   document.addEventListener("list:refresh", refreshList);
 
-  // ---- the page of one object looks again when it is told to, and every few seconds while it is worked on ----
-  const lookEvery = 3;
-  let seconds = 0;
+  // ---- the page of one object is fetched again after its events, and every few seconds while an operation runs ----
+  const pollSeconds = 3;
+  let ticks = 0; // of one second
   let outdated = false;
-  let looking = false;
-  let lookTimer = 0;
+  let fetchingObject = false;
+  let objectTimer = 0;
 
-  function lookAgain() {
+  function refreshObject() {
     outdated = true;
-    clearTimeout(lookTimer);
-    lookTimer = setTimeout(look, 150);
+    clearTimeout(objectTimer);
+    objectTimer = setTimeout(fetchObject, 150);
   }
 
-  // What cannot be shown now is shown at the next second's tick.
-  async function look() {
+  // What cannot be shown now is fetched at the next tick of the timer below.
+  async function fetchObject() {
     const object = $("#object");
-    if (!object || !outdated || looking || document.hidden || popup()?.open || $("#row-menu:popover-open")) return;
+    if (!object || !outdated || fetchingObject || document.hidden || popup()?.open || $("#row-menu:popover-open")) return;
     outdated = false;
-    looking = true;
+    fetchingObject = true;
     try {
       await htmx.ajax("GET", location.pathname + location.search, { source: object, target: object, select: "#object", swap: "outerMorph" });
     } finally {
-      looking = false;
+      fetchingObject = false;
     }
   }
 
   document.addEventListener("DOMContentLoaded", () => {
-    settle();
+    initContent();
     syncToolbar();
     setInterval(() => {
       if (document.hidden) return;
-      tick();
-      if ($("#object[data-poll]") && ++seconds % lookEvery === 0) outdated = true;
-      look();
+      updateTimes();
+      if ($("#object[data-poll]") && ++ticks % pollSeconds === 0) outdated = true;
+      fetchObject();
     }, 1000);
   });
 })();

@@ -1,38 +1,39 @@
-// The live stream of a list and of the pages of its objects: one per browser and list, shared between its windows.
-// The window that holds the lock has the stream and relays every event; hidden windows have none.
+// The event stream of a list and of the pages of its objects. The windows of a browser share one per list: the window
+// that holds the lock has the stream and broadcasts its events to the others. Hidden windows neither hold nor wait.
 (() => {
   "use strict";
-  const retryFrom = 1000;
-  const retryTo = 30000;
+  const minRetryDelay = 1000; // ms
+  const maxRetryDelay = 30000;
   const list = () => document.getElementById("list");
   const object = () => document.querySelector("#object[data-events]");
-  const source = () => list() || object();
-  const path = () => (source()?.dataset.events || "").split("?")[0];
-  const page = () => window.blockconsole;
+  const container = () => list() || object();
+  const path = () => (container()?.dataset.events || "").split("?")[0];
+  const app = () => window.blockconsole;
 
-  let lastID = "";
+  let lastEventID = "";
   let channel = null;
-  let release = null;   // ends our hold of the lock
-  let waiting = null;   // aborts our wait for it
-  let retry = retryFrom;
-  let timer = 0;
+  let release = null; // releases the lock that this window holds
+  let lockRequest = null; // AbortController of the pending request
+  let retryDelay = minRetryDelay;
+  let retryTimer = 0;
+  let startedElement = null; // the element whose stream has begun
 
-  // ---- an event, ours or relayed ----
-  function apply({ event, data, id }) {
-    if (id) lastID = id;
+  // ---- an event, of this window's stream or broadcast ----
+  function handleEvent({ event, data, id }) {
+    if (id) lastEventID = id;
     switch (event) {
       case "list":
-        page().refreshList();
-        page().lookAgain(); // it may be among what was not told one by one
+        app().refreshList();
+        app().refreshObject(); // too many rows changed to be sent one by one
         break;
       case "object":
-        if (data.split(" ").some((id) => object()?.dataset.row.endsWith(id))) page().lookAgain();
+        if (data.split(" ").some((id) => object()?.dataset.row.endsWith(id))) app().refreshObject();
         break;
       case "activity":
         showCount(data);
         break;
-      case "told": // what this user asked for has failed; one window says so
-        if (!document.hidden) tell(data);
+      case "told": // an operation of this user failed; only the visible window shows it
+        if (!document.hidden) showAlert(data);
         break;
       case "fresh":
         showFresh(data);
@@ -45,18 +46,18 @@
   }
 
   function swapRows(html) {
-    page().noteEvent();
+    app().countEvent();
     const targets = [...html.matchAll(/hx-target="(#[A-Za-z0-9_-]+)"/g)].map((match) => match[1]);
     if (targets.some((target) => document.querySelector(target))) {
       htmx.swap({ text: html, sourceElement: document.body, target: document.body, swap: "none" });
     }
-    if (list()?.hasAttribute("data-filtered")) page().refreshList();
-    if (targets.includes("#" + object()?.dataset.row)) page().lookAgain();
+    if (list()?.hasAttribute("data-filtered")) app().refreshList();
+    if (targets.includes("#" + object()?.dataset.row)) app().refreshObject();
   }
 
-  function tell(html) {
+  function showAlert(html) {
     htmx.swap({ text: html, sourceElement: document.body, target: document.body, swap: "none" });
-    page().settle();
+    app().initContent();
   }
 
   function showCount(data) {
@@ -71,13 +72,13 @@
     if (!fresh || !/^\d+$/.test(data)) return;
     fresh.dataset.at = data;
     fresh.closest(".fresh").classList.remove("stale");
-    page().tick();
+    app().updateTimes();
   }
 
-  // ---- the connection, in an element that the SSE extension serves ----
-  function address() {
-    const url = new URL(source().dataset.events, location.href);
-    if (lastID) url.searchParams.set("after", lastID);
+  // ---- the connection: an element of htmx's SSE extension ----
+  function streamURL() {
+    const url = new URL(container().dataset.events, location.href);
+    if (lastEventID) url.searchParams.set("after", lastEventID);
     return url.pathname + url.search;
   }
 
@@ -87,88 +88,89 @@
     const live = document.createElement("div");
     live.id = "live";
     live.hidden = true;
-    live.setAttribute("hx-sse:connect", address());
+    live.setAttribute("hx-sse:connect", streamURL());
     live.setAttribute("hx-swap", "none");
     document.body.append(live);
     htmx.process(live);
   }
 
   function disconnect() {
-    clearTimeout(timer);
+    clearTimeout(retryTimer);
     const live = document.getElementById("live");
     if (!live) return;
-    htmx.trigger(live, "htmx:abort");
-    live._htmx?.sse?.abortController?.abort();
+    htmx.trigger(live, "htmx:abort"); // a request without an answer
+    live.removeAttribute("hx-sse:connect");
+    htmx.process(live, true); // htmx cleans up, and the extension ends its stream
     live.remove();
   }
 
   document.addEventListener("htmx:sse:before:message", (event) => {
     if (event.target.id !== "live") return;
-    const { message } = event.detail;
-    event.preventDefault();
+    event.preventDefault(); // this file handles it, not htmx
     event.detail.cancelled = true;
-    retry = retryFrom;
-    const relayed = { event: message.event || "", data: message.data, id: message.id };
-    channel?.postMessage(relayed);
-    apply(relayed);
+    retryDelay = minRetryDelay;
+    const { event: name = "", data, id } = event.detail.message;
+    channel?.postMessage({ event: name, data, id });
+    handleEvent({ event: name, data, id });
   });
-  // The extension reconnects a stream that broke; one that never began is begun again here.
+  document.addEventListener("htmx:sse:after:connection", (event) => { startedElement = event.target; });
+  // The extension reconnects a stream that broke. One that never began is opened again here.
   document.addEventListener("htmx:finally:request", (event) => {
     const live = event.target;
-    if (live.id !== "live" || !live.isConnected || live._htmx?.sse) return;
-    page().markStale();
-    timer = setTimeout(() => { if (document.getElementById("live") === live) connect(); }, retry * (0.7 + 0.6 * Math.random()));
-    retry = Math.min(retry * 2, retryTo);
+    if (live.id !== "live" || !live.isConnected || live === startedElement) return;
+    app().markStale();
+    retryTimer = setTimeout(() => { if (document.getElementById("live") === live) connect(); }, retryDelay * (0.7 + 0.6 * Math.random()));
+    retryDelay = Math.min(retryDelay * 2, maxRetryDelay);
   });
-  document.addEventListener("htmx:sse:error", () => page().markStale());
+  document.addEventListener("htmx:sse:error", () => app().markStale());
 
-  // ---- what a window missed between its page and its first event ----
-  const seen = () => Number(lastID || new URL(source()?.dataset.events || "", location.href).searchParams.get("after") || 0);
+  // ---- what a window missed before it heard the first broadcast ----
+  const lastSeen = () => Number(lastEventID || new URL(container()?.dataset.events || "", location.href).searchParams.get("after") || 0);
 
-  function hear({ data }) {
+  function onBroadcast({ data }) {
     if (data.hello) {
-      if (release) channel.postMessage({ at: seen() });
+      if (release) channel.postMessage({ at: lastSeen() });
     } else if (data.at !== undefined) {
-      if (!release && data.at > seen()) {
-        page().refreshList();
-        page().lookAgain();
+      if (!release && data.at > lastSeen()) {
+        app().refreshList();
+        app().refreshObject();
       }
     } else {
-      apply(data);
+      handleEvent(data);
     }
   }
 
   // ---- the lock ----
-  function compete() {
-    if (!path() || release || waiting) return;
+  function requestLock() {
+    if (!path() || release || lockRequest) return;
     if (!navigator.locks || !window.BroadcastChannel) { connect(); return; }
     const name = "live:" + document.documentElement.lang + ":" + path(); // rows are in a language
     if (!channel) {
-      channel = Object.assign(new BroadcastChannel(name), { onmessage: hear });
+      channel = Object.assign(new BroadcastChannel(name), { onmessage: onBroadcast });
       channel.postMessage({ hello: true });
     }
-    waiting = new AbortController();
-    navigator.locks.request(name, { signal: waiting.signal }, () => {
-      waiting = null;
+    lockRequest = new AbortController();
+    navigator.locks.request(name, { signal: lockRequest.signal }, () => {
+      lockRequest = null;
       connect();
       return new Promise((resolve) => { release = resolve; });
-    }).catch(() => { waiting = null; });
+    }).catch(() => { lockRequest = null; });
   }
 
-  function giveUp() {
-    waiting?.abort();
+  function releaseLock() {
+    lockRequest?.abort();
     disconnect();
     release?.();
     release = null;
   }
 
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { giveUp(); return; }
-    page().refreshList();
-    if (object()) page().lookAgain();
-    compete();
+    if (document.hidden) { releaseLock(); return; }
+    app().refreshList();
+    if (object()) app().refreshObject();
+    requestLock();
   });
-  addEventListener("pagehide", giveUp);
-  addEventListener("pageshow", (event) => { if (event.persisted && !document.hidden) compete(); });
-  document.addEventListener("DOMContentLoaded", () => { if (!document.hidden) compete(); });
+  addEventListener("pagehide", releaseLock);
+  addEventListener("pageshow", (event) => { if (event.persisted && !document.hidden) requestLock(); });
+  document.addEventListener("DOMContentLoaded", () => { if (!document.hidden) requestLock(); });
 })();

@@ -1,6 +1,5 @@
-// Package static holds the files that pages refer to. Every file has an address
-// with a hash of its content, so that browsers may keep it for ever, and is
-// compressed once at start.
+// Package static has the files that pages refer to. Their URLs carry a hash of the
+// content, so that browsers may cache them for ever. They are compressed at start.
 package static
 
 import (
@@ -15,7 +14,7 @@ import (
 	"strings"
 )
 
-// Prefix is where the files are served.
+// Prefix is the path of the files.
 const Prefix = "/static/"
 
 const hashLength = 12
@@ -26,10 +25,10 @@ var files embed.FS
 // File is one file as it is served.
 type File struct {
 	Content     []byte
-	Gzip        []byte // nil where compression gains nothing
+	Gzip        []byte // nil: compression gains less than a tenth
 	ContentType string
 	ETag        string
-	Immutable   bool // the address carried the right hash
+	Immutable   bool // the URL has the hash of the content
 }
 
 type asset struct {
@@ -106,9 +105,8 @@ func byAddress(all map[string]*asset) map[string]*asset {
 	return m
 }
 
-// URL is the address of a file, such as /static/app.0123456789ab.css for
-// app.css. It panics on a name that does not exist: every name is a literal, and
-// a test renders them all.
+// URL is the URL of a file, such as /static/app.0123456789ab.css for app.css. It
+// panics for an unknown name: names are literals, and tests render them all.
 func URL(name string) string {
 	a, ok := assets[name]
 	if !ok {
@@ -117,9 +115,8 @@ func URL(name string) string {
 	return a.url
 }
 
-// Open finds the file at the address after Prefix. Only addresses with the right
-// hash exist; ok is false for all others, so an old page never gets a new
-// script under the old name.
+// Open finds the file at the path after Prefix. ok is false without the hash of the
+// content, so that an old page never gets a new script.
 func Open(address string) (f File, ok bool) {
 	a, ok := hashed[address]
 	if !ok {
@@ -130,6 +127,5 @@ func Open(address string) (f File, ok bool) {
 	return f, true
 }
 
-// Favicon is the icon for /favicon.ico, whose address browsers guess and which
-// therefore has no hash.
+// Favicon is the icon for /favicon.ico, which browsers request without a hash.
 func Favicon() File { return assets["favicon.ico"].file }

@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-func TestOpenOnlyByTheRightHash(t *testing.T) {
+func TestOpen_RequiresHash(t *testing.T) {
+	t.Parallel()
 	url := URL("app.css")
 	if !regexp.MustCompile(`^/static/app\.[0-9a-f]{12}\.css$`).MatchString(url) {
 		t.Fatalf("address %q", url)
@@ -28,7 +30,8 @@ func TestOpenOnlyByTheRightHash(t *testing.T) {
 	}
 }
 
-func TestGzipIsTheContent(t *testing.T) {
+func TestOpen_Gzip(t *testing.T) {
+	t.Parallel()
 	f, _ := Open(strings.TrimPrefix(URL("vendor/htmx.min.js"), Prefix))
 	r, err := gzip.NewReader(bytes.NewReader(f.Gzip))
 	if err != nil {
@@ -40,7 +43,8 @@ func TestGzipIsTheContent(t *testing.T) {
 	}
 }
 
-func TestUnknownNamePanics(t *testing.T) {
+func TestURL_UnknownName(t *testing.T) {
+	t.Parallel()
 	defer func() {
 		if recover() == nil {
 			t.Error("no panic")
@@ -50,13 +54,15 @@ func TestUnknownNamePanics(t *testing.T) {
 }
 
 func TestFavicon(t *testing.T) {
+	t.Parallel()
 	if f := Favicon(); f.ContentType != "image/x-icon" || !bytes.HasPrefix(f.Content, []byte{0, 0, 1, 0}) || f.Immutable {
 		t.Errorf("favicon: %q %v", f.ContentType, f.Immutable)
 	}
 }
 
-// TestVendoredFilesAreUnchanged compares them with the sums in the README.
-func TestVendoredFilesAreUnchanged(t *testing.T) {
+// TestVendor_Checksums compares them with the sums in the README.
+func TestVendor_Checksums(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("vendor/README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +82,9 @@ func TestVendoredFilesAreUnchanged(t *testing.T) {
 	}
 }
 
-// TestScriptsNeedNoEval keeps our scripts fit for the content security policy.
-func TestScriptsNeedNoEval(t *testing.T) {
+// TestScripts_NoEval keeps our scripts fit for the content security policy.
+func TestScripts_NoEval(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"app.js", "live.js"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -86,5 +93,40 @@ func TestScriptsNeedNoEval(t *testing.T) {
 		if found := regexp.MustCompile(`\beval\(|new Function|innerHTML =|document\.write`).Find(text); found != nil {
 			t.Errorf("%s has %q", name, found)
 		}
+	}
+}
+
+// TestScripts_PublicHtmxOnly keeps our scripts off htmx's private state.
+func TestScripts_PublicHtmxOnly(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"app.js", "live.js"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte("_htmx")) {
+			t.Errorf("%s reads _htmx", name)
+		}
+	}
+}
+
+// TestDarkTheme_SameByChoiceAndBySystem compares the two blocks of app.css: browser
+// tests only emulate the system's theme.
+func TestDarkTheme_SameByChoiceAndBySystem(t *testing.T) {
+	t.Parallel()
+	css, err := os.ReadFile("app.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variables := func(selector string) []string {
+		_, block, ok := strings.Cut(string(css), selector+" {")
+		block, _, _ = strings.Cut(block, "}")
+		if !ok || !strings.Contains(block, "--bg:") {
+			t.Fatalf("no variables in %s", selector)
+		}
+		return regexp.MustCompile(`--[^;]+;`).FindAllString(block, -1)
+	}
+	if a, b := variables(`:root:not([data-theme="light"])`), variables(`:root[data-theme="dark"]`); !slices.Equal(a, b) {
+		t.Errorf("the system's dark theme and the chosen one differ:\n%s\n%s", a, b)
 	}
 }

@@ -38,12 +38,12 @@ func frame() *views.Frame {
 	}
 }
 
-// inLang is a context as handlers make it.
-func inLang(lang string, f *views.Frame) context.Context {
+// testContext is a context as handlers make it: a language and the frame of the page.
+func testContext(lang string, f *views.Frame) context.Context {
 	return views.WithFrame(i18n.WithLang(context.Background(), lang), f)
 }
 
-func html(t testing.TB, ctx context.Context, c templ.Component) string {
+func render(t testing.TB, ctx context.Context, c templ.Component) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := c.Render(ctx, &b); err != nil {
@@ -77,6 +77,9 @@ func snapshotRows() []views.SnapshotRow {
 	return rows
 }
 
+// fewSnapshots are the rows of the full page that differ from each other.
+func fewSnapshots() []views.SnapshotRow { return snapshotRows()[:10] }
+
 func volumeRows() []views.VolumeRow {
 	web := views.Link{ID: "srv-1", Name: "web-1"}
 	rows := []views.VolumeRow{
@@ -96,7 +99,7 @@ func volumeRows() []views.VolumeRow {
 func renderedSnapshots(t testing.TB, ctx context.Context, rows []views.SnapshotRow) []views.RenderedRow {
 	var all []views.RenderedRow
 	for _, r := range rows {
-		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(html(t, ctx, views.SnapshotRowHTML(r)))})
+		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(render(t, ctx, views.SnapshotRowHTML(r)))})
 	}
 	return all
 }
@@ -104,7 +107,7 @@ func renderedSnapshots(t testing.TB, ctx context.Context, rows []views.SnapshotR
 func renderedVolumes(t testing.TB, ctx context.Context, rows []views.VolumeRow) []views.RenderedRow {
 	var all []views.RenderedRow
 	for _, r := range rows {
-		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(html(t, ctx, views.VolumeRowHTML(r)))})
+		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(render(t, ctx, views.VolumeRowHTML(r)))})
 	}
 	return all
 }

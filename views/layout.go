@@ -1,14 +1,65 @@
 package views
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/a-h/templ"
+
+	"blockconsole/views/i18n"
 )
+
+// Frame is the data of the layout and of every form. It travels in the context, so
+// that whole pages and fragments are rendered by the same code.
+type Frame struct {
+	User        User
+	Active      string  // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
+	Title       string  // of the document, in the user's language
+	URL         string  // path and query of this page, for return_to and the language links
+	CSRF        string  // the session's token, for clients that send neither Sec-Fetch-Site nor Origin
+	Theme       string  // light, dark; empty: the system's
+	Compact     bool    // rows of 32 px
+	Project     string  // name of the project shown in the header
+	AllProjects bool    // the objects of every project are shown
+	Running     int     // number of running operations
+	Attach      bool    // the backend can attach volumes to servers
+	Revert      bool    // the backend can revert a volume to its latest snapshot
+	Fragment    bool    // only the body is sent (htmx), without the layout
+	TimeZone    string  // IANA name in which times are shown
+	Banner      Message // above the page, such as: the storage does not answer
+	Alerts      []Alert // of this page, after an action without JavaScript
+	Now         int64   // Unix microseconds, for ages; 0: times are shown instead of ages
+}
+
+type frameKey struct{}
+
+// WithFrame returns a context that carries f.
+func WithFrame(ctx context.Context, f *Frame) context.Context {
+	return context.WithValue(ctx, frameKey{}, f)
+}
+
+// FrameOf returns the frame of the context, or an empty one.
+func FrameOf(ctx context.Context) *Frame {
+	if f, ok := ctx.Value(frameKey{}).(*Frame); ok {
+		return f
+	}
+	return &Frame{}
+}
+
+// Alert is a message after an action, shown in the live region. A sticky one is an
+// error: it stays until it is closed.
+type Alert struct {
+	Message   Message
+	Detail    Message // why, in the storage's words or ours
+	Sticky    bool
+	RequestID string
+	Link      string // to the operation or object
+	LinkText  Message
+}
 
 type crumb struct{ path, text string }
 
-func density(f *Frame) string {
+func densityName(f *Frame) string {
 	if f.Compact {
 		return "compact"
 	}
@@ -22,7 +73,7 @@ func themeName(f *Frame) string {
 	return f.Theme
 }
 
-func titleGlue(f *Frame) string {
+func titleSeparator(f *Frame) string {
 	if f.Title == "" {
 		return ""
 	}
@@ -36,8 +87,7 @@ func bodyClass(f *Frame) string {
 	return "app"
 }
 
-// csrfHeaders is the htmx attribute that sends the session's token with every
-// request.
+// csrfHeaders is the value of hx-headers that sends the session's token.
 func csrfHeaders(f *Frame) string {
 	b, err := json.Marshal(map[string]string{"X-CSRF-Token": f.CSRF})
 	if err != nil {
@@ -46,8 +96,7 @@ func csrfHeaders(f *Frame) string {
 	return string(b)
 }
 
-// searchAction is where Enter in the header's search leads: the list that is open,
-// else the snapshots.
+// searchAction is the list that Enter in the header's search leads to.
 func searchAction(f *Frame) string {
 	if f.Active == "volumes" {
 		return VolumesPath
@@ -55,10 +104,18 @@ func searchAction(f *Frame) string {
 	return SnapshotsPath
 }
 
-// current is the aria-current attribute where it applies.
-func current(is bool, value string) templ.Attributes {
+// ariaCurrent is the aria-current attribute, or none.
+func ariaCurrent(is bool, value string) templ.Attributes {
 	if !is {
 		return nil
 	}
 	return templ.Attributes{"aria-current": value}
+}
+
+// otherLanguage is the target of the language link.
+func otherLanguage(ctx context.Context) string {
+	if i18n.Lang(ctx) == i18n.Korean {
+		return i18n.English
+	}
+	return i18n.Korean
 }

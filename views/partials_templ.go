@@ -8,8 +8,8 @@ package views
 import "github.com/a-h/templ"
 import templruntime "github.com/a-h/templ/runtime"
 
-// Accepted is the answer to a popup's form: the message in the live region and,
-// where a row changed, the row as it is now.
+// Accepted is the response to the form of a popup: a message and, where a row
+// changed, the row.
 func Accepted(a Alert, rowID string, row templ.Component) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -45,7 +45,7 @@ func Accepted(a Alert, rowID string, row templ.Component) templ.Component {
 	})
 }
 
-// RowPartial puts a row into the page it is on, keeping its tick and focus.
+// RowPartial replaces a row by morphing, which keeps its selection and focus.
 func RowPartial(id string, row templ.Component) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -96,7 +96,7 @@ func RowPartial(id string, row templ.Component) templ.Component {
 	})
 }
 
-// RowsPartial is RowPartial for rows that were rendered before.
+// RowsPartial is RowPartial for rows that come rendered.
 func RowsPartial(prefix string, rows []RenderedRow) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -149,7 +149,7 @@ func RowsPartial(prefix string, rows []RenderedRow) templ.Component {
 	})
 }
 
-// Told puts a message into the live region of a page that is open.
+// Told appends a message to the live region.
 func Told(a Alert) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -175,7 +175,7 @@ func Told(a Alert) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = Notice(a).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = AlertItem(a).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

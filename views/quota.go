@@ -2,36 +2,48 @@ package views
 
 import "context"
 
-// barWidth is the width of a quota's bar in units of its drawing.
+// Quota is a limit of the project and how much of it the form requests.
+type Quota struct {
+	What        string // the storage's resource: volumes, snapshots, gigabytes, gigabytes_ssd, …
+	Used, Limit int64
+	Asked       int64  // by the form; -1: not chosen yet
+	PerGiB      bool   // Asked depends on the size
+	Base        int    // current GiB of a volume that is extended
+	Type        string // volume type; empty: any
+	Hidden      bool   // another volume type is chosen
+}
+
+// barWidth is the width of the bar in units of its viewBox.
 const barWidth = 1000
 
-func (q Quota) over() bool { return q.Asked > 0 && q.Used+q.Asked > q.Limit }
+func (q Quota) exceeded() bool { return q.Asked > 0 && q.Used+q.Asked > q.Limit }
 
-// part is how much of the bar an amount fills, at most what is left beside start.
-func (q Quota) part(amount, start int64) int64 {
+// barPart is the width of an amount in the bar, at most what is left after start.
+func (q Quota) barPart(amount, start int64) int64 {
 	if q.Limit <= 0 {
 		return barWidth - start
 	}
 	return max(0, min(amount*barWidth/q.Limit, barWidth-start))
 }
 
-func (q Quota) usedPart() int64  { return q.part(q.Used, 0) }
-func (q Quota) askedPart() int64 { return q.part(q.Asked, q.usedPart()) }
+func (q Quota) usedWidth() int64 { return q.barPart(q.Used, 0) }
 
-// now is the value of the meter: it never says more than its end.
-func (q Quota) now() int64 { return min(q.Used+max(q.Asked, 0), q.end()) }
+func (q Quota) requestedWidth() int64 { return q.barPart(q.Asked, q.usedWidth()) }
 
-// end is the meter's end; one of nothing at all would be no meter.
-func (q Quota) end() int64 { return max(q.Limit, 1) }
+// meterValue never exceeds meterMax.
+func (q Quota) meterValue() int64 { return min(q.Used+max(q.Asked, 0), q.meterMax()) }
 
-func (q Quota) asked() string {
+// meterMax is at least 1, as a meter of range 0 is invalid.
+func (q Quota) meterMax() int64 { return max(q.Limit, 1) }
+
+func (q Quota) requestedText() string {
 	if q.Asked < 0 {
 		return "—"
 	}
-	return numberOf(q.Asked)
+	return formatNumber(q.Asked)
 }
 
-func (q Quota) per() string {
+func (q Quota) perUnit() string {
 	if q.PerGiB {
 		return "gib"
 	}
@@ -40,7 +52,7 @@ func (q Quota) per() string {
 
 func (q Quota) name(ctx context.Context) string { return tr(ctx, "quota.name", q.What) }
 
-// figures are the words around the amount that is asked for.
-func (q Quota) figures(ctx context.Context) (ahead, behind string) {
-	return around(ctx, "quota.figures", numberOf(q.Used), middle, numberOf(q.Limit))
+// figureTexts are the texts before and after the requested amount.
+func (q Quota) figureTexts(ctx context.Context) (ahead, behind string) {
+	return textAround(ctx, "quota.figures", formatNumber(q.Used), placeholder, formatNumber(q.Limit))
 }

@@ -153,7 +153,7 @@ func ServersPage(m Servers) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if m.Shared {
-			templ_7745c5c3_Err = sharedNote(m.TLS).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = sharedAddressNote(m.TLS).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -298,7 +298,7 @@ func ServersPage(m Servers) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		for _, s := range m.Rows {
-			templ_7745c5c3_Err = serverLine(m, s).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = serverRow(m, s).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -309,12 +309,12 @@ func ServersPage(m Servers) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if m.Own {
-				templ_7745c5c3_Err = empty("server", tr(ctx, "server.empty"), tr(ctx, "server.empty_hint")).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = emptyState("server", tr(ctx, "server.empty"), tr(ctx, "server.empty_hint")).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = empty("server", tr(ctx, "server.empty"), tr(ctx, "server.empty_elsewhere")).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = emptyState("server", tr(ctx, "server.empty"), tr(ctx, "server.empty_elsewhere")).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -355,8 +355,8 @@ func ServersPage(m Servers) templ.Component {
 	})
 }
 
-// sharedNote says that an address alone does not tell servers apart.
-func sharedNote(tls bool) templ.Component {
+// sharedAddressNote warns that servers with one address cannot be told apart.
+func sharedAddressNote(tls bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -447,7 +447,7 @@ func sharedNote(tls bool) templ.Component {
 	})
 }
 
-func serverLine(m Servers, s ServerRow) templ.Component {
+func serverRow(m Servers, s ServerRow) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -614,9 +614,9 @@ func serverLine(m Servers, s ServerRow) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var31 string
-			templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(joined(s.Addresses))
+			templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(joinNames(s.Addresses))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 108, Col: 56}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 108, Col: 59}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var31))
 			if templ_7745c5c3_Err != nil {
@@ -627,9 +627,9 @@ func serverLine(m Servers, s ServerRow) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var32 string
-			templ_7745c5c3_Var32, templ_7745c5c3_Err = templ.JoinStringErrs(joined(s.Addresses))
+			templ_7745c5c3_Var32, templ_7745c5c3_Err = templ.JoinStringErrs(joinNames(s.Addresses))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 108, Col: 80}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 108, Col: 86}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var32))
 			if templ_7745c5c3_Err != nil {
@@ -694,9 +694,9 @@ func serverLine(m Servers, s ServerRow) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var36 string
-			templ_7745c5c3_Var36, templ_7745c5c3_Err = templ.JoinStringErrs(visible(s.Status))
+			templ_7745c5c3_Var36, templ_7745c5c3_Err = templ.JoinStringErrs(displayText(s.Status))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 115, Col: 95}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 115, Col: 99}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var36))
 			if templ_7745c5c3_Err != nil {
@@ -947,7 +947,7 @@ func ServerPopup(m ServerForm) templ.Component {
 		}
 		ctx = templ.ClearChildren(ctx)
 		if m.Denial != nil {
-			templ_7745c5c3_Err = refused(tr(ctx, m.title()), m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = deniedPopup(tr(ctx, m.titleKey()), m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1023,9 +1023,9 @@ func ServerPopup(m ServerForm) templ.Component {
 								return templ_7745c5c3_Err
 							}
 							var templ_7745c5c3_Var54 string
-							templ_7745c5c3_Var54, templ_7745c5c3_Err = templ.JoinStringErrs(visible(m.Theirs.Name))
+							templ_7745c5c3_Var54, templ_7745c5c3_Err = templ.JoinStringErrs(displayText(m.Theirs.Name))
 							if templ_7745c5c3_Err != nil {
-								return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 164, Col: 37}
+								return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 164, Col: 41}
 							}
 							_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var54))
 							if templ_7745c5c3_Err != nil {
@@ -1037,7 +1037,7 @@ func ServerPopup(m ServerForm) templ.Component {
 							}
 							return nil
 						})
-						templ_7745c5c3_Err = figure(tr(ctx, "column.name")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var53), templ_7745c5c3_Buffer)
+						templ_7745c5c3_Err = popupProperty(tr(ctx, "column.name")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var53), templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
@@ -1054,9 +1054,9 @@ func ServerPopup(m ServerForm) templ.Component {
 							}
 							ctx = templ.InitializeContext(ctx)
 							var templ_7745c5c3_Var56 string
-							templ_7745c5c3_Var56, templ_7745c5c3_Err = templ.JoinStringErrs(joined(m.Theirs.Addresses))
+							templ_7745c5c3_Var56, templ_7745c5c3_Err = templ.JoinStringErrs(joinNames(m.Theirs.Addresses))
 							if templ_7745c5c3_Err != nil {
-								return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 167, Col: 38}
+								return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/servers.templ`, Line: 167, Col: 41}
 							}
 							_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var56))
 							if templ_7745c5c3_Err != nil {
@@ -1064,7 +1064,7 @@ func ServerPopup(m ServerForm) templ.Component {
 							}
 							return nil
 						})
-						templ_7745c5c3_Err = figure(tr(ctx, "column.address")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var55), templ_7745c5c3_Buffer)
+						templ_7745c5c3_Err = popupProperty(tr(ctx, "column.address")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var55), templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
@@ -1126,12 +1126,12 @@ func ServerPopup(m ServerForm) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					if m.ID == "" {
-						templ_7745c5c3_Err = popupFoot(m.Form, ServersPath, tr(ctx, "action.register"), false).Render(ctx, templ_7745c5c3_Buffer)
+						templ_7745c5c3_Err = popupFooter(m.Form, ServersPath, tr(ctx, "action.register"), false).Render(ctx, templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
 					} else {
-						templ_7745c5c3_Err = popupFoot(m.Form, ServersPath, tr(ctx, "action.edit"), false).Render(ctx, templ_7745c5c3_Buffer)
+						templ_7745c5c3_Err = popupFooter(m.Form, ServersPath, tr(ctx, "action.edit"), false).Render(ctx, templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
@@ -1146,13 +1146,13 @@ func ServerPopup(m ServerForm) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = cancel(m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = cancelForm(m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 				return nil
 			})
-			templ_7745c5c3_Err = popup(tr(ctx, m.title())).Render(templ.WithChildren(ctx, templ_7745c5c3_Var50), templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = popup(tr(ctx, m.titleKey())).Render(templ.WithChildren(ctx, templ_7745c5c3_Var50), templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1184,7 +1184,7 @@ func ServerDeletePopup(m ServerDelete) templ.Component {
 		}
 		ctx = templ.ClearChildren(ctx)
 		if m.Denial != nil {
-			templ_7745c5c3_Err = refused(tr(ctx, "server.delete"), m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = deniedPopup(tr(ctx, "server.delete"), m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1261,7 +1261,7 @@ func ServerDeletePopup(m ServerDelete) templ.Component {
 						}
 						return nil
 					})
-					templ_7745c5c3_Err = figure(tr(ctx, "column.name")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var63), templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = popupProperty(tr(ctx, "column.name")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var63), templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1288,7 +1288,7 @@ func ServerDeletePopup(m ServerDelete) templ.Component {
 						}
 						return nil
 					})
-					templ_7745c5c3_Err = figure(tr(ctx, "column.address")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var65), templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = popupProperty(tr(ctx, "column.address")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var65), templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1296,7 +1296,7 @@ func ServerDeletePopup(m ServerDelete) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = popupFoot(m.Form, ServersPath, tr(ctx, "action.delete"), true).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = popupFooter(m.Form, ServersPath, tr(ctx, "action.delete"), true).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1310,7 +1310,7 @@ func ServerDeletePopup(m ServerDelete) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = cancel(m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = cancelForm(m.Form, ServersPath).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -55,7 +55,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = listTools(&m.List, tr(ctx, "snapshot.list"), snapshotTools()).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = listToolbar(&m.List, tr(ctx, "snapshot.list"), snapshotToolbarActions()).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -86,7 +86,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = listTop(&m.List).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = listSummary(&m.List).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -128,7 +128,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pickAll().Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = selectAllColumn().Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -179,7 +179,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = rendered(m.Rows).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = renderedRows(m.Rows).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -189,7 +189,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var7 string
-			templ_7745c5c3_Var7, templ_7745c5c3_Err = templ.JoinStringErrs(m.columns(snapshotColumns))
+			templ_7745c5c3_Var7, templ_7745c5c3_Err = templ.JoinStringErrs(m.colspan(snapshotColumns))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/snapshots.templ`, Line: 42, Col: 48}
 			}
@@ -246,12 +246,12 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = empty("search", tr(ctx, "list.none_found"), tr(ctx, "list.none_found_hint")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var8), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = emptyState("search", tr(ctx, "list.none_found"), tr(ctx, "list.none_found_hint")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var8), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-			} else if m.unread() {
-				templ_7745c5c3_Err = empty("camera", tr(ctx, "list.unread"), tr(ctx, "list.unread_hint")).Render(ctx, templ_7745c5c3_Buffer)
+			} else if m.neverRead() {
+				templ_7745c5c3_Err = emptyState("camera", tr(ctx, "list.unread"), tr(ctx, "list.unread_hint")).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -300,7 +300,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 					}
 					return nil
 				})
-				templ_7745c5c3_Err = empty("camera", tr(ctx, "snapshot.empty"), tr(ctx, "snapshot.empty_hint")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var11), templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = emptyState("camera", tr(ctx, "snapshot.empty"), tr(ctx, "snapshot.empty_hint")).Render(templ.WithChildren(ctx, templ_7745c5c3_Var11), templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -314,7 +314,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = listFoot(&m.List, tr(ctx, "snapshot.list")).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = listFooter(&m.List, tr(ctx, "snapshot.list")).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -334,7 +334,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 	})
 }
 
-// SnapshotRowHTML is one row of the list, as the page and the stream send it.
+// SnapshotRowHTML is one row of the list, on the page and in the event stream.
 func SnapshotRowHTML(r SnapshotRow) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -428,11 +428,11 @@ func SnapshotRowHTML(r SnapshotRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = status(r.Status, r.Percent, r.Since, Message{}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = statusBadge(r.Status, r.Percent, r.Since, Message{}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = troubleLine(r.Trouble).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = failureSummary(r.Trouble).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -454,9 +454,9 @@ func SnapshotRowHTML(r SnapshotRow) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var20 string
-		templ_7745c5c3_Var20, templ_7745c5c3_Err = templ.JoinStringErrs(gib(r.SizeGiB))
+		templ_7745c5c3_Var20, templ_7745c5c3_Err = templ.JoinStringErrs(formatGiB(r.SizeGiB))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/snapshots.templ`, Line: 77, Col: 91}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/snapshots.templ`, Line: 77, Col: 97}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var20))
 		if templ_7745c5c3_Err != nil {
@@ -474,7 +474,7 @@ func SnapshotRowHTML(r SnapshotRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = volumeOf(r.Volume, r.VolumeGone).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = volumeCell(r.Volume, r.VolumeGone).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -495,7 +495,7 @@ func SnapshotRowHTML(r SnapshotRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = consistency(r.Consistency).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = consistencyBadge(r.Consistency).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -536,7 +536,7 @@ func SnapshotRowHTML(r SnapshotRow) templ.Component {
 	})
 }
 
-func volumeOf(l Link, gone bool) templ.Component {
+func volumeCell(l Link, gone bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -655,8 +655,8 @@ func volumeOf(l Link, gone bool) templ.Component {
 	})
 }
 
-// consistency is the badge that remembers how a snapshot was taken.
-func consistency(kind string) templ.Component {
+// consistencyBadge says how a snapshot was taken.
+func consistencyBadge(kind string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

@@ -18,15 +18,15 @@ import (
 
 func page(t testing.TB, lang string, f *views.Frame, body templ.Component) *goquery.Document {
 	t.Helper()
-	ctx := templ.WithChildren(inLang(lang, f), body)
-	doc, err := goquery.NewDocumentFromReader(strings.NewReader(html(t, ctx, views.Layout(f))))
+	ctx := templ.WithChildren(testContext(lang, f), body)
+	doc, err := goquery.NewDocumentFromReader(strings.NewReader(render(t, ctx, views.Layout(f))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return doc
 }
 
-// names are the accessible names of what a selector finds, by text or label.
+// names are the accessible names of the elements: aria-label, else the text.
 func names(s *goquery.Selection) []string {
 	var all []string
 	s.Each(func(_ int, e *goquery.Selection) {
@@ -47,14 +47,15 @@ func equal(t *testing.T, what string, got, want []string) {
 }
 
 func snapshotList(t testing.TB, lang string, l views.List, rows []views.SnapshotRow) templ.Component {
-	return views.SnapshotsPage(views.SnapshotList{List: l, Rows: renderedSnapshots(t, inLang(lang, frame()), rows)})
+	return views.SnapshotsPage(views.SnapshotList{List: l, Rows: renderedSnapshots(t, testContext(lang, frame()), rows)})
 }
 
 func volumeList(t testing.TB, lang string, l views.List, rows []views.VolumeRow) templ.Component {
-	return views.VolumesPage(views.VolumeList{List: l, Rows: renderedVolumes(t, inLang(lang, frame()), rows)})
+	return views.VolumesPage(views.VolumeList{List: l, Rows: renderedVolumes(t, testContext(lang, frame()), rows)})
 }
 
-func TestTheWordsOnTheScreen(t *testing.T) {
+func TestLists_AccessibleNames(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		lang, menu            string
 		volumes, snapshots    string
@@ -79,7 +80,8 @@ func TestTheWordsOnTheScreen(t *testing.T) {
 	}
 }
 
-func TestToolbarWorksAsAForm(t *testing.T) {
+func TestToolbar_SubmitsForm(t *testing.T) {
+	t.Parallel()
 	doc := page(t, "ko", frame(), volumeList(t, "ko", list(views.VolumesPath), volumeRows()))
 	form := doc.Find("form#rows[method=get]")
 	if form.Find("table").Length() != 1 || form.Find("input[type=checkbox][name=id]").Length() != len(volumeRows()) {
@@ -97,7 +99,8 @@ func TestToolbarWorksAsAForm(t *testing.T) {
 	})
 }
 
-func TestRowsCarryTheirRefusals(t *testing.T) {
+func TestSnapshotRows_DenialAttributes(t *testing.T) {
+	t.Parallel()
 	doc := page(t, "ko", frame(), snapshotList(t, "ko", list(views.SnapshotsPath), snapshotRows()))
 	row := doc.Find("tr#snapshot-" + uid(4))
 	equal(t, "refusal", []string{row.AttrOr("data-deny-delete", "")}, []string{"삭제할 수 없습니다. 관리자에게 문의하세요."})
@@ -113,9 +116,10 @@ func TestRowsCarryTheirRefusals(t *testing.T) {
 	equal(t, "unknown status as it came", names(doc.Find("tr#snapshot-"+uid(9)+" .st-unknown")), []string{"BACKING-UP-SOMEWHERE-ELSE"})
 }
 
-func TestViewerSeesWhy(t *testing.T) {
+func TestToolbar_ViewerRole(t *testing.T) {
+	t.Parallel()
 	f := frame()
-	f.User = views.User{Name: "looker", Role: "viewer"}
+	f.User = views.User{Name: "viewer-1", Role: "viewer"}
 	doc := page(t, "ko", f, volumeList(t, "ko", list(views.VolumesPath), volumeRows()))
 	tools := doc.Find("main .toolbar a, main .toolbar button")
 	tools.Each(func(_ int, b *goquery.Selection) {
@@ -125,11 +129,12 @@ func TestViewerSeesWhy(t *testing.T) {
 		}
 	})
 	if tools.Length() != 7 || doc.Find("#menu a[href='/admin/users']").Length() != 0 {
-		t.Error("the viewer's page offers the wrong things")
+		t.Error("the viewer's page lacks a disabled tool or shows the administrator's menu")
 	}
 }
 
-func TestWithoutAttachNothingOffersIt(t *testing.T) {
+func TestVolumes_BackendWithoutAttach(t *testing.T) {
+	t.Parallel()
 	f := frame()
 	f.Attach = false
 	doc := page(t, "ko", f, volumeList(t, "ko", list(views.VolumesPath), volumeRows()))
@@ -142,12 +147,13 @@ func TestWithoutAttachNothingOffersIt(t *testing.T) {
 	}
 }
 
-func TestAttachedVolumeWarns(t *testing.T) {
+func TestSnapshotCreatePopup_AttachedVolume(t *testing.T) {
+	t.Parallel()
 	for lang, want := range map[string][2]string{
 		"ko": {"Volume이 서버에 연결된 상태에서 Block Snapshot을 생성하면 스냅샷의 데이터가 손상될 수 있습니다.", "데이터 손상 가능성을 확인했습니다"},
 		"en": {"may damage the data of the snapshot", "I understand that the data may be damaged"},
 	} {
-		doc := page(t, lang, frame(), views.SnapshotCreatePopup(views.SnapshotCreate{Form: wrong("/x", "acknowledge"), Volume: attachedVolume()}))
+		doc := page(t, lang, frame(), views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors("/x", "acknowledge"), Volume: attachedVolume()}))
 		alert := doc.Find("main [role=alert].callout-caution")
 		text := strings.Join(strings.Fields(alert.Text()), " ")
 		if !strings.Contains(text, want[0]) || !strings.Contains(text, "db-primary, db-standby") {
@@ -165,8 +171,9 @@ func TestAttachedVolumeWarns(t *testing.T) {
 	}
 }
 
-func TestPopupForms(t *testing.T) {
-	f := wrong("/storage/edit", "name")
+func TestEditPopup_FormFields(t *testing.T) {
+	t.Parallel()
+	f := formWithErrors("/storage/edit", "name")
 	f.Version = 7
 	doc := page(t, "ko", frame(), views.EditPopup(views.Edit{Form: f, Kind: "snapshot", Name: hostile}))
 	equal(t, "h1", names(doc.Find("main h1#popup-title")), []string{"Block Snapshot 수정"})
@@ -185,7 +192,8 @@ func TestPopupForms(t *testing.T) {
 	equal(t, "way back", []string{cancel.AttrOr("action", ""), cancel.Find("[name=status]").AttrOr("value", "")}, []string{views.SnapshotsPath, "ERROR"})
 }
 
-func TestRefusedPopupNamesBlockers(t *testing.T) {
+func TestDeletePopup_DeniedWithBlockers(t *testing.T) {
+	t.Parallel()
 	f := form("")
 	f.Denial = &views.Denial{Reason: msg("deny.has_snapshots", "2"), Snaps: []views.Link{{ID: uid(1), Name: "one"}}, Guidance: msg("guide.delete_snapshots")}
 	doc := page(t, "ko", frame(), views.DeletePopup(views.Delete{Form: f, Kind: "volume"}))
@@ -196,16 +204,16 @@ func TestRefusedPopupNamesBlockers(t *testing.T) {
 	}
 }
 
-// TestFragmentIsPartOfThePage checks that the dialog gets the very markup that the
-// page has.
-func TestFragmentIsPartOfThePage(t *testing.T) {
-	for _, s := range stories() {
+// TestScenarios_FragmentEqualsPage checks that a fragment is the content of its page.
+func TestScenarios_FragmentEqualsPage(t *testing.T) {
+	t.Parallel()
+	for _, s := range scenarios() {
 		f := frame()
 		s.frame(f)
-		ctx := inLang("ko", f)
-		body := s.make(t, ctx)
-		fragment := html(t, ctx, body)
-		if whole := html(t, templ.WithChildren(ctx, body), views.Layout(f)); !strings.Contains(whole, fragment) {
+		ctx := testContext("ko", f)
+		body := s.body(t, ctx)
+		fragment := render(t, ctx, body)
+		if whole := render(t, templ.WithChildren(ctx, body), views.Layout(f)); !strings.Contains(whole, fragment) {
 			t.Errorf("%s: the fragment is not part of the page", s.name)
 		}
 		if s.popup && !strings.HasPrefix(fragment, `<div id="popup-form"`) {
@@ -214,14 +222,15 @@ func TestFragmentIsPartOfThePage(t *testing.T) {
 	}
 }
 
-// TestHostileTextStaysText renders every story in both languages and looks for
-// markup that came out of data, and for missing texts.
-func TestHostileTextStaysText(t *testing.T) {
+// TestScenarios_EscapedAndComplete renders every scenario in both languages: no data
+// becomes markup, no text is missing from the catalog, no id occurs twice.
+func TestScenarios_EscapedAndComplete(t *testing.T) {
+	t.Parallel()
 	for _, lang := range []string{"ko", "en"} {
-		for _, s := range stories() {
+		for _, s := range scenarios() {
 			f := frame()
 			s.frame(f)
-			doc := page(t, lang, f, s.make(t, inLang(lang, f)))
+			doc := page(t, lang, f, s.body(t, testContext(lang, f)))
 			if doc.Find("img, script:not([src])").Length() != 0 {
 				t.Errorf("%s: data became markup", s.name)
 			}
@@ -240,13 +249,14 @@ func TestHostileTextStaysText(t *testing.T) {
 	}
 }
 
-// TestOneControlPerName checks that nothing in main has the name of another
-// control, so that tests and screen readers find what they mean.
-func TestOneControlPerName(t *testing.T) {
-	for _, s := range listStories() {
+// TestLists_UniqueControlNames checks that no two controls of main have one name,
+// so that screen readers and tests can tell them apart.
+func TestLists_UniqueControlNames(t *testing.T) {
+	t.Parallel()
+	for _, s := range listScenarios() {
 		f := frame()
 		s.frame(f)
-		doc := page(t, "ko", f, s.make(t, inLang("ko", f)))
+		doc := page(t, "ko", f, s.body(t, testContext("ko", f)))
 		seen := map[string]int{}
 		for _, name := range names(doc.Find("main .toolbar a, main .toolbar button, main .filters button, main .filters input:not([type=hidden]), main .filters select, main .empty a, main .chips a, main .list-foot a")) {
 			seen[name]++
@@ -259,8 +269,9 @@ func TestOneControlPerName(t *testing.T) {
 	}
 }
 
-// TestNothingThatThePolicyForbids greps the sources for what a strict policy breaks.
-func TestNothingThatThePolicyForbids(t *testing.T) {
+// TestTemplates_NoInlineCode looks for what the content security policy forbids.
+func TestTemplates_NoInlineCode(t *testing.T) {
+	t.Parallel()
 	forbidden := regexp.MustCompile(`\sstyle=|hx-on|"js:|\son[a-z]+=|<script>|hx-trigger="[^"]*\[`)
 	err := fs.WalkDir(os.DirFS("."), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".templ" {
@@ -279,7 +290,7 @@ func TestNothingThatThePolicyForbids(t *testing.T) {
 
 func BenchmarkSnapshotsPage(b *testing.B) {
 	f := frame()
-	ctx := inLang("ko", f)
+	ctx := testContext("ko", f)
 	m := views.SnapshotList{List: list(views.SnapshotsPath), Rows: renderedSnapshots(b, ctx, snapshotRows())}
 	var out bytes.Buffer
 	b.ReportAllocs()
@@ -293,10 +304,10 @@ func BenchmarkSnapshotsPage(b *testing.B) {
 }
 
 func BenchmarkSnapshotRow(b *testing.B) {
-	ctx := inLang("ko", frame())
+	ctx := testContext("ko", frame())
 	row := snapshotRows()[1]
 	b.ReportAllocs()
 	for b.Loop() {
-		html(b, ctx, views.SnapshotRowHTML(row))
+		render(b, ctx, views.SnapshotRowHTML(row))
 	}
 }

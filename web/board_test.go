@@ -203,10 +203,10 @@ func accepted(t *testing.T, a answer) made {
 }
 
 // wrong is what a program is told of a click that was not accepted.
-func wrong(t *testing.T, a answer, status int) jsonBody {
+func wrong(t *testing.T, a answer, status int) errorJSON {
 	t.Helper()
 	wantStatus(t, a, status)
-	var body jsonBody
+	var body errorJSON
 	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
 		t.Fatalf("%v in %s", err, a.body)
 	}

@@ -260,7 +260,7 @@ func (p *page) press(keys string, modifiers ...chromedp.Modifier) {
 	}
 }
 
-// back goes back as the browser's button does: to the page as it was left, where
+// backURL goes back as the browser's button does: to the page as it was left, where
 // the browser has kept it.
 func (p *page) back() {
 	p.t.Helper()

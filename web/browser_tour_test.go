@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"os"
-
 	"strings"
 
 	"blockconsole/models"

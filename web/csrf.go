@@ -18,33 +18,32 @@ const (
 	csrfHeader = "X-CSRF-Token"
 )
 
-var errForeign = &models.Error{Code: models.CodeForbidden, Text: models.NewText("error.csrf")}
+var errCrossSite = &models.Error{Code: models.CodeForbidden, Text: models.NewText("error.csrf")}
 
 // csrf refuses writing requests that another site made the browser send. Echo's
 // own middleware would fall back to the token for same-site, which on one machine
 // is every other port, and answers a missing token with 400.
 func (s *Server) csrf(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if isSafe(c.Request().Method) || s.ownRequest(c) {
+		if isSafe(c.Request().Method) || s.isSameOrigin(c) {
 			return next(c)
 		}
-		return errForeign
+		return errCrossSite
 	}
 }
 
-// ownRequest: the browser's own word counts first (Sec-Fetch-Site), then the
-// Origin, then the token. «none» is a request that no page made, which no browser
-// does for a form by itself, so it has to prove itself like one without the
-// header. An opaque Origin («null») says nothing.
-func (s *Server) ownRequest(c echo.Context) bool {
+// isSameOrigin decides by Sec-Fetch-Site, which pages cannot set; without it by
+// Origin; without both by the session's token. Sec-Fetch-Site «none» (no page sent
+// the request, which browsers do not do for forms) and Origin «null» count as absent.
+func (s *Server) isSameOrigin(c echo.Context) bool {
 	r := c.Request()
 	if sites := r.Header.Values("Sec-Fetch-Site"); len(sites) > 0 && !(len(sites) == 1 && sites[0] == "none") {
 		return len(sites) == 1 && sites[0] == "same-origin"
 	}
 	if origins := r.Header.Values(echo.HeaderOrigin); len(origins) > 0 && !(len(origins) == 1 && origins[0] == "null") {
-		return len(origins) == 1 && s.ownOrigin(origins[0], r)
+		return len(origins) == 1 && s.isOwnOrigin(origins[0], r)
 	}
-	want := handlers.VisitOf(c).CSRF
+	want := handlers.RequestOf(c).CSRF
 	sent := r.Header.Get(csrfHeader)
 	if sent == "" {
 		sent = r.PostFormValue(csrfField)
@@ -52,7 +51,8 @@ func (s *Server) ownRequest(c echo.Context) bool {
 	return want != "" && subtle.ConstantTimeCompare([]byte(sent), []byte(want)) == 1
 }
 
-func (s *Server) ownOrigin(origin string, r *http.Request) bool {
+// isOwnOrigin says that the origin is the public URL or the host of the request.
+func (s *Server) isOwnOrigin(origin string, r *http.Request) bool {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return false
@@ -66,16 +66,15 @@ func (s *Server) ownOrigin(origin string, r *http.Request) bool {
 	return strings.EqualFold(u.Host, r.Host)
 }
 
-// beforeLogin gives a visitor without a session the token that the sign-in form
+// loginToken gives a visitor without a session the token that the sign-in form
 // must carry: otherwise another site could sign its visitors in under an account
 // of its own.
-func (s *Server) beforeLogin(c echo.Context, v *handlers.Visit, next echo.HandlerFunc) error {
+func (s *Server) loginToken(c echo.Context, req *handlers.Request) {
 	name := handlers.LoginCookie(s.site.Secure)
 	if cookie, err := c.Cookie(name); err == nil && len(cookie.Value) == len(rand.Text()) {
-		v.CSRF = cookie.Value
+		req.CSRF = cookie.Value
 	} else if c.Path() == loginPath && isSafe(c.Request().Method) {
-		v.CSRF = rand.Text()
-		c.SetCookie(&http.Cookie{Name: name, Value: v.CSRF, Path: "/", HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
+		req.CSRF = rand.Text()
+		c.SetCookie(&http.Cookie{Name: name, Value: req.CSRF, Path: "/", HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
 	}
-	return next(c)
 }

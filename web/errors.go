@@ -15,7 +15,7 @@ import (
 	"blockconsole/views/i18n"
 )
 
-// statusOf is the one table from the models' codes to statuses.
+// statusOf is the only table from the models' codes to statuses.
 var statusOf = map[models.Code]int{
 	models.CodeNotFound:     http.StatusNotFound,
 	models.CodeInvalid:      http.StatusUnprocessableEntity,
@@ -27,8 +27,8 @@ var statusOf = map[models.Code]int{
 	models.CodeUnsupported:  http.StatusConflict,
 }
 
-// textOf is what is said about a status that did not come with a text. Statuses
-// that are not here say what 400 or 500 say.
+// textOf is the message of a status whose error has none. Other statuses have the
+// message of 400 or 500.
 var textOf = map[int]models.Text{
 	http.StatusBadRequest:            models.NewText("error.400"),
 	http.StatusUnauthorized:          models.NewText("error.401"),
@@ -40,7 +40,7 @@ var textOf = map[int]models.Text{
 	http.StatusServiceUnavailable:    models.NewText("error.503"),
 }
 
-// guidanceOf is what to do about a status.
+// guidanceOf is what the user can do about a status.
 var guidanceOf = map[int]models.Text{
 	http.StatusForbidden:             models.NewText("error.403.guide"),
 	http.StatusMethodNotAllowed:      models.NewText("error.405.guide"),
@@ -52,8 +52,8 @@ var guidanceOf = map[int]models.Text{
 	http.StatusServiceUnavailable:    models.NewText("error.503.guide"),
 }
 
-// failure is an error as it is answered.
-type failure struct {
+// errorAnswer is what the client is told of an error.
+type errorAnswer struct {
 	status   int
 	code     string
 	text     models.Text
@@ -61,18 +61,18 @@ type failure struct {
 	fields   map[string]models.Text
 }
 
-// failureOf decides what an error becomes. What is not expected is a 500 that
-// says nothing of its cause.
-func failureOf(err error) failure {
+// errorAnswerOf maps an error to its answer. An unexpected one is a 500 that does
+// not tell its cause.
+func errorAnswerOf(err error) errorAnswer {
 	var http4xx *echo.HTTPError
 	e := models.AsError(err)
 	switch {
 	case e != nil:
 		status, known := statusOf[e.Code]
 		if !known {
-			return plainFailure(http.StatusInternalServerError)
+			return statusAnswer(http.StatusInternalServerError)
 		}
-		f := failure{status: status, code: string(e.Code), text: e.Text, guidance: guidanceOf[status], fields: e.Fields}
+		f := errorAnswer{status: status, code: string(e.Code), text: e.Text, guidance: guidanceOf[status], fields: e.Fields}
 		switch own := e.Text.Key + ".guide"; {
 		case e.Denial != nil && e.Denial.Guidance.Key != "":
 			f.guidance = e.Denial.Guidance
@@ -81,22 +81,22 @@ func failureOf(err error) failure {
 		}
 		return f
 	case errors.As(err, &http4xx) && http4xx.Code < http.StatusInternalServerError:
-		return plainFailure(http4xx.Code)
+		return statusAnswer(http4xx.Code)
 	case errors.Is(err, context.DeadlineExceeded):
-		return plainFailure(http.StatusServiceUnavailable)
+		return statusAnswer(http.StatusServiceUnavailable)
 	}
-	return plainFailure(http.StatusInternalServerError)
+	return statusAnswer(http.StatusInternalServerError)
 }
 
-func plainFailure(status int) failure {
+func statusAnswer(status int) errorAnswer {
 	text, known := textOf[status]
 	if !known {
 		text = textOf[http.StatusBadRequest]
 	}
-	return failure{status: status, code: codeOf(status), text: text, guidance: guidanceOf[status]}
+	return errorAnswer{status: status, code: codeOf(status), text: text, guidance: guidanceOf[status]}
 }
 
-// codeOf is the word for programs of a status that did not come with one.
+// codeOf is the JSON code of a status whose error has none.
 func codeOf(status int) string {
 	switch status {
 	case http.StatusNotFound:
@@ -113,9 +113,9 @@ func codeOf(status int) string {
 	return "bad_request"
 }
 
-// answerError answers a request that failed: page, fragment or JSON.
-func (s *Server) answerError(err error, c echo.Context) {
-	c.Set(failureKey, err)
+// handleError answers a request that failed: page, fragment or JSON.
+func (s *Server) handleError(err error, c echo.Context) {
+	c.Set(errorKey, err)
 	if c.Response().Committed {
 		return
 	}
@@ -123,35 +123,35 @@ func (s *Server) answerError(err error, c echo.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), errorPageTimeout)
 	defer cancel()
 	c.SetRequest(c.Request().WithContext(ctx))
-	f := failureOf(err)
+	f := errorAnswerOf(err)
 	var throttled *models.ThrottledError
 	if errors.As(err, &throttled) {
 		handlers.SetRetryAfter(c, throttled.RetryAfter)
 	}
-	if writeErr := s.writeFailure(c, f); writeErr != nil && !c.Response().Committed {
+	if writeErr := s.writeError(c, f); writeErr != nil && !c.Response().Committed {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "error page failed",
-			slog.String("request_id", handlers.VisitOf(c).RequestID), slog.String("error", writeErr.Error()))
+			slog.String("request_id", handlers.RequestOf(c).RequestID), slog.String("error", writeErr.Error()))
 		http.Error(c.Response(), http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 	}
 }
 
-func (s *Server) writeFailure(c echo.Context, f failure) error {
+func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 	handlers.Vary(c)
 	switch format := handlers.Wants(c); {
 	case format == handlers.JSON || format == handlers.CSV || format == handlers.Events || isStream(c):
-		return c.JSON(f.status, jsonError(c, f))
+		return c.JSON(f.status, toErrorJSON(c, f))
 	case f.status == http.StatusUnauthorized && f.code == string(models.CodeUnauthorized):
-		return toLogin(c)
+		return redirectToLogin(c)
 	case c.Request().Method == http.MethodHead:
 		return c.NoContent(f.status)
 	}
-	v := handlers.VisitOf(c)
-	return handlers.Render(c, f.status, handlers.T(c, f.text.Key, args(f.text)...), views.ErrorView(views.ErrorPage{
-		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: v.RequestID, Back: back(c),
+	req := handlers.RequestOf(c)
+	return handlers.Render(c, f.status, handlers.T(c, f.text.Key, textArgs(f.text)...), views.ErrorView(views.ErrorPage{
+		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: backURL(c),
 	}))
 }
 
-func args(t models.Text) []any {
+func textArgs(t models.Text) []any {
 	all := make([]any, len(t.Args))
 	for i, a := range t.Args {
 		all[i] = a
@@ -159,7 +159,7 @@ func args(t models.Text) []any {
 	return all
 }
 
-type jsonBody struct {
+type errorJSON struct {
 	Error struct {
 		Code      string            `json:"code"`
 		Message   string            `json:"message"`
@@ -168,24 +168,23 @@ type jsonBody struct {
 	} `json:"error"`
 }
 
-func jsonError(c echo.Context, f failure) jsonBody {
+func toErrorJSON(c echo.Context, f errorAnswer) errorJSON {
 	ctx := c.Request().Context()
-	var b jsonBody
+	var b errorJSON
 	b.Error.Code = f.code
-	b.Error.Message = i18n.T(ctx, f.text.Key, args(f.text)...)
+	b.Error.Message = i18n.T(ctx, f.text.Key, textArgs(f.text)...)
 	b.Error.Fields = map[string]string{}
 	for field, text := range f.fields {
-		b.Error.Fields[field] = i18n.T(ctx, text.Key, args(text)...)
+		b.Error.Fields[field] = i18n.T(ctx, text.Key, textArgs(text)...)
 	}
-	b.Error.RequestID = handlers.VisitOf(c).RequestID
+	b.Error.RequestID = handlers.RequestOf(c).RequestID
 	return b
 }
 
-// toLogin sends whoever is not signed in to the sign-in page, and from there back
-// to the page they were on.
-func toLogin(c echo.Context) error {
+// redirectToLogin leads to the sign-in page, and from there back.
+func redirectToLogin(c echo.Context) error {
 	address := loginPath
-	if next := pageToReturnTo(c); next != "/" {
+	if next := returnURL(c); next != "/" {
 		address += "?next=" + url.QueryEscape(next)
 	}
 	if handlers.IsHTMX(c) {
@@ -195,21 +194,21 @@ func toLogin(c echo.Context) error {
 	return c.Redirect(http.StatusSeeOther, address)
 }
 
-// pageToReturnTo is the page that was asked for; after a click or for a fragment,
-// the page it was on, since neither can be shown as a page.
-func pageToReturnTo(c echo.Context) string {
+// returnURL is the page to show after signing in: the one that was asked for, or
+// the one around a fragment or a form.
+func returnURL(c echo.Context) string {
 	r := c.Request()
 	if handlers.IsHTMX(c) {
-		return localOf(r.Header.Get("HX-Current-URL"), r.Host)
+		return localURL(r.Header.Get("HX-Current-URL"), r.Host)
 	}
 	if !isSafe(r.Method) {
-		return localOf(r.Referer(), r.Host)
+		return localURL(r.Referer(), r.Host)
 	}
 	return handlers.LocalPath(r.URL.RequestURI(), "/")
 }
 
-// localOf is the path and query of an address of this site.
-func localOf(address, host string) string {
+// localURL is the path and query of an address of this site, / of any other.
+func localURL(address, host string) string {
 	u, err := url.Parse(address)
 	if err != nil || u.Path == "" || (u.Host != "" && u.Host != host) {
 		return "/"
@@ -217,10 +216,10 @@ func localOf(address, host string) string {
 	return handlers.LocalPath(u.RequestURI(), "/")
 }
 
-// back is where the error page's link leads: the page before.
-func back(c echo.Context) string {
+// backURL is the previous page, for the link of the error page.
+func backURL(c echo.Context) string {
 	r := c.Request()
-	if from := localOf(r.Referer(), r.Host); from != "/" && from != r.URL.RequestURI() {
+	if from := localURL(r.Referer(), r.Host); from != "/" && from != r.URL.RequestURI() {
 		return from
 	}
 	return "/"

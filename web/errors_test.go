@@ -42,7 +42,7 @@ func TestErrorsByFormat(t *testing.T) {
 			}
 			coded := b.get(tc.path, "Accept", "application/json")
 			wantStatus(t, coded, tc.status)
-			var body jsonBody
+			var body errorJSON
 			if err := json.Unmarshal([]byte(coded.body), &body); err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func TestErrorsSpeakTheVisitorsLanguage(t *testing.T) {
 	if k, e := korean.Find("main").Text(), english.Find("main").Text(); k == e || english.Find("html[lang=en]").Length() != 1 {
 		t.Errorf("Korean %q, English %q", k, e)
 	}
-	var body jsonBody
+	var body errorJSON
 	if err := json.Unmarshal([]byte(b.get("/test/invalid", "Accept", "application/json", "Accept-Language", "en").body), &body); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestEveryCodeHasAStatus(t *testing.T) {
 			t.Errorf("%s has status %d", code, statusOf[code])
 		}
 	}
-	if f := failureOf(&models.Error{Code: "new", Text: models.NewText("secret")}); f.status != http.StatusInternalServerError || f.text.Key == "secret" {
+	if f := errorAnswerOf(&models.Error{Code: "new", Text: models.NewText("secret")}); f.status != http.StatusInternalServerError || f.text.Key == "secret" {
 		t.Errorf("a code that the table does not have became %+v", f)
 	}
 }

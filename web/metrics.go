@@ -35,8 +35,8 @@ func (m *metrics) observe(route, method string, status int, took time.Duration) 
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Observe(took.Seconds())
 }
 
-// StorageMetrics returns what is to be told of every call to the backend: its name,
-// how long it took and the kind of its error, empty for none.
+// StorageMetrics returns an observer of the calls to the backend. kind is the code
+// of the call's error, empty for none.
 func StorageMetrics(registry *prometheus.Registry) func(call string, took time.Duration, kind string) {
 	calls := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "blockconsole_storage_call_seconds", Help: "Time of calls to the storage, with their repetitions, by call and kind of error (empty: none).",
@@ -48,8 +48,8 @@ func StorageMetrics(registry *prometheus.Registry) func(call string, took time.D
 	}
 }
 
-// CloudMetrics returns what is to be told of every request to a cloud and the status
-// of its answer, 0 without one.
+// CloudMetrics returns a counter of the requests to a cloud. status is that of the
+// answer, 0 without one.
 func CloudMetrics(registry *prometheus.Registry) func(method string, status int) {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "blockconsole_cloud_requests_total", Help: "Requests to the cloud's services, by method and status of the answer (0: none).",

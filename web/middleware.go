@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,16 +23,17 @@ import (
 
 // use sets the middleware, outermost first. The order matters:
 //
-//	requestID  everything after it may name the request
-//	observe    sees the final status, also of errors and panics
-//	headers    so that every answer has them, errors included
-//	compress   outside of what renders errors
-//	answer     turns errors into answers here, while the layers around can still see them
-//	recover    a panic becomes an error that answer shows without its text
-//	limits     before anyone reads the body
-//	timeouts   everything below runs within them; writing ones outlive their browser
-//	visit      language and look, who is signed in: also for pages that are errors
-//	csrf       needs the session's token
+//	requestID     everything after it may name the request
+//	observe       sees the final status, also of errors and panics
+//	headers       so that every answer has them, errors included
+//	gzip          compresses error pages too
+//	renderErrors  inside of what looks at the answer
+//	recover       a panic becomes an error, which renderErrors answers without its text
+//	BodyLimit     before anything reads the body
+//	timeouts      everything below runs within them
+//	preferences   the language, also of error pages
+//	session       who is signed in
+//	csrf          needs the session's token
 //
 // The role a route needs is checked last, by the route itself (see routes).
 func (s *Server) use() {
@@ -40,11 +42,12 @@ func (s *Server) use() {
 		s.observe,
 		s.headers,
 		middleware.GzipWithConfig(middleware.GzipConfig{Level: gzipFastest, MinLength: gzipMinLength, Skipper: skipGzip}),
-		s.answer,
+		s.renderErrors,
 		s.recover,
 		middleware.BodyLimit(bodyLimit),
 		s.timeouts,
-		s.visit,
+		s.preferences,
+		s.session,
 		s.csrf,
 	)
 }
@@ -54,16 +57,17 @@ const (
 	gzipMinLength = 1024
 )
 
-// skipGzip: streams must not be held back, and files are compressed already.
+// skipGzip skips streams, which must not be held back, and files, which are
+// compressed already.
 func skipGzip(c echo.Context) bool {
-	return isStream(c) || isPlain(c)
+	return isStream(c) || isPublic(c)
 }
 
 // isStream says that the route is a live stream.
 func isStream(c echo.Context) bool { return strings.HasSuffix(c.Path(), "/events") }
 
-// isPlain says that the route needs to know nobody: files and health.
-func isPlain(c echo.Context) bool {
+// isPublic says that the route is for anybody and needs no session: files and health.
+func isPublic(c echo.Context) bool {
 	switch c.Path() {
 	case "/static/*", "/favicon.ico", "/robots.txt", "/healthz", "/readyz":
 		return true
@@ -71,21 +75,20 @@ func isPlain(c echo.Context) bool {
 	return false
 }
 
-// requestID names the request by an id of our own: one from outside could be
-// chosen to confuse the log.
+// requestID gives the request an id of our own: one from outside could be chosen
+// to confuse the log.
 func (s *Server) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := models.NewID()
-		handlers.SetVisit(c, &handlers.Visit{Site: s.site, RequestID: id})
+		handlers.SetRequest(c, &handlers.Request{Site: s.site, RequestID: id})
 		c.Response().Header().Set(echo.HeaderXRequestID, id)
 		return next(c)
 	}
 }
 
-const failureKey = "failure" // the error behind the answer, for the log
+const errorKey = "failure" // the error behind the answer, for the log
 
-// observe writes one line per request and counts it. What callers do wrong is a
-// warning, what we do wrong an error.
+// observe logs the request and counts it: a 4xx as a warning, a 5xx as an error.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := s.now()
@@ -97,7 +100,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			c.Error(err)
 		}
-		took, status, v := s.now().Sub(start), c.Response().Status, handlers.VisitOf(c)
+		took, status, req := s.now().Sub(start), c.Response().Status, handlers.RequestOf(c)
 		route := c.Path()
 		if route == "" {
 			route = "none"
@@ -111,17 +114,17 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			level = slog.LevelError
 		case status >= http.StatusBadRequest:
 			level = slog.LevelWarn
-		case isPlain(c):
+		case isPublic(c):
 			level = slog.LevelDebug
 		}
 		attrs := []slog.Attr{
-			slog.String("request_id", v.RequestID), slog.String("method", c.Request().Method), slog.String("route", route),
+			slog.String("request_id", req.RequestID), slog.String("method", c.Request().Method), slog.String("route", route),
 			slog.Int("status", status), slog.Int64("bytes", c.Response().Size), slog.Duration("took", took), slog.String("address", c.RealIP()),
 		}
-		if v.SignedIn != nil {
-			attrs = append(attrs, slog.String("user", v.SignedIn.Name))
+		if req.SignedIn != nil {
+			attrs = append(attrs, slog.String("user", req.SignedIn.Name))
 		}
-		if failure, ok := c.Get(failureKey).(error); ok {
+		if failure, ok := c.Get(errorKey).(error); ok {
 			attrs = append(attrs, slog.String("error", failure.Error()))
 		}
 		s.log.LogAttrs(c.Request().Context(), level, "request", attrs...)
@@ -129,7 +132,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// knownMethod bounds the label: a caller may invent methods.
+// knownMethod bounds the values of the label: a client may send any method.
 func knownMethod(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
@@ -163,17 +166,17 @@ func (s *Server) headers(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// answer lets the one table of errors answer.
-func (s *Server) answer(next echo.HandlerFunc) echo.HandlerFunc {
+// renderErrors lets the one table of errors answer.
+func (s *Server) renderErrors(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := next(c); err != nil {
-			s.answerError(err, c)
+			s.handleError(err, c)
 		}
 		return nil
 	}
 }
 
-// recover makes a panic an error with its stack, for the log alone.
+// recover turns a panic into an error with its stack, for the log.
 func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
@@ -188,9 +191,8 @@ func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// timeouts bounds how long a request may take. A writing one goes on when its
-// browser leaves: no click is lost. Streams have no end, but end first when the
-// console stops.
+// timeouts bounds how long a request may take. A POST goes on when its browser
+// leaves, so that no click is lost. Streams last until Drain.
 func (s *Server) timeouts(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -199,7 +201,7 @@ func (s *Server) timeouts(next echo.HandlerFunc) echo.HandlerFunc {
 		switch {
 		case isStream(c):
 			ctx, cancel = context.WithCancel(ctx)
-			stop := s.whenClosing(cancel)
+			stop := context.AfterFunc(s.streams, cancel)
 			defer stop()
 			// A stream outlives the connection's limits; its handler sets one per event.
 			control := http.NewResponseController(c.Response())
@@ -224,91 +226,77 @@ func (s *Server) timeouts(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// whenClosing calls fn when the streams have to end. stop ends the waiting.
-func (s *Server) whenClosing(fn func()) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-s.closing:
-			fn()
-		case <-done:
-		}
-	}()
-	return func() { close(done) }
-}
-
 func isSafe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
 const preferenceSeconds = 365 * 24 * 60 * 60
 
-// visit finds out the language, the look and who is signed in.
-func (s *Server) visit(next echo.HandlerFunc) echo.HandlerFunc {
+// preferences finds the language and the look of the page.
+func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if isPlain(c) {
+		if isPublic(c) {
 			return next(c)
 		}
-		v := handlers.VisitOf(c)
+		req := handlers.RequestOf(c)
 		lang := s.preference(c, "lang", i18n.Langs...)
 		if lang == "" {
 			lang = i18n.Match(c.Request().Header.Get("Accept-Language"))
 		}
-		if v.Theme = s.preference(c, "theme", "system", "light", "dark"); v.Theme == "system" {
-			v.Theme = ""
+		if req.Theme = s.preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
+			req.Theme = ""
 		}
-		v.Compact = s.preference(c, "density", "normal", "compact") == "compact"
+		req.Compact = s.preference(c, "density", "normal", "compact") == "compact"
 		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
 		c.Response().Header().Set("Content-Language", lang)
-		return s.signIn(c, v, next)
+		return next(c)
 	}
 }
 
-// preference is one of the choices: from the address, then remembered in a
-// cookie, else from the cookie; empty for none.
+// preference is one of the choices: that of the query, which a cookie then
+// remembers, or that of the cookie; empty for none.
 func (s *Server) preference(c echo.Context, name string, choices ...string) string {
 	if query := c.Request().URL.RawQuery; strings.Contains(query, name+"=") {
-		if chosen := oneOf(c.QueryParam(name), choices); chosen != "" {
+		if chosen := c.QueryParam(name); slices.Contains(choices, chosen) {
 			c.SetCookie(&http.Cookie{Name: "blockconsole-" + name, Value: chosen, Path: "/", MaxAge: preferenceSeconds,
 				HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
 			return chosen
 		}
 	}
-	if cookie, err := c.Cookie("blockconsole-" + name); err == nil {
-		return oneOf(cookie.Value, choices)
+	if cookie, err := c.Cookie("blockconsole-" + name); err == nil && slices.Contains(choices, cookie.Value) {
+		return cookie.Value
 	}
 	return ""
 }
 
-func oneOf(value string, choices []string) string {
-	for _, choice := range choices {
-		if value == choice {
-			return choice
+// session finds who is signed in. A cookie without a session is no error: the
+// route decides whether that is enough.
+func (s *Server) session(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if isPublic(c) {
+			return next(c)
 		}
+		req := handlers.RequestOf(c)
+		cookie, err := c.Cookie(handlers.SessionCookie(s.site.Secure))
+		if err != nil {
+			s.loginToken(c, req)
+			return next(c)
+		}
+		in, err := s.store.Sessions.Session(c.Request().Context(), cookie.Value)
+		switch {
+		case errors.Is(err, models.ErrSignedOut):
+			s.loginToken(c, req)
+		case err != nil:
+			return err
+		default:
+			req.SignedIn, req.Token, req.CSRF = in, cookie.Value, in.CSRF
+		}
+		return next(c)
 	}
-	return ""
 }
 
-// signIn finds the session of the cookie. A cookie that opens nothing is nobody's,
-// not an error: the route decides whether that is enough.
-func (s *Server) signIn(c echo.Context, v *handlers.Visit, next echo.HandlerFunc) error {
-	cookie, err := c.Cookie(handlers.SessionCookie(s.site.Secure))
-	if err != nil {
-		return s.beforeLogin(c, v, next)
-	}
-	in, err := s.store.Sessions.Session(c.Request().Context(), cookie.Value)
-	if errors.Is(err, models.ErrSignedOut) {
-		return s.beforeLogin(c, v, next)
-	}
-	if err != nil {
-		return err
-	}
-	v.SignedIn, v.Token, v.CSRF = in, cookie.Value, in.CSRF
-	return next(c)
-}
-
-// ipExtractor believes X-Forwarded-For from the trusted proxies alone: Echo would
-// believe anybody.
+// ipExtractor takes X-Forwarded-For from the trusted proxies alone: Echo takes it
+// from anybody.
 func ipExtractor(trusted []netip.Prefix) echo.IPExtractor {
 	if len(trusted) == 0 {
 		return echo.ExtractIPDirect()

@@ -155,7 +155,7 @@ func TestForwardedAddressesAreBelievedFromProxiesAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newConsole(t, "TRUSTED_PROXIES="+tc.setting)
 			seen := ""
-			c.web.get(anybody, "/test/ip", func(c echo.Context) error { seen = c.RealIP(); return c.NoContent(http.StatusNoContent) })
+			c.web.get(anonymous, "/test/ip", func(c echo.Context) error { seen = c.RealIP(); return c.NoContent(http.StatusNoContent) })
 			wantStatus(t, c.browser().get("/test/ip", "X-Forwarded-For", tc.forwarded, "X-Real-Ip", "192.0.2.99"), http.StatusNoContent)
 			if seen != tc.want {
 				t.Errorf("address is %s, want %s", seen, tc.want)

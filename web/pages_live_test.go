@@ -23,7 +23,7 @@ import (
 func liveBoard(t *testing.T) *board {
 	t.Helper()
 	b := newBoard(t)
-	b.web.Live.PingEvery, b.web.Live.FreshEvery = 20*time.Millisecond, 20*time.Millisecond
+	b.web.Live.PingInterval, b.web.Live.FreshInterval = 20*time.Millisecond, 20*time.Millisecond
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { b.web.Live.Run(ctx); close(ended) }()

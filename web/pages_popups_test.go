@@ -1,11 +1,14 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/views"
 )
 
@@ -189,4 +192,26 @@ func TestPopupsOfWhatIsNotThere(t *testing.T) {
 		})
 	}
 	unchanged(t)
+}
+
+// TestVolumeChoices_NewestIneligible: volumes that no snapshot can be made of do not
+// push the others out of the chooser.
+func TestVolumeChoices_NewestIneligible(t *testing.T) {
+	b := newBoard(t)
+	free, used := b.volume("good-free", "1"), b.attached(b.volume("good-used", "1"))
+	for i := range 25 {
+		b.clock.Add(time.Second)
+		b.fake.PutVolume(backend.Volume{Name: fmt.Sprintf("good-not-%d", i), SizeGiB: 1, State: backend.State{Status: backend.ErrorStatus}})
+	}
+	if err := b.mirror.Resync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, search := range []string{"", "?q=good"} {
+		a := b.get(views.SnapshotsPath+"/new/volumes"+search, htmx...)
+		wantStatus(t, a, http.StatusOK)
+		if strings.Contains(a.body, "good-not") || !strings.Contains(a.body, free.ID) || !strings.Contains(a.body, used.ID) ||
+			strings.Index(a.body, used.ID) > strings.Index(a.body, free.ID) {
+			t.Errorf("%q finds\n%s", search, a.body)
+		}
+	}
 }

@@ -11,7 +11,7 @@ import (
 	"blockconsole/views"
 )
 
-// Handlers is what the routes lead to.
+// Handlers has the handlers of all routes.
 type Handlers struct {
 	Sessions  handlers.Sessions
 	Account   handlers.Account
@@ -24,26 +24,27 @@ type Handlers struct {
 	Live      *handlers.Live
 }
 
-// newHandlers makes the handlers of a store. The live pages render their rows as
-// the site's pages do.
+// newHandlers makes the handlers of a store. The live pages need the site and the
+// rows that the lists have rendered.
 func newHandlers(st *store.Store, site *handlers.Site) Handlers {
 	rows := &handlers.RowCache{}
-	db := parts{st, st.Volumes, st.Snapshots, st.Servers, st.Users, st.Sessions, st.Queue, st.Sync}
+	db := storeParts{st, st.Volumes, st.Snapshots, st.Servers, st.Users, st.Sessions, st.Queue, st.Sync}
 	return Handlers{
 		Sessions:  handlers.Sessions{Store: db},
 		Account:   handlers.Account{Store: db},
 		Users:     handlers.Users{Store: db},
 		Servers:   handlers.Servers{Store: db},
 		Audit:     handlers.Audit{Store: db},
-		Volumes:   handlers.Volumes{Store: db, Rows: rows},
-		Snapshots: handlers.Snapshots{Store: db, Rows: rows},
+		Volumes:   handlers.NewVolumes(db, rows),
+		Snapshots: handlers.NewSnapshots(db, rows),
 		Activity:  handlers.Activity{Store: db},
 		Live:      handlers.NewLive(db, rows, site),
 	}
 }
 
-// The parts of a store under one roof: most handlers ask several of them.
-type parts struct {
+// storeParts has the methods of all parts of a store, since most handlers need
+// several parts.
+type storeParts struct {
 	*store.Store
 	store.Volumes
 	store.Snapshots
@@ -59,105 +60,105 @@ const (
 	homePath  = views.VolumesPath
 )
 
-// anybody is the role of routes that need nobody to be signed in.
-const anybody models.Role = ""
+// anonymous is the role of routes without a session.
+const anonymous models.Role = ""
 
-// accessRule is a route and the least role that it needs.
+// accessRule is a route and the lowest role that may use it.
 type accessRule struct {
 	method, path string
 	role         models.Role
 }
 
-// routes is every route of the console with the least role it needs.
+// routes registers every route with the lowest role that may use it.
 func (s *Server) routes(h Handlers) {
 	const v, n = views.VolumesPath, views.SnapshotsPath
-	read, act, rule := models.Viewer, models.Operator, models.Administrator
+	viewer, operator, admin := models.Viewer, models.Operator, models.Administrator
 
-	s.get(anybody, "/healthz", s.healthz)
-	s.get(anybody, "/readyz", s.readyz)
-	s.get(anybody, "/static/*", s.static)
-	s.get(anybody, "/favicon.ico", s.favicon)
-	s.get(anybody, "/robots.txt", s.robots)
+	s.get(anonymous, "/healthz", s.healthz)
+	s.get(anonymous, "/readyz", s.readyz)
+	s.get(anonymous, "/static/*", s.static)
+	s.get(anonymous, "/favicon.ico", s.favicon)
+	s.get(anonymous, "/robots.txt", s.robots)
 
-	s.get(anybody, loginPath, h.Sessions.LoginForm)
-	s.post(anybody, loginPath, h.Sessions.Login)
-	s.post(anybody, "/logout", h.Sessions.Logout)
+	s.get(anonymous, loginPath, h.Sessions.LoginForm)
+	s.post(anonymous, loginPath, h.Sessions.Login)
+	s.post(anonymous, "/logout", h.Sessions.Logout)
 
-	s.get(read, "/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, homePath) })
-	s.get(read, "/help", handlers.Help)
-	s.get(read, "/account", h.Account.Show)
-	s.post(read, "/account", h.Account.ChangePassword)
-	s.post(read, "/account/sessions/end-others", h.Account.EndOtherSessions)
-	s.post(read, "/account/sessions/:session/end", h.Account.EndSession)
+	s.get(viewer, "/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, homePath) })
+	s.get(viewer, "/help", handlers.Help)
+	s.get(viewer, "/account", h.Account.Show)
+	s.post(viewer, "/account", h.Account.ChangePassword)
+	s.post(viewer, "/account/sessions/end-others", h.Account.EndOtherSessions)
+	s.post(viewer, "/account/sessions/:session/end", h.Account.EndSession)
 
-	s.get(read, v, h.Volumes.List)
-	s.get(read, v+"/count", h.Volumes.Count)
-	s.stream(read, v+"/events", h.Live.VolumeEvents)
-	s.popup(act, v+"/new", h.Volumes.NewForm, v, h.Volumes.Create)
-	s.get(act, v+"/new-snapshot", h.Snapshots.NewForSelection)
-	s.toolbar(act, v, "edit", h.Volumes.EditForm, h.Volumes.Edit)
-	s.toolbar(act, v, "extend", h.Volumes.ExtendForm, h.Volumes.Extend)
-	s.toolbar(act, v, "attach", h.Volumes.AttachForm, h.Volumes.Attach)
-	s.toolbar(act, v, "detach", h.Volumes.DetachForm, h.Volumes.Detach)
-	s.toolbar(act, v, "delete", h.Volumes.DeleteForm, h.Volumes.Delete)
-	s.post(act, v+"/delete", h.Volumes.DeleteMany)
-	s.popup(rule, v+"/:id/repair", h.Volumes.RepairForm, v+"/:id/repair", h.Volumes.Repair)
-	s.popup(act, v+"/:id/snapshots/new", h.Snapshots.NewForm, v+"/:id/snapshots", h.Snapshots.Create)
-	s.get(read, v+"/:id", h.Volumes.Show)
+	s.get(viewer, v, h.Volumes.List)
+	s.get(viewer, v+"/count", h.Volumes.Count)
+	s.stream(viewer, v+"/events", h.Live.VolumeEvents)
+	s.popup(operator, v+"/new", h.Volumes.NewForm, v, h.Volumes.Create)
+	s.get(operator, v+"/new-snapshot", h.Snapshots.NewForSelection)
+	s.toolbar(operator, v, "edit", h.Volumes.EditForm, h.Volumes.Edit)
+	s.toolbar(operator, v, "extend", h.Volumes.ExtendForm, h.Volumes.Extend)
+	s.toolbar(operator, v, "attach", h.Volumes.AttachForm, h.Volumes.Attach)
+	s.toolbar(operator, v, "detach", h.Volumes.DetachForm, h.Volumes.Detach)
+	s.toolbar(operator, v, "delete", h.Volumes.DeleteForm, h.Volumes.Delete)
+	s.post(operator, v+"/delete", h.Volumes.DeleteMany)
+	s.popup(admin, v+"/:id/repair", h.Volumes.RepairForm, v+"/:id/repair", h.Volumes.Repair)
+	s.popup(operator, v+"/:id/snapshots/new", h.Snapshots.NewForm, v+"/:id/snapshots", h.Snapshots.Create)
+	s.get(viewer, v+"/:id", h.Volumes.Show)
 
-	s.get(read, n, h.Snapshots.List)
-	s.get(read, n+"/count", h.Snapshots.Count)
-	s.stream(read, n+"/events", h.Live.SnapshotEvents)
-	s.popup(act, n+"/new", h.Snapshots.NewForm, n, h.Snapshots.Create)
-	s.get(act, n+"/new/volumes", h.Snapshots.Choices)
-	s.toolbar(act, n, "edit", h.Snapshots.EditForm, h.Snapshots.Edit)
-	s.toolbar(act, n, "restore", h.Volumes.RestoreForm, h.Volumes.Restore)
-	s.toolbar(act, n, "delete", h.Snapshots.DeleteForm, h.Snapshots.Delete)
-	s.post(act, n+"/delete", h.Snapshots.DeleteMany)
-	s.popup(act, n+"/:id/revert", h.Snapshots.RevertForm, n+"/:id/revert", h.Snapshots.Revert)
-	s.popup(rule, n+"/:id/repair", h.Snapshots.RepairForm, n+"/:id/repair", h.Snapshots.Repair)
-	s.get(read, n+"/:id", h.Snapshots.Show)
+	s.get(viewer, n, h.Snapshots.List)
+	s.get(viewer, n+"/count", h.Snapshots.Count)
+	s.stream(viewer, n+"/events", h.Live.SnapshotEvents)
+	s.popup(operator, n+"/new", h.Snapshots.NewForm, n, h.Snapshots.Create)
+	s.get(operator, n+"/new/volumes", h.Snapshots.Choices)
+	s.toolbar(operator, n, "edit", h.Snapshots.EditForm, h.Snapshots.Edit)
+	s.toolbar(operator, n, "restore", h.Volumes.RestoreForm, h.Volumes.Restore)
+	s.toolbar(operator, n, "delete", h.Snapshots.DeleteForm, h.Snapshots.Delete)
+	s.post(operator, n+"/delete", h.Snapshots.DeleteMany)
+	s.popup(operator, n+"/:id/revert", h.Snapshots.RevertForm, n+"/:id/revert", h.Snapshots.Revert)
+	s.popup(admin, n+"/:id/repair", h.Snapshots.RepairForm, n+"/:id/repair", h.Snapshots.Repair)
+	s.get(viewer, n+"/:id", h.Snapshots.Show)
 
-	s.get(read, "/activity", h.Activity.List)
-	s.get(read, "/activity/:id", h.Activity.Show)
-	s.post(act, "/activity/:id/cancel", h.Activity.Cancel)
-	s.post(act, "/activity/:id/retry", h.Activity.Retry)
+	s.get(viewer, "/activity", h.Activity.List)
+	s.get(viewer, "/activity/:id", h.Activity.Show)
+	s.post(operator, "/activity/:id/cancel", h.Activity.Cancel)
+	s.post(operator, "/activity/:id/retry", h.Activity.Retry)
 
-	s.adminRoutes(h, rule)
+	s.adminRoutes(h, admin)
 }
 
-// adminRoutes are those below 관리.
-func (s *Server) adminRoutes(h Handlers, rule models.Role) {
-	s.popup(rule, "/admin/users", h.Users.List, "/admin/users", h.Users.Add)
-	s.popup(rule, "/admin/users/:id", h.Users.Show, "/admin/users/:id", h.Users.Change)
-	s.post(rule, "/admin/users/:id/password", h.Users.ResetPassword)
-	s.post(rule, "/admin/users/:id/delete", h.Users.Delete)
-	s.popup(rule, views.ServersPath, h.Servers.List, views.ServersPath, h.Servers.Add)
-	s.get(rule, views.ServersPath+"/new", h.Servers.NewForm)
-	s.popup(rule, views.ServersPath+"/:id", h.Servers.EditForm, views.ServersPath+"/:id", h.Servers.Edit)
-	s.popup(rule, views.ServersPath+"/:id/delete", h.Servers.DeleteForm, views.ServersPath+"/:id/delete", h.Servers.Delete)
-	s.get(rule, "/admin/audit", h.Audit.List)
+// adminRoutes registers what is below 관리.
+func (s *Server) adminRoutes(h Handlers, admin models.Role) {
+	s.popup(admin, "/admin/users", h.Users.List, "/admin/users", h.Users.Add)
+	s.popup(admin, "/admin/users/:id", h.Users.Show, "/admin/users/:id", h.Users.Change)
+	s.post(admin, "/admin/users/:id/password", h.Users.ResetPassword)
+	s.post(admin, "/admin/users/:id/delete", h.Users.Delete)
+	s.popup(admin, views.ServersPath, h.Servers.List, views.ServersPath, h.Servers.Add)
+	s.get(admin, views.ServersPath+"/new", h.Servers.NewForm)
+	s.popup(admin, views.ServersPath+"/:id", h.Servers.EditForm, views.ServersPath+"/:id", h.Servers.Edit)
+	s.popup(admin, views.ServersPath+"/:id/delete", h.Servers.DeleteForm, views.ServersPath+"/:id/delete", h.Servers.Delete)
+	s.get(admin, "/admin/audit", h.Audit.List)
 }
 
-// popup is a form and what it is sent to.
+// popup registers a form and what it posts to.
 func (s *Server) popup(role models.Role, formPath string, form echo.HandlerFunc, path string, send echo.HandlerFunc) {
 	s.get(role, formPath, form)
 	s.post(role, path, send)
 }
 
-// toolbar is a popup that the toolbar opens for the selected rows as well.
+// toolbar registers a popup that the toolbar also opens for the selected rows.
 func (s *Server) toolbar(role models.Role, list, action string, form, send echo.HandlerFunc) {
 	s.get(role, list+"/"+action, form)
 	s.popup(role, list+"/:id/"+action, form, list+"/:id/"+action, send)
 }
 
-// get also answers HEAD, as HTTP asks for.
+// get registers GET and HEAD.
 func (s *Server) get(role models.Role, path string, handler echo.HandlerFunc) {
 	s.add(http.MethodGet, role, path, handler)
-	s.Echo.Add(http.MethodHead, path, handler, s.allow(role))
+	s.Echo.Add(http.MethodHead, path, handler, s.requireRole(role))
 }
 
-// stream is a live stream; to ask for its headers alone makes no sense.
+// stream registers a live stream, which has no HEAD.
 func (s *Server) stream(role models.Role, path string, handler echo.HandlerFunc) {
 	s.add(http.MethodGet, role, path, handler)
 }
@@ -168,17 +169,17 @@ func (s *Server) post(role models.Role, path string, handler echo.HandlerFunc) {
 
 func (s *Server) add(method string, role models.Role, path string, handler echo.HandlerFunc) {
 	s.access = append(s.access, accessRule{method, path, role})
-	s.Echo.Add(method, path, handler, s.allow(role))
+	s.Echo.Add(method, path, handler, s.requireRole(role))
 }
 
-// allow is the guard of a route.
-func (s *Server) allow(role models.Role) echo.MiddlewareFunc {
+// requireRole refuses requests without a session, and those of a lower role.
+func (s *Server) requireRole(role models.Role) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			if role == anybody {
+			if role == anonymous {
 				return next(c)
 			}
-			in := handlers.VisitOf(c).SignedIn
+			in := handlers.RequestOf(c).SignedIn
 			if in == nil {
 				return models.ErrSignedOut
 			}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -20,8 +19,7 @@ import (
 	"blockconsole/web/config"
 )
 
-// Limits of one request. Live streams have none of their own; they set a deadline
-// per event.
+// Limits of one request. Live streams have a deadline per event instead.
 const (
 	bodyLimit         = "1M"
 	headerTimeout     = 10 * time.Second
@@ -48,16 +46,16 @@ type Server struct {
 	Echo *echo.Echo
 	Live *handlers.Live // the live pages; Serve feeds them
 
-	config   config.Config
-	store    *store.Store
-	site     *handlers.Site
-	log      *slog.Logger
-	now      func() time.Time
-	metrics  *metrics
-	access   []accessRule
-	draining atomic.Bool
-	closing  chan struct{} // closed when streams have to end
-	stop     sync.Once
+	config  config.Config
+	store   *store.Store
+	site    *handlers.Site
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	access  []accessRule
+
+	streams    context.Context // done when the live streams have to end
+	endStreams context.CancelFunc
 }
 
 // New builds the server with all its routes and middleware.
@@ -72,13 +70,14 @@ func New(o Options) *Server {
 		o.Registry = prometheus.NewRegistry()
 	}
 	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now,
-		metrics: newMetrics(o.Registry), closing: make(chan struct{})}
+		metrics: newMetrics(o.Registry)}
+	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.site = &handlers.Site{
 		Store: o.Store, Operations: handlers.NewOpCounter(o.Store.Queue, o.Now, o.Log), Now: o.Now, Log: o.Log,
 		TimeZone: o.Config.TimeZone.String(), Secure: o.Config.Secure(), ExportHost: o.Config.ExportHost(), ExportTLS: o.Config.ExportTLS(),
 	}
 	s.Echo.HideBanner, s.Echo.HidePort = true, true
-	s.Echo.HTTPErrorHandler = s.answerError
+	s.Echo.HTTPErrorHandler = s.handleError
 	s.Echo.IPExtractor = ipExtractor(o.Config.TrustedProxies)
 	s.Echo.Logger.SetOutput(errorWriter{o.Log})
 	s.use()
@@ -88,7 +87,7 @@ func New(o Options) *Server {
 	return s
 }
 
-// errorWriter sends what Echo itself has to say to slog.
+// errorWriter logs what Echo itself writes.
 type errorWriter struct{ log *slog.Logger }
 
 func (w errorWriter) Write(b []byte) (int, error) {
@@ -96,16 +95,17 @@ func (w errorWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Serve answers on listener until ctx is done, then ends in order: not ready any
-// more, live streams closed, requests under way finished, for at most 10 s.
+// Serve answers on listener until ctx is done. Then /readyz says no, live streams
+// end, and requests under way have drainTimeout to finish.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler: s.Echo, TLSConfig: s.config.TLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
-	// Live pages end first: their streams would hold the shutdown up.
+	ctx, stopLive := context.WithCancel(ctx)
 	var live sync.WaitGroup
 	defer live.Wait()
+	defer stopLive()
 	live.Go(func() { s.Live.Run(ctx) })
 	served := make(chan error, 1)
 	go func() {
@@ -134,7 +134,4 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 }
 
 // Drain makes /readyz say no and ends the live streams.
-func (s *Server) Drain() {
-	s.draining.Store(true)
-	s.stop.Do(func() { close(s.closing) })
-}
+func (s *Server) Drain() { s.endStreams() }

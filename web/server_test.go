@@ -81,7 +81,7 @@ func addTestRoutes(s *Server) {
 		s.get(models.Viewer, path, func(echo.Context) error { return err })
 		s.post(models.Viewer, path, func(echo.Context) error { return err })
 	}
-	s.get(anybody, "/test/panic", func(echo.Context) error { panic(errSecret) })
+	s.get(anonymous, "/test/panic", func(echo.Context) error { panic(errSecret) })
 	s.post(models.Viewer, "/test/write", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
 }
 
@@ -171,7 +171,7 @@ func (b *browser) post(path string, form url.Values, headers ...string) answer {
 func (c *console) as(role models.Role) *browser {
 	c.t.Helper()
 	b := c.browser()
-	if role == anybody {
+	if role == anonymous {
 		return b
 	}
 	a := b.post("/login", url.Values{"username": {string(role)}, "password": {testPassword}})
@@ -199,7 +199,7 @@ func wantStatus(t *testing.T, a answer, want int) {
 
 func TestEveryRouteKeepsItsRole(t *testing.T) {
 	c := newConsole(t)
-	roles := []models.Role{anybody, models.Viewer, models.Operator, models.Administrator}
+	roles := []models.Role{anonymous, models.Viewer, models.Operator, models.Administrator}
 	browsers := map[models.Role]*browser{}
 	for _, role := range roles {
 		browsers[role] = c.as(role)
@@ -216,9 +216,9 @@ func TestEveryRouteKeepsItsRole(t *testing.T) {
 				path := strings.NewReplacer(":id", models.NewID(), ":session", models.NewID(), "*", "nothing.css").Replace(rule.path)
 				// HEAD and an empty form: what is asked here is who may, not what happens.
 				a := browsers[role].send(walkMethod(rule), path, nil, "Sec-Fetch-Site", "same-origin", "Accept", "application/json")
-				allowed := rule.role == anybody || role.Allows(rule.role)
+				allowed := rule.role == anonymous || role.Allows(rule.role)
 				refusal := http.StatusForbidden
-				if role == anybody {
+				if role == anonymous {
 					refusal = http.StatusUnauthorized
 				}
 				if refused := a.StatusCode == refusal; refused == allowed && !strings.HasPrefix(rule.path, "/login") {
@@ -256,7 +256,7 @@ func TestEveryRouteIsInTheList(t *testing.T) {
 	// Only these need nobody: everything else is behind the sign-in.
 	open := []string{"/healthz", "/readyz", "/static/*", "/favicon.ico", "/robots.txt", "/login", "/logout", "/test/panic"}
 	for _, rule := range c.web.access {
-		if rule.role == anybody && !slices.Contains(open, rule.path) {
+		if rule.role == anonymous && !slices.Contains(open, rule.path) {
 			t.Errorf("%s %s is open to everybody", rule.method, rule.path)
 		}
 		if strings.HasPrefix(rule.path, "/admin/") && rule.role != models.Administrator {

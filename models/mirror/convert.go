@@ -22,9 +22,9 @@ func FailureOf(err error) models.Failure {
 	case err == nil:
 		return models.Failure{}
 	case errors.As(err, &other):
-		return models.Failure{Text: models.NewText(models.FailureOtherProject)}
+		return models.NewFailure(models.FailureOtherProject)
 	case e == nil || e.Code == backend.CodeFault:
-		return models.Failure{Text: models.NewText("failure.internal")}
+		return models.NewFailure("failure.internal")
 	case e.Code == backend.CodeReported:
 		return failureReported(e)
 	}
@@ -60,9 +60,9 @@ var knownDetails = []string{"002", "003", "006", "007", "009", "010", "011", "01
 func failureReported(r *backend.Error) models.Failure {
 	detail := r.EventID[strings.LastIndexByte(r.EventID, '_')+1:]
 	if slices.Contains(knownDetails, detail) {
-		return models.Failure{Text: models.NewText("failure.reported."+detail, r.Message, r.EventID)}
+		return models.NewFailure("failure.reported."+detail, r.Message, r.EventID)
 	}
-	return models.Failure{Text: models.NewText("failure.reported", r.Message, r.EventID)}
+	return models.NewFailure("failure.reported", r.Message, r.EventID)
 }
 
 // FailureWithDependents is FailureOf with the dependents of an object of this kind named.
@@ -106,7 +106,7 @@ func observedState(key backend.Key, state backend.State) store.ObservedState {
 	if o.Status == models.ErrorStatus || o.Status == models.ErrorDeleting {
 		o.Failure = FailureOf(state.Failure)
 		if o.Failure.None() {
-			o.Failure = models.Failure{Text: models.NewText(models.FailureUnknown)}
+			o.Failure = models.NewFailure(models.FailureUnknown)
 		}
 	}
 	if o.Status == models.InUse || o.Status == models.Detaching {
@@ -122,11 +122,11 @@ func diskFailure(err error) models.Failure {
 	case err == nil:
 		return models.Failure{}
 	case e != nil && e.Code == backend.CodeNoSpace:
-		return models.Failure{Text: models.NewText(models.FailureDiskFull)}
+		return models.NewFailure(models.FailureDiskFull)
 	case e != nil && e.Code == backend.CodeFault && e.Op == "flush":
-		return models.Failure{Text: models.NewText(models.FailureDiskFlush)}
+		return models.NewFailure(models.FailureDiskFlush)
 	}
-	return models.Failure{Text: models.NewText(models.FailureDisk)}
+	return models.NewFailure(models.FailureDisk)
 }
 
 func observedVolume(v backend.Volume) store.ObservedState {

@@ -2,9 +2,7 @@ package store
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"time"
 
 	"gorm.io/gorm"
 
@@ -12,8 +10,8 @@ import (
 	"blockconsole/models/backend"
 )
 
-// ObservedState is what the backend said about a volume or snapshot. Empty fields say
-// nothing and change nothing.
+// ObservedState is the state of a volume or snapshot in the backend. Empty and nil
+// fields change nothing in the row.
 type ObservedState struct {
 	BackendID   string
 	Status      models.Status
@@ -24,67 +22,23 @@ type ObservedState struct {
 	Name        *string
 	Description *string
 	Consistency models.Consistency
-	Attachments *[]backend.Attachment // of a volume; the whole set
-	Hold        *int64                // microseconds: of a volume how long a snapshot would hold its writes, of a snapshot how long it did
+	Attachments *[]backend.Attachment // of a volume; all of them
+	Hold        *int64                // microseconds: Volume.HoldUS or Snapshot.HeldUS
 	Export      *models.Export        // of a volume
-	Type, Zone  string                // of a volume, where it may change elsewhere
-	Gone        bool                  // it does not exist any more: the row leaves
+	Type, Zone  string                // of a volume
+	Gone        bool                  // the object no longer exists: the row is deleted
 
-	listed bool // it comes from a listing, which does not tell why something went wrong
+	fromListing bool // listings do not have the reason of a failure
 }
 
-// Progress is what one look at an operation found.
-type Progress struct {
-	State        models.OperationState // Running: look again at Again
-	RunAt        time.Time
-	Step         int
-	Percent      int
-	Failure      models.Failure // a passing error, shown while it is tried again; or why it failed
-	CountAttempt bool           // Failure counts as one more attempt
-	RequestID    string         // the backend's request id
-	Subject      *ObservedState
-}
-
-// SaveProgress writes what a look at a leased operation found, together with its
-// subject's row, and gives the lease back. ErrLeaseLost: another worker has the
-// operation, nothing was written.
-func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progress) error {
-	set := map[string]any{
-		"step": p.Step, "percent": p.Percent, "last_error": p.Failure.Sanitized(),
-		"lease_owner": "", "lease_until": 0, "run_at": models.Micros(p.RunAt),
-	}
-	if p.CountAttempt {
-		set["attempts"] = gorm.Expr("attempts + 1")
-	}
-	if p.RequestID != "" {
-		set["request_id"] = models.Sanitize(p.RequestID)
-	}
-	if p.State != models.Running {
-		set["state"] = p.State
-		set["finished_at"] = models.Micros(s.Now())
-		set["run_at"] = models.Micros(s.Now())
-	}
-	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := s.updateLeased(tx, op, set); err != nil {
-			return err
-		}
-		if p.Subject == nil {
-			return nil
-		}
-		if op.SubjectType == models.SubjectSnapshot {
-			return s.applySnapshot(tx, op.SubjectID, *p.Subject)
-		}
-		return s.applyVolume(tx, op.SubjectID, *p.Subject)
-	})
-}
-
-// Sanitized makes the backend's words fit for both databases.
+// sanitized makes the backend's texts acceptable to both databases.
 func (o ObservedState) sanitized() ObservedState {
 	o.BackendID, o.Status, o.RequestID = models.Sanitize(o.BackendID), models.Status(models.Sanitize(string(o.Status))), models.Sanitize(o.RequestID)
 	o.Failure = o.Failure.Sanitized()
 	return o
 }
 
+// applyVolume writes what differs into the row of a volume. A missing row is no error.
 func (s *Store) applyVolume(tx *gorm.DB, id string, o ObservedState) error {
 	o = o.sanitized()
 	if o.Gone {
@@ -99,9 +53,10 @@ func (s *Store) applyVolume(tx *gorm.DB, id string, o ObservedState) error {
 			return err
 		}
 	}
-	return updateColumns(tx, &models.Volume{}, id, s.changedColumns(o, displayedVolume(&v), v.Consistency))
+	return updateColumns(tx, &models.Volume{}, id, s.changedColumns(o, volumeState(&v), v.Consistency))
 }
 
+// applySnapshot is applyVolume for snapshots.
 func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
 	o = o.sanitized()
 	if o.Gone {
@@ -111,11 +66,11 @@ func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
 	if err := takeOne(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
 		return ignoreNotFound(err)
 	}
-	return updateColumns(tx, &models.Snapshot{}, id, s.changedColumns(o, displayedSnapshot(&v), v.Consistency))
+	return updateColumns(tx, &models.Snapshot{}, id, s.changedColumns(o, snapshotState(&v), v.Consistency))
 }
 
-// displayed is what a row says of its object at present.
-type displayed struct {
+// rowState are the columns of a volume or snapshot that ObservedState may change.
+type rowState struct {
 	status            models.Status
 	percent           int
 	failure           models.Failure
@@ -125,20 +80,20 @@ type displayed struct {
 	holdColumn        string
 	hold              int64
 	export            models.Export
-	kind, zone        string
+	volumeType, zone  string
 }
 
-func displayedVolume(v *models.Volume) displayed {
-	return displayed{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
+func volumeState(v *models.Volume) rowState {
+	return rowState{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
 }
 
-func displayedSnapshot(s *models.Snapshot) displayed {
-	return displayed{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, models.Export{}, "", ""}
+func snapshotState(s *models.Snapshot) rowState {
+	return rowState{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, models.Export{}, "", ""}
 }
 
-// changedColumns are the columns that differ: a look that finds nothing new
-// writes nothing, and so wakes nobody.
-func (s *Store) changedColumns(o ObservedState, row displayed, consistency models.Consistency) map[string]any {
+// changedColumns returns the columns that differ: a reconciliation without news writes
+// nothing, and wakes no page.
+func (s *Store) changedColumns(o ObservedState, row rowState, consistency models.Consistency) map[string]any {
 	set := map[string]any{}
 	if o.Status != "" && o.Status != row.status {
 		set["status"] = o.Status
@@ -169,8 +124,8 @@ func (s *Store) changedColumns(o ObservedState, row displayed, consistency model
 	if o.Hold != nil && *o.Hold != row.hold {
 		set[row.holdColumn] = *o.Hold
 	}
-	if moved := o.Type != "" && o.Type != row.kind || o.Zone != "" && o.Zone != row.zone; moved {
-		set["volume_type"], set["zone"] = cmp.Or(o.Type, row.kind), cmp.Or(o.Zone, row.zone)
+	if o.Type != "" && o.Type != row.volumeType || o.Zone != "" && o.Zone != row.zone {
+		set["volume_type"], set["zone"] = cmp.Or(o.Type, row.volumeType), cmp.Or(o.Zone, row.zone)
 		set["version"] = gorm.Expr("version + 1")
 	}
 	if o.Export != nil && *o.Export != row.export {
@@ -179,39 +134,35 @@ func (s *Store) changedColumns(o ObservedState, row displayed, consistency model
 	return set
 }
 
-// lacksDetail says that a listing, finding the same status, has no reason to give
-// while the row has one: of a backend that does not tell, or of a request that it
-// refused.
-func (o ObservedState) lacksDetail(row displayed) bool {
+// lacksDetail reports whether the row must keep its failure, because a listing has the
+// same status without a reason: the row's reason came from another call, or from a
+// refused request.
+func (o ObservedState) lacksDetail(row rowState) bool {
 	if row.failure.IsDisk() {
-		return false // the backend tells these, and when they are over
+		return false // listings have these, and the end of them
 	}
-	return o.listed && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == models.FailureUnknown)
+	return o.fromListing && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == models.FailureUnknown)
 }
 
-func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error {
-	if len(set) == 0 {
-		return nil
-	}
-	return tx.Model(model).Where("id = ?", id).Updates(set).Error
-}
-
-func sameAttachments(before []models.Attachment, now []backend.Attachment) bool {
-	if len(before) != len(now) {
-		return false
-	}
-	known := map[string]models.Attachment{}
+// attachmentDiff returns the rows to save and to remove so that a volume has the
+// attachments of the backend. A name that the backend leaves out is kept, and so is the
+// last use.
+func attachmentDiff(volume string, before []models.Attachment, now []backend.Attachment) difference[models.Attachment] {
+	old := map[string]models.Attachment{}
 	for _, a := range before {
-		known[a.ServerID] = a
+		old[a.ServerID] = a
 	}
-	for _, a := range now {
-		old, there := known[models.Sanitize(a.ServerID)]
-		name := cmp.Or(models.Sanitize(a.ServerName), old.ServerName)
-		if !there || old.ServerName != name || old.Device != models.Sanitize(a.Device) || a.UsedAt > old.UsedAt {
-			return false
-		}
+	var rows []models.Attachment
+	for _, attachment := range now {
+		a := models.Attachment{VolumeID: volume, Attachment: attachment}
+		a.ServerID, a.ServerName, a.Device = models.Sanitize(a.ServerID), models.Sanitize(a.ServerName), models.Sanitize(a.Device)
+		a.ServerName = cmp.Or(a.ServerName, old[a.ServerID].ServerName)
+		a.UsedAt = max(a.UsedAt, old[a.ServerID].UsedAt)
+		rows = append(rows, a)
 	}
-	return true
+	return diff(before, rows, func(a models.Attachment) string { return a.ServerID }, func(a, b models.Attachment) bool {
+		return a.ServerName == b.ServerName && a.Device == b.Device && a.UsedAt == b.UsedAt
+	})
 }
 
 func replaceAttachments(tx *gorm.DB, volume string, now []backend.Attachment) error {
@@ -219,30 +170,7 @@ func replaceAttachments(tx *gorm.DB, volume string, now []backend.Attachment) er
 	if err := tx.Where("volume_id = ?", volume).Find(&before).Error; err != nil {
 		return err
 	}
-	known := map[string]models.Attachment{}
-	for _, a := range before {
-		known[a.ServerID] = a
-	}
-	for _, port := range now {
-		a := models.Attachment{VolumeID: volume, Attachment: port}
-		a.ServerID, a.ServerName, a.Device = models.Sanitize(a.ServerID), models.Sanitize(a.ServerName), models.Sanitize(a.Device)
-		old, there := known[a.ServerID]
-		delete(known, a.ServerID)
-		a.ServerName = cmp.Or(a.ServerName, old.ServerName)
-		a.UsedAt = max(a.UsedAt, old.UsedAt)
-		if there && old.ServerName == a.ServerName && old.Device == a.Device && a.UsedAt == old.UsedAt {
-			continue
-		}
-		if err := tx.Save(&a).Error; err != nil {
-			return err
-		}
-	}
-	for id := range known {
-		if err := tx.Where("volume_id = ? AND server_id = ?", volume, id).Delete(&models.Attachment{}).Error; err != nil {
-			return err
-		}
-	}
-	return nil
+	return attachmentDiff(volume, before, now).apply(tx)
 }
 
 func ignoreNotFound(err error) error {

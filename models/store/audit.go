@@ -9,7 +9,7 @@ import (
 	"blockconsole/models"
 )
 
-// audit writes an audit line in the caller's transaction.
+// audit inserts an audit entry in the caller's transaction.
 func (s *Store) audit(tx *gorm.DB, actor models.Actor, e models.AuditEntry) error {
 	e.At = models.Micros(s.Now())
 	e.ProjectID = actor.Project
@@ -19,9 +19,9 @@ func (s *Store) audit(tx *gorm.DB, actor models.Actor, e models.AuditEntry) erro
 	return tx.Create(&e).Error
 }
 
-// ListAudit returns up to limit entries of the actor's project: those before the
-// entry number before, or those after the number after, or the newest when both
-// are zero.
+// ListAudit returns a page of limit entries of the actor's project, newest first: those
+// with sequence numbers below before, or those next above after, or the newest when
+// both are 0. Errors: those of the database.
 func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error) {
 	var page models.AuditPage
 	q := s.read(ctx).Where("project_id = ?", actor.Project).Limit(limit + 1)

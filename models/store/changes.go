@@ -2,52 +2,90 @@ package store
 
 import (
 	"context"
+	"sync"
+
+	"gorm.io/gorm"
 
 	"blockconsole/models"
 )
 
-// LastChange is the number of the newest change; 0 when there was none.
+// LastChange returns the sequence number of the newest change; 0 when there is none.
+// Errors: those of the database.
 func (s *Store) LastChange(ctx context.Context) (int64, error) {
-	var seq *int64
-	if err := s.read(ctx).Raw("SELECT max(seq) FROM changes").Scan(&seq).Error; err != nil || seq == nil {
-		return 0, err
-	}
-	return *seq, nil
+	return s.changeSeq(ctx, "SELECT max(seq) FROM changes")
 }
 
-// FirstChange is the number of the oldest change that is kept; 0 when there is none.
+// FirstChange returns the sequence number of the oldest change that Prune has left; 0
+// when there is none. Errors: those of the database.
 func (s *Store) FirstChange(ctx context.Context) (int64, error) {
+	return s.changeSeq(ctx, "SELECT min(seq) FROM changes")
+}
+
+func (s *Store) changeSeq(ctx context.Context, query string) (int64, error) {
 	var seq *int64
-	if err := s.read(ctx).Raw("SELECT min(seq) FROM changes").Scan(&seq).Error; err != nil || seq == nil {
+	if err := s.read(ctx).Raw(query).Scan(&seq).Error; err != nil || seq == nil {
 		return 0, err
 	}
 	return *seq, nil
 }
 
-// ChangesAfter returns up to limit changes after seq, oldest first.
+// ChangesAfter returns the changes with sequence numbers above seq, oldest first, at
+// most limit rows. Errors: those of the database.
 func (s *Store) ChangesAfter(ctx context.Context, seq int64, limit int) ([]models.Change, error) {
 	var rows []models.Change
 	return rows, s.read(ctx).Where("seq > ?", seq).Order("seq").Limit(limit).Find(&rows).Error
 }
 
-// SnapshotsByID and VolumesByID load the rows that changed, whichever still exist,
-// of any project: the live pages sort them out.
-func (s Snapshots) SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error) {
-	var rows []models.Snapshot
-	return rows, s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error
-}
-
-// VolumesByID: see SnapshotsByID.
-func (s Volumes) VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error) {
-	rows, err := rowsByID[models.Volume](s.read(ctx), ids)
-	if err != nil {
-		return nil, err
+// insertChanges inserts changes of tables without triggers. It must come last in its
+// transaction: on PostgreSQL it takes the lock that gives changes the order of the
+// commits.
+func (s *Store) insertChanges(tx *gorm.DB, changes []models.Change) error {
+	if len(changes) == 0 {
+		return nil
 	}
-	return rows, s.loadAttachments(ctx, rows)
+	if s.postgres {
+		if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", lockChanges).Error; err != nil {
+			return err
+		}
+	}
+	for _, c := range changes {
+		if err := tx.Exec("INSERT INTO changes (kind, id, project_id) VALUES (?, ?, ?)", c.Kind, c.ID, c.ProjectID).Error; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// FailedOperations loads those of the operations that have failed, of any project.
-func (s Queue) FailedOperations(ctx context.Context, ids []string) ([]models.Operation, error) {
-	var rows []models.Operation
-	return rows, s.read(ctx).Where("id IN ? AND "+s.unindexed("state")+" = ?", ids, models.Failed).Order("num").Find(&rows).Error
+// signals wakes the subscribers of this process after commits.
+type signals struct {
+	mu      sync.Mutex
+	waiters map[chan struct{}]struct{}
+}
+
+// Subscribe returns a channel that receives after commits (one value may stand for
+// several), and a function that ends the subscription.
+func (s *Store) Subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	s.signals.mu.Lock()
+	defer s.signals.mu.Unlock()
+	if s.signals.waiters == nil {
+		s.signals.waiters = map[chan struct{}]struct{}{}
+	}
+	s.signals.waiters[ch] = struct{}{}
+	return ch, func() {
+		s.signals.mu.Lock()
+		defer s.signals.mu.Unlock()
+		delete(s.signals.waiters, ch)
+	}
+}
+
+func (g *signals) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for ch := range g.waiters {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
 }

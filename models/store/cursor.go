@@ -14,18 +14,18 @@ import (
 type sortKey struct {
 	column string
 	number bool
-	least  int64 // of a number
-	most   int64
+	min    int64 // of a number
+	max    int64
 }
 
 var sortKeys = map[string]sortKey{
-	"created_at": {column: "created_at", number: true, least: math.MinInt64, most: math.MaxInt64},
+	"created_at": {column: "created_at", number: true, min: math.MinInt64, max: math.MaxInt64},
 	"name":       {column: "name"},
-	"size":       {column: "size_gib", number: true, least: math.MinInt32, most: math.MaxInt32},
+	"size":       {column: "size_gib", number: true, min: math.MinInt32, max: math.MaxInt32},
 	"status":     {column: "status"},
 }
 
-// cursor is a place in a list: the sort key and id of a row.
+// cursor is a place in a list: the sort key and the id of a row.
 type cursor struct {
 	key any
 	id  string
@@ -37,7 +37,7 @@ func encodeCursor(sort, key, id string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{sort, id, key}, cursorSeparator)))
 }
 
-// decodeCursor reads a cursor that was made for the same sort.
+// decodeCursor parses a cursor of a list with that sort; else models.ErrCursor.
 func decodeCursor(text, sort string) (cursor, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(raw) > 2000 {
@@ -48,13 +48,13 @@ func decodeCursor(text, sort string) (cursor, error) {
 		return cursor{}, models.ErrCursor
 	}
 	c := cursor{key: parts[2], id: parts[1]}
-	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) { // PostgreSQL has neither in text
+	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) { // PostgreSQL accepts neither in text
 		return cursor{}, models.ErrCursor
 	}
 	by := sortKeys[strings.TrimPrefix(sort, "-")]
 	if by.number {
 		n, err := strconv.ParseInt(parts[2], 10, 64)
-		if err != nil || n < by.least || n > by.most {
+		if err != nil || n < by.min || n > by.max {
 			return cursor{}, models.ErrCursor
 		}
 		c.key = n

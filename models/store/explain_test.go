@@ -271,7 +271,7 @@ func workThrough(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		}
 		none(t, db.Queue.Heartbeat(ctx, op, time.Minute), db.Queue.RecordCall(ctx, op), db.Queue.ForgetCall(ctx, op, 0),
 			db.Queue.SaveProgress(ctx, op, store.Progress{State: models.Failed, RunAt: clock.Now(), CountAttempt: true, RequestID: "r",
-				Subject: &store.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText("failure.internal")}}}))
+				Subject: &store.ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.NewFailure("failure.internal")}}))
 	}
 }
 
@@ -291,7 +291,7 @@ func askSmall(t *testing.T, db *store.Store, ops []models.Operation, snap models
 	note(db.NameTaken(ctx, me, models.SubjectVolume, snap.Name, ""))
 	note(db.Total(ctx, me, models.SubjectSnapshot))
 	note(db.ListSummary(ctx, me, models.SubjectSnapshot))
-	note(db.Queue.SubjectsThatExist(ctx, me, ops))
+	note(db.Queue.ExistingSubjects(ctx, me, ops))
 	note(db.Sync.SyncState(ctx, models.SubjectSnapshot))
 	note(db.LastChange(ctx))
 	note(db.FirstChange(ctx))

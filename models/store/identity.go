@@ -17,27 +17,27 @@ const (
 	identityProjectName = "project_name"
 )
 
-// identityRow is one word of the database's identity.
+// identityRow is one value of the database's identity.
 type identityRow struct {
 	Name  string `gorm:"primaryKey"`
 	Value string
 }
 
-// TableName is the table's.
+// TableName is the name that gorm uses.
 func (identityRow) TableName() string { return "identity" }
 
-func (s *Store) identity(q *gorm.DB) (map[string]string, error) {
+func loadIdentity(q *gorm.DB) (map[string]string, error) {
 	var rows []identityRow
 	err := q.Find(&rows).Error
-	words := map[string]string{}
+	values := map[string]string{}
 	for _, r := range rows {
-		words[r.Name] = r.Value
+		values[r.Name] = r.Value
 	}
-	return words, err
+	return values, err
 }
 
-func saveIdentity(tx *gorm.DB, words map[string]string) error {
-	for name, value := range words {
+func saveIdentity(tx *gorm.DB, values map[string]string) error {
+	for name, value := range values {
 		err := tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&identityRow{Name: name, Value: value}).Error
 		if err != nil {
 			return err
@@ -46,79 +46,79 @@ func saveIdentity(tx *gorm.DB, words map[string]string) error {
 	return nil
 }
 
-// loadOwnProject remembers which project the database's rows come from, so that pages
-// show them before the backend has answered.
+// loadOwnProject loads the project of the database's rows, so that pages show them
+// before the backend has answered.
 func (s *Store) loadOwnProject() error {
-	words, err := s.identity(s.db)
-	if err == nil && words[identityProject] != "" {
-		s.ownProject.Store(&models.Project{ID: words[identityProject], Name: words[identityProjectName]})
+	values, err := loadIdentity(s.db)
+	if err == nil && values[identityProject] != "" {
+		s.ownProject.Store(&models.Project{ID: values[identityProject], Name: values[identityProjectName]})
 	}
 	return err
 }
 
-// CheckIdentity notes at the first start which backend the database mirrors, and
-// refuses another one later with an *IdentityError. A cloud that has moved to
-// another address is told by its project, which CheckProject asks for.
-func (s *Store) CheckIdentity(ctx context.Context, now models.Identity) error {
-	s.hasProjects.Store(now.Backend != "local")
+// CheckIdentity records at the first start which backend the database mirrors, and
+// refuses another one later. A cloud may move to another address: its project
+// identifies it, see CheckProject. Errors: *models.IdentityError, those of the database.
+func (s *Store) CheckIdentity(ctx context.Context, configured models.Identity) error {
+	s.hasProjects.Store(configured.Backend != "local")
 	return s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
-		words, err := s.identity(tx)
+		values, err := loadIdentity(tx)
 		if err != nil {
 			return err
 		}
-		is := models.Identity{Backend: words[identityBackend], Cloud: words[identityCloud], Region: words[identityRegion]}
-		if is.Backend == "" && now.Backend != "local" {
-			// Until it was written down, there was only one kind.
+		stored := models.Identity{Backend: values[identityBackend], Cloud: values[identityCloud], Region: values[identityRegion]}
+		if stored.Backend == "" && configured.Backend != "local" {
+			// Databases from before there was an identity are local.
 			var rows int64
 			if err := tx.Raw("SELECT count(*) FROM (SELECT 1 FROM volumes LIMIT 1) v").Scan(&rows).Error; err != nil {
 				return err
 			}
 			if rows > 0 {
-				is.Backend = "local"
+				stored.Backend = "local"
 			}
 		}
 		switch {
-		case is.Backend != "" && is.Backend != now.Backend:
-			return &models.IdentityError{Stored: is.String(), Configured: now.String(), Check: "BLOCKCONSOLE_BACKEND"}
-		case is.Region != "" && now.Region != "" && is.Region != now.Region:
-			return &models.IdentityError{Stored: is.String(), Configured: now.String(), Check: "OS_REGION_NAME and the region in the clouds.yaml entry that OS_CLOUD names"}
+		case stored.Backend != "" && stored.Backend != configured.Backend:
+			return &models.IdentityError{Stored: stored.String(), Configured: configured.String(), Check: "BLOCKCONSOLE_BACKEND"}
+		case stored.Region != "" && configured.Region != "" && stored.Region != configured.Region:
+			return &models.IdentityError{Stored: stored.String(), Configured: configured.String(), Check: "OS_REGION_NAME and the region in the clouds.yaml entry that OS_CLOUD names"}
 		}
-		set := map[string]string{identityBackend: now.Backend}
-		if now.Region != "" {
-			set[identityRegion] = now.Region
+		set := map[string]string{identityBackend: configured.Backend}
+		if configured.Region != "" {
+			set[identityRegion] = configured.Region
 		}
-		if is.Cloud == "" && now.Cloud != "" {
-			set[identityCloud] = now.Cloud
+		if stored.Cloud == "" && configured.Cloud != "" {
+			set[identityCloud] = configured.Cloud
 		}
 		return saveIdentity(tx, set)
 	})
 }
 
-// CheckProject notes the first time which project of the backend new objects belong
-// to, and refuses another one later with an *IdentityError: nothing must be
-// mirrored or asked then. An empty project says nothing.
-func (s *Store) CheckProject(ctx context.Context, now models.Project) error {
-	if now.ID = models.Sanitize(now.ID); now.ID == "" {
+// CheckProject records the first time which project of the backend new objects belong
+// to, and refuses another one later. A project without an id is not checked. Errors:
+// *models.IdentityError, those of the database.
+func (s *Store) CheckProject(ctx context.Context, configured models.Project) error {
+	if configured.ID = models.Sanitize(configured.ID); configured.ID == "" {
 		return nil
 	}
-	now.Name = models.Sanitize(now.Name)
-	if p := s.ownProject.Load(); p != nil && *p == now {
+	configured.Name = models.Sanitize(configured.Name)
+	if p := s.ownProject.Load(); p != nil && *p == configured {
 		return nil
 	}
 	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
-		words, err := s.identity(tx)
+		values, err := loadIdentity(tx)
 		if err != nil {
 			return err
 		}
-		is := models.Project{ID: words[identityProject], Name: words[identityProjectName]}
-		if is.ID != "" && is.ID != now.ID {
-			return &models.IdentityError{Stored: is.String(), Configured: now.String(),
+		stored := models.Project{ID: values[identityProject], Name: values[identityProjectName]}
+		if stored.ID != "" && stored.ID != configured.ID {
+			return &models.IdentityError{Stored: stored.String(), Configured: configured.String(),
 				Check: "OS_CLOUD, OS_PROJECT_ID, OS_PROJECT_NAME and the application credential"}
 		}
-		return saveIdentity(tx, map[string]string{identityProject: now.ID, identityProjectName: now.Name})
+		return saveIdentity(tx, map[string]string{identityProject: configured.ID, identityProjectName: configured.Name})
 	})
 	if err == nil {
-		s.ownProject.Store(&now)
+		s.ownProject.Store(&configured)
 		s.signals.wake()
 	}
 	return err

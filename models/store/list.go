@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"gorm.io/gorm"
-
 	"blockconsole/models"
 )
 
@@ -25,8 +23,8 @@ var (
 		FROM snapshots t LEFT JOIN volumes v ON v.id = t.volume_id`}
 )
 
-// ListSnapshots returns a page of the project's snapshots. ErrCursor: the cursor is
-// none of this list.
+// ListSnapshots returns a page of the project's snapshots. Errors: ErrCursor, those of
+// the database.
 func (s Snapshots) ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
 	return cached(ctx, s.Store, &s.snapshotPages, s.scope(actor.Project), q, func() (models.Page[models.Snapshot], error) {
 		return list(ctx, s.Store, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
@@ -35,8 +33,8 @@ func (s Snapshots) ListSnapshots(ctx context.Context, actor models.Actor, q mode
 	})
 }
 
-// ListVolumes returns a page of the project's volumes, with their attachments.
-// ErrCursor: the cursor is none of this list.
+// ListVolumes returns a page of the project's volumes with their attachments. Errors:
+// ErrCursor, those of the database.
 func (s Volumes) ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error) {
 	return cached(ctx, s.Store, &s.volumePages, s.scope(actor.Project), q, func() (models.Page[models.Volume], error) {
 		page, err := list(ctx, s.Store, volumeTable, s.scope(actor.Project), q, func(r *models.Volume, sort string) string {
@@ -61,38 +59,8 @@ func sortValue(sort string, created int64, name string, size int, status models.
 	return fmt.Sprint(created)
 }
 
-func (s *Store) loadAttachments(ctx context.Context, rows []models.Volume) error {
-	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
-		return err
-	}
-	return s.loadConnections(ctx, rows, func(v *models.Volume) bool { return v.Status == models.Detaching })
-}
-
-func (s *Store) attachmentsOf(q *gorm.DB, rows []models.Volume) error {
-	var ids []string
-	at := map[string]*models.Volume{}
-	for i := range rows {
-		if rows[i].AttachmentCount > 0 {
-			ids = append(ids, rows[i].ID)
-			at[rows[i].ID] = &rows[i]
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	var all []models.Attachment
-	if err := q.Where("volume_id IN ?", ids).Order("server_name, server_id").Find(&all).Error; err != nil {
-		return err
-	}
-	for _, a := range all {
-		v := at[a.VolumeID]
-		v.Attachments = append(v.Attachments, a)
-	}
-	return nil
-}
-
-// list runs a query for one row more than the page holds: the row more says
-// whether there is a next page.
+// list reads one row more than a page has, to know whether there is another page in
+// that direction.
 func list[T any](ctx context.Context, s *Store, t table, scope string, q models.ListQuery, cursorOf func(*T, string) string) (models.Page[T], error) {
 	var page models.Page[T]
 	q = normalized(q, t)
@@ -105,72 +73,72 @@ func list[T any](ctx context.Context, s *Store, t table, scope string, q models.
 		rows := make([]T, 0, q.Size+1)
 		return rows, s.read(ctx).Raw(sql, values...).Scan(&rows).Error
 	}
-	at, err := startOf(q)
+	pos, err := positionOf(q)
 	if err != nil {
 		return page, err
 	}
-	rows, err := read(at)
+	rows, err := read(pos)
 	if err != nil {
 		return page, err
 	}
 	more := len(rows) > q.Size
 	switch {
-	case at.back && !more && !at.end: // near the beginning: show it as the whole first page
-		at = position{}
-		if rows, err = read(at); err != nil {
+	case pos.back && !more && !pos.last: // near the beginning: return a full first page
+		pos = position{}
+		if rows, err = read(pos); err != nil {
 			return page, err
 		}
 		more = len(rows) > q.Size
-	case at.key != nil && !at.back && len(rows) == 0: // what was here is gone: show the last page
-		at = position{back: true, end: true}
-		if rows, err = read(at); err != nil {
+	case pos.key != nil && !pos.back && len(rows) == 0: // the rows were deleted: return the last page
+		pos = position{back: true, last: true}
+		if rows, err = read(pos); err != nil {
 			return page, err
 		}
 		more = len(rows) > q.Size
 	}
 	rows = rows[:min(len(rows), q.Size)]
-	if at.back {
+	if pos.back {
 		slices.Reverse(rows)
 	}
 	page.Rows = rows
 	if len(rows) == 0 {
 		return page, nil
 	}
-	if at.back && !at.end || !at.back && more {
+	if pos.back && !pos.last || !pos.back && more {
 		page.Next = cursorOf(&rows[len(rows)-1], q.Sort)
 	}
-	if at.back && more || !at.back && at.key != nil {
+	if pos.back && more || !pos.back && pos.key != nil {
 		page.Previous = cursorOf(&rows[0], q.Sort)
 	}
 	return page, nil
 }
 
-// position is where a page begins: beyond a cursor, or at one of the list's ends.
+// position is where a page begins: beyond a cursor, or at either end of the list.
 type position struct {
-	key  any // of the cursor; nil: at the end of the list
+	key  any // of the cursor; nil: at an end of the list
 	id   string
-	back bool // towards the beginning
-	end  bool // the last page
+	back bool // reads towards the beginning
+	last bool // the last page
 }
 
-func startOf(q models.ListQuery) (position, error) {
+func positionOf(q models.ListQuery) (position, error) {
 	if q.Before == "" && q.After == "" {
 		return position{}, nil
 	}
 	c, err := decodeCursor(cmp.Or(q.Before, q.After), q.Sort)
 	if err == nil && sortsByFilteredStatus(q) && c.key != string(q.Status) {
-		err = models.ErrCursor // of the list of another status
+		err = models.ErrCursor // from the list of another status
 	}
 	return position{key: c.key, id: c.id, back: q.Before != ""}, err
 }
 
-// sortsByFilteredStatus says that the list is sorted by what all its rows have in common.
+// sortsByFilteredStatus reports whether the list is sorted by the status that all its
+// rows have.
 func sortsByFilteredStatus(q models.ListQuery) bool {
 	return q.Status != "" && strings.TrimPrefix(q.Sort, "-") == "status"
 }
 
-// normalized makes the query one that the database understands, whatever its URL
-// held.
+// normalized replaces what the database would refuse, or the list does not have.
 func normalized(q models.ListQuery, t table) models.ListQuery {
 	q.Sort, _ = models.ParseSort(q.Sort)
 	if q.Size < 1 {
@@ -187,34 +155,34 @@ func normalized(q models.ListQuery, t table) models.ListQuery {
 	return q
 }
 
-// pageSQL is the query of a page. Each combination of filter and order is served
-// by an index; a test asks the databases.
-func pageSQL(t table, where string, args []any, q models.ListQuery, p position) (string, []any) {
-	descending := strings.HasPrefix(q.Sort, "-") != p.back
+// pageSQL returns the query of a page. Every combination of filter and sort uses an
+// index: TestQueryPlans checks it.
+func pageSQL(t table, where string, args []any, q models.ListQuery, pos position) (string, []any) {
+	descending := strings.HasPrefix(q.Sort, "-") != pos.back
 	column := "t." + sortKeys[strings.TrimPrefix(q.Sort, "-")].column
 	direction, beyond := "ASC", ">"
 	if descending {
 		direction, beyond = "DESC", "<"
 	}
 	args = slices.Clone(args)
-	if sortsByFilteredStatus(q) { // then the id alone is the place: SQLite finds no row by a pair whose first is given
-		if p.key != nil {
+	if sortsByFilteredStatus(q) { // the id alone is the key: SQLite uses no index for a pair whose first value is constant
+		if pos.key != nil {
 			where += " AND t.id " + beyond + " ?"
-			args = append(args, p.id)
+			args = append(args, pos.id)
 		}
 		return fmt.Sprintf("%s WHERE %s ORDER BY t.id %s LIMIT ?", t.from, where, direction), append(args, q.Size+1)
 	}
-	if p.key != nil {
+	if pos.key != nil {
 		where += fmt.Sprintf(" AND (%s, t.id) %s (?, ?)", column, beyond)
-		args = append(args, p.key, p.id)
+		args = append(args, pos.key, pos.id)
 	}
 	sql := fmt.Sprintf("%s WHERE %s ORDER BY %s %s, t.id %s LIMIT ?", t.from, where, column, direction, direction)
 	return sql, append(args, q.Size+1)
 }
 
-// filter is the WHERE clause of a list.
+// filter returns the WHERE clause of a list and its arguments.
 func (s *Store) filter(ctx context.Context, t table, scope string, q models.ListQuery) (string, []any, error) {
-	narrow := q.VolumeID != "" || q.ServerID != ""
+	selective := q.VolumeID != "" || q.ServerID != ""
 	var search string
 	var values []any
 	if q.Search != "" {
@@ -223,16 +191,16 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q models.List
 			return "", nil, err
 		}
 		search, values = s.searchClause(t, q.Search, common)
-		narrow = narrow || !common
+		selective = selective || !common
 	}
 	var where []string
 	var args []any
 	add := func(condition string, values ...any) {
 		where, args = append(where, condition), append(args, values...)
 	}
-	for _, project := range projectsIn(q, scope) {
-		if narrow {
-			// The filter finds few rows; SQLite would rather walk the whole project in the order of the list.
+	for _, project := range projectFilters(q, scope) {
+		if selective {
+			// The filter matches few rows, but SQLite would choose to walk the whole project in the order of the list.
 			add(s.unindexed("t.project_id")+" = ?", project)
 		} else {
 			add("t.project_id = ?", project)
@@ -256,8 +224,8 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q models.List
 	return strings.Join(where, " AND "), args, nil
 }
 
-// projectsIn are the projects that a row must belong to, all at once; none: to any.
-func projectsIn(q models.ListQuery, scope string) []string {
+// projectFilters returns the projects that a row must belong to, all at once.
+func projectFilters(q models.ListQuery, scope string) []string {
 	switch {
 	case scope == everyProject && q.Project == "":
 		return nil
@@ -269,16 +237,16 @@ func projectsIn(q models.ListQuery, scope string) []string {
 	return []string{scope, q.Project}
 }
 
-// Total is the number of all the project's volumes or snapshots, from a counter
-// that triggers keep.
+// Total returns the number of the project's volumes or snapshots, from counters that
+// triggers maintain. Errors: those of the database.
 func (s *Store) Total(ctx context.Context, actor models.Actor, kind models.SubjectType) (int64, error) {
 	var n int64
 	q := inProject(s.read(ctx).Table("counters").Select("COALESCE(sum(n), 0)"), s.scope(actor.Project))
 	return n, q.Where("kind = ?", kind).Scan(&n).Error
 }
 
-// CountMatching is the number of rows of a filtered list, exact to CountLimit; one more
-// means «more than that».
+// CountMatching returns the number of rows of a filtered list; CountLimit + 1 stands for
+// any larger number. Errors: those of the database.
 func (s *Store) CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error) {
 	t := volumeTable
 	if kind == models.SubjectSnapshot {
@@ -293,88 +261,18 @@ func (s *Store) CountMatching(ctx context.Context, actor models.Actor, kind mode
 	return n, s.read(ctx).Raw(sql, append(args, models.CountLimit+1)...).Scan(&n).Error
 }
 
-// Snapshot finds a snapshot by the console's id or the backend's.
-func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error) {
-	var row models.Snapshot
-	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
-		return nil, err
-	}
-	var v models.Volume
-	err := takeOne(s.read(ctx).Select("id", "name").Where("id = ?", row.VolumeID), &v)
-	if err == nil {
-		row.VolumeName = v.Name
-	}
-	row.VolumeGone = err != nil
-	return &row, ignoreNotFound(err)
-}
-
-// Volume finds a volume by the console's id or the backend's, with its
-// attachments.
-func (s Volumes) Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error) {
-	rows := make([]models.Volume, 1)
-	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
-		return nil, err
-	}
-	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
-		return nil, err
-	}
-	return &rows[0], s.loadConnections(ctx, rows, func(*models.Volume) bool { return true })
-}
-
-// VolumesFrom are volumes made from a snapshot, newest first.
-func (s Volumes) VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error) {
-	var rows []models.Volume
-	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", searchable(snapshot))
+// ListSummary returns what a list page shows beside its rows, in one statement. Errors:
+// those of the database.
+func (s *Store) ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error) {
+	total, args := "kind = ?", []any{kind}
 	if scope := s.scope(actor.Project); scope != everyProject {
-		q = q.Where(s.unindexed("project_id")+" = ?", scope)
+		total, args = "kind = ? AND project_id = ?", []any{kind, scope}
 	}
-	return rows, q.Order("id DESC").Limit(limit).Find(&rows).Error
-}
-
-// NameTaken says whether another object of the project already has the name; names
-// need not be unique, so this is a hint.
-func (s *Store) NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error) {
-	var n int64
-	err := s.read(ctx).Table(kind.Plural()).Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
-		Limit(1).Scan(&n).Error
-	return n > 0, err
-}
-
-// SnapshotBlockers names the volumes that keep a snapshot from being deleted.
-func (s Snapshots) SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error) {
-	return s.dependents(s.read(ctx), row)
-}
-
-// VolumeBlockers names the snapshots that keep a volume from being deleted.
-func (s Volumes) VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error) {
-	if row.SnapshotCount == 0 {
-		return nil, nil
-	}
-	return s.snapshotLinks(s.read(ctx), row.ID)
-}
-
-// RevertDenial says why a volume cannot be reverted to the snapshot; nil: it can.
-func (s Volumes) RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error) {
-	if d := s.Rules().Volume(models.ActRevert, v); d != nil {
-		return d, nil
-	}
-	return s.revertDenial(s.read(ctx), snapshot, v)
-}
-
-// rowsByID loads rows by their ids, whichever still exist.
-func rowsByID[T any](q *gorm.DB, ids []string) ([]T, error) {
-	var rows []T
-	return rows, q.Where("id IN ?", ids).Find(&rows).Error
-}
-
-// SnapshotByID and VolumeByID load a row for the worker, which serves all projects.
-func (s Snapshots) SnapshotByID(ctx context.Context, id string) (*models.Snapshot, error) {
-	var row models.Snapshot
-	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
-}
-
-// VolumeByID: see SnapshotByID.
-func (s Volumes) VolumeByID(ctx context.Context, id string) (*models.Volume, error) {
-	var row models.Volume
-	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
+	var summary models.ListSummary
+	return summary, s.read(ctx).Raw(`SELECT
+		COALESCE((SELECT sum(n) FROM counters WHERE `+total+`), 0) AS total,
+		COALESCE((SELECT seen_at FROM mirror WHERE kind = ?), 0) AS seen_at,
+		COALESCE((SELECT failed_since FROM mirror WHERE kind = ?), 0) AS failed_since,
+		COALESCE((SELECT failure FROM mirror WHERE kind = ?), '') AS failure,
+		COALESCE((SELECT max(seq) FROM changes), 0) AS last_change`, append(args, kind, kind, kind)...).Scan(&summary).Error
 }

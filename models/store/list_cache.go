@@ -10,13 +10,12 @@ import (
 // maxCachedPages bounds the memory of a page cache; a page has at most 200 rows.
 const maxCachedPages = 64
 
-// pageCache keeps pages of a list as they were read, for as long as nothing at all
-// has changed: most visits of a console are looks at what the last visitor saw.
-// The number of the newest change, which triggers write in the transaction of the
-// change itself, tells.
+// pageCache keeps pages of a list until anything changes: most requests are for a page
+// that was just read. The newest change, which triggers insert in the transaction of
+// the change itself, tells whether a page is current.
 type pageCache[T any] struct {
 	mu    sync.Mutex
-	seq   int64 // the pages were read when this was the newest change, or later
+	seq   int64 // sequence number of the newest change when the pages were read
 	pages map[pageKey]models.Page[T]
 }
 
@@ -25,11 +24,11 @@ type pageKey struct {
 	query   models.ListQuery
 }
 
-// cached returns the page from the cache, or reads it. Its rows are shared by all
-// who ask: they must not be changed.
+// cached returns the page from the cache, or reads and caches it. Callers share its
+// rows and must not change them.
 func cached[T any](ctx context.Context, s *Store, cache *pageCache[T], project string, q models.ListQuery, read func() (models.Page[T], error)) (models.Page[T], error) {
 	if q.Size > models.PageSizes[len(models.PageSizes)-1] {
-		return read() // an export passes once
+		return read() // an export reads each page once
 	}
 	seq := q.AsOf
 	if seq == 0 {
@@ -64,7 +63,7 @@ func (c *pageCache[T]) put(seq int64, key pageKey, page models.Page[T]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if seq < c.seq {
-		return // read before what somebody else has cached
+		return // older than the cache
 	}
 	if seq > c.seq || len(c.pages) >= maxCachedPages {
 		c.seq, c.pages = seq, map[pageKey]models.Page[T]{}

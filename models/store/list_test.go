@@ -15,7 +15,7 @@ import (
 	"blockconsole/models/store/storetest"
 )
 
-// listed is a row of a list as a naive program would keep it.
+// fromListing is a row of a list as a naive program would keep it.
 type listed struct {
 	id, backendID, name, volume, server string
 	status                              models.Status

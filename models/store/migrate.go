@@ -10,22 +10,22 @@ import (
 	"gorm.io/gorm"
 )
 
-// Schema steps are SQL files, one per database and step, frozen once released:
-// gorm's own AutoMigrate and column changes rebuild SQLite tables and silently
-// drop indexes and triggers.
+// Migrations are SQL files, one per database and step, and are never changed after a
+// release. AutoMigrate is not used: it rebuilds SQLite tables and silently drops
+// indexes and triggers.
 //
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
 var migrationSteps = []string{"0001_start", "0002_identity", "0003_leases"}
 
-// NewerSchemaError says that the database has a schema step this program does not know.
+// NewerSchemaError is the error of a database that a newer version has migrated.
 type NewerSchemaError struct{ Step string }
 
 func (e *NewerSchemaError) Error() string { return "unknown schema step " + e.Step }
 
-// migrate brings the schema up to date. Of several consoles that start on one
-// PostgreSQL the others wait.
+// migrate brings the schema up to date. Consoles that start at the same time on one
+// PostgreSQL wait for each other.
 func (s *Store) migrate() error {
 	if !s.postgres {
 		return s.migrateLocked()
@@ -55,7 +55,7 @@ func (s *Store) migrateLocked() error {
 }
 
 func (s *Store) checkNotNewer() error {
-	// A query, not only a look at the schema: it is also what finds a damaged file.
+	// The first query finds out that a file is damaged.
 	if err := s.db.Exec("SELECT 1").Error; err != nil {
 		return err
 	}

@@ -14,12 +14,11 @@ type Options struct {
 	Now func() time.Time // the clock; nil: the wall clock
 	Log *slog.Logger
 
-	AllProjects bool // show the objects of every project of the backend
+	AllProjects bool // users see the objects of every project of the backend
 }
 
-// Open opens the database that dsn names, a path of a SQLite file or a
-// postgres:// URL, and brings its schema up to date. *StartError tells in one
-// sentence what to do when it cannot.
+// Open opens a database, by the path of a SQLite file or a postgres:// URL, and brings
+// its schema up to date. Errors: *StartError.
 func Open(dsn string, options Options) (*Store, error) {
 	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects}
 	s.Volumes, s.Snapshots, s.Servers = Volumes{s}, Snapshots{s}, Servers{s}
@@ -53,13 +52,14 @@ func isPostgres(dsn string) bool {
 	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
 }
 
-// StartError is a database that cannot be used. Its Error is for the
-// administrator's terminal: what is wrong, and what to do.
+// StartError is the error of a database that cannot be opened. Its text, one sentence,
+// tells the administrator at the terminal what to do.
 type StartError struct {
 	DSN string
 	Err error
 }
 
+// Unwrap returns the cause. Errors: *NewerSchemaError, those of the database.
 func (e *StartError) Unwrap() error { return e.Err }
 
 func (e *StartError) Error() string {

@@ -126,7 +126,7 @@ func TestRetry(t *testing.T) {
 		if err := db.Queue.SaveProgress(ctx, op, store.Progress{State: models.Running, Step: 1, RunAt: clock.Now()}); err != nil {
 			t.Fatal(err)
 		}
-		why := models.Failure{Text: models.NewText("failure.extend_refused")}
+		why := models.NewFailure("failure.extend_refused")
 		err = db.Queue.SaveProgress(ctx, claim(t, db), store.Progress{State: models.Failed, Step: 1, Failure: why,
 			Subject: &store.ObservedState{Status: models.Available, Percent: -1, Failure: why}})
 		if err != nil {

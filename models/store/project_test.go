@@ -106,7 +106,7 @@ func TestAllProjectsAreShown(t *testing.T) {
 			t.Fatalf("%+v, %v", op, err)
 		}
 		ops, err := db.Queue.ListOperations(ctx, me, models.OperationQuery{Limit: 10})
-		if there, _ := db.Queue.SubjectsThatExist(ctx, me, ops); err != nil || len(ops) != 2 || len(there) != 2 {
+		if there, _ := db.Queue.ExistingSubjects(ctx, me, ops); err != nil || len(ops) != 2 || len(there) != 2 {
 			t.Errorf("%d operations, %v", len(ops), err)
 		}
 		if n, err := db.Queue.CountRunning(ctx, me.Project); err != nil || n != 2 {

@@ -10,16 +10,16 @@ import (
 	"blockconsole/models"
 )
 
-// Actor.Project names the installation's users; which of the backend's projects
-// they see, and which one what they make belongs to, is asked here. Users of
-// DefaultProject see the installation's own project or, where the console shows
-// all projects, everything.
+// Actor.Project is a project of the console's users. This file maps it to projects of
+// the backend: the scope of what these users see, and the project of what they create.
+// Users of DefaultProject see the backend's own project or, with Options.AllProjects,
+// everything.
 
-// everyProject is the scope of who sees all projects.
+// everyProject is the scope of users who see all projects.
 const everyProject = ""
 
-// OwnProjectID is the project of the backend that new objects belong to: DefaultProject
-// until the backend has told another.
+// OwnProjectID is the project of the backend that new objects belong to; DefaultProject
+// until the backend has answered, and where it has no projects.
 func (s *Store) OwnProjectID() string {
 	if p := s.ownProject.Load(); p != nil {
 		return p.ID
@@ -27,28 +27,28 @@ func (s *Store) OwnProjectID() string {
 	return cmp.Or(s.Capabilities().Project.ID, models.DefaultProject)
 }
 
-// ownProjectKnown says that what is made now belongs to a project. A cloud must have
-// answered once.
+// ownProjectKnown reports whether new objects have a project: a cloud must have answered
+// once.
 func (s *Store) ownProjectKnown() bool {
 	return !s.hasProjects.Load() || s.OwnProjectID() != models.DefaultProject
 }
 
-// OwnProjectName is what people call the project that new objects belong to.
+// OwnProjectName is the name of the project that new objects belong to, or its id.
 func (s *Store) OwnProjectName() string {
-	home := s.OwnProjectID()
-	if p := s.Capabilities().Project; p.ID == home && p.Name != "" {
+	own := s.OwnProjectID()
+	if p := s.Capabilities().Project; p.ID == own && p.Name != "" {
 		return p.Name
 	}
 	if p := s.ownProject.Load(); p != nil && p.Name != "" {
 		return p.Name
 	}
-	return home
+	return own
 }
 
-// AllProjects says that users see the objects of every project of the backend.
+// AllProjects is Options.AllProjects.
 func (s *Store) AllProjects() bool { return s.allProjects }
 
-// scope is the project whose objects the users of a project see, or everyProject.
+// scope is the project whose objects the users of project see, or everyProject.
 func (s *Store) scope(project string) string {
 	switch {
 	case project != models.DefaultProject:
@@ -59,14 +59,14 @@ func (s *Store) scope(project string) string {
 	return s.OwnProjectID()
 }
 
-// InScope says whether users of the project see what belongs to the backend's
-// project called owner.
+// InScope reports whether the users of project see the objects of the backend's project
+// owner.
 func (s *Store) InScope(project, owner string) bool {
 	scope := s.scope(project)
 	return scope == everyProject || scope == owner
 }
 
-// projectFor is the project that what the actor makes belongs to.
+// projectFor is the project of the objects that the actor creates.
 func (s *Store) projectFor(actor models.Actor) string {
 	if actor.Project != models.DefaultProject {
 		return actor.Project
@@ -74,8 +74,8 @@ func (s *Store) projectFor(actor models.Actor) string {
 	return s.OwnProjectID()
 }
 
-// ProjectsWith are the projects that have objects of the kind, where the actor sees more
-// than one.
+// ProjectsWith returns the projects that have objects of the kind, when the actor sees
+// more than one project. Errors: those of the database.
 func (s *Store) ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error) {
 	if s.scope(actor.Project) != everyProject {
 		return nil, nil
@@ -92,8 +92,8 @@ func inProject(q *gorm.DB, scope string) *gorm.DB {
 	return q.Where("project_id = ?", scope)
 }
 
-// The indexes of lists that show every project. The other ones begin with the
-// project and would be of no use; most installations need only those.
+// allProjectsIndexes are the indexes of lists that show every project. Those of the
+// migrations begin with the project and are enough for most installations.
 var allProjectsIndexes = []string{
 	"volumes_all_by_created ON volumes (created_at, id)",
 	"volumes_all_by_name ON volumes (name, id)",
@@ -113,8 +113,7 @@ var allProjectsIndexes = []string{
 	"operations_all_by_state ON operations (state, num)",
 }
 
-// syncProjectIndexes makes the indexes of lists of every project, or removes them where
-// they would only cost time.
+// syncProjectIndexes creates allProjectsIndexes, or drops them where they only cost time.
 func (s *Store) syncProjectIndexes() error {
 	for _, index := range allProjectsIndexes {
 		statement := "CREATE INDEX IF NOT EXISTS " + index

@@ -9,23 +9,23 @@ import (
 	"blockconsole/models"
 )
 
-// How long the rows that only tell what was are kept.
+// How long history is kept.
 const (
-	OperationsKept = 90 * 24 * time.Hour  // after an operation has ended
-	AuditKept      = 365 * 24 * time.Hour // a line of the audit
-	ChangesKept    = 100_000              // changes, not time: for pages that come back
+	OperationsKept = 90 * 24 * time.Hour  // since the operation ended
+	AuditKept      = 365 * 24 * time.Hour // since the entry
+	ChangesKept    = 100_000              // number of changes, for pages that reconnect
 )
 
-// What is old goes in small transactions, so that clicks get in between, and no more
-// of it at once than this.
+// Prune deletes in small transactions, between which clicks are served, and not more
+// than this in one call.
 const (
-	pruneBatch   = 500
+	pruneBatch   = 500 // rows per transaction
 	pruneBatches = 20
 )
 
-// Prune removes what is no longer needed: sessions that have expired, counts of
-// failed sign-ins, old changes, and the oldest operations and audit lines. What is
-// left over, the next call finds. An operation that has not ended always stays.
+// Prune deletes expired sessions, old counts of failed sign-ins, old changes, and the
+// oldest operations that have ended and audit entries. The next call continues. Errors:
+// those of the database.
 func (s *Store) Prune(ctx context.Context) error {
 	now := s.Now()
 	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
@@ -40,7 +40,7 @@ func (s *Store) Prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Along the primary keys, which grow with time: an index only for this would cost every click.
+	// In the order of the primary keys, which grow with time: an index only for this would slow down every click.
 	err = s.pruneOldest(ctx, `DELETE FROM operations WHERE num IN (SELECT num FROM
 		(SELECT num, finished_at FROM operations WHERE finished_at > 0 ORDER BY num LIMIT ?) AS oldest WHERE finished_at < ?)`, now.Add(-OperationsKept))
 	if err != nil {
@@ -50,16 +50,16 @@ func (s *Store) Prune(ctx context.Context) error {
 		(SELECT num, at FROM audit ORDER BY num LIMIT ?) AS oldest WHERE at < ?)`, now.Add(-AuditKept))
 }
 
-// pruneOldest removes batch after batch of the oldest rows, until one is not full.
+// pruneOldest deletes batches of the oldest rows until a batch is not full.
 func (s *Store) pruneOldest(ctx context.Context, statement string, before time.Time) error {
 	for range pruneBatches {
-		var gone int64
+		var deleted int64
 		err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 			result := tx.Exec(statement, pruneBatch, models.Micros(before))
-			gone = result.RowsAffected
+			deleted = result.RowsAffected
 			return result.Error
 		})
-		if err != nil || gone < pruneBatch {
+		if err != nil || deleted < pruneBatch {
 			return err
 		}
 	}

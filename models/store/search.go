@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -16,11 +17,11 @@ func isID(text string) bool {
 	return len(text) == 36 && uuid.Validate(text) == nil
 }
 
-// searchClause finds a part of the name, or a full id, through an index over the
-// pieces of the names. Where the text is common, walking the list in its order
-// meets matches often, and sorting them all would be the slower way.
+// searchClause returns a condition for a part of the name or a full id, which uses an
+// index of the names' grams. A common text is compared with each name instead: walking
+// the list in its order meets matches often, and sorting all of them would be slower.
 func (s *Store) searchClause(t table, text string, common bool) (string, []any) {
-	var named string
+	var nameClause string
 	var args []any
 	switch {
 	case common && s.postgres:
@@ -28,23 +29,23 @@ func (s *Store) searchClause(t table, text string, common bool) (string, []any) 
 	case common:
 		return "instr(fold_name(t.name), ?) > 0", []any{foldName(text)}
 	case s.postgres:
-		named, args = "name_grams(t.name) @> text_grams(?) AND strpos(fold_name(t.name), fold_name(?)) > 0", []any{text, text}
+		nameClause, args = "name_grams(t.name) @> text_grams(?) AND strpos(fold_name(t.name), fold_name(?)) > 0", []any{text, text}
 	default:
 		index, match := ftsMatch(t, text)
-		named, args = fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
+		nameClause, args = fmt.Sprintf("t.num IN (SELECT rowid FROM %s WHERE %s MATCH ?)", index, index), []any{match}
 	}
 	if !isID(text) {
-		return named, args
+		return nameClause, args
 	}
 	if s.postgres {
-		named = fmt.Sprintf("SELECT t.num FROM %s t WHERE %s", t.name, named)
+		nameClause = fmt.Sprintf("SELECT t.num FROM %s t WHERE %s", t.name, nameClause)
 	} else {
 		index, _ := ftsMatch(t, text)
-		named = fmt.Sprintf("SELECT rowid FROM %s WHERE %s MATCH ?", index, index)
+		nameClause = fmt.Sprintf("SELECT rowid FROM %s WHERE %s MATCH ?", index, index)
 	}
 	id := strings.ToLower(text)
 	return fmt.Sprintf(`t.num IN (SELECT num FROM %[1]s WHERE id = ?
-		UNION ALL SELECT num FROM %[1]s WHERE backend_id = ? AND backend_id <> '' UNION ALL %[2]s)`, t.name, named), append([]any{id, id}, args...)
+		UNION ALL SELECT num FROM %[1]s WHERE backend_id = ? AND backend_id <> '' UNION ALL %[2]s)`, t.name, nameClause), append([]any{id, id}, args...)
 }
 
 func ftsMatch(t table, text string) (index, match string) {
@@ -55,8 +56,8 @@ func ftsMatch(t table, text string) (index, match string) {
 	return t.name + "_fts", `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 }
 
-// isCommon says that the text is in more than CountLimit names; PostgreSQL tells by
-// its statistics, since its index would read all matches to count some.
+// isCommon reports whether the text is part of more than CountLimit names. On PostgreSQL
+// it uses statistics, since the index would read all matches to count some.
 func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, error) {
 	if isID(search) {
 		return false, nil
@@ -76,14 +77,43 @@ func (s *Store) isCommon(ctx context.Context, t table, search string) (bool, err
 		return err == nil && len(plans) == 1 && plans[0].Plan.Rows > models.CountLimit, err
 	}
 	index, match := ftsMatch(t, search)
-	var n int64
+	var matches int64
 	err := s.read(ctx).Raw(fmt.Sprintf("SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH ? LIMIT ?)", index, index),
-		match, models.CountLimit+1).Scan(&n).Error
-	return n > models.CountLimit, err
+		match, models.CountLimit+1).Scan(&matches).Error
+	return matches > models.CountLimit, err
 }
 
-// searchable is a text of a request as a value that both databases take. Neither an id
-// nor a name holds what it replaces, so it finds nothing.
+// searchable makes a text of a request acceptable to both databases. No id or name has
+// what it replaces, so such a text still matches nothing.
 func searchable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
 }
+
+// nameGrams returns every distinct letter and pair of letters of the folded name, each
+// in hexadecimal, so that FTS5 sees plain words.
+func nameGrams(name string) []string {
+	letters := []rune(foldName(name))
+	seen := map[string]bool{}
+	var grams []string
+	for i := range letters {
+		for n := 1; n <= 2 && i+n <= len(letters); n++ {
+			gram := gramWord(string(letters[i : i+n]))
+			if !seen[gram] {
+				seen[gram] = true
+				grams = append(grams, gram)
+			}
+		}
+	}
+	return grams
+}
+
+func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(letters)) }
+
+// foldName folds the case of a name for the search, letter by letter, so that a part of
+// a name is a part of the folded name. fold_name in PostgreSQL does the same; the
+// lower case of two letters differs there from Go's.
+func foldName(name string) string {
+	return foldExceptions.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
+}
+
+var foldExceptions = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma

@@ -3,14 +3,15 @@ package store
 import (
 	"cmp"
 	"context"
-	"time"
+	"errors"
 
+	"github.com/google/uuid"
 	"gorm.io/gorm"
 
 	"blockconsole/models"
 )
 
-// serverOrigin is where the servers that volumes can be attached to come from.
+// serverOrigin is the origin of the servers that volumes can be attached to.
 func (s *Store) serverOrigin() models.Origin {
 	if s.Capabilities().OwnServers {
 		return models.ByHand
@@ -18,25 +19,29 @@ func (s *Store) serverOrigin() models.Origin {
 	return models.Elsewhere
 }
 
-// ListServers lists the project's servers by name, at most limit.
+// ListServers returns the servers that the actor sees, sorted by name, at most limit
+// rows. Errors: those of the database.
 func (s Servers) ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error) {
-	var rows []models.Server
-	return rows, inProject(s.read(ctx), s.scope(actor.Project)).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+	return s.listServers(ctx, s.scope(actor.Project), limit)
 }
 
-// ServersOfProject lists those servers that volumes of the project can be attached to, by
-// name, at most limit. An empty project is the one that what the actor makes
-// belongs to.
+// ServersOfProject returns the servers that volumes of the project can be attached to,
+// sorted by name, at most limit rows. An empty project is that of the objects the actor
+// creates. Errors: those of the database.
 func (s Servers) ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error) {
 	project = cmp.Or(project, s.projectFor(actor))
 	if !s.InScope(actor.Project, project) {
 		return nil, nil
 	}
-	var rows []models.Server
-	return rows, inProject(s.read(ctx), project).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+	return s.listServers(ctx, project, limit)
 }
 
-// Server finds one server.
+func (s *Store) listServers(ctx context.Context, scope string, limit int) ([]models.Server, error) {
+	var rows []models.Server
+	return rows, inProject(s.read(ctx), scope).Where("origin = ?", s.serverOrigin()).Order("name, id").Limit(limit).Find(&rows).Error
+}
+
+// Server finds a server. Errors: ErrNotFound, those of the database.
 func (s Servers) Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error) {
 	var row models.Server
 	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &row); err != nil {
@@ -45,119 +50,193 @@ func (s Servers) Server(ctx context.Context, actor models.Actor, id string) (*mo
 	return &row, nil
 }
 
-// ListImages lists the images by name.
+// ListImages returns the images sorted by name. Errors: those of the database.
 func (s Servers) ListImages(ctx context.Context) ([]models.Image, error) {
 	var rows []models.Image
 	return rows, s.read(ctx).Order("name, id").Find(&rows).Error
 }
 
-// SyncServers makes the table say what the backend says. Servers registered here
-// are none of its business.
-func (s Sync) SyncServers(ctx context.Context, now []models.Server) error {
-	var before []models.Server
-	if err := s.read(ctx).Where("origin = ?", models.Elsewhere).Find(&before).Error; err != nil {
-		return err
-	}
-	for i := range now {
-		now[i].Origin = models.Elsewhere
-		for _, text := range []*string{&now[i].Name, &now[i].Status, &now[i].ProjectID} {
-			*text = models.Sanitize(*text)
-		}
-	}
-	return s.syncSet(ctx, diff(before, now, func(r models.Server) string { return r.ID }, func(a, b models.Server) bool {
-		return a.Name == b.Name && a.Status == b.Status && a.ProjectID == b.ProjectID
-	}))
-}
-
-// SyncImages makes the table say what the backend says.
-func (s Sync) SyncImages(ctx context.Context, now []models.Image) error {
-	before, err := s.Servers.ListImages(ctx)
-	if err != nil {
-		return err
-	}
-	return s.syncSet(ctx, diff(before, now, func(r models.Image) string { return r.ID }, func(a, b models.Image) bool { return a == b }))
-}
-
-// difference is what a small table needs to become like the backend.
-type difference[T any] struct {
-	save   []T
-	remove []T
-}
-
-func diff[T any](before, now []T, id func(T) string, same func(a, b T) bool) difference[T] {
-	known := map[string]T{}
-	for _, row := range before {
-		known[id(row)] = row
-	}
-	var c difference[T]
-	for _, row := range now {
-		old, there := known[id(row)]
-		if !there || !same(old, row) {
-			c.save = append(c.save, row)
-		}
-		delete(known, id(row))
-	}
-	for _, row := range known {
-		c.remove = append(c.remove, row)
-	}
-	return c
-}
-
-type applier interface{ apply(tx *gorm.DB) error }
-
-func (c difference[T]) apply(tx *gorm.DB) error {
-	for i := range c.save {
-		if err := tx.Save(&c.save[i]).Error; err != nil {
-			return err
-		}
-	}
-	for i := range c.remove {
-		if err := tx.Delete(&c.remove[i]).Error; err != nil {
-			return err
-		}
+// checkOwnServers refuses to change servers where the backend has its own.
+func (s *Store) checkOwnServers() error {
+	if !s.Capabilities().OwnServers {
+		return &models.Error{Code: models.CodeUnsupported, Text: models.NewText("server.elsewhere")}
 	}
 	return nil
 }
 
-func (c difference[T]) empty() bool { return len(c.save)+len(c.remove) == 0 }
-
-func (s *Store) syncSet(ctx context.Context, c interface {
-	applier
-	empty() bool
-}) error {
-	if c.empty() {
-		return nil
+// AddServer registers a server in the actor's project. The same form key sent again
+// returns the server that it registered then. Errors: CodeInvalid with the fields name
+// and address, CodeUnsupported, those of the database.
+func (s Servers) AddServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
+	if err := s.checkOwnServers(); err != nil {
+		return nil, err
 	}
-	return s.write(ctx, c.apply)
-}
-
-// SyncState returns the freshness of the mirror of kind (volume, snapshot).
-func (s Sync) SyncState(ctx context.Context, kind models.SubjectType) (models.SyncState, error) {
-	var m models.SyncState
-	return m, ignoreNotFound(takeOne(s.read(ctx).Where("kind = ?", kind), &m))
-}
-
-// SyncHealthy says that the backend's volumes and snapshots could be read the last
-// time.
-func (s Sync) SyncHealthy(ctx context.Context) (bool, error) {
-	var well int64
-	err := s.read(ctx).Model(&models.SyncState{}).Where("seen_at > 0 AND failed_since = 0").Count(&well).Error
-	return well == 2, err
-}
-
-// RecordSync records that the backend was read at that time, or could not be.
-func (s Sync) RecordSync(ctx context.Context, kind models.SubjectType, at time.Time, failure models.Failure) error {
-	return s.write(ctx, func(tx *gorm.DB) error {
-		m := models.SyncState{Kind: string(kind)}
-		if err := ignoreNotFound(takeOne(tx.Where("kind = ?", kind), &m)); err != nil {
+	address, err := in.Validate()
+	if err != nil {
+		return nil, err
+	}
+	row := models.Server{ID: models.NewID(), ProjectID: s.projectFor(actor), Name: in.Name, Address: address, Origin: models.ByHand,
+		CreatedBy: actor.Name, CreatedAt: models.Micros(s.Now()), Version: 1}
+	if in.FormKey != "" {
+		row.ID = uuid.NewSHA1(uuid.Nil, []byte("server:"+actor.UserID+":"+in.FormKey)).String()
+	}
+	err = s.write(ctx, func(tx *gorm.DB) error {
+		var existing models.Server
+		err := takeOne(tx.Where("id = ?", row.ID), &existing)
+		if err == nil {
+			row = existing
+			return nil
+		}
+		if err := ignoreNotFound(err); err != nil {
 			return err
 		}
-		m.Failure = failure
-		if failure.None() {
-			m.SeenAt, m.FailedSince = models.Micros(at), 0
-		} else if m.FailedSince == 0 {
-			m.FailedSince = models.Micros(at)
+		if err := checkNameFree(tx, row.ProjectID, in.Name, row.ID); err != nil {
+			return err
 		}
-		return tx.Save(&m).Error
+		if err := tx.Create(&row).Error; err != nil {
+			return err
+		}
+		return s.audit(tx, actor, row.AuditEntry("server.create", row.Address))
 	})
+	if errors.Is(err, gorm.ErrDuplicatedKey) { // added at the same time
+		return nil, errServerNameTaken
+	}
+	return &row, err
+}
+
+var errServerNameTaken = models.Invalid("name", models.NewText("server.name_taken"))
+
+// checkNameFree looks for the name before the unique index refuses it: PostgreSQL aborts
+// a transaction whose statement fails.
+func checkNameFree(tx *gorm.DB, project, name, except string) error {
+	var taken int64
+	err := tx.Model(&models.Server{}).Where("project_id = ? AND lower(name) = lower(?) AND origin = 'hand' AND id <> ?", project, name, except).Count(&taken).Error
+	if err == nil && taken > 0 {
+		return errServerNameTaken
+	}
+	return err
+}
+
+// EditServer changes a registered server; new connections are checked against the new
+// addresses. Errors: ErrNotFound, CodeInvalid with the fields name and address,
+// CodeStale, CodeUnsupported, those of the database.
+func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
+	var row *models.Server
+	err := s.changeServer(ctx, actor, in.ID, func(tx *gorm.DB, locked *models.Server) error {
+		address, err := in.Validate()
+		if err != nil {
+			return err
+		}
+		row = locked
+		if in.Version > 0 && in.Version != row.Version {
+			return errStale
+		}
+		if err := checkNameFree(tx, row.ProjectID, in.Name, row.ID); err != nil {
+			return err
+		}
+		renamed := row.Name != in.Name
+		row.Name, row.Address, row.Version = in.Name, address, row.Version+1
+		set := map[string]any{"name": row.Name, "address": row.Address, "version": row.Version}
+		if err := tx.Model(&models.Server{}).Where("id = ?", row.ID).Updates(set).Error; err != nil {
+			return err
+		}
+		if renamed {
+			if err := tx.Model(&models.Attachment{}).Where("server_id = ?", row.ID).Update("server_name", row.Name).Error; err != nil {
+				return err
+			}
+		}
+		return s.audit(tx, actor, row.AuditEntry("server.edit", row.Address))
+	})
+	if errors.Is(err, gorm.ErrDuplicatedKey) {
+		return nil, errServerNameTaken
+	}
+	return row, err
+}
+
+// RemoveServer removes a registered server. Errors: ErrNotFound, CodeConflict with the
+// volumes that are or will be attached to it, CodeUnsupported, those of the database.
+func (s Servers) RemoveServer(ctx context.Context, actor models.Actor, id string) error {
+	return s.changeServer(ctx, actor, id, func(tx *gorm.DB, row *models.Server) error {
+		denial, err := serverDenial(tx, row)
+		if err != nil || denial != nil {
+			return denialError(denial, err)
+		}
+		if err := tx.Where("id = ?", row.ID).Delete(&models.Server{}).Error; err != nil {
+			return err
+		}
+		return s.audit(tx, actor, row.AuditEntry("server.delete", row.Address))
+	})
+}
+
+// changeServer runs fn on a registered server with its row locked; checkServer locks it
+// for an attach, too.
+func (s *Store) changeServer(ctx context.Context, actor models.Actor, id string, fn func(tx *gorm.DB, row *models.Server) error) error {
+	if err := s.checkOwnServers(); err != nil {
+		return err
+	}
+	return s.write(ctx, func(tx *gorm.DB) error {
+		var row models.Server
+		if err := takeOne(inProject(s.forUpdate(tx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), models.ByHand), &row); err != nil {
+			return err
+		}
+		return fn(tx, &row)
+	})
+}
+
+// ServerDenial returns why a registered server cannot be removed, with the volumes that
+// block it; nil when it can. Errors: those of the database.
+func (s Servers) ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error) {
+	return serverDenial(s.read(ctx), row)
+}
+
+// maxBlockers is the largest number of blockers of a kind in a Denial.
+const maxBlockers = 20
+
+func serverDenial(q *gorm.DB, row *models.Server) (*models.Denial, error) {
+	var attached []models.Link
+	err := q.Raw(`SELECT v.id, v.name FROM attachments a JOIN volumes v ON v.id = a.volume_id
+		WHERE a.server_id = ? ORDER BY a.volume_id LIMIT ?`, row.ID, maxBlockers).Scan(&attached).Error
+	if err != nil {
+		return nil, err
+	}
+	if len(attached) > 0 {
+		return &models.Denial{Text: models.NewText("deny.server_attached"), Volumes: attached, Guidance: models.NewText("guide.detach_volumes")}, nil
+	}
+	var ops []models.Operation // that will attach a volume to it
+	err = q.Where("project_id = ? AND state IN ? AND kind IN ?", row.ProjectID, []models.OperationState{models.Pending, models.Running},
+		[]models.Kind{models.VolumeAttach, models.VolumeCreate, models.SnapshotRestore}).Order("num").Find(&ops).Error
+	if err != nil {
+		return nil, err
+	}
+	for _, op := range ops {
+		if op.Params.ServerID == row.ID && len(attached) < maxBlockers {
+			attached = append(attached, models.Link{ID: op.SubjectID, Name: op.SubjectName})
+		}
+	}
+	if len(attached) > 0 {
+		return &models.Denial{Text: models.NewText("deny.server_awaited"), Volumes: attached, Guidance: models.NewText("guide.wait")}, nil
+	}
+	return nil, nil
+}
+
+// RegisteredServers returns the registered servers of all projects, for a backend that
+// serves volumes itself to check clients. Errors: those of the database.
+func (s Servers) RegisteredServers(ctx context.Context) ([]models.Server, error) {
+	var rows []models.Server
+	return rows, s.read(ctx).Where("origin = ?", models.ByHand).Order("id").Find(&rows).Error
+}
+
+// ServerUse returns the number of volumes attached to each of the servers, by server id.
+// Errors: those of the database.
+func (s Servers) ServerUse(ctx context.Context, ids []string) (map[string]int, error) {
+	var rows []struct {
+		ServerID string
+		N        int
+	}
+	err := s.read(ctx).Model(&models.Attachment{}).Select("server_id, count(*) AS n").Where("server_id IN ?", ids).Group("server_id").Scan(&rows).Error
+	use := map[string]int{}
+	for _, r := range rows {
+		use[r.ServerID] = r.N
+	}
+	return use, err
 }

@@ -17,19 +17,19 @@ import (
 )
 
 const (
-	// sessionTouch is how often a session in use is written.
+	// sessionTouch is the shortest time between two updates of a session in use.
 	sessionTouch = time.Minute
 
 	secretBytes     = 32
 	browserMaxBytes = 200
 )
 
-// SignIn checks name and password and opens a session. The token is for the
-// cookie and is kept nowhere. Errors: CodeUnauthorized, the same for every reason;
-// *ThrottledError.
+// SignIn checks name and password and opens a session. The token is for the cookie and
+// is not stored. Errors: CodeUnauthorized, the same for every reason,
+// *models.ThrottledError, those of the database.
 func (s Sessions) SignIn(ctx context.Context, login models.Login) (token string, in *models.SignedIn, err error) {
 	var u models.User
-	if models.ValidateUserName(login.Name) == nil { // others have no user, and databases refuse some of them
+	if models.ValidateUserName(login.Name) == nil { // no user has another name, and databases refuse some names
 		err = takeOne(s.read(ctx).Where("name = ?", login.Name), &u)
 		if err != nil && models.AsError(err) == nil {
 			return "", nil, err
@@ -50,15 +50,15 @@ func (s Sessions) SignIn(ctx context.Context, login models.Login) (token string,
 	return s.openSession(ctx, actor, &u, login)
 }
 
-// auditRefusal writes failed sign-ins of existing users to the audit, and returns
-// err. Other names stay unwritten: people type passwords there.
+// auditRefusal audits a failed sign-in of an existing user, and returns err. Other names
+// are not written: people type passwords there.
 func (s *Store) auditRefusal(ctx context.Context, actor models.Actor, u *models.User, err error) error {
 	if e := models.AsError(err); e == nil || e.Code != models.CodeUnauthorized || u.ID == "" {
 		return err
 	}
-	line := u.AuditEntry("login.failed", "")
-	line.Outcome = models.AuditDenied
-	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.audit(tx, actor, line) }); auditErr != nil {
+	entry := u.AuditEntry("login.failed", "")
+	entry.Outcome = models.AuditDenied
+	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.audit(tx, actor, entry) }); auditErr != nil {
 		return auditErr
 	}
 	return err
@@ -74,8 +74,8 @@ func (s *Store) openSession(ctx context.Context, actor models.Actor, u *models.U
 		CreatedAt: models.Micros(now), SeenAt: models.Micros(now), ExpiresAt: models.Micros(now.Add(models.SessionIdle)),
 	}
 	err := s.write(ctx, func(tx *gorm.DB) error {
-		if old, _, ok := parseToken(login.Replaces); ok {
-			if err := tx.Where("id = ?", old).Delete(&models.Session{}).Error; err != nil {
+		if previous, _, ok := parseToken(login.Replaces); ok {
+			if err := tx.Where("id = ?", previous).Delete(&models.Session{}).Error; err != nil {
 				return err
 			}
 		}
@@ -99,7 +99,7 @@ func hashSecret(secret []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// parseToken splits a cookie's value into id and secret.
+// parseToken splits the value of a cookie into id and secret.
 func parseToken(token string) (id string, secret []byte, ok bool) {
 	id, text, found := strings.Cut(token, ".")
 	if !found || uuid.Validate(id) != nil {
@@ -109,7 +109,7 @@ func parseToken(token string) (id string, secret []byte, ok bool) {
 	return id, secret, err == nil && len(secret) == secretBytes
 }
 
-// truncate shortens text to at most limit bytes of whole characters, all valid.
+// truncate shortens text to at most limit bytes of valid UTF-8.
 func truncate(text string, limit int) string {
 	if len(text) > limit {
 		text = text[:limit]
@@ -117,8 +117,9 @@ func truncate(text string, limit int) string {
 	return strings.ToValidUTF8(text, "")
 }
 
-// Session returns who the token signs in, by one query over two primary keys.
-// ErrSignedOut when it opens nothing, has expired or its user is disabled.
+// Session returns the session of a token and its user, by one query over two primary
+// keys. Errors: ErrSignedOut when it does not exist, has expired or its user is
+// disabled, those of the database.
 func (s Sessions) Session(ctx context.Context, token string) (*models.SignedIn, error) {
 	id, secret, ok := parseToken(token)
 	if !ok {
@@ -137,15 +138,15 @@ func (s Sessions) Session(ctx context.Context, token string) (*models.SignedIn, 
 		return nil, models.ErrSignedOut
 	}
 	if models.Micros(now)-in.SeenAt >= sessionTouch.Microseconds() {
-		// Only a note of the visit: the page must not fail with it.
+		// The request must not fail because of it.
 		if err := s.touch(ctx, &in, now); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "session not noted as used", "error", err)
+			s.log.WarnContext(ctx, "cannot record that a session is in use", "error", err)
 		}
 	}
 	return &in, nil
 }
 
-// touch moves the session's idle limit and notes when its user was last here.
+// touch postpones the expiry of the session, and records the user's last request.
 func (s *Store) touch(ctx context.Context, in *models.SignedIn, now time.Time) error {
 	in.SeenAt = models.Micros(now)
 	in.ExpiresAt = min(models.Micros(now.Add(models.SessionIdle)), in.CreatedAt+models.SessionMax.Microseconds())
@@ -159,20 +160,22 @@ func (s *Store) touch(ctx context.Context, in *models.SignedIn, now time.Time) e
 	})
 }
 
-// ListSessions returns the actor's own sessions, the last used first.
+// ListSessions returns the actor's own sessions, the last used first. Errors: those of
+// the database.
 func (s Sessions) ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error) {
 	var sessions []models.Session
 	return sessions, s.read(ctx).Where("user_id = ? AND expires_at > ?", actor.UserID, models.Micros(s.Now())).
 		Order("seen_at DESC, id DESC").Find(&sessions).Error
 }
 
-// EndSession ends one of the actor's own sessions; ErrNotFound.
+// EndSession ends one of the actor's own sessions. Errors: ErrNotFound, those of the
+// database.
 func (s Sessions) EndSession(ctx context.Context, actor models.Actor, id string) error {
 	return s.endSession(ctx, actor, id, "session.end")
 }
 
-// SignOut ends the session that the actor has in this browser; ErrNotFound when
-// it has ended already.
+// SignOut ends the session of the actor's browser. Errors: ErrNotFound when it has ended
+// already, those of the database.
 func (s Sessions) SignOut(ctx context.Context, actor models.Actor, id string) error {
 	return s.endSession(ctx, actor, id, "logout")
 }
@@ -189,19 +192,20 @@ func (s *Store) endSession(ctx context.Context, actor models.Actor, id, action s
 		if result.RowsAffected == 0 {
 			return models.ErrNotFound
 		}
-		return s.audit(tx, actor, models.AuditEntry{Action: action, SubjectType: models.AuditSubjectUser,
-			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: models.AuditDone})
+		return s.audit(tx, actor, userOf(actor).AuditEntry(action, ""))
 	})
 }
 
-// EndOtherSessions ends the actor's sessions but the one kept.
+func userOf(actor models.Actor) *models.User { return &models.User{ID: actor.UserID, Name: actor.Name} }
+
+// EndOtherSessions ends the actor's sessions except the one with the id keep. Errors:
+// those of the database.
 func (s Sessions) EndOtherSessions(ctx context.Context, actor models.Actor, keep string) error {
 	return s.write(ctx, func(tx *gorm.DB) error {
 		if err := endSessions(tx, actor.UserID, keep); err != nil {
 			return err
 		}
-		return s.audit(tx, actor, models.AuditEntry{Action: "session.end", SubjectType: models.AuditSubjectUser,
-			SubjectID: actor.UserID, SubjectName: actor.Name, Outcome: models.AuditDone})
+		return s.audit(tx, actor, userOf(actor).AuditEntry("session.end", ""))
 	})
 }
 

@@ -8,17 +8,15 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
-// CreateSnapshot asks for a snapshot. Snapshots of one volume queue: a second
-// request is accepted while the first is under way. Invalid fields: volume_id,
-// name, description, acknowledge (the volume is attached and the tick is
-// missing), quota (the project's limit, with the figures).
+// CreateSnapshot requests a snapshot. The snapshots of one volume queue: a request is
+// accepted while another one runs. Errors: CodeForbidden, CodeConflict, CodeInvalid with
+// the fields volume_id, name, description, acknowledge (required when the volume is
+// attached) and quota, those of the database.
 func (s Snapshots) CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActCreateSnapshot, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, models.ActCreateSnapshot, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		fields.Add("name", models.ValidateName(in.Name))
 		fields.Add("description", models.ValidateDescription(in.Description))
@@ -50,19 +48,17 @@ func (s *Store) insertSnapshot(tx *gorm.DB, actor models.Actor, in models.Snapsh
 	now := models.Micros(s.Now())
 	row := models.Snapshot{
 		ID: models.NewID(), ProjectID: s.projectFor(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
-		Status: models.Creating, StatusSince: now, Percent: -1, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: models.ByHand,
+		Status: models.Creating, StatusSince: now, Percent: backend.PercentUnknown, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: models.ByHand,
 		Consistency: s.consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
-	}
-	if err := tx.Create(&row).Error; err != nil {
-		return nil, err
 	}
 	return &models.Operation{
 		Kind: models.SnapshotCreate, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: v.ID,
 		Params: models.Params{VolumeID: v.ID, Name: in.Name, Description: in.Description, SizeGiB: v.SizeGiB,
 			Attached: v.IsAttached(), Acknowledged: in.Acknowledge},
-	}, nil
+	}, tx.Create(&row).Error
 }
 
+// consistencyOf is the consistency of a snapshot of the volume taken now.
 func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
 	switch {
 	case !v.IsAttached():
@@ -73,75 +69,32 @@ func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
 	return models.Inconsistent
 }
 
-// EditSnapshot renames a snapshot: the row changes at once, the backend follows.
-// CodeStale: somebody else changed it since Version.
+// EditSnapshot renames a snapshot: the row at once, the object by an operation. Errors:
+// ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the fields name and
+// description, CodeStale when the row is newer than in.Version, those of the database.
 func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActEdit, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
-		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
+	return s.enqueueSnapshot(ctx, actor, models.ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		columns, op, err := s.editOperation(actor, in, models.SnapshotEdit, row.Name, row.Description, row.Version)
 		if err != nil {
 			return nil, err
 		}
-		if d := s.Rules().Snapshot(models.ActEdit, row); d != nil {
-			return nil, models.Refused(d)
-		}
-		if err := in.Validate(row.Name); err != nil {
-			return nil, err
-		}
-		in := in.KeepingName(row.Name)
-		if in.Version > 0 && in.Version != row.Version {
-			return nil, &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}
-		}
-		if err := changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.editColumns(actor, in)); err != nil {
-			return nil, err
-		}
-		return &models.Operation{
-			Kind: models.SnapshotEdit, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: in.Name, ProjectID: row.ProjectID,
-			Params: models.Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
-		}, nil
+		return op, changeRow(tx, &models.Snapshot{}, row.ID, row.Status, columns)
 	})
 }
 
-func (s *Store) editColumns(actor models.Actor, in models.EditInput) map[string]any {
-	return map[string]any{
-		"name": in.Name, "description": in.Description, "version": gorm.Expr("version + 1"),
-		"edited_by": actor.Name, "edited_at": models.Micros(s.Now()),
-	}
-}
-
-// DeleteSnapshot asks for the deletion of a snapshot.
+// DeleteSnapshot requests the deletion of a snapshot. Errors: ErrNotFound,
+// CodeForbidden, CodeConflict with the volumes that block it, those of the database.
 func (s Snapshots) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
-	if d := models.CanRole(models.ActDelete, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*models.Operation, error) {
-		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), id)
-		if err != nil {
-			return nil, err
-		}
-		dependents, err := s.dependents(tx, row)
-		if err != nil {
-			return nil, err
-		}
-		if d := s.Rules().Snapshot(models.ActDelete, row, dependents...); d != nil {
-			return nil, models.Refused(d)
-		}
-		if err := changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting)); err != nil {
-			return nil, err
-		}
-		return &models.Operation{
-			Kind: models.SnapshotDelete, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID,
-			Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID},
-		}, nil
+	return s.enqueueSnapshot(ctx, actor, models.ActDelete, id, formKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		return &models.Operation{Kind: models.SnapshotDelete, Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID}},
+			changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting))
 	})
 }
 
-// dependents are the volumes that stand in the way of deleting a snapshot: those
-// being made from it now, and where the backend says so all that were.
+// dependents returns the volumes that block the deletion of a snapshot: those being
+// created from it, and where the backend requires it every volume created from it.
 func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, error) {
-	q := tx.Model(&models.Volume{}).Select("id", "name").Where("snapshot_id = ? AND snapshot_id <> ''", row.ID).Order("id").Limit(20)
+	q := tx.Model(&models.Volume{}).Select("id", "name").Where("snapshot_id = ? AND snapshot_id <> ''", row.ID).Order("id").Limit(maxBlockers)
 	if !s.Capabilities().BusySnapshots {
 		q = q.Where("status = ?", models.Creating)
 	}
@@ -149,101 +102,15 @@ func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, er
 	return links, q.Find(&links).Error
 }
 
-// RepairSnapshot puts a snapshot that is stuck into a status from which one can go
-// on. What was under way for it ends as failed.
+// RepairSnapshot requests another status for a stuck snapshot. Its operations that have
+// not ended fail. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
+// fields reason and reset_to, those of the database.
 func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActRepair, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
-		if err := s.lockSubject(tx, s.scope(actor.Project), models.SubjectSnapshot, in.ID); err != nil {
-			return nil, err
-		}
-		row, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.ID)
-		if err != nil {
-			return nil, err
-		}
-		if d := s.Rules().Snapshot(models.ActRepair, row); d != nil {
-			return nil, models.Refused(d)
-		}
+	return s.enqueueSnapshot(ctx, actor, models.ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
 		if err := in.Validate(); err != nil {
 			return nil, err
 		}
-		if err := s.cancelQueued(tx, row.ID); err != nil {
-			return nil, err
-		}
-		return &models.Operation{
-			Kind: models.SnapshotRepair, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, ProjectID: row.ProjectID, Lane: repairLane(row.ID),
-			Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status},
-		}, nil
+		return &models.Operation{Kind: models.SnapshotRepair, Lane: repairLane(row.ID), Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status}},
+			s.abandonOperations(tx, row.ID)
 	})
-}
-
-// repairLane lets a repair overtake what is stuck before it.
-func repairLane(subject string) string { return subject + "/repair" }
-
-// lockSubject locks the operations under way on a subject before its row is locked: a
-// worker that saves does it in that order too.
-func (s *Store) lockSubject(tx *gorm.DB, scope string, kind models.SubjectType, id string) error {
-	if !s.postgres {
-		return nil
-	}
-	var subjects []string
-	if err := byID(tx.Table(kind.Plural()), scope, id).Pluck("id", &subjects).Error; err != nil {
-		return err
-	}
-	var locked []int64
-	return s.forUpdate(tx).Model(&models.Operation{}).Where("subject_id IN ? AND finished_at = 0", subjects).Order("num").Pluck("num", &locked).Error
-}
-
-// cancelQueued ends what is under way on a subject, because an administrator repairs
-// it.
-func (s *Store) cancelQueued(tx *gorm.DB, subject string) error {
-	now := models.Micros(s.Now())
-	return tx.Model(&models.Operation{}).Where("subject_id = ? AND finished_at = 0", subject).Updates(map[string]any{
-		"state": models.Failed, "finished_at": now, "lease_owner": "", "lease_until": 0, "last_error": models.Failure{Text: models.NewText("failure.abandoned")},
-	}).Error
-}
-
-// changeRow updates a row as long as it still has the status that the rules were
-// asked about.
-func changeRow(tx *gorm.DB, model any, id string, was models.Status, set map[string]any) error {
-	result := tx.Model(model).Where("id = ? AND status = ?", id, was).Updates(set)
-	if result.Error != nil {
-		return result.Error
-	}
-	if result.RowsAffected != 1 {
-		return &models.Error{Code: models.CodeConflict, Text: models.NewText("conflict.state")}
-	}
-	return nil
-}
-
-// statusColumns is the change of a row to a status the user asked for.
-func (s *Store) statusColumns(to models.Status) map[string]any {
-	return map[string]any{"status": to, "status_since": models.Micros(s.Now()), "percent": -1, "failure": models.Failure{}, "request_id": ""}
-}
-
-func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapshot, error) {
-	var row models.Snapshot
-	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
-		return nil, err
-	}
-	return &row, nil
-}
-
-func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, error) {
-	var row models.Volume
-	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
-		return nil, err
-	}
-	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
-		return nil, err
-	}
-	return &row, nil
-}
-
-// byID finds an object of a scope by the console's id or by the backend's.
-func byID(q *gorm.DB, scope, id string) *gorm.DB {
-	id = searchable(id)
-	return inProject(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
 }

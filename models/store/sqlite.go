@@ -3,10 +3,10 @@ package store
 import (
 	"database/sql"
 	"database/sql/driver"
-	"encoding/hex"
 	"errors"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"gorm.io/driver/sqlite"
@@ -15,13 +15,13 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// sqliteDialector is gorm's SQLite dialect over the pure Go driver. It embeds the
-// concrete type: embedding gorm.Dialector would lose SavePoint, and with it
-// nested transactions.
+// sqliteDialector is gorm's SQLite dialect with the pure Go driver. It embeds the
+// concrete type: embedding gorm.Dialector would lose SavePoint, and nested transactions.
 type sqliteDialector struct{ *sqlite.Dialector }
 
-// Translate makes gorm's portable errors of modernc's, which gorm's own
-// translation (written for mattn's driver) does not understand.
+// Translate maps the driver's errors to gorm's: gorm itself knows only those of mattn's
+// driver. Errors: gorm.ErrDuplicatedKey, gorm.ErrForeignKeyViolated,
+// gorm.ErrCheckConstraintViolated, others unchanged.
 func (d sqliteDialector) Translate(err error) error {
 	var e *modernc.Error
 	if !errors.As(err, &e) {
@@ -45,8 +45,7 @@ func isCorrupt(err error) bool {
 
 func isFull(err error) bool { return primaryCode(err) == sqlite3.SQLITE_FULL }
 
-// primaryCode is SQLite's result code without its extension; SQLITE_OK for other
-// errors.
+// primaryCode is SQLite's primary result code; SQLITE_OK for other errors.
 func primaryCode(err error) int {
 	var e *modernc.Error
 	if !errors.As(err, &e) {
@@ -55,9 +54,9 @@ func primaryCode(err error) int {
 	return e.Code() & 0xff
 }
 
-// sqliteDSN sets the pragmas for every connection of the pool (an Exec would
-// reach one). busy_timeout comes first, so that the others may wait.
-// synchronous(FULL): an acknowledged click survives a power cut.
+// sqliteDSN sets the pragmas for every connection of the pool; an Exec would reach only
+// one. busy_timeout comes first, since the others may have to wait. synchronous(FULL):
+// an acknowledged click survives a power cut.
 func sqliteDSN(path string) string {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
@@ -86,29 +85,28 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 	return db, nil
 }
 
-// pingUntilFree opens the first connection. Of several programs that make a database at
-// once SQLite lets some not wait for the change to WAL, whatever busy_timeout says,
-// since they would wait for each other (https://sqlite.org/c3ref/busy_handler.html);
-// they try again, no longer than busy_timeout either.
+// pingUntilFree opens the first connection. When several processes create a database at
+// the same time, some get SQLITE_BUSY at the change to WAL despite busy_timeout, since
+// they would wait for each other (https://sqlite.org/c3ref/busy_handler.html). They try
+// again, as long as busy_timeout.
 func pingUntilFree(pool *sql.DB) error {
-	late := time.After(10 * time.Second)
+	timeout := time.After(10 * time.Second)
 	for {
 		err := pool.Ping()
 		if primaryCode(err) != sqlite3.SQLITE_BUSY {
 			return err
 		}
 		select {
-		case <-late:
+		case <-timeout:
 			return err
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// name_grams is the SQL function that the triggers of the gram tables call: the
-// one- and two-letter pieces of a name as words of an FTS5 table. fold_name is the
-// folding of the search.
-var registerGrams = onceFunc(func() {
+// registerGrams registers the SQL functions name_grams, which the triggers of the gram
+// tables call (see nameGrams), and fold_name (see foldName).
+var registerGrams = sync.OnceFunc(func() {
 	modernc.MustRegisterDeterministicScalarFunction("name_grams", 1,
 		func(_ *modernc.FunctionContext, args []driver.Value) (driver.Value, error) {
 			name, _ := args[0].(string)
@@ -120,33 +118,3 @@ var registerGrams = onceFunc(func() {
 			return foldName(name), nil
 		})
 })
-
-// nameGrams returns every distinct letter and pair of letters of name, folded as
-// the search folds, each in hexadecimal: FTS5 then sees plain words whatever the
-// name contains.
-func nameGrams(name string) []string {
-	letters := []rune(foldName(name))
-	seen := map[string]bool{}
-	var grams []string
-	for i := range letters {
-		for n := 1; n <= 2 && i+n <= len(letters); n++ {
-			gram := gramWord(string(letters[i : i+n]))
-			if !seen[gram] {
-				seen[gram] = true
-				grams = append(grams, gram)
-			}
-		}
-	}
-	return grams
-}
-
-func gramWord(letters string) string { return "g" + hex.EncodeToString([]byte(letters)) }
-
-// foldName is the case folding of the name search, letter by letter: a part of a
-// name is then a part of the folded name. It is the same in PostgreSQL, whose
-// lower-case of two letters Go has otherwise.
-func foldName(name string) string {
-	return foldExceptions.Replace(strings.ToLower(strings.ReplaceAll(name, "\u0130", "i\u0307")))
-}
-
-var foldExceptions = strings.NewReplacer("\u03c2", "\u03c3") // the final sigma

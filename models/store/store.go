@@ -1,3 +1,13 @@
+// Package store keeps the types of package models in SQLite or PostgreSQL.
+//
+// A click is one transaction: its method checks the rules of package models, changes the
+// row, and inserts an operation and an audit entry (enqueue.go; a file for each verb).
+// Workers claim the operations and save their progress (queue.go, apply.go). The mirror
+// updates the rows with what the backend has (sync_*.go). Triggers insert a row into
+// changes for every change of the others, which pages follow (changes.go). Lists page by
+// keyset and search by grams of the names (list.go, cursor.go, search.go).
+//
+// Every query is limited to the projects that the actor sees (projects.go).
 package store
 
 import (
@@ -12,8 +22,8 @@ import (
 	"blockconsole/models"
 )
 
-// Store is the console's database, and what holds for all of it; each field has
-// the queries and the clicks of one kind of row. It is safe for concurrent use.
+// Store is the console's database. Its own methods concern the whole of it; each exported
+// field has the queries and clicks of one kind of row. It is safe for concurrent use.
 type Store struct {
 	Volumes   Volumes
 	Snapshots Snapshots
@@ -28,8 +38,7 @@ type Store struct {
 	now      func() time.Time
 	postgres bool
 
-	// SQLite has one writer. Waiting for it here, in order of arrival, is fair;
-	// SQLite's own busy handler is a lottery.
+	// SQLite has one writer. A mutex is fair to those who wait; SQLite's busy handler, which polls, is not.
 	writer sync.Mutex
 
 	snapshotPages pageCache[models.Snapshot]
@@ -38,50 +47,50 @@ type Store struct {
 	signals signals
 	caps    atomic.Pointer[models.Capabilities]
 
-	allProjects bool                           // users see every project of the backend
-	ownProject  atomic.Pointer[models.Project] // that new objects belong to; nil: not known
-	hasProjects atomic.Bool                    // the backend has projects of its own
+	allProjects bool
+	ownProject  atomic.Pointer[models.Project] // the project of new objects; nil: not known yet
+	hasProjects atomic.Bool                    // the backend has projects
 }
 
-// The parts of a Store. Each is a Store itself, so that they share transactions,
-// the clock and the project's scope.
+// The parts of a Store. Each embeds the Store, so that they share transactions, the
+// clock and the project's scope.
 type (
-	// Volumes lists volumes, and asks for what is done with them.
+	// Volumes finds and lists volumes, and enqueues operations on them.
 	Volumes struct{ *Store }
-	// Snapshots lists snapshots, and asks for what is done with them.
+	// Snapshots finds and lists snapshots, and enqueues operations on them.
 	Snapshots struct{ *Store }
-	// Servers has the servers that volumes are attached to, and the images.
+	// Servers finds, lists and registers the servers that volumes are attached to, and lists images.
 	Servers struct{ *Store }
-	// Users has the people.
+	// Users finds, lists and changes the console's users.
 	Users struct{ *Store }
-	// Sessions has who is signed in.
+	// Sessions signs users in and out.
 	Sessions struct{ *Store }
-	// Queue has the operations: what clicks have asked for and workers carry out.
+	// Queue has the operations: workers claim them, save their progress and cancel or retry them.
 	Queue struct{ *Store }
-	// Sync makes the records say what the backend says.
+	// Sync updates the rows with the state of the backend; the mirror calls it.
 	Sync struct{ *Store }
 )
 
-// SetCapabilities is called by the worker.
-func (s *Store) SetCapabilities(f models.Capabilities) { s.caps.Store(&f) }
+// SetCapabilities sets what Capabilities returns; the mirror calls it.
+func (s *Store) SetCapabilities(caps models.Capabilities) { s.caps.Store(&caps) }
 
-// Capabilities returns what the worker told last.
+// Capabilities returns what the backend can do, as the mirror read it last.
 func (s *Store) Capabilities() models.Capabilities {
-	if f := s.caps.Load(); f != nil {
-		return *f
+	if caps := s.caps.Load(); caps != nil {
+		return *caps
 	}
 	return models.Capabilities{FreeBytes: -1}
 }
 
-// Rules are the rules as of now.
+// Rules are the rules for the present capabilities and time.
 func (s *Store) Rules() models.Rules {
 	return models.Rules{Capabilities: s.Capabilities(), Now: s.Now()}
 }
 
-// Configured is the store's clock, in UTC.
+// Now is the time of the store's clock, in UTC.
 func (s *Store) Now() time.Time { return s.now().UTC() }
 
-// Ping says whether the database answers.
+// Ping checks that the database answers. Errors: those of the database.
 func (s *Store) Ping(ctx context.Context) error {
 	db, err := s.db.DB()
 	if err != nil {
@@ -90,7 +99,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return db.PingContext(ctx)
 }
 
-// Close ends the use of the database.
+// Close closes the database. Errors: those of the database.
 func (s *Store) Close() error {
 	db, err := s.db.DB()
 	if err != nil {
@@ -99,10 +108,9 @@ func (s *Store) Close() error {
 	return db.Close()
 }
 
-// write runs fn in one transaction, and wakes whoever waits for changes once it
-// is committed. The backend is never called inside: transactions are short. Of
-// two that waited for each other PostgreSQL ends one; it runs once more, so fn
-// must not count on what it left outside the database.
+// write runs fn in a transaction, and wakes the subscribers after the commit. fn must not
+// call the backend: transactions are short. PostgreSQL aborts a transaction in a
+// deadlock; then fn runs again, so it must reset what it sets outside the database.
 func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	err := s.writeUnsignalled(ctx, fn)
 	if err == nil {
@@ -113,7 +121,7 @@ func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 
 const deadlockTries = 10
 
-// writeUnsignalled is write for what nobody waits for.
+// writeUnsignalled is write for changes that no subscriber waits for.
 func (s *Store) writeUnsignalled(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	if !s.postgres {
 		s.writer.Lock()
@@ -129,71 +137,6 @@ func (s *Store) writeUnsignalled(ctx context.Context, fn func(tx *gorm.DB) error
 
 func (s *Store) read(ctx context.Context) *gorm.DB { return s.db.WithContext(ctx) }
 
-// takeOne loads the one row of query into dest; ErrNotFound when there is none. It
-// does not sort, so the query must name one row by a unique key.
-func takeOne(query *gorm.DB, dest any) error {
-	result := query.Limit(1).Find(dest)
-	if result.Error != nil {
-		return result.Error
-	}
-	if result.RowsAffected == 0 {
-		return models.ErrNotFound
-	}
-	return nil
-}
-
-// forUpdate locks the rows that a transaction reads before it changes them. On
-// SQLite the whole database already belongs to the writing transaction.
-func (s *Store) forUpdate(tx *gorm.DB) *gorm.DB {
-	if s.postgres {
-		return tx.Clauses(lockingForUpdate)
-	}
-	return tx
-}
-
-// unindexed is the column such that SQLite, which has no statistics here, does not
-// choose an index for it.
-func (s *Store) unindexed(column string) string {
-	if s.postgres {
-		return column
-	}
-	return "+" + column
-}
-
-// IsPostgres says which of the two databases this is, for tests that ask for
-// query plans.
+// IsPostgres reports whether the database is PostgreSQL, for tests that read its
+// catalog.
 func (s *Store) IsPostgres() bool { return s.postgres }
-
-// signals wakes those who wait for a committed change of this process.
-type signals struct {
-	mu      sync.Mutex
-	waiters map[chan struct{}]struct{}
-}
-
-// Subscribe returns a channel that receives after each committed change (several
-// may fall together), and a function that ends it.
-func (s *Store) Subscribe() (<-chan struct{}, func()) {
-	ch := make(chan struct{}, 1)
-	s.signals.mu.Lock()
-	defer s.signals.mu.Unlock()
-	if s.signals.waiters == nil {
-		s.signals.waiters = map[chan struct{}]struct{}{}
-	}
-	s.signals.waiters[ch] = struct{}{}
-	return ch, func() {
-		s.signals.mu.Lock()
-		defer s.signals.mu.Unlock()
-		delete(s.signals.waiters, ch)
-	}
-}
-
-func (g *signals) wake() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for ch := range g.waiters {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
-	}
-}

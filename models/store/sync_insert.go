@@ -9,20 +9,19 @@ import (
 	"blockconsole/models"
 )
 
-// insertVolumes inserts rows of volumes made elsewhere, all in a few
-// statements. Those that another console on the same database has just inserted
-// stay as they are.
-func (s *Store) insertVolumes(tx *gorm.DB, found []ObservedObject) error {
+// insertVolumes inserts the rows of volumes created elsewhere, in a few statements. Rows
+// that another console on the database has inserted meanwhile stay as they are.
+func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 	var sources []models.Snapshot
-	if err := tx.Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&sources).Error; err != nil {
+	if err := tx.Where(byEitherID, idsOf(objects, source), idsOf(objects, source)).Find(&sources).Error; err != nil {
 		return err
 	}
 	byID := map[string]*models.Snapshot{}
 	for i, row := range sources {
 		byID[row.ID], byID[row.BackendID] = &sources[i], &sources[i]
 	}
-	rows := make([]models.Volume, 0, len(found))
-	for _, m := range found {
+	rows := make([]models.Volume, 0, len(objects))
+	for _, m := range objects {
 		row := models.Volume{
 			ID: cmp.Or(m.ID, models.NewID()), BackendID: m.BackendID, ProjectID: m.Project, Name: m.Name, Description: m.Description,
 			Status: m.Status, StatusSince: models.Micros(s.Now()), Percent: m.Percent, Failure: m.Failure, RequestID: m.RequestID,
@@ -37,14 +36,14 @@ func (s *Store) insertVolumes(tx *gorm.DB, found []ObservedObject) error {
 	if err := insertMissing(tx, &rows); err != nil {
 		return err
 	}
-	known, err := s.knownVolumes(tx, found)
+	known, err := s.knownVolumes(tx, objects)
 	if err != nil {
 		return err
 	}
-	if err := adoptSnapshots(tx, found, known); err != nil {
+	if err := adoptSnapshots(tx, objects, known); err != nil {
 		return err
 	}
-	for _, m := range found {
+	for _, m := range objects {
 		if id := known.idOf(m); id != "" && m.Attachments != nil && len(*m.Attachments) > 0 {
 			if err := replaceAttachments(tx, id, *m.Attachments); err != nil {
 				return err
@@ -54,19 +53,18 @@ func (s *Store) insertVolumes(tx *gorm.DB, found []ObservedObject) error {
 	return nil
 }
 
-// adoptSnapshots gives volumes those of their snapshots that were listed before
-// them.
-func adoptSnapshots(tx *gorm.DB, found []ObservedObject, known *knownRows) error {
-	var early []string
-	err := tx.Model(&models.Snapshot{}).Where("volume_id IN ?", idsOf(found, backendID)).Distinct().Pluck("volume_id", &early).Error
+// adoptSnapshots sets the volume of snapshots that were listed before their volumes.
+func adoptSnapshots(tx *gorm.DB, objects []ObservedObject, known *knownRows) error {
+	var unresolved []string
+	err := tx.Model(&models.Snapshot{}).Where("volume_id IN ?", idsOf(objects, backendID)).Distinct().Pluck("volume_id", &unresolved).Error
 	if err != nil {
 		return err
 	}
 	names := map[string]string{}
-	for _, m := range found {
+	for _, m := range objects {
 		names[m.BackendID] = m.Name
 	}
-	for _, id := range early {
+	for _, id := range unresolved {
 		if known.ids[id] == "" || known.ids[id] == id {
 			continue
 		}
@@ -80,9 +78,9 @@ func adoptSnapshots(tx *gorm.DB, found []ObservedObject, known *knownRows) error
 }
 
 // insertSnapshots is insertVolumes for snapshots.
-func (s *Store) insertSnapshots(tx *gorm.DB, found []ObservedObject) error {
+func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 	var volumes []models.Volume
-	err := tx.Select("id", "backend_id", "name").Where(byEitherID, idsOf(found, source), idsOf(found, source)).Find(&volumes).Error
+	err := tx.Select("id", "backend_id", "name").Where(byEitherID, idsOf(objects, source), idsOf(objects, source)).Find(&volumes).Error
 	if err != nil {
 		return err
 	}
@@ -90,8 +88,8 @@ func (s *Store) insertSnapshots(tx *gorm.DB, found []ObservedObject) error {
 	for i, row := range volumes {
 		byID[row.ID], byID[row.BackendID] = &volumes[i], &volumes[i]
 	}
-	rows := make([]models.Snapshot, 0, len(found))
-	for _, m := range found {
+	rows := make([]models.Snapshot, 0, len(objects))
+	for _, m := range objects {
 		row := models.Snapshot{
 			ID: cmp.Or(m.ID, models.NewID()), BackendID: m.BackendID, ProjectID: m.Project, VolumeID: m.Source,
 			Name: m.Name, Description: m.Description, Status: m.Status, StatusSince: models.Micros(s.Now()), Percent: m.Percent,
@@ -109,7 +107,7 @@ func (s *Store) insertSnapshots(tx *gorm.DB, found []ObservedObject) error {
 func source(m ObservedObject) string    { return m.Source }
 func backendID(m ObservedObject) string { return m.BackendID }
 
-// idsOf are the ids of rows that are not empty, each once.
+// idsOf returns the ids that are not empty, each once.
 func idsOf(rows []ObservedObject, id func(ObservedObject) string) []string {
 	seen, ids := map[string]bool{"": true}, []string{}
 	for _, m := range rows {
@@ -120,7 +118,7 @@ func idsOf(rows []ObservedObject, id func(ObservedObject) string) []string {
 	return ids
 }
 
-// insertMissing inserts rows that are not there yet.
+// insertMissing inserts the rows that do not exist yet.
 func insertMissing(tx *gorm.DB, rows any) error {
 	return tx.Clauses(clause.OnConflict{DoNothing: true}).Create(rows).Error
 }

@@ -7,31 +7,33 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
 const failureMissing = "failure.vanished"
 
-// SyncMissing deals with the rows that a whole listing, begun at asked, did not
-// have. In a shared backend they were deleted elsewhere and leave the list;
-// otherwise their data is missing, which is said. It returns how many there were.
-// Rows whose object was never made, those that came since, and those of an
-// operation are not missed.
-func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) (int, error) {
-	missing, err := s.findMissing(ctx, kind, seen, asked)
+// SyncMissing marks the rows whose objects a complete listing did not have: listed has
+// the console's ids, startedAt is when the listing began. In a shared backend they were
+// deleted elsewhere, and the rows are deleted; otherwise data is lost, and the rows get
+// the status ERROR. It returns the number of them. Rows whose object was never created,
+// rows newer than startedAt, and those that an operation changed since are not marked.
+// Errors: those of the database.
+func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, listed map[string]struct{}, startedAt time.Time) (int, error) {
+	missing, err := s.findMissing(ctx, kind, listed, startedAt)
 	count := 0
 	for len(missing) > 0 && err == nil {
 		n := min(len(missing), syncBatch)
-		var missed int
-		missed, err = s.markMissing(ctx, kind, missing[:n], asked)
-		count, missing = count+missed, missing[n:]
+		var marked int
+		marked, err = s.markMissing(ctx, kind, missing[:n], startedAt)
+		count, missing = count+marked, missing[n:]
 	}
 	return count, err
 }
 
-// markMissing writes that objects are gone, after locking their rows and asking once more
-// whether an operation has begun.
-func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []string, asked time.Time) (int, error) {
-	o := ObservedState{Status: models.ErrorStatus, Percent: -1, Failure: models.Failure{Text: models.NewText(failureMissing)}}
+// markMissing marks rows after locking them and checking again that no operation has
+// begun.
+func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []string, startedAt time.Time) (int, error) {
+	o := ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: models.NewFailure(failureMissing)}
 	if s.Capabilities().Shared {
 		o = ObservedState{Gone: true}
 	}
@@ -46,7 +48,7 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 		if err := s.forUpdate(tx).Table(kind.Plural()).Where("id IN ?", ids).Order("id").Pluck("id", &locked).Error; err != nil {
 			return err
 		}
-		busy, err := busySubjects(tx, locked, asked)
+		busy, err := busySubjects(tx, locked, startedAt)
 		if err != nil {
 			return err
 		}
@@ -63,33 +65,29 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 	})
 }
 
-// findMissing walks all rows in order of id, in pages, and returns those that no
-// operation can account for.
-func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen map[string]struct{}, asked time.Time) ([]string, error) {
+// findMissing reads all rows by pages in the order of their ids, and returns those that
+// SyncMissing has to mark.
+func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, listed map[string]struct{}, startedAt time.Time) ([]string, error) {
 	const page = 5000
-	vanished, err := models.Failure{Text: models.NewText(failureMissing)}.Value()
-	if err != nil {
-		return nil, err
-	}
 	var missing []string
 	for last := ""; ; {
 		var ids []string
 		err := s.read(ctx).Table(kind.Plural()).Order("id").Limit(page).
-			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(asked), vanished).Pluck("id", &ids).Error
+			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(startedAt), models.NewFailure(failureMissing)).Pluck("id", &ids).Error
 		if err != nil {
 			return nil, err
 		}
-		var unseen []string
+		var unlisted []string
 		for _, id := range ids {
-			if _, there := seen[id]; !there {
-				unseen = append(unseen, id)
+			if _, ok := listed[id]; !ok {
+				unlisted = append(unlisted, id)
 			}
 		}
-		busy, err := busySubjects(s.read(ctx), unseen, asked)
+		busy, err := busySubjects(s.read(ctx), unlisted, startedAt)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range unseen {
+		for _, id := range unlisted {
 			if !busy[id] {
 				missing = append(missing, id)
 			}
@@ -101,20 +99,20 @@ func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, seen m
 	}
 }
 
-// RemoveGone takes the row of an object away that the backend no longer has, as
-// asked at that time, unless an operation is changing it.
-func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, asked time.Time) error {
+// RemoveGone is SyncMissing for one object, by the backend's id; requestedAt is when the
+// backend was called. Errors: those of the database.
+func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID string, requestedAt time.Time) error {
 	var id string
 	err := s.read(ctx).Table(kind.Plural()).Where("backend_id = ?", backendID).Limit(1).Pluck("id", &id).Error
 	if err != nil || id == "" {
 		return err
 	}
-	_, err = s.markMissing(ctx, kind, []string{id}, asked)
+	_, err = s.markMissing(ctx, kind, []string{id}, requestedAt)
 	return err
 }
 
-// BusyBackendIDs says which of the objects with these backend's ids an operation
-// is changing.
+// BusyBackendIDs returns those of the backend's ids whose object has an operation that
+// has not ended. Errors: those of the database.
 func (s Sync) BusyBackendIDs(ctx context.Context, backendIDs []string) (map[string]bool, error) {
 	busy := map[string]bool{}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {

@@ -11,36 +11,37 @@ import (
 	"blockconsole/models"
 )
 
-// ObservedObject is a volume or snapshot as one page of the backend's listing has it.
-// ID is the console's id, empty for objects made elsewhere.
+// ObservedObject is a volume or snapshot in the backend's listing. ID is the console's
+// id, empty for objects created elsewhere.
 type ObservedObject struct {
 	ID, BackendID string
 	Project       string
 	Name          string
 	Description   string
 	SizeGiB       int
-	Source        string // of a volume: the snapshot it was made from; of a snapshot: its volume; by any id
+	Source        string // id, either kind: of a volume its snapshot, of a snapshot its volume
 	ImageID       string
 	Type, Zone    string // of a volume
 	CreatedAt     time.Time
-	Outdated      bool // newer news have been written: it only says that the object is there
+	Outdated      bool // a newer state has been written: only the existence counts
 	ObservedState
 }
 
-// UpsertVolumes makes the rows say what a page of the backend's listing says, and
-// returns the console's ids of the page. asked is when the backend was asked:
-// rows that an operation is changing, or changed since, are left to it. A page
-// that says nothing new writes nothing.
-func (s Sync) UpsertVolumes(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
-	return s.upsertPage(ctx, page, asked, volumeUpsert)
+// UpsertVolumes updates and inserts the rows of a page of objects, and returns the
+// console's ids of them. requestedAt is when the backend was called: rows that an
+// operation is changing, or changed since, stay as they are. It writes only what differs.
+// Errors: those of the database.
+func (s Sync) UpsertVolumes(ctx context.Context, page []ObservedObject, requestedAt time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, requestedAt, volumeUpsert)
 }
 
-// UpsertSnapshots is UpsertVolumes for snapshots.
-func (s Sync) UpsertSnapshots(ctx context.Context, page []ObservedObject, asked time.Time) ([]string, error) {
-	return s.upsertPage(ctx, page, asked, snapshotUpsert)
+// UpsertSnapshots is UpsertVolumes for snapshots. requestedAt is when the backend was
+// called. Errors: those of the database.
+func (s Sync) UpsertSnapshots(ctx context.Context, page []ObservedObject, requestedAt time.Time) ([]string, error) {
+	return s.upsertPage(ctx, page, requestedAt, snapshotUpsert)
 }
 
-// upsertKind is what mirroring volumes and snapshots differ in.
+// upsertKind is what upserts of volumes and snapshots differ in.
 type upsertKind struct {
 	lookup func(s *Store, q *gorm.DB, page []ObservedObject) (*knownRows, error)
 	apply  func(s *Store, tx *gorm.DB, id string, o ObservedState) error
@@ -52,11 +53,11 @@ var (
 	snapshotUpsert = upsertKind{(*Store).knownSnapshots, (*Store).applySnapshot, (*Store).insertSnapshots}
 )
 
-// syncBatch is how many rows one transaction of the mirror changes at most:
+// syncBatch is the largest number of rows that one transaction of the mirror changes:
 // clicks wait for it.
 const syncBatch = 100
 
-func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
+func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, requestedAt time.Time, kind upsertKind) ([]string, error) {
 	for i := range page {
 		page[i] = page[i].sanitized()
 	}
@@ -68,11 +69,11 @@ func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked tim
 	for _, m := range page {
 		ids = append(ids, cmp.Or(known.idOf(m), m.ID))
 	}
-	busy, err := busySubjects(s.read(ctx), ids, asked)
+	busy, err := busySubjects(s.read(ctx), ids, requestedAt)
 	if err != nil {
 		return nil, err
 	}
-	var seen []string
+	var listed []string
 	var changed []ObservedObject
 	younger := youngerDuplicates(page)
 	for i, m := range page {
@@ -80,29 +81,28 @@ func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, asked tim
 		switch {
 		case known.isDuplicate(m), known.backends[id] == "" && younger[m.BackendID]:
 		case busy[ids[i]], m.Outdated, id != "" && known.same(id, m):
-			seen = append(seen, ids[i])
+			listed = append(listed, ids[i])
 		default:
 			changed = append(changed, m)
 		}
 	}
 	for len(changed) > 0 {
 		n := min(len(changed), syncBatch)
-		ids, err := s.upsertChanged(ctx, changed[:n], asked, kind)
+		ids, err := s.upsertChanged(ctx, changed[:n], requestedAt, kind)
 		if err != nil {
-			return seen, err
+			return listed, err
 		}
-		seen, changed = append(seen, ids...), changed[n:]
+		listed, changed = append(listed, ids...), changed[n:]
 	}
-	return seen, nil
+	return listed, nil
 }
 
-// upsertChanged writes what differs. The rows are locked before it is asked again
-// whether an operation has begun: a click locks its row and then writes its
-// operation.
-func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, asked time.Time, kind upsertKind) ([]string, error) {
-	var seen []string
+// upsertChanged writes what differs. It locks the rows and then checks again that no
+// operation has begun: a click locks its row before it inserts its operation.
+func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, requestedAt time.Time, kind upsertKind) ([]string, error) {
+	var listed []string
 	err := s.write(ctx, func(tx *gorm.DB) error {
-		seen = nil
+		listed = nil
 		known, err := kind.lookup(s, s.forUpdate(tx), changed)
 		if err != nil {
 			return err
@@ -111,7 +111,7 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, ask
 		for _, m := range changed {
 			ids = append(ids, cmp.Or(known.idOf(m), m.ID))
 		}
-		busy, err := busySubjects(tx, ids, asked)
+		busy, err := busySubjects(tx, ids, requestedAt)
 		if err != nil {
 			return err
 		}
@@ -120,54 +120,53 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, ask
 			id := known.idOf(m)
 			switch {
 			case busy[ids[i]]:
-				seen = append(seen, ids[i])
+				listed = append(listed, ids[i])
 			case id == "":
 				unknown = append(unknown, m)
 			default:
 				if err := kind.apply(s, tx, id, m.state()); err != nil {
 					return err
 				}
-				seen = append(seen, id)
+				listed = append(listed, id)
 			}
 		}
-		unknown, err = withoutDeleted(tx, unknown, asked)
+		unknown, err = withoutDeleted(tx, unknown, requestedAt)
 		if len(unknown) == 0 || err != nil {
 			return err
 		}
 		if err := kind.insert(s, tx, unknown); err != nil {
 			return err
 		}
-		if known, err = kind.lookup(s, tx, unknown); err != nil { // another console may just have inserted some
+		if known, err = kind.lookup(s, tx, unknown); err != nil { // another console may have inserted some of them
 			return err
 		}
 		for _, m := range unknown {
-			seen = append(seen, known.idOf(m))
+			listed = append(listed, known.idOf(m))
 		}
 		return nil
 	})
-	return seen, err
+	return listed, err
 }
 
-// withoutDeleted leaves out what has been deleted here since asked: the page is older
-// than that, and the row has left.
-func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, asked time.Time) ([]ObservedObject, error) {
+// withoutDeleted leaves out the objects that an operation has deleted since requestedAt:
+// the page is older than that.
+func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, requestedAt time.Time) ([]ObservedObject, error) {
 	if len(unknown) == 0 {
 		return nil, nil
 	}
-	const recent = 10_000 // of the newest; all of them would be too many to read
+	const recent = 10_000 // newest operations: reading all of them would take too long
 	var deletions []models.Operation
 	err := tx.Select("params").Where("num > (SELECT max(num) FROM operations) - ?", recent).
-		Where("kind IN ? AND state = ? AND finished_at >= ?", []models.Kind{models.VolumeDelete, models.SnapshotDelete}, models.Succeeded, models.Micros(asked)).
+		Where("kind IN ? AND state = ? AND finished_at >= ?", []models.Kind{models.VolumeDelete, models.SnapshotDelete}, models.Succeeded, models.Micros(requestedAt)).
 		Find(&deletions).Error
-	gone := map[string]bool{}
+	deleted := map[string]bool{}
 	for _, op := range deletions {
-		gone[op.Params.BackendID] = op.Params.BackendID != ""
+		deleted[op.Params.BackendID] = op.Params.BackendID != ""
 	}
-	return slices.DeleteFunc(unknown, func(m ObservedObject) bool { return gone[m.BackendID] }), err
+	return slices.DeleteFunc(unknown, func(m ObservedObject) bool { return deleted[m.BackendID] }), err
 }
 
-// Sanitized makes texts that came from elsewhere fit for both databases: valid,
-// without NUL, and no longer than the port promises.
+// sanitized makes the backend's texts acceptable to both databases.
 func (m ObservedObject) sanitized() ObservedObject {
 	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID} {
 		*text = models.Sanitize(*text)
@@ -178,16 +177,16 @@ func (m ObservedObject) sanitized() ObservedObject {
 
 func (m ObservedObject) state() ObservedState {
 	o := m.ObservedState
-	o.BackendID, o.SizeGiB, o.Name, o.Description, o.listed = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
+	o.BackendID, o.SizeGiB, o.Name, o.Description, o.fromListing = m.BackendID, m.SizeGiB, &m.Name, &m.Description, true
 	o.Type, o.Zone = m.Type, m.Zone
 	return o
 }
 
-// knownRows are the rows that a page of a listing is about.
+// knownRows are the existing rows of a page of objects.
 type knownRows struct {
-	ids      map[string]string // by the console's id and by the backend's
-	backends map[string]string // the backend's id of a row
-	missing  map[string]bool   // rows whose object was missed before
+	ids      map[string]string // the console's ids, by themselves and by the backend's
+	backends map[string]string // the backend's ids, by the console's
+	missing  map[string]bool   // marked by SyncMissing, by the console's id
 	same     func(id string, m ObservedObject) bool
 }
 
@@ -203,8 +202,8 @@ func (k *knownRows) add(id, backendID string, failure models.Failure) {
 	}
 }
 
-// idOf finds the row of an object: by the backend's id, else by the console's that
-// the object carries.
+// idOf returns the console's id of the row of an object: found by the backend's id, else
+// by the console's id that the object carries.
 func (k *knownRows) idOf(m ObservedObject) string {
 	if id := k.ids[m.BackendID]; m.BackendID != "" && id != "" {
 		return id
@@ -215,23 +214,24 @@ func (k *knownRows) idOf(m ObservedObject) string {
 	return k.ids[m.ID]
 }
 
-// isDuplicate says that the object carries the id of a row that is about another one: a
-// second copy, which a lost answer may have left. It is not listed twice.
+// isDuplicate reports whether the object carries the id of a row of another object. It is
+// the second result of a create call whose first response was lost, and gets no row.
 func (k *knownRows) isDuplicate(m ObservedObject) bool {
 	id := k.idOf(m)
 	return id != "" && k.backends[id] != "" && k.backends[id] != m.BackendID && !k.missing[id]
 }
 
-// youngerDuplicates are, of the objects of a page that carry one id, all but the oldest.
+// youngerDuplicates returns, of the objects of a page that carry one id, all but the
+// oldest, by the backend's id.
 func youngerDuplicates(page []ObservedObject) map[string]bool {
 	oldest, younger := map[string]ObservedObject{}, map[string]bool{}
 	for _, m := range page {
 		if m.ID == "" {
 			continue
 		}
-		other, there := oldest[m.ID]
+		other, exists := oldest[m.ID]
 		switch {
-		case !there || other.BackendID == m.BackendID:
+		case !exists || other.BackendID == m.BackendID:
 			oldest[m.ID] = m
 		case m.CreatedAt.Before(other.CreatedAt):
 			oldest[m.ID], younger[other.BackendID] = m, true
@@ -264,14 +264,14 @@ func (s *Store) knownVolumes(q *gorm.DB, page []ObservedObject) (*knownRows, err
 	if err := s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows); err != nil {
 		return nil, err
 	}
-	at := map[string]*models.Volume{}
+	byID := map[string]*models.Volume{}
 	for i, r := range rows {
 		known.add(r.ID, r.BackendID, r.Failure)
-		at[r.ID] = &rows[i]
+		byID[r.ID] = &rows[i]
 	}
 	known.same = func(id string, m ObservedObject) bool {
-		v, o := at[id], m.state()
-		return len(s.changedColumns(o, displayedVolume(v), v.Consistency)) == 0 && (o.Attachments == nil || sameAttachments(v.Attachments, *o.Attachments))
+		v, o := byID[id], m.state()
+		return len(s.changedColumns(o, volumeState(v), v.Consistency)) == 0 && (o.Attachments == nil || attachmentDiff(id, v.Attachments, *o.Attachments).empty())
 	}
 	return known, nil
 }
@@ -282,21 +282,22 @@ func (s *Store) knownSnapshots(q *gorm.DB, page []ObservedObject) (*knownRows, e
 	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
 		return nil, err
 	}
-	known, at := newKnownRows(), map[string]*models.Snapshot{}
+	known, byID := newKnownRows(), map[string]*models.Snapshot{}
 	for i, r := range rows {
 		known.add(r.ID, r.BackendID, r.Failure)
-		at[r.ID] = &rows[i]
+		byID[r.ID] = &rows[i]
 	}
 	known.same = func(id string, m ObservedObject) bool {
-		return len(s.changedColumns(m.state(), displayedSnapshot(at[id]), at[id].Consistency)) == 0
+		return len(s.changedColumns(m.state(), snapshotState(byID[id]), byID[id].Consistency)) == 0
 	}
 	return known, nil
 }
 
-// busySubjects are those that an operation is changing, or changed since asked.
-func busySubjects(q *gorm.DB, ids []string, asked time.Time) (map[string]bool, error) {
+// busySubjects returns those of ids that an operation is changing, or changed since
+// requestedAt.
+func busySubjects(q *gorm.DB, ids []string, requestedAt time.Time) (map[string]bool, error) {
 	var busy []string
-	err := q.Model(&models.Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, models.Micros(asked)).
+	err := q.Model(&models.Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, models.Micros(requestedAt)).
 		Distinct().Pluck("subject_id", &busy).Error
 	set := map[string]bool{}
 	for _, id := range busy {

@@ -10,13 +10,14 @@ import (
 	"blockconsole/models"
 )
 
-// ListUsers returns the users of the actor's project by name.
+// ListUsers returns the users of the actor's project, sorted by name. Errors: those of
+// the database.
 func (s Users) ListUsers(ctx context.Context, actor models.Actor) ([]models.User, error) {
 	var users []models.User
 	return users, s.read(ctx).Where("project_id = ?", actor.Project).Order("name").Find(&users).Error
 }
 
-// User returns a user of the actor's project; ErrNotFound.
+// User finds a user of the actor's project. Errors: ErrNotFound, those of the database.
 func (s Users) User(ctx context.Context, actor models.Actor, id string) (*models.User, error) {
 	if uuid.Validate(id) != nil {
 		return nil, models.ErrNotFound
@@ -28,9 +29,10 @@ func (s Users) User(ctx context.Context, actor models.Actor, id string) (*models
 	return &u, nil
 }
 
-// EnsureFirstUser makes the administrator FirstUser when there are no users at
-// all. made is false when there are some, and the password was then not used.
-func (s Users) EnsureFirstUser(ctx context.Context, password string) (made bool, err error) {
+// EnsureFirstUser adds the administrator models.FirstUser when there are no users.
+// created is false when there are some, and the password was not used. Errors: those of
+// the database.
+func (s Users) EnsureFirstUser(ctx context.Context, password string) (created bool, err error) {
 	var users int64
 	if err := s.read(ctx).Model(&models.User{}).Count(&users).Error; err != nil || users > 0 {
 		return false, err
@@ -42,19 +44,19 @@ func (s Users) EnsureFirstUser(ctx context.Context, password string) (made bool,
 	actor := models.Actor{Name: models.FirstUser, Project: models.DefaultProject}
 	err = s.insertUser(ctx, actor, &models.User{ID: models.NewID(), Name: models.FirstUser, PasswordHash: hash, Role: models.Administrator, ProjectID: models.DefaultProject})
 	if e := models.AsError(err); e != nil && e.Code == models.CodeInvalid {
-		return false, nil // another console on the same database was first
+		return false, nil // another console on the database added it at the same time
 	}
 	return err == nil, err
 }
 
-// AddUser makes a user in the actor's project. Errors: CodeInvalid with the
-// fields name, password, role.
+// AddUser adds a user to the actor's project. Errors: CodeInvalid with the fields name,
+// password and role, those of the database.
 func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error) {
-	bad := models.FieldErrors{}
-	bad.Add("name", models.ValidateUserName(name))
-	bad.Add("password", models.ValidatePassword(password, name))
-	bad.Add("role", models.ValidateRole(role))
-	if err := bad.Err(); err != nil {
+	fields := models.FieldErrors{}
+	fields.Add("name", models.ValidateUserName(name))
+	fields.Add("password", models.ValidatePassword(password, name))
+	fields.Add("role", models.ValidateRole(role))
+	if err := fields.Err(); err != nil {
 		return nil, err
 	}
 	hash, err := models.HashPassword(ctx, password)
@@ -68,7 +70,7 @@ func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, rol
 func (s *Store) insertUser(ctx context.Context, actor models.Actor, u *models.User) error {
 	u.CreatedAt = models.Micros(s.Now())
 	return s.write(ctx, func(tx *gorm.DB) error {
-		// The column is a number on both databases, and PostgreSQL takes no bool for it: 0 is its default.
+		// The column disabled is a number on both databases, for which PostgreSQL accepts no bool; its default is 0.
 		err := tx.Omit("Disabled").Create(u).Error
 		if errors.Is(err, gorm.ErrDuplicatedKey) {
 			return models.Invalid("name", models.NewText("user.name.taken"))
@@ -81,7 +83,7 @@ func (s *Store) insertUser(ctx context.Context, actor models.Actor, u *models.Us
 }
 
 // SetRole changes a user's role, from its next request on. Errors: ErrNotFound,
-// CodeInvalid, ErrLastAdministrator.
+// CodeInvalid, ErrLastAdministrator, those of the database.
 func (s Users) SetRole(ctx context.Context, actor models.Actor, id string, role models.Role) error {
 	if text := models.ValidateRole(role); text != nil {
 		return models.Invalid("role", *text)
@@ -94,8 +96,8 @@ func (s Users) SetRole(ctx context.Context, actor models.Actor, id string, role 
 	})
 }
 
-// SetDisabled keeps a user from signing in, and ends its sessions; or lets it
-// again. Errors: ErrNotFound, ErrLastAdministrator.
+// SetDisabled disables a user, which ends its sessions, or enables it again. Errors:
+// ErrNotFound, ErrLastAdministrator, those of the database.
 func (s Users) SetDisabled(ctx context.Context, actor models.Actor, id string, disabled bool) error {
 	return s.changeUser(ctx, actor, id, disabled, func(tx *gorm.DB, u *models.User) error {
 		value, action := 0, "user.enable"
@@ -112,8 +114,8 @@ func (s Users) SetDisabled(ctx context.Context, actor models.Actor, id string, d
 	})
 }
 
-// DeleteUser removes a user and its sessions. What it did stays in the audit.
-// Errors: ErrNotFound, ErrLastAdministrator.
+// DeleteUser deletes a user and its sessions, but not its audit entries. Errors:
+// ErrNotFound, ErrLastAdministrator, those of the database.
 func (s Users) DeleteUser(ctx context.Context, actor models.Actor, id string) error {
 	return s.changeUser(ctx, actor, id, true, func(tx *gorm.DB, u *models.User) error {
 		if err := tx.Delete(u).Error; err != nil {
@@ -123,9 +125,9 @@ func (s Users) DeleteUser(ctx context.Context, actor models.Actor, id string) er
 	})
 }
 
-// ResetPassword gives a user of the actor's project a generated password, ends
-// its sessions and forgets its failed sign-ins. It returns the password, which is
-// KeepingName nowhere else. Errors: ErrNotFound.
+// ResetPassword sets a generated password for a user of the actor's project, ends its
+// sessions and clears its failed sign-ins. It returns the password, which is stored only
+// as a hash. Errors: ErrNotFound, those of the database.
 func (s Users) ResetPassword(ctx context.Context, actor models.Actor, id string) (password string, err error) {
 	password = models.GeneratePassword()
 	hash, err := models.HashPassword(ctx, password)
@@ -138,9 +140,9 @@ func (s Users) ResetPassword(ctx context.Context, actor models.Actor, id string)
 	return password, err
 }
 
-// ChangePassword sets the actor's own password after checking the present one,
-// and ends its other sessions. Errors: CodeInvalid with the fields current and
-// password, CodeThrottled.
+// ChangePassword sets the actor's own password after verifying the current one, and ends
+// its sessions except keepSession. Errors: CodeInvalid with the fields current and
+// password, *models.ThrottledError, those of the database.
 func (s Users) ChangePassword(ctx context.Context, actor models.Actor, current, password, keepSession string) error {
 	u, err := s.User(ctx, actor, actor.UserID)
 	if err != nil {
@@ -164,9 +166,9 @@ func (s Users) ChangePassword(ctx context.Context, actor models.Actor, current, 
 	})
 }
 
-// SetPasswordByName is what the host's administrator does at the terminal: a new
-// password for the user of that name, whatever its project. It ends the user's
-// sessions and forgets its failed sign-ins. Errors: ErrNotFound, CodeInvalid.
+// SetPasswordByName sets the password of a user of any project, for the administrator at
+// the host's terminal. It ends the user's sessions and clears its failed sign-ins.
+// Errors: ErrNotFound, CodeInvalid with the field password, those of the database.
 func (s Users) SetPasswordByName(ctx context.Context, name, password string) error {
 	if text := models.ValidatePassword(password, name); text != nil {
 		return models.Invalid("password", *text)
@@ -198,10 +200,9 @@ func (s *Store) replacePassword(tx *gorm.DB, actor models.Actor, u *models.User,
 	return s.audit(tx, actor, u.AuditEntry(action, ""))
 }
 
-// changeUser runs fn on a user of the actor's project in one transaction. When
-// weakens, the user may stop being an active administrator, and another one must
-// be left: their rows are locked, so that two who demote each other cannot both
-// succeed.
+// changeUser runs fn on a user of the actor's project in one transaction. weakens means
+// that the user will not be an active administrator: then another one must exist. Their
+// rows are locked, so that two who demote each other cannot both succeed.
 func (s *Store) changeUser(ctx context.Context, actor models.Actor, id string, weakens bool, fn func(tx *gorm.DB, u *models.User) error) error {
 	if uuid.Validate(id) != nil {
 		return models.ErrNotFound

@@ -1,169 +1,34 @@
 package store
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"slices"
-	"strconv"
 
 	"gorm.io/gorm"
 
 	"blockconsole/models"
 )
 
-// CreateVolume asks for a volume; with a snapshot this is the restore. Invalid
-// fields: name, description, size_gib, snapshot_id, image, server_id, volume_type,
-// availability_zone,
-// quota (the project's limit, with the figures).
-func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error) {
-	if d := models.CanRole(models.ActCreateVolume, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
-		if !s.ownProjectKnown() {
-			return nil, models.Refused(models.NewDenial("deny.not_ready"))
-		}
-		fields := models.FieldErrors{}
-		fields.Add("name", models.ValidateName(in.Name))
-		fields.Add("description", models.ValidateDescription(in.Description))
-		s.checkPlacement(in, fields)
-		source, least, err := s.checkSource(tx, actor, in, fields)
-		if err != nil {
-			return nil, err
-		}
-		size := s.checkSize(in, least, fields)
-		if in.ServerID != "" {
-			if err := s.checkServer(tx, s.projectFor(actor), in.ServerID, fields); err != nil {
-				return nil, err
-			}
-		}
-		models.CheckQuota(models.QuotaForVolume(s.Capabilities(), size), in.Type, true, fields)
-		if err := fields.Err(); err != nil {
-			return nil, err
-		}
-		return s.insertVolume(tx, actor, in, source, size)
-	})
-}
-
-func (s *Store) checkPlacement(in models.VolumeInput, fields models.FieldErrors) {
-	facts := s.Capabilities()
-	if in.Type != "" && !slices.Contains(facts.Types, in.Type) {
-		fields["volume_type"] = models.NewText("choice.unknown")
-	}
-	if in.Zone != "" && !slices.Contains(facts.Zones, in.Zone) {
-		fields["availability_zone"] = models.NewText("choice.unknown")
-	}
-	if in.SnapshotID != "" && in.ImageID != "" {
-		fields["image"] = models.NewText("source.only_one")
-	}
-}
-
-// checkSource finds what the volume is made of, and the least size it needs in GiB.
-func (s *Store) checkSource(tx *gorm.DB, actor models.Actor, in models.VolumeInput, fields models.FieldErrors) (*models.Snapshot, int, error) {
-	if in.SnapshotID != "" {
-		snapshot, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.SnapshotID)
-		if errors.Is(err, models.ErrNotFound) {
-			fields["snapshot_id"] = models.NewText("source.not_found")
-			return nil, 1, nil
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		if d := s.Rules().Snapshot(models.ActRestore, snapshot); d != nil {
-			return nil, 0, models.Refused(d)
-		}
-		return snapshot, snapshot.SizeGiB, nil
-	}
-	if in.ImageID == "" {
-		return nil, 1, nil
-	}
-	var image models.Image
-	err := takeOne(tx.Where("id = ?", searchable(in.ImageID)), &image)
-	if errors.Is(err, models.ErrNotFound) {
-		fields["image"] = models.NewText("image.not_found")
-		return nil, 1, nil
-	}
-	return nil, image.MinGiB(), err
-}
-
-func (s *Store) checkSize(in models.VolumeInput, least int, fields models.FieldErrors) int {
-	if in.Size == "" && in.SnapshotID != "" {
-		return least
-	}
-	size, wrong := models.ParseSize(in.Size)
-	limit := s.Capabilities().MaxSizeGiB
-	switch {
-	case wrong != nil:
-		fields["size_gib"] = *wrong
-	case size < least:
-		fields["size_gib"] = models.NewText("size.too_small", strconv.Itoa(least))
-	case limit > 0 && size > limit:
-		fields["size_gib"] = models.NewText("size.too_large", strconv.Itoa(limit))
-	}
-	return size
-}
-
-// checkServer says whether a volume of the project can be attached to the server: a
-// cloud lets no server use what is another project's.
-func (s *Store) checkServer(tx *gorm.DB, project, id string, fields models.FieldErrors) error {
-	if !s.Capabilities().Attach {
-		fields["server_id"] = models.NewText("deny.unsupported")
-		return nil
-	}
-	var server models.Server
-	q := tx
-	if s.Capabilities().OwnServers { // nobody removes it meanwhile
-		q = s.forUpdate(tx)
-	}
-	err := takeOne(inProject(q, project).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &server)
-	if errors.Is(err, models.ErrNotFound) {
-		fields["server_id"] = models.NewText("server.not_found")
-		return nil
-	}
-	return err
-}
-
-func (s *Store) insertVolume(tx *gorm.DB, actor models.Actor, in models.VolumeInput, source *models.Snapshot, size int) (*models.Operation, error) {
-	now := models.Micros(s.Now())
-	row := models.Volume{
-		ID: models.NewID(), ProjectID: s.projectFor(actor), Name: in.Name, Description: in.Description,
-		Status: models.Creating, StatusSince: now, Percent: -1, SizeGiB: size, ImageID: in.ImageID,
-		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: models.ByHand, CreatedAt: now, Version: 1,
-	}
-	op := &models.Operation{Kind: models.VolumeCreate, SubjectType: models.SubjectVolume, SubjectID: row.ID, SubjectName: in.Name,
-		Params: models.Params{Name: in.Name, Description: in.Description, SizeGiB: size, ImageID: in.ImageID, ServerID: in.ServerID}}
-	if source != nil {
-		row.SnapshotID, row.Consistency = source.ID, source.Consistency
-		op.Kind, op.Params.SnapshotID = models.SnapshotRestore, source.ID
-	}
-	return op, tx.Create(&row).Error
-}
-
-// EditVolume renames a volume: the row changes at once, the backend follows.
-// CodeStale: somebody else changed it since Version.
+// EditVolume renames a volume: the row at once, the object by an operation. Errors:
+// ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the fields name and
+// description, CodeStale when the row is newer than in.Version, those of the database.
 func (s Volumes) EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
-		if err := in.Validate(row.Name); err != nil {
+		columns, op, err := s.editOperation(actor, in, models.VolumeEdit, row.Name, row.Description, row.Version)
+		if err != nil {
 			return nil, err
 		}
-		in := in.KeepingName(row.Name)
-		if in.Version > 0 && in.Version != row.Version {
-			return nil, &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}
-		}
-		return &models.Operation{
-			Kind: models.VolumeEdit, SubjectName: in.Name,
-			Params: models.Params{Name: in.Name, Description: in.Description, OldName: row.Name, OldDescription: row.Description},
-		}, changeRow(tx, &models.Volume{}, row.ID, row.Status, s.editColumns(actor, in))
+		return op, changeRow(tx, &models.Volume{}, row.ID, row.Status, columns)
 	})
 }
 
-// ExtendVolume asks for a larger size, in GiB as typed. Invalid field: size_gib.
+// ExtendVolume requests a larger size, in GiB as typed. Errors: ErrNotFound,
+// CodeForbidden, CodeConflict, CodeInvalid with the fields size_gib and quota, those of
+// the database.
 func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActExtend, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		size := s.checkSize(models.VolumeInput{Size: typed}, row.SizeGiB+1, fields)
-		if row.ProjectID == s.OwnProjectID() { // another project's limits are not known
+		if row.ProjectID == s.OwnProjectID() { // the quotas of other projects are not known
 			models.CheckQuota(models.QuotaForExtension(s.Capabilities(), size-row.SizeGiB), row.VolumeType, true, fields)
 		}
 		if err := fields.Err(); err != nil {
@@ -174,17 +39,17 @@ func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed
 	})
 }
 
-// AttachVolume asks that the server sees the volume. Invalid field: server_id.
+// AttachVolume requests that a volume is attached to a server. Errors: ErrNotFound,
+// CodeForbidden, CodeConflict, CodeInvalid with the field server_id, those of the
+// database.
 func (s Volumes) AttachVolume(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActAttach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
 			return nil, err
 		}
-		for _, a := range row.Attachments {
-			if a.ServerID == server {
-				fields["server_id"] = models.NewText("server.already_attached")
-			}
+		if row.AttachedTo(server) {
+			fields["server_id"] = models.NewText("server.already_attached")
 		}
 		if err := fields.Err(); err != nil {
 			return nil, err
@@ -194,19 +59,16 @@ func (s Volumes) AttachVolume(ctx context.Context, actor models.Actor, id, serve
 	})
 }
 
-// DetachVolume asks that the server no longer sees the volume; an empty server
-// means the only one. force cuts it off although it uses the volume, also when a
-// detaching already waits for it. Invalid fields: server_id, force (needed there).
+// DetachVolume requests that a volume is detached from a server; an empty server means
+// the only one. force disconnects its clients, also when a detach without force already
+// waits for them. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with
+// the fields server_id and force (required in the latter case), those of the database.
 func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActDetach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if server == "" && len(row.Attachments) == 1 {
 			server = row.Attachments[0].ServerID
 		}
-		known := false
-		for _, a := range row.Attachments {
-			known = known || a.ServerID == server
-		}
-		if !known {
+		if !row.AttachedTo(server) {
 			return nil, models.Invalid("server_id", models.NewText("server.not_attached"))
 		}
 		op := &models.Operation{Kind: models.VolumeDetach, Params: models.Params{ServerID: server, Force: force, PriorStatus: row.Status}}
@@ -214,15 +76,15 @@ func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, serve
 			if !force {
 				return nil, models.Invalid("force", models.NewText("detach.waits"))
 			}
-			op.Lane, op.Params.PriorStatus = row.ID+"/cut", models.InUse // it overtakes the one that waits
+			op.Lane, op.Params.PriorStatus = row.ID+"/cut", models.InUse // a lane of its own: it overtakes the waiting detach
 			return op, nil
 		}
 		return op, changeRow(tx, &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Detaching))
 	})
 }
 
-// DeleteVolume asks for the deletion of a volume that is detached and has no
-// snapshots.
+// DeleteVolume requests the deletion of a volume. Errors: ErrNotFound, CodeForbidden,
+// CodeConflict when it is attached, locked or has snapshots, those of the database.
 func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActDelete, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		return &models.Operation{Kind: models.VolumeDelete, Params: models.Params{PriorStatus: row.Status, BackendID: row.BackendID}},
@@ -230,19 +92,21 @@ func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formK
 	})
 }
 
-// RepairVolume puts a volume that is stuck into a status from which one can go
-// on. What was under way for it ends as failed.
+// RepairVolume requests another status for a stuck volume. Its operations that have not
+// ended fail. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
+// fields reason and reset_to, those of the database.
 func (s Volumes) RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if err := in.Validate(); err != nil {
 			return nil, err
 		}
 		return &models.Operation{Kind: models.VolumeRepair, Lane: repairLane(row.ID), Params: models.Params{ResetTo: in.ResetTo, Reason: in.Reason, PriorStatus: row.Status}},
-			s.cancelQueued(tx, row.ID)
+			s.abandonOperations(tx, row.ID)
 	})
 }
 
-// RevertVolume asks that the volume gets the bytes of its latest snapshot back.
+// RevertVolume requests that a volume gets the bytes of its latest snapshot back.
+// Errors: ErrNotFound, CodeForbidden, CodeConflict, those of the database.
 func (s Volumes) RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error) {
 	snapshot, err := s.Snapshots.Snapshot(ctx, actor, snapshotID)
 	if err != nil {
@@ -261,14 +125,8 @@ func (s Volumes) RevertVolume(ctx context.Context, actor models.Actor, snapshotI
 	})
 }
 
-func denialError(d *models.Denial, err error) error {
-	if err != nil {
-		return err
-	}
-	return models.Refused(d)
-}
-
-// revertDenial: both AVAILABLE, the latest snapshot, of equal size.
+// revertDenial returns why a volume cannot be reverted to a snapshot, beyond the
+// volume's own status: the snapshot must be AVAILABLE, the latest, and of equal size.
 func (s *Store) revertDenial(tx *gorm.DB, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error) {
 	if d := s.Rules().Snapshot(models.ActRevert, snapshot); d != nil {
 		return d, nil
@@ -284,45 +142,9 @@ func (s *Store) revertDenial(tx *gorm.DB, snapshot *models.Snapshot, v *models.V
 	return nil, ignoreNotFound(err)
 }
 
-// enqueueVolume is ask for an action on one volume: role and rules first, then fn,
-// which checks the form and changes the row.
-func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action models.Action, id, formKey string,
-	fn func(tx *gorm.DB, row *models.Volume) (*models.Operation, error)) (*models.Operation, error) {
-	if d := models.CanRole(action, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
-	return s.enqueue(ctx, actor, formKey, func(tx *gorm.DB) (*models.Operation, error) {
-		if action == models.ActRepair {
-			if err := s.lockSubject(tx, s.scope(actor.Project), models.SubjectVolume, id); err != nil {
-				return nil, err
-			}
-		}
-		row, err := s.volumeForUpdate(tx, s.scope(actor.Project), id)
-		if err != nil {
-			return nil, err
-		}
-		if d := s.Rules().Volume(action, row); d != nil {
-			if action == models.ActDelete && row.SnapshotCount > 0 {
-				d.Snaps, err = s.snapshotLinks(tx, row.ID)
-			}
-			if err != nil {
-				return nil, err
-			}
-			return nil, models.Refused(d)
-		}
-		op, err := fn(tx, row)
-		if err != nil {
-			return nil, err
-		}
-		op.SubjectType, op.SubjectID, op.ProjectID = models.SubjectVolume, row.ID, row.ProjectID
-		op.SubjectName = cmp.Or(op.SubjectName, row.Name)
-		return op, nil
-	})
-}
-
-// snapshotLinks names the first snapshots that keep a volume from being deleted.
+// snapshotLinks returns the newest snapshots that block the deletion of a volume.
 func (s *Store) snapshotLinks(tx *gorm.DB, volume string) ([]models.Link, error) {
 	var links []models.Link
 	return links, tx.Model(&models.Snapshot{}).Select("id", "name").Where("volume_id = ?", volume).
-		Order("created_at DESC, id DESC").Limit(20).Find(&links).Error
+		Order("created_at DESC, id DESC").Limit(maxBlockers).Find(&links).Error
 }

@@ -190,9 +190,9 @@ func (w *Worker) failCreate(ctx context.Context, op *models.Operation, err error
 	why := w.mirror.FailureWithDependents(ctx, op.SubjectType, err)
 	switch {
 	case errors.Is(err, errVanished):
-		why = models.Failure{Text: models.NewText("failure.vanished")}
+		why = models.NewFailure("failure.vanished")
 	case errors.Is(err, backend.ErrNotFound):
-		why = models.Failure{Text: models.NewText("source.not_found")}
+		why = models.NewFailure("source.not_found")
 	case !mirror.Permanent(err):
 		return store.Progress{}, err
 	}

@@ -98,7 +98,7 @@ func (w *Worker) prepareRevert(ctx context.Context, op *models.Operation, key ba
 			over := w.followRevert(ctx, op, key, o)
 			return &over, nil
 		case o.Status != models.Available || !same:
-			why := models.Failure{Text: models.NewText("failure.revert_unknown")}
+			why := models.NewFailure("failure.revert_unknown")
 			unknown := w.failed(op, why, withStatus(o, o.Status, why))
 			return &unknown, nil
 		}

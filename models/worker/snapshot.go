@@ -16,7 +16,7 @@ func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (s
 	row, err := w.store.Snapshots.SnapshotByID(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
-		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil
+		return w.failed(op, models.NewFailure("failure.not_found"), nil), nil
 	}
 	if err != nil {
 		return store.Progress{}, err
@@ -32,7 +32,7 @@ func (w *Worker) reconcileSnapshot(ctx context.Context, op *models.Operation) (s
 	case models.SnapshotRepair:
 		return w.repairSnapshot(ctx, op, key)
 	}
-	return w.failed(op, models.Failure{Text: models.NewText("failure.unsupported")}, nil), nil
+	return w.failed(op, models.NewFailure("failure.unsupported"), nil), nil
 }
 
 func (w *Worker) deleteSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
@@ -71,7 +71,7 @@ func (w *Worker) followDelete(ctx context.Context, op *models.Operation, key bac
 	case models.ErrorDeleting:
 		return w.failAccepted(ctx, op, 1, key, o, o.Failure), nil
 	}
-	return w.failAccepted(ctx, op, 1, key, o, models.Failure{Text: models.NewText("failure.delete_refused")}), nil
+	return w.failAccepted(ctx, op, 1, key, o, models.NewFailure("failure.delete_refused")), nil
 }
 
 func (w *Worker) repairSnapshot(ctx context.Context, op *models.Operation, key backend.Key) (store.Progress, error) {
@@ -94,7 +94,7 @@ func (w *Worker) failRepair(op *models.Operation, err error) (store.Progress, er
 	}
 	why := mirror.FailureOf(err)
 	if errors.Is(err, backend.ErrNotFound) {
-		gone := models.Failure{Text: models.NewText("failure.vanished")}
+		gone := models.NewFailure("failure.vanished")
 		return w.succeeded(op, &store.ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: gone}), nil
 	}
 	return w.failed(op, why, &store.ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown, Failure: why}), nil

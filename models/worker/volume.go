@@ -16,7 +16,7 @@ func (w *Worker) reconcileVolume(ctx context.Context, op *models.Operation) (sto
 	row, err := w.store.Volumes.VolumeByID(ctx, op.SubjectID)
 	if errors.Is(err, models.ErrNotFound) {
 		// Somebody removed the record; there is nothing left to follow.
-		return w.failed(op, models.Failure{Text: models.NewText("failure.not_found")}, nil), nil
+		return w.failed(op, models.NewFailure("failure.not_found"), nil), nil
 	}
 	if err != nil {
 		return store.Progress{}, err
@@ -43,7 +43,7 @@ func (w *Worker) reconcileVolume(ctx context.Context, op *models.Operation) (sto
 	case models.VolumeRepair:
 		return w.repairVolume(ctx, op, key)
 	}
-	return w.failed(op, models.Failure{Text: models.NewText("failure.unsupported")}, nil), nil
+	return w.failed(op, models.NewFailure("failure.unsupported"), nil), nil
 }
 
 // attachVolume asks for the attachment, when step steps are done, and follows it.
@@ -65,16 +65,16 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, key bac
 	case op.Step > step && !o.Status.Settled(): // such as reserved, on the way
 		return w.requeue(op, step+1, backend.PercentUnknown, &o), nil
 	case op.Step > step: // it was accepted, and is not attached
-		p := w.failAccepted(ctx, op, step+1, key, o, models.Failure{Text: models.NewText("failure.attach_refused")})
+		p := w.failAccepted(ctx, op, step+1, key, o, models.NewFailure("failure.attach_refused"))
 		if p.State == models.Failed && op.Kind != models.VolumeAttach { // the volume was made, though
-			p.Subject = withStatus(*p.Subject, o.Status, models.Failure{Text: models.NewText("failure.attach")})
+			p.Subject = withStatus(*p.Subject, o.Status, models.NewFailure("failure.attach"))
 		}
 		return p, nil
 	}
 	if err := w.backend.AttachVolume(ctx, key, op.Params.ServerID); err != nil {
 		progress, err := w.failRefused(ctx, op, err, now)
 		if err == nil && step == stepCreated {
-			progress.Subject = withStatus(o, o.Status, models.Failure{Text: models.NewText("failure.attach")}) // the volume was made, though
+			progress.Subject = withStatus(o, o.Status, models.NewFailure("failure.attach")) // the volume was made, though
 		}
 		return progress, err
 	}
@@ -115,7 +115,7 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, key bac
 			return w.failRefused(ctx, op, err, now)
 		}
 	default:
-		return w.failAccepted(ctx, op, 1, key, o, models.Failure{Text: models.NewText("failure.detach_refused")}), nil
+		return w.failAccepted(ctx, op, 1, key, o, models.NewFailure("failure.detach_refused")), nil
 	}
 	o.Status = models.Detaching
 	return w.requeue(op, 1, backend.PercentUnknown, &o), nil
@@ -143,7 +143,7 @@ func (w *Worker) extendVolume(ctx context.Context, op *models.Operation, key bac
 	}
 	why := o.Failure
 	if why.None() {
-		why = models.Failure{Text: models.NewText("failure.extend_refused")}
+		why = models.NewFailure("failure.extend_refused")
 	}
 	return w.failAccepted(ctx, op, 1, key, o, why), nil
 }
@@ -185,7 +185,7 @@ func (w *Worker) subjectAfterFailure(ctx context.Context, op *models.Operation, 
 		o.Status = op.Params.PriorStatus
 	case models.VolumeCreate, models.SnapshotRestore:
 		if op.Step >= stepCreated {
-			o.Status, o.Failure = models.Available, models.Failure{Text: models.NewText("failure.attach")}
+			o.Status, o.Failure = models.Available, models.NewFailure("failure.attach")
 		}
 	}
 	return o

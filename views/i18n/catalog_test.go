@@ -25,7 +25,8 @@ func hangul(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Hangul, r) })
 }
 
-func TestCatalogsHaveTheSameKeys(t *testing.T) {
+func TestCatalogs_SameKeys(t *testing.T) {
+	t.Parallel()
 	ko, en := raw(t, koJSON), raw(t, enJSON)
 	for key := range ko {
 		if _, ok := en[key]; !ok {
@@ -55,7 +56,8 @@ func arguments(s string) []string {
 	return slices.Compact(all)
 }
 
-func TestTextsNameTheSameArguments(t *testing.T) {
+func TestCatalogs_SameArguments(t *testing.T) {
+	t.Parallel()
 	ko := raw(t, koJSON)
 	for key, english := range raw(t, enJSON) {
 		korean, ok := ko[key]
@@ -71,7 +73,8 @@ func TestTextsNameTheSameArguments(t *testing.T) {
 	}
 }
 
-func TestEnglishHasNoHangul(t *testing.T) {
+func TestCatalogs_NoHangulInEnglish(t *testing.T) {
+	t.Parallel()
 	for key, text := range raw(t, enJSON) {
 		if hangul(text) {
 			t.Errorf("%s: %q", key, text)
@@ -81,7 +84,8 @@ func TestEnglishHasNoHangul(t *testing.T) {
 
 var keyLine = regexp.MustCompile(`^  "([^"]+)": `)
 
-func TestCatalogsAreSortedWithoutRepeats(t *testing.T) {
+func TestCatalogs_SortedUnique(t *testing.T) {
+	t.Parallel()
 	for name, data := range map[string][]byte{"ko.json": koJSON, "en.json": enJSON} {
 		last := ""
 		for line := range strings.Lines(string(data)) {
@@ -100,7 +104,7 @@ func TestCatalogsAreSortedWithoutRepeats(t *testing.T) {
 	}
 }
 
-// sources calls f with every Go and templ file of the project but generated ones.
+// sources calls f with every Go, templ and JavaScript file that is not generated.
 func sources(t *testing.T, f func(path, text string)) {
 	t.Helper()
 	root := filepath.Join("..", "..")
@@ -129,8 +133,9 @@ func sources(t *testing.T, f func(path, text string)) {
 	}
 }
 
-// TestKoreanLivesInTheCatalog looks for Hangul in code outside tests.
-func TestKoreanLivesInTheCatalog(t *testing.T) {
+// TestSources_NoHangulOutsideCatalog leaves out tests and comments.
+func TestSources_NoHangulOutsideCatalog(t *testing.T) {
+	t.Parallel()
 	quoted := regexp.MustCompile("\"[^\"\n]*\"|`[^`]*`|'[^'\n]*'")
 	sources(t, func(path, text string) {
 		if strings.HasSuffix(path, "_test.go") || strings.Contains(path, "viewtest") || strings.Contains(path, "testdata") {
@@ -162,26 +167,27 @@ func withoutComments(text string) string {
 	return b.String()
 }
 
-// computed are the families of keys whose last part is computed, so that no source
-// names them whole.
-var computed = []string{
+// computedPrefixes begin keys whose last part is computed, so that no source has
+// them whole.
+var computedPrefixes = []string{
 	"ago.", "role.", "operation.", "opstate.", "stepstate.", "step.", "accepted.", "failure.", "deny.", "guide.", "quota.",
 	"audit.", "outcome.", "error.", "theme.", "density.", "consistency.", "field.", "help.", "snapshot.", "volume.", "list.need_",
 	"degraded.", "use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.",
 }
 
-var literalKey = regexp.MustCompile(`\b(?:tr|T|N|before|after)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
+var literalKey = regexp.MustCompile(`\b(?:tr|T|N|textBefore|textAfter|textAround)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
 
-// saidKey are the keys that the models and handlers hand over for others to show.
-var saidKey = regexp.MustCompile(`(?:\b(?:Say|deny)\(|\bKey: )"([a-z]+\.[a-zA-Z0-9_.]*[a-zA-Z0-9_])"`)
+// messageKey finds the keys of the messages that models and handlers make.
+var messageKey = regexp.MustCompile(`(?:\b(?:Say|NewText|deny)\(|\bKey: )"([a-z]+\.[a-zA-Z0-9_.]*[a-zA-Z0-9_])"`)
 
-func TestKeysInSourcesExist(t *testing.T) {
+func TestSources_KeysExist(t *testing.T) {
+	t.Parallel()
 	found := 0
 	sources(t, func(path, text string) {
 		if strings.HasSuffix(path, "_test.go") {
 			return
 		}
-		for _, m := range append(literalKey.FindAllStringSubmatch(text, -1), saidKey.FindAllStringSubmatch(text, -1)...) {
+		for _, m := range append(literalKey.FindAllStringSubmatch(text, -1), messageKey.FindAllStringSubmatch(text, -1)...) {
 			found++
 			if !Has(m[1]) {
 				t.Errorf("%s: no text for %q", path, m[1])
@@ -193,12 +199,13 @@ func TestKeysInSourcesExist(t *testing.T) {
 	}
 }
 
-func TestNoKeyIsUnused(t *testing.T) {
+func TestCatalogs_NoUnusedKey(t *testing.T) {
+	t.Parallel()
 	var all strings.Builder
 	sources(t, func(_, text string) { all.WriteString(text) })
 	text := all.String()
 	for key := range raw(t, koJSON) {
-		if slices.ContainsFunc(computed, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
+		if slices.ContainsFunc(computedPrefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
 			continue
 		}
 		if !strings.Contains(text, `"`+key+`"`) {
@@ -207,8 +214,9 @@ func TestNoKeyIsUnused(t *testing.T) {
 	}
 }
 
-// TestWordsOfEveryKind checks the keys that are made of a word of a closed set.
-func TestWordsOfEveryKind(t *testing.T) {
+// TestCatalogs_EnumeratedKeys checks the keys that end in a word of a closed set.
+func TestCatalogs_EnumeratedKeys(t *testing.T) {
+	t.Parallel()
 	families := map[string][]string{
 		"role.":        {"viewer", "operator", "administrator"},
 		"opstate.":     {"PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"},

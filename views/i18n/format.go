@@ -43,8 +43,7 @@ func Bytes(n int64) string {
 	return strings.TrimSuffix(s, ".0") + " " + units[unit]
 }
 
-// Ago writes how long before now the moment at was, such as «3 seconds ago». The
-// script in the browser keeps it ticking with the same words.
+// Ago writes the age of at, such as «3 seconds ago». app.js uses the same words.
 func Ago(ctx context.Context, at, now time.Time) string {
 	d := max(now.Sub(at), 0)
 	switch {
@@ -68,8 +67,8 @@ const (
 	syllableEu    = 0xC73C // begins the directional particle, which a final rieul does not take
 )
 
-// How the digits are read in Korean, as numbers of the final consonant: 0 none,
-// 8 rieul, else another.
+// digitFinals are the final consonants of the digits as read in Korean: 0 none, 8
+// rieul, else another.
 var digitFinals = [10]int{21, 8, 0, 16, 0, 0, 1, 8, 8, 0}
 
 // Particle chooses between the two forms of a Korean particle: with after a word

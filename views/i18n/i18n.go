@@ -37,7 +37,7 @@ var koJSON []byte
 //go:embed en.json
 var enJSON []byte
 
-// part is a piece of a text: literal text, or one argument with its treatment.
+// part is a piece of a text: literal text, or an argument and its format.
 type part struct {
 	text      string
 	arg       int // -1: text only
@@ -151,8 +151,8 @@ func Lang(ctx context.Context) string {
 
 var matcher = language.NewMatcher([]language.Tag{language.Korean, language.English})
 
-// Match chooses the language for an Accept-Language header. Whoever asks for
-// neither Korean nor English gets the default.
+// Match chooses the language for an Accept-Language header; the default where it has
+// neither Korean nor English.
 func Match(acceptLanguage string) string {
 	tags, _, err := language.ParseAcceptLanguage(acceptLanguage)
 	if err != nil || len(tags) == 0 {
@@ -165,7 +165,7 @@ func Match(acceptLanguage string) string {
 	return Langs[i]
 }
 
-// Has tells whether the catalogs have the key.
+// Has reports whether the catalogs have the key.
 func Has(key string) bool {
 	_, ok := koCatalog[key]
 	return ok
@@ -180,8 +180,8 @@ func lookup(ctx context.Context, key string) (text, bool) {
 	return t, ok
 }
 
-// T is the text of key in the language of ctx with its arguments filled in. A key
-// that does not exist shows itself between ⟦ and ⟧, which tests look for.
+// T is the text of key in the language of ctx with its arguments. The result for an
+// unknown key is the key between ⟦ and ⟧, which tests look for.
 func T(ctx context.Context, key string, args ...any) string {
 	t, ok := lookup(ctx, key)
 	if !ok {
@@ -232,8 +232,8 @@ func (t text) fill(ctx context.Context, args []any) string {
 	return b.String()
 }
 
-// typedOf is the text of a word of a kind with a type behind it, such as
-// volumes_ssd; the value itself where there is no such word.
+// typedOf is the text of a word with a volume type, such as volumes_ssd, or the
+// value itself where the catalog has no such word.
 func typedOf(ctx context.Context, kind, value string) string {
 	word, of, typed := strings.Cut(value, "_")
 	if kind == "" || !typed || !Has(kind+"."+word) {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-func TestTextInBothLanguages(t *testing.T) {
+func TestT_Languages(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	if got := T(ctx, "action.create"); got != "생성" {
 		t.Errorf("default language: %q", got)
@@ -32,7 +33,8 @@ func TestTextInBothLanguages(t *testing.T) {
 	}
 }
 
-func TestCounts(t *testing.T) {
+func TestN_PluralForms(t *testing.T) {
+	t.Parallel()
 	en := WithLang(context.Background(), English)
 	for n, want := range map[int64]string{0: "0 seconds ago", 1: "1 second ago", 2: "2 seconds ago", 1234: "1,234 seconds ago"} {
 		if got := N(en, "ago.second", n); got != want {
@@ -44,7 +46,8 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-func TestMatch(t *testing.T) {
+func TestMatch_AcceptLanguage(t *testing.T) {
+	t.Parallel()
 	for header, want := range map[string]string{
 		"": "ko", "*": "ko", "ko-KR,ko;q=0.9,en;q=0.8": "ko", "en-US,en;q=0.9": "en", "en-GB": "en",
 		"fr-FR,fr;q=0.9": "ko", "fr,en;q=0.5": "en", "ja,ko;q=0.3": "ko", ";;;=": "ko", strings.Repeat("a", 10000): "ko",
@@ -56,6 +59,7 @@ func TestMatch(t *testing.T) {
 }
 
 func TestParticle(t *testing.T) {
+	t.Parallel()
 	tests := []struct{ word, with, out, want string }{
 		{"볼륨", "을", "를", "을"}, {"스냅샷", "을", "를", "을"}, {"서버", "을", "를", "를"}, {"데이터", "이", "가", "가"},
 		{"서울", "으로", "로", "로"}, {"부산", "으로", "로", "으로"}, {"제주", "으로", "로", "로"},
@@ -81,7 +85,8 @@ func FuzzParticle(f *testing.F) {
 	})
 }
 
-func TestNumbersBytesAges(t *testing.T) {
+func TestFormat_NumberBytesAgo(t *testing.T) {
+	t.Parallel()
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", 12: "12"} {
 		if got := Number(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
@@ -100,7 +105,8 @@ func TestNumbersBytesAges(t *testing.T) {
 	}
 }
 
-func TestBrokenTextsAreRefused(t *testing.T) {
+func TestParse_Invalid(t *testing.T) {
+	t.Parallel()
 	for _, s := range []string{"{", "{x}", "{12}", "{0|}", "{0|a}", "{0:}", "{-1}"} {
 		if _, err := parse(s); err == nil {
 			t.Errorf("%q was accepted", s)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"blockconsole/models"
 	"blockconsole/models/backend/backendtest"
@@ -111,6 +112,31 @@ func TestOpen_GivenStore(t *testing.T) {
 	}
 	login := models.Login{Name: models.FirstUser, Password: "correct horse", Address: "127.0.0.1"}
 	if _, _, err := st.Sessions.SignIn(t.Context(), login); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServe_ListenerFails: the error is returned, although ctx goes on.
+func TestServe_ListenerFails(t *testing.T) {
+	m := newMain(t)
+	m.Backend = backendtest.NewFake(nil)
+	if err := m.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- m.Serve(t.Context()) }()
+	select {
+	case err := <-served:
+		if err == nil {
+			t.Error("no error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Serve hangs")
+	}
+	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"blockconsole/handlers"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -22,6 +21,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"blockconsole/handlers"
 )
 
 func TestDefaults(t *testing.T) {

@@ -36,7 +36,7 @@ func LockDataDir(folder string, log *slog.Logger) (release func() error, err err
 		sentence := fmt.Errorf("cannot lock %s: %w; check that the file system of BLOCKCONSOLE_DATA can lock files", path, err)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			sentence = fmt.Errorf("the data folder %s is in use by another blockconsole%s; stop that one, or name another folder in BLOCKCONSOLE_DATA",
-				folder, holder(file))
+				folder, lockHolder(file))
 		}
 		return nil, errors.Join(sentence, file.Close())
 	}
@@ -50,8 +50,8 @@ func LockDataDir(folder string, log *slog.Logger) (release func() error, err err
 	return file.Close, nil
 }
 
-// holder names the process that has the lock, as far as it wrote its number.
-func holder(file *os.File) string {
+// lockHolder names the process that has the lock, as far as it wrote its number.
+func lockHolder(file *os.File) string {
 	var pid int
 	if _, err := fmt.Fscan(file, &pid); err != nil || pid <= 0 {
 		return ""

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"blockconsole/models/backend"
@@ -194,8 +195,8 @@ func (f *Fake) run(h handle, method string, during, failed backend.Status, finis
 
 // failed is the state of an object after a failure.
 func (f *Fake) failed(key backend.Key, before backend.State, failed backend.Status, err error) backend.State {
-	quiet, ok := err.(SilentFailure)
-	if !ok {
+	var quiet SilentFailure
+	if !errors.As(err, &quiet) {
 		return f.state(failed, err)
 	}
 	f.setLastFailure(cmp.Or(key.Ref, key.ID), quiet.LastFailure)

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -179,7 +180,7 @@ func (f *Fake) dependents(v *fakeVolume) []backend.Key {
 }
 
 func ignoreNotFound(err error) error {
-	if err == backend.ErrNotFound {
+	if errors.Is(err, backend.ErrNotFound) {
 		return nil
 	}
 	return err

@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -69,7 +70,7 @@ func createOnce[T, U any](ctx context.Context, b *Backend, ref string, find func
 		return none, markUnsent(err)
 	}
 	o, err := find(ctx, s, backend.Key{Ref: ref})
-	if err = b.translate(ctx, err); err == backend.ErrNotFound {
+	if err = b.translate(ctx, err); errors.Is(err, backend.ErrNotFound) {
 		o, err = create(ctx, s)
 	} else {
 		err = markUnsent(err)
@@ -98,7 +99,7 @@ func (b *Backend) noteDeleted(ctx context.Context, id string, response *response
 }
 
 func ignoreNotFound(err error) error {
-	if err == backend.ErrNotFound {
+	if errors.Is(err, backend.ErrNotFound) {
 		return nil
 	}
 	return err

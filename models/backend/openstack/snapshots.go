@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"context"
+	"errors"
 	"net/url"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/snapshots"
@@ -91,7 +92,7 @@ func (b *Backend) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	err = snapshots.Delete(ctx, s.volume, id).ExtractErr()
 	if asAPIError(err).conflict() {
 		now, getErr := findSnapshot(ctx, s, backend.Key{ID: id})
-		if getErr = b.translate(ctx, getErr); getErr == backend.ErrNotFound || getErr == nil && statusOf(now.Status) == backend.Deleting {
+		if getErr = b.translate(ctx, getErr); errors.Is(getErr, backend.ErrNotFound) || getErr == nil && statusOf(now.Status) == backend.Deleting {
 			return nil
 		}
 	}

@@ -27,7 +27,7 @@ func zeroRange(f *os.File, off, n int64) error {
 // ignoringEINTR repeats a call while signals interrupt it.
 func ignoringEINTR(call func() error) error {
 	for {
-		if err := call(); err != unix.EINTR {
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

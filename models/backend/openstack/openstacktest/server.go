@@ -2,6 +2,7 @@ package openstacktest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -127,7 +128,7 @@ func (c *Cloud) serve(cl *call) response {
 	default:
 		err = noRoute()
 	}
-	if r, is := err.(*errorResponse); is {
+	if r := (*errorResponse)(nil); errors.As(err, &r) {
 		return r.response
 	}
 	return a
@@ -210,7 +211,7 @@ func (cl *call) microversion(service string, major, base, highest int) (map[stri
 
 // withHeaders adds headers to a handler's response or error.
 func withHeaders(header map[string]string, a response, err error) (response, error) {
-	if r, is := err.(*errorResponse); is {
+	if r := (*errorResponse)(nil); errors.As(err, &r) {
 		a = r.response
 	}
 	if a.header == nil {

@@ -1,0 +1,58 @@
+package handlers
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+	"blockconsole/views/i18n"
+)
+
+const (
+	noticeCookie   = "blockconsole-notice"
+	noticeSeconds  = 60
+	maxNoticeBytes = 2048
+)
+
+// Notify shows a message on the next full page: after a click without
+// JavaScript. It travels in a cookie, as keys of the catalog.
+func Notify(c echo.Context, alert views.Alert) {
+	b, err := json.Marshal(alert)
+	if err != nil || len(b) > maxNoticeBytes {
+		return
+	}
+	c.SetCookie(&http.Cookie{Name: noticeCookie, Value: base64.RawURLEncoding.EncodeToString(b), Path: "/", MaxAge: noticeSeconds,
+		HttpOnly: true, Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
+}
+
+func takeNotices(c echo.Context) []views.Alert {
+	cookie, err := c.Cookie(noticeCookie)
+	if err != nil {
+		return nil
+	}
+	c.SetCookie(&http.Cookie{Name: noticeCookie, Path: "/", MaxAge: -1, HttpOnly: true, Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
+	b, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	if err != nil || len(b) > maxNoticeBytes {
+		return nil
+	}
+	var alert views.Alert
+	if err := json.Unmarshal(b, &alert); err != nil || !i18n.Has(alert.Message.Key) {
+		return nil
+	}
+	alert.Link = LocalPath(alert.Link, "")
+	return []views.Alert{alert}
+}
+
+// answerSaved leads back to the page after a change that is no operation, and says what
+// was done.
+func answerSaved(c echo.Context, path, key string, args ...string) error {
+	if Wants(c) == JSON {
+		return c.NoContent(http.StatusNoContent)
+	}
+	Notify(c, views.Alert{Message: Msg(models.NewText(key, args...))})
+	return SeeOther(c, path)
+}

@@ -1,0 +1,189 @@
+// Package handlers turns requests into calls of the models and their answers into
+// pages, fragments and JSON: one file per resource. A handler returns its errors;
+// web maps them to answers.
+package handlers
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+	"blockconsole/views/i18n"
+)
+
+// Site is what every page shows alike.
+type Site struct {
+	Store      SiteStore  // nil: nothing is known
+	Operations *OpCounter // nil: none are counted
+	Now        func() time.Time
+	Log        *slog.Logger
+	TimeZone   string // IANA name
+	Secure     bool   // browsers come by HTTPS
+	ExportHost string // where servers find attached volumes; empty: where the backend listens
+	ExportTLS  bool   // servers prove by certificate who they are
+}
+
+// SiteStore is what every page asks of the store; it answers from memory.
+type SiteStore interface {
+	Capabilities() models.Capabilities
+	OwnProjectName() string
+	AllProjects() bool
+}
+
+// Request is what the middleware found out about one request.
+type Request struct {
+	Site      *Site
+	SignedIn  *models.SignedIn // nil: nobody
+	Token     string           // as the session cookie has it
+	CSRF      string           // what forms of this visitor must carry
+	Theme     string
+	Compact   bool
+	RequestID string
+}
+
+const requestKey = "request"
+
+// SetRequest gives the request's handlers what the middleware knows.
+func SetRequest(c echo.Context, req *Request) { c.Set(requestKey, req) }
+
+// RequestOf returns what SetRequest stored; never nil.
+func RequestOf(c echo.Context) *Request {
+	if req, ok := c.Get(requestKey).(*Request); ok {
+		return req
+	}
+	return &Request{Site: &Site{Now: time.Now, Log: slog.Default()}}
+}
+
+// Actor is who asks. The zero Role of nobody allows nothing.
+func Actor(c echo.Context) models.Actor {
+	req := RequestOf(c)
+	if req.SignedIn == nil {
+		return models.Actor{Address: c.RealIP(), RequestID: req.RequestID}
+	}
+	return req.SignedIn.Actor(c.RealIP(), req.RequestID)
+}
+
+// T is a text of the catalog in the visitor's language.
+func T(c echo.Context, key string, args ...any) string {
+	return i18n.T(c.Request().Context(), key, args...)
+}
+
+// frame is what surrounds the page.
+func frame(c echo.Context, title string) *views.Frame {
+	req := RequestOf(c)
+	f := &views.Frame{
+		Active: activeEntry(c.Request().URL.Path), Title: title, URL: pageURL(c), CSRF: req.CSRF,
+		Theme: req.Theme, Compact: req.Compact, TimeZone: req.Site.TimeZone, Now: req.Site.Now().UnixMicro(),
+		Fragment: IsFragment(c),
+	}
+	if req.Site.Store != nil {
+		can := req.Site.Store.Capabilities()
+		f.Attach, f.Revert = can.Attach, can.Revert
+	}
+	in := req.SignedIn
+	if in == nil {
+		return f
+	}
+	f.User = views.User{Name: in.Name, Role: string(in.Role),
+		Operator: in.Role.Allows(models.Operator), Administrator: in.Role.Allows(models.Administrator)}
+	f.Project = in.ProjectID
+	if req.Site.Store != nil {
+		f.Project, f.AllProjects = req.Site.Store.OwnProjectName(), req.Site.Store.AllProjects()
+	}
+	if req.Site.Operations != nil {
+		f.Running = req.Site.Operations.Running(c.Request().Context(), in.ProjectID)
+	}
+	return f
+}
+
+// WithFrame returns the request's context with the frame in it, for components
+// that are rendered outside Render.
+func WithFrame(c echo.Context) context.Context {
+	return views.WithFrame(c.Request().Context(), frame(c, ""))
+}
+
+// activeEntry is the menu entry that a path belongs to.
+func activeEntry(path string) string {
+	for _, e := range []struct{ prefix, entry string }{
+		{views.VolumesPath, "volumes"}, {views.SnapshotsPath, "snapshots"}, {"/activity", "activity"},
+		{"/admin/users", "users"}, {"/admin/servers", "servers"}, {"/admin/audit", "audit"}, {"/help", "help"}, {"/account", "account"},
+	} {
+		if path == e.prefix || strings.HasPrefix(path, e.prefix+"/") {
+			return e.entry
+		}
+	}
+	return ""
+}
+
+// PreferenceParams are the query parameters that choose how pages look. They are
+// remembered, so they leave the addresses that pages give on.
+var PreferenceParams = []string{"lang", "theme", "density"}
+
+// pageURL is the local address of the page the visitor looks at: for a fragment,
+// the page around it.
+func pageURL(c echo.Context) string {
+	u := *c.Request().URL
+	if IsHTMX(c) {
+		if current, err := url.Parse(c.Request().Header.Get("HX-Current-URL")); err == nil && current.Path != "" {
+			u = *current
+		}
+	}
+	if u.RawQuery != "" && c.Request().Method == http.MethodPost && !IsHTMX(c) {
+		u.RawQuery = ""
+	}
+	u.RawQuery = withoutPreferences(u.RawQuery)
+	local := u.EscapedPath()
+	if u.RawQuery != "" {
+		local += "?" + u.RawQuery
+	}
+	return LocalPath(local, "/")
+}
+
+// withoutPreferences keeps the rest of the query byte by byte: it is the state of
+// a list, and its order should not change under the user's eyes.
+func withoutPreferences(query string) string {
+	if query == "" {
+		return ""
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		preference := false
+		for _, p := range PreferenceParams {
+			preference = preference || name == p
+		}
+		if !preference {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+const maxPathBytes = 4096
+
+// LocalPath returns path when it is a path of this site with an optional query,
+// and fallback otherwise: whatever a browser could read as another host, or as
+// more than one header line, is none.
+func LocalPath(path, fallback string) string {
+	if path == "" || len(path) > maxPathBytes || path[0] != '/' || strings.HasPrefix(path, "//") ||
+		strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
+		return fallback
+	}
+	u, err := url.Parse(path)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.HasPrefix(u.Path, "//") || strings.Contains(u.Path, "\\") {
+		return fallback
+	}
+	return path
+}
+
+// ReturnTo is the form's return_to where it is a local path, else fallback.
+func ReturnTo(c echo.Context, fallback string) string {
+	return LocalPath(c.FormValue("return_to"), fallback)
+}

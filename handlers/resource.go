@@ -1,0 +1,126 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+// resource has the popups that Volumes and Block Snapshots have in common: edit,
+// repair and delete. Its fields are what they differ in.
+type resource struct {
+	kind   models.SubjectType
+	path   string // of the list
+	load   func(ctx context.Context, actor models.Actor, id string) (*object, error)
+	edit   func(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
+	repair func(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
+	delete func(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error)
+}
+
+// object is a Volume or a Block Snapshot as these popups show it.
+type object struct {
+	views.DeleteItem
+	description string
+	version     int64
+	editedBy    string
+	editedAt    int64
+	since       int64 // when it got its status
+	failure     models.Failure
+
+	denial       func(models.Action) *models.Denial                // nil: the action is allowed
+	deleteDenial func(ctx context.Context) (*models.Denial, error) // with the objects that need it
+	row          func() templ.Component                            // of the list
+}
+
+func (r resource) title(action string) string { return string(r.kind) + "." + action }
+
+// url is where the popup of an action posts to.
+func (r resource) url(id, action string) string { return r.path + "/" + id + "/" + action }
+
+// answer answers an accepted click with the object's row as it is now.
+func (r resource) answer(c echo.Context, op *models.Operation, action string) error {
+	update := pageUpdate{list: r.path, message: operationMessage("accepted."+r.title(action), op)}
+	if o, err := r.load(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
+		update.row, update.rowID = o.row(), string(r.kind)+"-"+o.ID
+	}
+	return answerAccepted(c, op, update)
+}
+
+// EditForm is the popup «수정».
+func (r resource) EditForm(c echo.Context) error {
+	id, ok := targetID(c)
+	if !ok {
+		return renderChooser(c, r.title("edit"), r.path, "list.need_one")
+	}
+	o, err := r.load(c.Request().Context(), Actor(c), id)
+	if err != nil {
+		return err
+	}
+	m := views.Edit{Form: newForm(c, r.url(o.ID, "edit")), Kind: string(r.kind), ID: o.ID, Name: o.Name, Description: o.description}
+	m.Version, m.Denial = o.version, Denial(o.denial(models.ActEdit))
+	return Render(c, http.StatusOK, T(c, r.title("edit")), views.EditPopup(m))
+}
+
+// Edit changes name and description. The form comes back with the other's
+// values when somebody else has changed them meanwhile.
+func (r resource) Edit(c echo.Context) error {
+	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
+	m := views.Edit{Form: submittedForm(c, r.url(id, "edit")), Kind: string(r.kind), ID: id, Name: c.FormValue("name"), Description: c.FormValue("description")}
+	m.Version = formVersion(c)
+	op, err := r.edit(ctx, actor, models.EditInput{ID: id, Name: m.Name, Description: m.Description, Version: m.Version, FormKey: m.Key})
+	if err != nil {
+		return rerenderForm(c, &m.Form, err, r.title("edit"), func() (templ.Component, error) {
+			if !isStale(err) {
+				return views.EditPopup(m), nil
+			}
+			o, err := r.load(ctx, actor, id)
+			if err != nil {
+				return nil, err
+			}
+			m.Version, m.Theirs = o.version, &views.Theirs{Name: o.Name, Description: o.description, By: o.editedBy, At: o.editedAt}
+			return views.EditPopup(m), nil
+		})
+	}
+	return r.answer(c, op, "edit")
+}
+
+// RepairForm is the administrator's popup «복구».
+func (r resource) RepairForm(c echo.Context) error {
+	o, err := r.load(c.Request().Context(), Actor(c), c.Param("id"))
+	if err != nil {
+		return err
+	}
+	m := r.repairView(newForm(c, r.url(o.ID, "repair")), o)
+	m.Denial = Denial(o.denial(models.ActRepair))
+	return Render(c, http.StatusOK, T(c, r.title("repair")), views.RepairPopup(m))
+}
+
+func (r resource) repairView(form views.Form, o *object) views.Repair {
+	return views.Repair{Form: form, Kind: string(r.kind), ID: o.ID, Name: o.Name, Status: o.Status,
+		Since: o.since, Failure: Msg(o.failure.Text), ResetTo: "error"}
+}
+
+// resetStatuses are the statuses that the repair form offers.
+var resetStatuses = map[string]models.Status{"": models.ErrorStatus, "error": models.ErrorStatus, "available": models.Available}
+
+// Repair gives a stuck object a status in which it can be used again.
+func (r resource) Repair(c echo.Context) error {
+	ctx, actor := c.Request().Context(), Actor(c)
+	in := models.RepairInput{ID: c.Param("id"), Reason: c.FormValue("reason"), ResetTo: resetStatuses[c.FormValue("reset_to")], FormKey: c.FormValue("form_key")}
+	op, err := r.repair(ctx, actor, in)
+	if err != nil {
+		o, loadErr := r.load(ctx, actor, in.ID)
+		if loadErr != nil {
+			return loadErr
+		}
+		m := r.repairView(submittedForm(c, r.url(o.ID, "repair")), o)
+		m.Reason, m.ResetTo = in.Reason, c.FormValue("reset_to")
+		return rerenderForm(c, &m.Form, err, r.title("repair"), func() (templ.Component, error) { return views.RepairPopup(m), nil })
+	}
+	return r.answer(c, op, "repair")
+}

@@ -1,0 +1,122 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+// SessionStore is what signing in and out needs.
+type SessionStore interface {
+	SignIn(ctx context.Context, login models.Login) (token string, in *models.SignedIn, err error)
+	SignOut(ctx context.Context, actor models.Actor, id string) error
+}
+
+// Sessions signs in and out.
+type Sessions struct{ Store SessionStore }
+
+// SessionCookie is the name of the session's cookie. Behind HTTPS the prefix makes
+// the browser refuse one that another host or an unencrypted page has set.
+func SessionCookie(secure bool) string {
+	if secure {
+		return "__Host-blockconsole"
+	}
+	return "blockconsole"
+}
+
+// LoginCookie is the name of the cookie that the sign-in form's token must equal,
+// since nobody has a session yet.
+func LoginCookie(secure bool) string { return SessionCookie(secure) + "-login" }
+
+func setCookie(c echo.Context, name, value string, maxAge int) {
+	c.SetCookie(&http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true,
+		Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
+}
+
+// LoginForm shows the sign-in page, or leads on who is signed in already.
+func (s Sessions) LoginForm(c echo.Context) error {
+	next := nextURL(c)
+	if RequestOf(c).SignedIn != nil {
+		return SeeOther(c, next)
+	}
+	return Render(c, http.StatusOK, T(c, "login.title"), views.LoginPage(views.Login{Next: next}))
+}
+
+// Login signs in and leads to next. What was typed wrong is not told.
+func (s Sessions) Login(c echo.Context) error {
+	req := RequestOf(c)
+	name := c.FormValue("username")
+	token, in, err := s.Store.SignIn(c.Request().Context(), models.Login{
+		Name: name, Password: c.FormValue("password"), Address: c.RealIP(), Browser: c.Request().UserAgent(),
+		RequestID: req.RequestID, Replaces: req.Token,
+	})
+	if err != nil {
+		return s.renderRefused(c, name, err)
+	}
+	setCookie(c, SessionCookie(req.Site.Secure), token, int(models.SessionMax/time.Second))
+	setCookie(c, LoginCookie(req.Site.Secure), "", -1)
+	if Wants(c) == JSON {
+		return c.JSON(http.StatusOK, struct {
+			User string      `json:"user"`
+			Role models.Role `json:"role"`
+			CSRF string      `json:"csrf"`
+		}{in.Name, in.Role, in.CSRF})
+	}
+	return SeeOther(c, nextURL(c))
+}
+
+// renderRefused shows the form again with the name typed, never the password.
+func (s Sessions) renderRefused(c echo.Context, name string, err error) error {
+	e := models.AsError(err)
+	if e == nil || Wants(c) == JSON {
+		return err
+	}
+	status := http.StatusUnauthorized
+	var throttled *models.ThrottledError
+	if errors.As(err, &throttled) {
+		status = http.StatusTooManyRequests
+		SetRetryAfter(c, throttled.RetryAfter)
+	}
+	form := views.Login{Username: truncateInput(name), Next: nextURL(c)}
+	form.Error = Msg(e.Text)
+	return Render(c, status, T(c, "login.title"), views.LoginPage(form))
+}
+
+// SetRetryAfter tells when it is worth trying again, in whole seconds.
+func SetRetryAfter(c echo.Context, wait time.Duration) {
+	c.Response().Header().Set(echo.HeaderRetryAfter, strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+}
+
+// nextURL is the page to lead on to: never one of another site, nor the sign-in
+// itself.
+func nextURL(c echo.Context) string {
+	next := LocalPath(c.FormValue("next"), "/")
+	if path, _, _ := strings.Cut(next, "?"); path == "/login" || path == "/logout" {
+		return "/"
+	}
+	return next
+}
+
+// Logout ends the session and leads to the sign-in page.
+func (s Sessions) Logout(c echo.Context) error {
+	req := RequestOf(c)
+	if req.SignedIn != nil {
+		err := s.Store.SignOut(c.Request().Context(), Actor(c), req.SignedIn.ID)
+		if err != nil && !errors.Is(err, models.ErrNotFound) {
+			return err
+		}
+	}
+	setCookie(c, SessionCookie(req.Site.Secure), "", -1)
+	if Wants(c) == JSON {
+		return c.NoContent(http.StatusNoContent)
+	}
+	return SeeOther(c, "/login")
+}

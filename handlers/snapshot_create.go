@@ -1,0 +1,146 @@
+package handlers
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/a-h/templ"
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+const snapshotCreateTitle = "snapshot.create"
+
+// NewForm is the popup «Block Snapshot 생성»: of the volume in the path or in
+// ?volume_id=, or with a field to search for one.
+func (h Snapshots) NewForm(c echo.Context) error {
+	id := c.Param("id")
+	if id == "" {
+		id = c.QueryParam("volume_id")
+	}
+	return h.newForm(c, id)
+}
+
+// NewForSelection is the target of the Volume list's 스냅샷 생성: always possible,
+// with or without a selection.
+func (h Snapshots) NewForSelection(c echo.Context) error {
+	switch ids := uniqueIDs(c.QueryParams()["id"]); len(ids) {
+	case 0:
+		return h.newForm(c, "")
+	case 1:
+		return h.newForm(c, ids[0])
+	}
+	return renderChooser(c, snapshotCreateTitle, views.VolumesPath, "list.need_one")
+}
+
+func (h Snapshots) newForm(c echo.Context, volumeID string) error {
+	m := views.SnapshotCreate{Form: newForm(c, views.SnapshotsPath), VolumeQuery: truncateInput(c.QueryParam("q"))}
+	if err := h.fillCreateForm(c, &m, volumeID); err != nil {
+		return err
+	}
+	if m.Volume != nil {
+		m.Name = models.SuggestName(m.Volume.Name, localNow(c))
+	}
+	return Render(c, http.StatusOK, T(c, snapshotCreateTitle), views.SnapshotCreatePopup(m))
+}
+
+// Choices answers the volumes that the search of the Volume field finds.
+func (h Snapshots) Choices(c echo.Context) error {
+	choices, err := h.volumeChoices(c, truncateInput(c.QueryParam("q")))
+	if err != nil {
+		return err
+	}
+	return Fragment(c, http.StatusOK, views.VolumeChoices(choices))
+}
+
+const maxChoices = 20
+
+// volumeChoices are the newest volumes that a snapshot can be made of. One query per
+// status, since each has an index in the order of the list.
+func (h Snapshots) volumeChoices(c echo.Context, search string) ([]views.VolumeBrief, error) {
+	var volumes []models.Volume
+	for _, status := range h.Store.Rules().VolumeStatusesFor(models.ActCreateSnapshot) {
+		page, err := h.Store.ListVolumes(c.Request().Context(), Actor(c),
+			models.ListQuery{Search: search, Status: status, Sort: models.DefaultSort, Size: maxChoices})
+		if err != nil {
+			return nil, err
+		}
+		volumes = append(volumes, page.Rows...)
+	}
+	slices.SortFunc(volumes, func(a, b models.Volume) int {
+		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(b.ID, a.ID))
+	})
+	var choices []views.VolumeBrief
+	for i := range min(len(volumes), maxChoices) {
+		choices = append(choices, volumeBrief(&volumes[i]))
+	}
+	return choices, nil
+}
+
+// fillCreateForm loads what the popup shows of the volume, or the choices when none is
+// given.
+func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volumeID string) error {
+	caps := h.Store.Capabilities()
+	m.CrashSafe, m.FreeBytes, m.NeedBytes = caps.CrashSafe, caps.FreeBytes, -1
+	m.SearchURL = views.SnapshotsPath + "/new/volumes"
+	m.Quotas = quotaViews(models.QuotaForSnapshot(caps, 0), "", 0, false)
+	if volumeID == "" {
+		var err error
+		m.VolumeChoices, err = h.volumeChoices(c, m.VolumeQuery)
+		return err
+	}
+	v, err := h.Store.Volume(c.Request().Context(), Actor(c), volumeID)
+	if err != nil {
+		return err
+	}
+	brief := volumeBrief(v)
+	m.Volume = &brief
+	m.Quotas = quotaViews(models.QuotaForSnapshot(caps, v.SizeGiB), v.VolumeType, 0, true)
+	if m.Denial == nil {
+		m.Denial = Denial(h.Store.Rules().Volume(models.ActCreateSnapshot, v))
+	}
+	if m.Name != "" {
+		m.NameTaken, err = h.Store.NameTaken(c.Request().Context(), Actor(c), models.SubjectSnapshot, m.Name, "")
+	}
+	return err
+}
+
+// Create makes a snapshot of the volume in the path or the form.
+func (h Snapshots) Create(c echo.Context) error {
+	volumeID := c.Param("id")
+	if volumeID == "" {
+		volumeID = c.FormValue("volume_id")
+	}
+	m := views.SnapshotCreate{
+		Form: submittedForm(c, views.SnapshotsPath), Name: c.FormValue("name"), Description: c.FormValue("description"),
+		Acknowledge: c.FormValue("acknowledge") == "1",
+	}
+	ctx, actor := c.Request().Context(), Actor(c)
+	op, err := h.Store.CreateSnapshot(ctx, actor, models.SnapshotInput{
+		VolumeID: volumeID, Name: m.Name, Description: m.Description, Acknowledge: m.Acknowledge, FormKey: m.Key})
+	if err != nil && c.Param("id") != "" {
+		// Not before: the same form sent again is answered although its volume is gone.
+		if _, gone := h.Store.Volume(ctx, actor, volumeID); gone != nil {
+			return gone
+		}
+	}
+	if err != nil {
+		return h.rerenderCreate(c, &m, volumeID, err)
+	}
+	return answerAccepted(c, op, pageUpdate{list: views.SnapshotsPath, message: operationMessage("accepted.snapshot.create", op)})
+}
+
+func (h Snapshots) rerenderCreate(c echo.Context, m *views.SnapshotCreate, volumeID string, err error) error {
+	return rerenderForm(c, &m.Form, err, snapshotCreateTitle, func() (templ.Component, error) {
+		err := h.fillCreateForm(c, m, volumeID)
+		if errors.Is(err, models.ErrNotFound) { // the volume is gone, or was none: choose another
+			m.Volume = nil
+			m.VolumeChoices, err = h.volumeChoices(c, "")
+		}
+		return views.SnapshotCreatePopup(*m), err
+	})
+}

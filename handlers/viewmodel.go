@@ -1,0 +1,194 @@
+package handlers
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"blockconsole/models"
+	"blockconsole/views"
+)
+
+// projectNames are the names of the projects whose objects are shown, by id; nil where
+// there is only one. They are not for changing.
+type projectNames map[string]string
+
+// projectNamesOf are those of a store.
+func projectNamesOf(store interface {
+	AllProjects() bool
+	Capabilities() models.Capabilities
+}) projectNames {
+	if !store.AllProjects() {
+		return nil
+	}
+	return store.Capabilities().ProjectNames()
+}
+
+// link is the owner as a row of a list shows it: nobody where there is only one.
+func (o projectNames) link(project string) views.Link {
+	if o == nil {
+		return views.Link{}
+	}
+	return views.Link{ID: project, Name: o[project]}
+}
+
+// failureView is what went wrong with an object.
+func failureView(f models.Failure, requestID string) views.Trouble {
+	if f.None() {
+		return views.Trouble{}
+	}
+	t := views.Trouble{Reason: Msg(f.Text), RequestID: requestID, Count: len(f.Dependents)}
+	for i := range min(len(f.Dependents), len(t.Dependents)) {
+		d := f.Dependents[i]
+		t.Dependents[i] = views.Dependent{Kind: string(d.Type), Link: views.Link{ID: d.ID, Name: d.Name}}
+	}
+	return t
+}
+
+// snapshotRow is a snapshot as the list shows it. Nothing in it depends on who
+// looks.
+func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views.SnapshotRow {
+	why := func(action models.Action) views.Message { return denialMessage(rules.Snapshot(action, s)) }
+	return views.SnapshotRow{
+		ID: s.ID, BackendID: s.BackendID, Name: s.Name, Status: string(s.Status), Percent: s.Percent,
+		Trouble: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
+		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeGone: s.VolumeGone,
+		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Since: s.StatusSince,
+		Deny: views.SnapshotDenials{
+			Edit: why(models.ActEdit), Delete: why(models.ActDelete), Restore: why(models.ActRestore),
+			Revert: why(models.ActRevert), Repair: why(models.ActRepair),
+		},
+	}
+}
+
+// volumeRow is a volume as the list shows it.
+func volumeRow(v *models.Volume, rules models.Rules, all projectNames) views.VolumeRow {
+	why := func(action models.Action) views.Message { return denialMessage(rules.Volume(action, v)) }
+	row := views.VolumeRow{
+		ID: v.ID, BackendID: v.BackendID, Name: v.Name, Status: string(v.Status), Percent: v.Percent,
+		Trouble: failureView(v.Failure, v.RequestID), Project: all.link(v.ProjectID), SizeGiB: v.SizeGiB, ServerCount: len(v.Attachments), SnapshotCount: v.SnapshotCount,
+		CreatedAt: v.CreatedAt, Since: v.StatusSince, Note: busyNote(v),
+		Deny: views.VolumeDenials{
+			Snapshot: why(models.ActCreateSnapshot), Edit: why(models.ActEdit), Attach: why(models.ActAttach),
+			Detach: why(models.ActDetach), Extend: why(models.ActExtend), Delete: why(models.ActDelete), Repair: why(models.ActRepair),
+		},
+	}
+	for i := range min(len(v.Attachments), len(row.Servers)) {
+		row.Servers[i] = views.Link{ID: v.Attachments[i].ServerID, Name: v.Attachments[i].ServerName}
+	}
+	return row
+}
+
+func denialMessage(d *models.Denial) views.Message {
+	if d == nil {
+		return views.Message{}
+	}
+	return Msg(d.Text)
+}
+
+// snapshotBrief is a snapshot in a popup.
+func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
+	return views.SnapshotBrief{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
+		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), CreatedAt: s.CreatedAt}
+}
+
+// volumeBrief is a volume in a popup.
+func volumeBrief(v *models.Volume) views.VolumeBrief {
+	return views.VolumeBrief{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, Type: v.VolumeType, Servers: v.ServerNames(),
+		Use: string(v.Use("")), Clients: v.Clients(), HoldUS: v.HoldUS}
+}
+
+// operationFailure also has the request id of what went well.
+func operationFailure(o *models.Operation) views.Trouble {
+	t := failureView(o.LastError, o.RequestID)
+	t.RequestID = o.RequestID
+	return t
+}
+
+func operationRow(o *models.Operation, gone bool) views.OperationRow {
+	return views.OperationRow{
+		ID: o.ID, Kind: string(o.Kind), Subject: views.Link{ID: o.SubjectID, Name: o.SubjectName}, SubjectKind: string(o.SubjectType),
+		Gone: gone, State: string(o.State), Step: o.Step, Steps: o.Steps, Percent: o.Percent, Attempts: o.Attempts,
+		Trouble: operationFailure(o), AskedBy: o.AskedBy, AskedAt: o.AskedAt, StartedAt: o.StartedAt,
+		FinishedAt: o.FinishedAt, RunAt: o.RunAt, Cancel: o.Cancellable(), Retry: o.Retryable(),
+	}
+}
+
+func splitLines(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// projectLink is the project that an object belongs to, with its name where that is known.
+func projectLink(store interface{ Capabilities() models.Capabilities }, project string) views.Link {
+	return views.Link{ID: project, Name: store.Capabilities().ProjectNames()[project]}
+}
+
+// withProjectNames adds the name of the owner to an export, where several are shown.
+func withProjectNames[T any](all projectNames, head []string, record func(*T) []string, project func(*T) string) ([]string, func(*T) []string) {
+	if all == nil {
+		return head, record
+	}
+	return append(slices.Clone(head), "project_name"), func(row *T) []string { return append(record(row), all[project(row)]) }
+}
+
+// failureText is what went wrong with an object in the words of the visitor's language,
+// and the backend's request id; both are empty where nothing did.
+func failureText(c echo.Context, f models.Failure, requestID string) (text, request string) {
+	if f.None() {
+		return "", ""
+	}
+	return T(c, f.Key, anySlice(f.Args)...), requestID
+}
+
+// quotaViews are the project's limits as a popup shows them. chosen is the volume type;
+// Asked -1 where the size is not known yet.
+func quotaViews(needs []models.QuotaUse, chosen string, base int, known bool) []views.Quota {
+	var all []views.Quota
+	for _, n := range needs {
+		q := views.Quota{What: n.What, Used: n.Used, Limit: n.Limit, Asked: n.Asked, PerGiB: n.PerGiB, Type: n.Type,
+			Hidden: n.Type != "" && n.Type != chosen}
+		if n.PerGiB {
+			q.Base = base
+			if !known {
+				q.Asked = -1
+			}
+		}
+		all = append(all, q)
+	}
+	return all
+}
+
+// Msg is a text of the models as the views take it.
+func Msg(t models.Text) views.Message {
+	m := views.Message{Key: t.Key}
+	copy(m.Args[:], t.Args)
+	return m
+}
+
+// Denial is why something cannot be done now, as the views take it.
+func Denial(d *models.Denial) *views.Denial {
+	if d == nil {
+		return nil
+	}
+	return &views.Denial{Reason: Msg(d.Text), Guidance: Msg(d.Guidance), Volumes: links(d.Volumes), Snaps: links(d.Snaps), Servers: d.Servers}
+}
+
+func links(all []models.Link) []views.Link {
+	var out []views.Link
+	for _, l := range all {
+		out = append(out, views.Link(l))
+	}
+	return out
+}
+
+func anySlice(args []string) []any {
+	all := make([]any, len(args))
+	for i, a := range args {
+		all[i] = a
+	}
+	return all
+}

@@ -1,0 +1,211 @@
+package models
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Action is something a user requests for a volume or snapshot.
+type Action string
+
+// The actions.
+const (
+	ActCreateVolume   Action = "volume.create"
+	ActCreateSnapshot Action = "snapshot.create"
+	ActEdit           Action = "edit"
+	ActExtend         Action = "extend"
+	ActAttach         Action = "attach"
+	ActDetach         Action = "detach"
+	ActDelete         Action = "delete"
+	ActRestore        Action = "restore"
+	ActRevert         Action = "revert"
+	ActRepair         Action = "repair"
+)
+
+// StuckAfter is how long an object must be in transition before an administrator may
+// repair it.
+const StuckAfter = time.Hour
+
+// NeededRole is the least role an action needs.
+func (a Action) NeededRole() Role {
+	if a == ActRepair {
+		return Administrator
+	}
+	return Operator
+}
+
+// Denial is why an action is refused. Volumes, Snaps and Servers are the blockers.
+type Denial struct {
+	Text     Text
+	Guidance Text // what to do first; may be empty
+	Volumes  []Link
+	Snaps    []Link
+	Servers  []string // names
+	role     bool
+}
+
+// Link is an object to link to.
+type Link struct{ ID, Name string }
+
+// Code is CodeForbidden when the user's role is too low, otherwise CodeConflict.
+func (d *Denial) Code() Code {
+	if d.role {
+		return CodeForbidden
+	}
+	return CodeConflict
+}
+
+// NewDenial makes a Denial without blockers.
+func NewDenial(key string, args ...string) *Denial { return &Denial{Text: NewText(key, args...)} }
+
+// Rules decides whether an action is allowed, and if not, why. Pages ask it to render
+// buttons, the store before it writes; the statuses are checked again in the WHERE
+// clause of the UPDATE.
+type Rules struct {
+	Capabilities Capabilities
+	Now          time.Time
+}
+
+// CanRole returns why the role does not allow the action; nil when it does.
+func CanRole(action Action, role Role) *Denial {
+	if role.Allows(action.NeededRole()) {
+		return nil
+	}
+	return &Denial{Text: NewText("deny.role", string(action.NeededRole())), role: true}
+}
+
+// VolumeStatusesFor returns the statuses in which a volume allows the action; nil
+// means any but DELETING.
+func (r Rules) VolumeStatusesFor(action Action) []Status {
+	switch action {
+	case ActCreateSnapshot:
+		return []Status{Available, InUse}
+	case ActExtend:
+		if r.Capabilities.ExtendAttached {
+			return []Status{Available, InUse}
+		}
+		return []Status{Available}
+	case ActAttach:
+		if r.Capabilities.MultiAttach {
+			return []Status{Available, InUse}
+		}
+		return []Status{Available}
+	case ActDetach:
+		if r.Capabilities.OwnServers { // a detach that waits for clients can be forced
+			return []Status{InUse, Detaching}
+		}
+		return []Status{InUse}
+	case ActDelete:
+		return []Status{Available, ErrorStatus}
+	case ActRevert:
+		return []Status{Available}
+	}
+	return nil
+}
+
+// SnapshotStatusesFor returns the statuses in which a snapshot allows the action; nil
+// means any but DELETING.
+func SnapshotStatusesFor(action Action) []Status {
+	switch action {
+	case ActDelete:
+		return []Status{Available, ErrorStatus}
+	case ActRestore, ActRevert:
+		return []Status{Available}
+	}
+	return nil
+}
+
+// Volume returns why the volume does not allow the action now; nil when it does.
+func (r Rules) Volume(action Action, v *Volume) *Denial {
+	if (action == ActAttach || action == ActDetach) && !r.Capabilities.Attach {
+		return NewDenial("deny.unsupported")
+	}
+	if action == ActRevert && !r.Capabilities.Revert {
+		return NewDenial("deny.unsupported")
+	}
+	if action == ActRepair {
+		return r.repair(v.Status, v.StatusSince)
+	}
+	if d := statusDenial(action, v.Status, r.VolumeStatusesFor(action)); d != nil {
+		if action == ActDelete && v.Status == InUse {
+			return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
+		}
+		return d
+	}
+	if action == ActDelete {
+		return r.volumeBlockers(v)
+	}
+	return nil
+}
+
+func (r Rules) volumeBlockers(v *Volume) *Denial {
+	switch {
+	case v.AttachmentCount > 0:
+		return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
+	case v.SnapshotCount > 0:
+		return &Denial{Text: NewText("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: NewText("guide.delete_snapshots")}
+	case v.LockedUntil > Micros(r.Now):
+		return NewDenial("deny.locked", v.LockReason)
+	}
+	return nil
+}
+
+// Snapshot returns why the snapshot does not allow the action now; nil when it does.
+// dependents are the volumes that block its deletion.
+func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial {
+	if action == ActRevert && !r.Capabilities.Revert {
+		return NewDenial("deny.unsupported")
+	}
+	if action == ActRepair {
+		return r.repair(s.Status, s.StatusSince)
+	}
+	if d := statusDenial(action, s.Status, SnapshotStatusesFor(action)); d != nil {
+		return d
+	}
+	if action == ActDelete {
+		switch {
+		case s.LockedUntil > Micros(r.Now):
+			return NewDenial("deny.locked", s.LockReason)
+		case len(dependents) > 0:
+			return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
+		}
+	}
+	return nil
+}
+
+func statusDenial(action Action, status Status, allowed []Status) *Denial {
+	if allowed == nil {
+		if status != Deleting {
+			return nil
+		}
+		return NewDenial("deny.deleting")
+	}
+	if slices.Contains(allowed, status) {
+		return nil
+	}
+	if action == ActDelete && status == ErrorDeleting {
+		return NewDenial("deny.error_deleting")
+	}
+	var names []string
+	for _, s := range allowed {
+		names = append(names, string(s))
+	}
+	return NewDenial("deny.status", string(status), strings.Join(names, ", "))
+}
+
+// repair allows ERROR_DELETING, and being in transition for longer than StuckAfter.
+func (r Rules) repair(status Status, since int64) *Denial {
+	if !r.Capabilities.Repair {
+		return NewDenial("deny.unsupported")
+	}
+	if status == ErrorDeleting {
+		return nil
+	}
+	canStick := slices.Contains([]Status{Creating, Deleting, Attaching, Detaching}, status)
+	if canStick && since > 0 && Micros(r.Now)-since > StuckAfter.Microseconds() {
+		return nil
+	}
+	return NewDenial("deny.not_stuck", string(status))
+}

@@ -1,0 +1,23 @@
+package views
+
+// Login is the sign-in page.
+type Login struct {
+	Form
+	Username string
+	Next     string
+}
+
+// Account is the user's own page: password and sessions.
+type Account struct {
+	Form
+	Sessions []SessionRow
+}
+
+// SessionRow is one signed-in browser.
+type SessionRow struct {
+	ID               string
+	Address, Browser string
+	CreatedAt        int64
+	SeenAt           int64
+	Current          bool
+}

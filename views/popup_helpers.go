@@ -1,0 +1,128 @@
+package views
+
+import (
+	"context"
+
+	"github.com/a-h/templ"
+)
+
+// NamePattern is the pattern attribute of names. The dash is escaped because
+// browsers compile patterns with the v flag.
+const NamePattern = `[A-Za-z0-9\-]{3,20}`
+
+// input is one text field of a popup.
+type input struct {
+	name, label, value, hint, unit string
+	required, focus                bool
+	numeric                        bool
+	password                       bool
+	pattern                        string
+	complete                       string // autocomplete; empty: off
+	describedBy                    string
+}
+
+func (i input) inputType() string {
+	if i.password {
+		return "password"
+	}
+	return "text"
+}
+
+// hintIsError reports whether the error repeats the hint, which is then left out.
+func (i input) hintIsError(ctx context.Context, f Form) bool {
+	return f.hasError(i.name) && messageText(ctx, f.Errors[i.name]) == i.hint
+}
+
+// attrs are the optional attributes.
+func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
+	var a templ.OrderedAttributes
+	set := func(key string, value any) { a = append(a, templ.KeyValue[string, any]{Key: key, Value: value}) }
+	complete := i.complete
+	if complete == "" {
+		complete = "off"
+	}
+	set("autocomplete", complete)
+	if !i.password {
+		set("spellcheck", "false")
+		set("autocapitalize", "off")
+	}
+	if i.required {
+		set("required", true)
+	}
+	if i.focus {
+		set("autofocus", true)
+	}
+	if i.pattern != "" {
+		set("pattern", i.pattern)
+		set("title", i.hint)
+	}
+	if i.numeric {
+		set("inputmode", "numeric")
+	}
+	described := i.describedBy
+	if i.hint != "" && !i.hintIsError(ctx, f) {
+		described = joinIDs(described, "h-"+i.name)
+	}
+	if f.hasError(i.name) {
+		described = joinIDs("e-"+i.name, described)
+		set("aria-invalid", "true")
+	}
+	if described != "" {
+		set("aria-describedby", described)
+	}
+	return a
+}
+
+func joinIDs(a, b string) string {
+	switch {
+	case a == "":
+		return b
+	case b == "":
+		return a
+	}
+	return a + " " + b
+}
+
+func (f Form) hasError(name string) bool { return f.Errors[name].Key != "" }
+
+// cancelURL is the target of Cancel without JavaScript.
+func (f Form) cancelURL(list string) string {
+	if f.ReturnTo != "" {
+		return f.ReturnTo
+	}
+	return list
+}
+
+// listURL is the list that the popup was opened from.
+func (m VolumeCreate) listURL() string {
+	if m.Snapshot != nil {
+		return SnapshotsPath
+	}
+	return VolumesPath
+}
+
+// sizeHint is the rule for sizes, with the limits that are known.
+func sizeHint(ctx context.Context, least, most int) string {
+	switch {
+	case most > 0:
+		return tr(ctx, "size.hint_range", max(least, 1), most)
+	case least > 1:
+		return tr(ctx, "size.hint_min", least)
+	}
+	return tr(ctx, "size.hint")
+}
+
+// isAttached includes IN-USE, which a cloud may report before the server.
+func (v *VolumeBrief) isAttached() bool { return len(v.Servers) > 0 || v.Status == "IN-USE" }
+
+// allClients are the clients of all servers.
+func (d Detach) allClients() []Client {
+	var all []Client
+	for _, s := range d.Attached {
+		all = append(all, s.Clients...)
+	}
+	return all
+}
+
+// longHold is the shortest pause of writes that the popup mentions, microseconds.
+const longHold = 50_000

@@ -1,0 +1,137 @@
+package views_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"blockconsole/views"
+)
+
+func usedServers() []views.AttachedServer {
+	return []views.AttachedServer{
+		{Server: views.Link{ID: "srv-1", Name: "db-primary"}, Use: "connected", UsedAt: us(time.Hour), Clients: []views.Client{
+			{ID: "1", Address: "10.0.0.5:43210", Identity: "db-primary", Since: us(time.Hour), ActiveAt: us(time.Second), Read: 3 << 30, Written: 123456},
+			{ID: "2", Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535", Identity: hostile, Since: us(time.Minute), ActiveAt: us(time.Minute)}}},
+		{Server: views.Link{ID: "srv-2", Name: "db-standby"}, Use: "never"},
+		{Server: views.Link{ID: "srv-3", Name: strings.Repeat("long-name-of-a-server.", 2)}, Use: "idle", UsedAt: us(40 * time.Minute)},
+	}
+}
+
+func exported(tls bool) *views.Export {
+	e := &views.Export{Host: "storage.example.com", Port: "10809", Name: uid(900), TLS: tls, URI: "nbd://storage.example.com:10809/" + uid(900), ThisMachine: !tls,
+		Commands: []views.Command{{Tool: "nbd-client", Text: "sudo modprobe nbd\nsudo nbd-client storage.example.com 10809 /dev/nbd0 -name " + uid(900)},
+			{Tool: "qemu-system", Text: "qemu-system-x86_64 -drive file=nbd://storage.example.com:10809/" + uid(900) + ",format=raw,if=virtio"},
+			{Tool: "libvirt", Text: "<disk type='network' device='disk'>\n  <source protocol='nbd' name='" + uid(900) + "'/>\n</disk>"}}}
+	return e
+}
+
+func serverScenarios() []scenario {
+	admin, onVolumes := active("servers", views.ServersPath), active("volumes", views.VolumesPath)
+	row := volumeRows()[0]
+	row.Status, row.Note, row.Trouble.Reason = "DETACHING", msg("volume.held_by", "10.0.0.5:43210"), msg("failure.disk_flush")
+	rows := []views.ServerRow{
+		{ID: uid(1), Name: "web-1", Addresses: []string{"10.0.0.5", "10.1.0.0/24", "2001:db8::5"}, Volumes: 2, SharedWith: []views.Link{{ID: uid(2), Name: "db-1"}}, CreatedAt: us(time.Hour), CreatedBy: "admin"},
+		{ID: uid(2), Name: "db-1", Addresses: []string{"10.0.0.0/8"}, SharedWith: []views.Link{{ID: uid(1), Name: "web-1"}}, CreatedAt: us(time.Hour)},
+		{ID: uid(3), Name: strings.Repeat("a.b-c_d", 9), Addresses: strings.Fields(strings.Repeat("2001:db8:ffff:ffff:ffff:ffff:ffff:5/128 ", 9)), CreatedAt: us(time.Hour)},
+	}
+	stale := formWithErrors("/x", "form")
+	stale.Version = 3
+	bad := form("/x")
+	bad.Errors = map[string]views.Message{"name": msg("server.name_taken"), "address": msg("server.address_host_bits", "10.0.0.5/8", "10.0.0.5", "10.0.0.0/8")}
+	kept := form("/x")
+	kept.Denial = &views.Denial{Reason: msg("deny.server_attached"), Volumes: []views.Link{{ID: uid(1), Name: "data-1"}}, Guidance: msg("guide.detach_volumes")}
+	forced := formWithErrors("/x")
+	forced.Errors["force"] = msg("detach.waits")
+	attached := *attachedVolume()
+	attached.Use, attached.Clients, attached.HoldUS = "connected", []string{"10.0.0.5:43210", "10.0.0.6:43211"}, 1_234_567
+	never := attached
+	never.Use, never.Clients, never.HoldUS = "never", nil, 0
+	servers := []views.Link{{ID: "srv-1", Name: "db-primary"}, {ID: "srv-2", Name: "db-standby"}}
+	return []scenario{
+		{"servers", false, admin, component(views.ServersPage(views.Servers{Own: true, Shared: true, Rows: rows}))},
+		{"servers-tls", false, admin, component(views.ServersPage(views.Servers{Own: true, TLS: true, Shared: true, More: true, Rows: rows}))},
+		{"servers-empty", false, admin, component(views.ServersPage(views.Servers{Own: true}))},
+		{"servers-cloud", false, admin, component(views.ServersPage(views.Servers{Rows: []views.ServerRow{{ID: "x", Name: hostile, Status: "ACTIVE", Volumes: 1, CreatedAt: us(time.Hour)}, {ID: "no-name", Status: "SHUTOFF"}}}))},
+		{"servers-all", false, admin, component(views.ServersPage(views.Servers{Owners: true, Rows: []views.ServerRow{
+			{ID: "5f0c7e1f-a2b8-43d7-a2b8-c3d70193a5c0", Name: "web-1", Status: "ACTIVE", Project: views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}, Volumes: 3, CreatedAt: us(time.Hour)},
+			{ID: "no-name", Status: "SHUTOFF", Project: views.Link{ID: "77aa7e1fa2b8c3d7a2b8c3d70193a5c0"}}, {ID: "x", Name: hostile, Status: "ERROR", Project: views.Link{ID: "p", Name: longName}}}}))},
+		{"volume-used", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: volumeRows()[0], Attached: usedServers(), Export: exported(false), Deny: volumeRows()[0].Deny}))},
+		{"volume-detaching", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: row, Attached: usedServers()[:1], Export: exported(true)}))},
+		{"operation-attached", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: operationRows()[0], Export: exported(true)}))},
+		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, HeldUS: 12_345}))},
+		{"server-new", true, admin, component(views.ServerPopup(views.ServerForm{Form: bad, Name: "WEB-1", Address: "10.0.0.5/8"}))},
+		{"server-edit", true, admin, component(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Theirs: &rows[1]}))},
+		{"server-delete", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: form("/x"), Row: rows[0]}))},
+		{"server-delete-kept", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: kept, Row: rows[0]}))},
+		{"create-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &attached, Name: "db-main-1122", CrashSafe: true, NeedBytes: -1, FreeBytes: -1}))},
+		{"create-never-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &never, Name: "db-main-1122", NeedBytes: -1, FreeBytes: -1}))},
+		{"attach-own", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: attached, Servers: servers, Own: true}))},
+		{"attach-none-yet", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: never, Own: true}))},
+		{"detach-waits", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: attached, Servers: servers, Waits: true, Attached: usedServers()}))},
+		{"detach-nobody", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: never, Servers: servers[:1], Waits: true, Attached: usedServers()[1:2]}))},
+		{"detach-waiting", true, onVolumes, component(views.DetachPopup(views.Detach{Form: forced, Volume: attached, Servers: servers[:1], Waits: true, Waiting: true, Attached: usedServers()[:1]}))},
+	}
+}
+
+// TestSnapshotCreatePopup_ConsistencyText: the caution is always there; the text
+// beside it depends on how the storage takes snapshots and who is connected, and a
+// long hold is given in ms.
+func TestSnapshotCreatePopup_ConsistencyText(t *testing.T) {
+	t.Parallel()
+	v := *attachedVolume()
+	texts := map[string]string{}
+	for name, m := range map[string]views.SnapshotCreate{
+		"copied, never used": {Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "never", HoldUS: 900_000}},
+		"instant, in use":    {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "connected", Clients: []string{"10.0.0.5:43210"}, HoldUS: 1_234_000}},
+		"instant, idle":      {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "idle", HoldUS: 50_000}},
+		"not known":          {Volume: &v},
+	} {
+		doc := page(t, "ko", frame(), views.SnapshotCreatePopup(m))
+		alert := doc.Find("main [role=alert].callout-caution")
+		if alert.Find("input[name=acknowledge]").Length() != 1 {
+			t.Errorf("%s: no tick", name)
+		}
+		texts[name] = strings.Join(strings.Fields(alert.Text()), " ")
+		if !strings.Contains(texts[name], "Volume이 서버에 연결된 상태에서 Block Snapshot을 생성하면 스냅샷의 데이터가 손상될 수 있습니다.") {
+			t.Errorf("%s: the guide's warning is missing in %q", name, texts[name])
+		}
+	}
+	for name, want := range map[string]struct{ has, not string }{
+		"copied, never used": {"아직 아무도 접속하지 않았습니다", "멈춥니다"},
+		"instant, in use":    {"10.0.0.5:43210", "섞일 수"},
+		"instant, idle":      {"지금 접속 중인 클라이언트는 없습니다", "멈춥니다"},
+		"not known":          {"섞일 수", "접속"},
+	} {
+		if !strings.Contains(texts[name], want.has) || strings.Contains(texts[name], want.not) {
+			t.Errorf("%s: %q", name, texts[name])
+		}
+	}
+	if !strings.Contains(texts["instant, in use"], "약 1,234 ms 멈춥니다") || !strings.Contains(texts["instant, in use"], "한 순간의 상태(crash-consistent)") {
+		t.Errorf("in use: %q", texts["instant, in use"])
+	}
+}
+
+// TestVolumePage_CopyCommands: each command has a button with a unique name that
+// copies exactly what is shown.
+func TestVolumePage_CopyCommands(t *testing.T) {
+	t.Parallel()
+	e := exported(true)
+	doc := page(t, "ko", frame(), views.VolumePage(views.VolumeDetail{Row: volumeRows()[0], Attached: usedServers(), Export: e}))
+	buttons := doc.Find(".command button[data-copy]")
+	if buttons.Length() != len(e.Commands) || doc.Find(".command pre").Length() != len(e.Commands) {
+		t.Fatalf("%d buttons", buttons.Length())
+	}
+	for i, c := range e.Commands {
+		if got := buttons.Eq(i).AttrOr("data-copy", ""); got != c.Text || doc.Find(".command pre").Eq(i).Text() != c.Text {
+			t.Errorf("%s: copies %q", c.Tool, got)
+		}
+	}
+	seen := map[string]bool{}
+	for _, name := range names(buttons) {
+		if seen[name] {
+			t.Errorf("two buttons are named %q", name)
+		}
+		seen[name] = true
+	}
+}

@@ -1,0 +1,47 @@
+package views
+
+// Servers is the page of the servers that volumes can be attached to.
+type Servers struct {
+	Rows   []ServerRow
+	Own    bool // registered in this console; false: in the cloud
+	TLS    bool // servers authenticate by certificate
+	Shared bool // some have the same address
+	More   bool // more exist than are shown
+	Owners bool // projects are shown
+}
+
+// ServerRow is one server.
+type ServerRow struct {
+	ID, Name   string
+	Project    Link // empty where there is only one
+	Addresses  []string
+	Status     string
+	Volumes    int    // number of attached volumes
+	SharedWith []Link // other servers with the same address
+	CreatedAt  int64
+	CreatedBy  string
+}
+
+// ServerForm is the popup «서버 등록», and with an ID «서버 수정». Theirs is set when
+// somebody else changed the server since the form was opened.
+type ServerForm struct {
+	Form
+	ID, Name, Address string
+	Theirs            *ServerRow
+}
+
+func (m ServerForm) titleKey() string {
+	if m.ID == "" {
+		return "server.new"
+	}
+	return "server.edit"
+}
+
+// ServerNamePattern is the pattern attribute of names of servers.
+const ServerNamePattern = `[A-Za-z0-9._\-]{1,64}`
+
+// ServerDelete is the popup «서버 삭제».
+type ServerDelete struct {
+	Form
+	Row ServerRow
+}

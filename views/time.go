@@ -1,0 +1,75 @@
+package views
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"blockconsole/views/i18n"
+)
+
+var zones sync.Map // IANA name -> *time.Location
+
+// location is the time zone of displayed times; UTC for an unknown name.
+func location(ctx context.Context) *time.Location {
+	name := FrameOf(ctx).TimeZone
+	if l, ok := zones.Load(name); ok {
+		return l.(*time.Location)
+	}
+	l, err := time.LoadLocation(name)
+	if err != nil {
+		l = time.UTC
+	}
+	zones.Store(name, l)
+	return l
+}
+
+func localTime(ctx context.Context, us int64) time.Time { return time.UnixMicro(us).In(location(ctx)) }
+
+func formatMinute(ctx context.Context, us int64) string {
+	return localTime(ctx, us).Format("2006-01-02 15:04")
+}
+
+func formatSecond(ctx context.Context, us int64) string {
+	return localTime(ctx, us).Format("2006-01-02 15:04:05")
+}
+
+func formatWithOffset(ctx context.Context, us int64) string {
+	return localTime(ctx, us).Format("2006-01-02 15:04:05 -07:00")
+}
+
+func formatRFC3339(ctx context.Context, us int64) string {
+	return localTime(ctx, us).Format(time.RFC3339)
+}
+
+// formatAge is the age at Frame.Now, or the time itself without Now.
+func formatAge(ctx context.Context, us int64) string {
+	now := FrameOf(ctx).Now
+	if now == 0 {
+		return formatSecond(ctx, us)
+	}
+	return i18n.Ago(ctx, time.UnixMicro(us), time.UnixMicro(now))
+}
+
+// formatDuration writes microseconds as mm:ss or h:mm:ss.
+func formatDuration(us int64) string {
+	s := max(us, 0) / 1e6
+	pad := func(n int64) string {
+		if n < 10 {
+			return "0" + itoa64(n)
+		}
+		return itoa64(n)
+	}
+	if s < 3600 {
+		return pad(s/60) + ":" + pad(s%60)
+	}
+	return itoa64(s/3600) + ":" + pad(s/60%60) + ":" + pad(s%60)
+}
+
+// formatMilliseconds writes microseconds as ms.
+func formatMilliseconds(us int64) string {
+	if us < 10_000 {
+		return itoa64(us/1000) + "." + itoa64(us%1000/100) + " ms"
+	}
+	return i18n.Number(us/1000) + " ms"
+}

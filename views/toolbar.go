@@ -1,0 +1,117 @@
+package views
+
+import "context"
+
+// toolbarAction is one action above a list.
+type toolbarAction struct {
+	action    string // as in data-deny-<action> of the rows
+	url       string
+	key       string // catalog key of the label
+	icon      string
+	selection string // how many rows it takes: any, one, many; data-need
+	danger    bool
+	create    bool // a link that takes no row
+}
+
+func snapshotToolbarActions() []toolbarAction {
+	return []toolbarAction{
+		{action: "edit", url: SnapshotsPath + "/edit", key: "action.edit", icon: "edit", selection: "one"},
+		{action: "delete", url: SnapshotsPath + "/delete", key: "action.delete", icon: "trash", selection: "many", danger: true},
+		{action: "restore", url: SnapshotsPath + "/restore", key: "action.create_volume", icon: "restore", selection: "one"},
+	}
+}
+
+func volumeToolbarActions(f *Frame) []toolbarAction {
+	all := []toolbarAction{
+		{action: "create", url: VolumesPath + "/new", key: "action.create", icon: "plus", create: true},
+		{action: "snapshot", url: VolumesPath + "/new-snapshot", key: "action.create_snapshot", icon: "camera", selection: "any"},
+		{action: "edit", url: VolumesPath + "/edit", key: "action.edit", icon: "edit", selection: "one"},
+	}
+	if f.Attach {
+		all = append(all,
+			toolbarAction{action: "attach", url: VolumesPath + "/attach", key: "action.attach", icon: "link", selection: "one"},
+			toolbarAction{action: "detach", url: VolumesPath + "/detach", key: "action.detach", icon: "unlink", selection: "one"})
+	}
+	return append(all,
+		toolbarAction{action: "extend", url: VolumesPath + "/extend", key: "action.extend", icon: "grow", selection: "one"},
+		toolbarAction{action: "delete", url: VolumesPath + "/delete", key: "action.delete", icon: "trash", selection: "many", danger: true})
+}
+
+// rowAction is one action of a row's menu; path is relative to the object's page.
+type rowAction struct {
+	action, path, key, icon string
+	danger                  bool
+}
+
+func snapshotRowActions(f *Frame) []rowAction {
+	if !f.User.Operator {
+		return nil
+	}
+	all := []rowAction{
+		{action: "edit", path: "edit", key: "action.edit", icon: "edit"},
+		{action: "restore", path: "restore", key: "action.create_volume", icon: "restore"},
+	}
+	if f.Revert {
+		all = append(all, rowAction{action: "revert", path: "revert", key: "action.revert", icon: "restore"})
+	}
+	if f.User.Administrator {
+		all = append(all, rowAction{action: "repair", path: "repair", key: "action.repair", icon: "tool"})
+	}
+	return append(all, rowAction{action: "delete", path: "delete", key: "action.delete", icon: "trash", danger: true})
+}
+
+func volumeRowActions(f *Frame) []rowAction {
+	if !f.User.Operator {
+		return nil
+	}
+	all := []rowAction{
+		{action: "snapshot", path: "snapshots/new", key: "action.create_snapshot", icon: "camera"},
+		{action: "edit", path: "edit", key: "action.edit", icon: "edit"},
+	}
+	if f.Attach {
+		all = append(all,
+			rowAction{action: "attach", path: "attach", key: "action.attach", icon: "link"},
+			rowAction{action: "detach", path: "detach", key: "action.detach", icon: "unlink"})
+	}
+	all = append(all, rowAction{action: "extend", path: "extend", key: "action.extend", icon: "grow"})
+	if f.User.Administrator {
+		all = append(all, rowAction{action: "repair", path: "repair", key: "action.repair", icon: "tool"})
+	}
+	return append(all, rowAction{action: "delete", path: "delete", key: "action.delete", icon: "trash", danger: true})
+}
+
+// detailAction is one action on the page of an object.
+type detailAction struct {
+	action, path, key, icon string
+	denied                  string // empty: allowed
+	danger                  bool
+}
+
+// detailActions are the row actions as buttons of the object's page. Repair is left
+// out unless it is allowed.
+func detailActions(ctx context.Context, actions []rowAction, denials map[string]Message) []detailAction {
+	var all []detailAction
+	for _, a := range actions {
+		reason := denials[a.action]
+		if a.action == "repair" && reason.Key != "" {
+			continue
+		}
+		all = append(all, detailAction{a.action, a.path, a.key, a.icon, messageText(ctx, reason), a.danger})
+	}
+	return all
+}
+
+func (m VolumeDetail) actions(ctx context.Context) []detailAction {
+	d := m.Deny
+	return detailActions(ctx, volumeRowActions(FrameOf(ctx)), map[string]Message{
+		"snapshot": d.Snapshot, "edit": d.Edit, "attach": d.Attach, "detach": d.Detach,
+		"extend": d.Extend, "delete": d.Delete, "repair": d.Repair,
+	})
+}
+
+func (m SnapshotDetail) actions(ctx context.Context) []detailAction {
+	d := m.Deny
+	return detailActions(ctx, snapshotRowActions(FrameOf(ctx)), map[string]Message{
+		"edit": d.Edit, "delete": d.Delete, "restore": d.Restore, "revert": d.Revert, "repair": d.Repair,
+	})
+}
