@@ -137,7 +137,7 @@ func toOperationJSON(c echo.Context, o *models.Operation) operationJSON {
 		j.Dependents = append(j.Dependents, dependentJSON(d))
 	}
 	if !o.LastError.None() {
-		j.Error = T(c, o.LastError.Key, anySlice(o.LastError.Args)...)
+		j.Error = TextOf(c, o.LastError.Text)
 	}
 	if o.Finished() {
 		j.FinishedAt = rfc3339(o.FinishedAt)

@@ -14,13 +14,8 @@ import (
 
 // SnapshotStore is what Snapshots needs.
 type SnapshotStore interface {
-	Rules() models.Rules
-	AllProjects() bool
-	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
-	Capabilities() models.Capabilities
-	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
+	listStore
 	ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
-	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
 	SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)

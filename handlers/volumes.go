@@ -16,14 +16,9 @@ import (
 
 // VolumeStore is what Volumes needs.
 type VolumeStore interface {
-	Rules() models.Rules
-	AllProjects() bool
-	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
+	listStore
 	OwnProjectID() string
-	Capabilities() models.Capabilities
-	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
-	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
