@@ -1,10 +1,11 @@
-package worker_test
+package mirror_test
 
 import (
 	"context"
 
 	"blockconsole/models/backend"
 	"blockconsole/models/mirror"
+	"blockconsole/models/worker/workertest"
 )
 
 // stale answers listings with what was there when they were asked for, and lets
@@ -27,11 +28,11 @@ func (s *stale) Snapshots(context.Context, string, int) (backend.Page[backend.Sn
 }
 
 // staleMirror copies old pages.
-func staleMirror(b *bench, s *stale) *mirror.Mirror {
-	b.Helper()
-	m, _ := workerOn(b, s, lease)
-	if err := m.Start(b.Context()); err != nil {
-		b.Fatal(err)
+func staleMirror(h *workertest.Harness, s *stale) *mirror.Mirror {
+	h.Helper()
+	m, _ := h.NewWorker(s, workertest.Lease)
+	if err := m.Start(h.Context()); err != nil {
+		h.Fatal(err)
 	}
 	return m
 }
