@@ -31,7 +31,7 @@ func TestConnections_ExportAndCounters(t *testing.T) {
 	h.Must(err)
 	h.Must(h.Mirror.SyncConnections(t.Context()))
 	if now, _ := h.Store.LastChange(t.Context()); now != last {
-		t.Error("nothing new was written")
+		t.Error("a change without news")
 	}
 	op, err := h.Store.Snapshots.CreateSnapshot(t.Context(), storetest.Operator(), models.SnapshotInput{VolumeID: id, Name: "snap-1", Acknowledge: true})
 	h.Must(err)
@@ -40,7 +40,7 @@ func TestConnections_ExportAndCounters(t *testing.T) {
 	if err != nil || s.Status != models.Available || s.HeldUS != 123_400 || s.Consistency != models.CrashConsistent {
 		t.Errorf("snapshot %s, held %d, %s, %v", s.Status, s.HeldUS, s.Consistency, err)
 	}
-	// Another process begins with nobody connected.
+	// A new process starts without connections.
 	h.Fake.Disconnect(c)
 	h.Must(mirror.New(h.Store, h.Fake, mirror.Options{}).Start(t.Context()))
 	if v = h.Volume(id); len(v.Connections) != 0 || v.Use("") != models.UsedBefore {

@@ -9,8 +9,8 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestDelta_ChangesElsewhere, long before the next whole listing; and what
-// goes on changing is followed until it has settled.
+// TestDelta_ChangesElsewhere expects changes long before the next resync, and polls of what
+// is in transition.
 func TestDelta_ChangesElsewhere(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
@@ -38,8 +38,7 @@ func TestDelta_ChangesElsewhere(t *testing.T) {
 	}
 }
 
-// TestDelta_Unsupported: a backend that cannot tell what changed is
-// not asked all the time.
+// TestDelta_Unsupported expects that a backend without ChangedVolumes is asked rarely.
 func TestDelta_Unsupported(t *testing.T) {
 	h := workertest.New(t)
 	h.Fake.SetCapabilities(func(c *backend.Capabilities) { c.Pace.Changed = 10 * time.Second })

@@ -12,26 +12,28 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestDuplicates_Volume: a second object of one id, younger and unused, is deleted
-// after the workertest.Settle window; any other is left alone.
+// TestDuplicates_Volume expects that a second object with one Ref is deleted after the settle
+// time if it is younger, alike and unused.
 func TestDuplicates_Volume(t *testing.T) {
 	for name, tt := range map[string]struct {
-		change func(h *workertest.Harness, kept backend.Volume, twin *backend.Volume)
-		stays  bool
+		change func(h *workertest.Harness, kept backend.Volume, duplicate *backend.Volume)
+		kept   bool
 	}{
-		"unused":   {func(*workertest.Harness, backend.Volume, *backend.Volume) {}, false},
-		"in error": {func(_ *workertest.Harness, _ backend.Volume, twin *backend.Volume) { twin.Status = backend.ErrorStatus }, false},
-		"attached": {func(_ *workertest.Harness, _ backend.Volume, twin *backend.Volume) {
-			twin.Status, twin.Attachments = backend.InUse, []backend.Attachment{{ServerID: "server-1"}}
+		"unused": {func(*workertest.Harness, backend.Volume, *backend.Volume) {}, false},
+		"in error": {func(_ *workertest.Harness, _ backend.Volume, duplicate *backend.Volume) {
+			duplicate.Status = backend.ErrorStatus
+		}, false},
+		"attached": {func(_ *workertest.Harness, _ backend.Volume, duplicate *backend.Volume) {
+			duplicate.Status, duplicate.Attachments = backend.InUse, []backend.Attachment{{ServerID: "server-1"}}
 		}, true},
-		"older": {func(_ *workertest.Harness, kept backend.Volume, twin *backend.Volume) {
-			twin.CreatedAt = kept.CreatedAt.Add(-time.Hour)
+		"older": {func(_ *workertest.Harness, kept backend.Volume, duplicate *backend.Volume) {
+			duplicate.CreatedAt = kept.CreatedAt.Add(-time.Hour)
 		}, true},
-		"of its own": {func(_ *workertest.Harness, _ backend.Volume, twin *backend.Volume) { twin.SizeGiB++ }, true},
-		"a restored backup": {func(h *workertest.Harness, _ backend.Volume, twin *backend.Volume) {
-			twin.CreatedAt = h.Clock.Now() // Cinder copies the metadata
+		"another size": {func(_ *workertest.Harness, _ backend.Volume, duplicate *backend.Volume) { duplicate.SizeGiB++ }, true},
+		"restored backup": {func(h *workertest.Harness, _ backend.Volume, duplicate *backend.Volume) {
+			duplicate.CreatedAt = h.Clock.Now() // Cinder copies the metadata
 		}, true},
-		"the kept one is gone": {func(h *workertest.Harness, kept backend.Volume, _ *backend.Volume) {
+		"kept volume deleted": {func(h *workertest.Harness, kept backend.Volume, _ *backend.Volume) {
 			kept.State.Status = backend.Deleting
 			h.Fake.PutVolume(kept)
 		}, true},
@@ -41,14 +43,14 @@ func TestDuplicates_Volume(t *testing.T) {
 			id := h.CreateVolume("volume-1")
 			h.Clock.Add(time.Hour)
 			kept := h.BackendVolume(id)
-			twin := h.Fake.PutVolume(backend.Volume{Name: "volume-1", SizeGiB: kept.SizeGiB})
-			twin.Ref, twin.CreatedAt = id, kept.CreatedAt.Add(time.Minute)
-			tt.change(h, kept, &twin)
-			h.Fake.PutVolume(twin)
+			duplicate := h.Fake.PutVolume(backend.Volume{Name: "volume-1", SizeGiB: kept.SizeGiB})
+			duplicate.Ref, duplicate.CreatedAt = id, kept.CreatedAt.Add(time.Minute)
+			tt.change(h, kept, &duplicate)
+			h.Fake.PutVolume(duplicate)
 			h.Resync()
 			h.Resync()
 			if h.Faulty.Calls("DeleteVolume") != 0 {
-				t.Fatal("deleted within the workertest.Settle window")
+				t.Fatal("deleted within the settle time")
 			}
 			h.Clock.Add(workertest.Settle)
 			h.Resync()
@@ -56,14 +58,14 @@ func TestDuplicates_Volume(t *testing.T) {
 				t.Error(err)
 			}
 			want := 1
-			if tt.stays {
+			if tt.kept {
 				want = 0
 			}
 			if got := h.Faulty.Calls("DeleteVolume"); got != want {
 				t.Errorf("%d deletions, want %d", got, want)
 			}
 			audit, err := h.Store.ListAudit(t.Context(), admin, 0, 0, 10)
-			if err != nil || slices.ContainsFunc(audit.Entries, func(e models.AuditEntry) bool { return e.Action == "twin.delete" && e.Detail == twin.ID }) == tt.stays {
+			if err != nil || slices.ContainsFunc(audit.Entries, func(e models.AuditEntry) bool { return e.Action == "twin.delete" && e.Detail == duplicate.ID }) == tt.kept {
 				t.Errorf("%v, %+v", err, audit.Entries)
 			}
 		})
@@ -76,10 +78,10 @@ func TestDuplicates_VolumeWithSnapshots(t *testing.T) {
 	id := h.CreateVolume("volume-1")
 	h.Clock.Add(time.Hour)
 	kept := h.BackendVolume(id)
-	twin := h.Fake.PutVolume(backend.Volume{Name: "volume-1", SizeGiB: kept.SizeGiB})
-	h.Fake.PutSnapshot(backend.Snapshot{Name: "of-the-twin", Volume: backend.Key{ID: twin.ID}})
-	twin.Ref, twin.CreatedAt = id, kept.CreatedAt.Add(time.Minute)
-	h.Fake.PutVolume(twin)
+	duplicate := h.Fake.PutVolume(backend.Volume{Name: "volume-1", SizeGiB: kept.SizeGiB})
+	h.Fake.PutSnapshot(backend.Snapshot{Name: "of-the-duplicate", Volume: backend.Key{ID: duplicate.ID}})
+	duplicate.Ref, duplicate.CreatedAt = id, kept.CreatedAt.Add(time.Minute)
+	h.Fake.PutVolume(duplicate)
 	h.Resync()
 	h.Clock.Add(2 * workertest.Settle)
 	h.Resync()
@@ -97,9 +99,9 @@ func TestDuplicates_Snapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	twin := h.Fake.PutSnapshot(backend.Snapshot{Name: "snap-1", SizeGiB: kept.SizeGiB, Volume: kept.Volume, CreatedAt: kept.CreatedAt.Add(workertest.Settle)})
-	twin.Ref = id
-	h.Fake.PutSnapshot(twin)
+	duplicate := h.Fake.PutSnapshot(backend.Snapshot{Name: "snap-1", SizeGiB: kept.SizeGiB, Volume: kept.Volume, CreatedAt: kept.CreatedAt.Add(workertest.Settle)})
+	duplicate.Ref = id
+	h.Fake.PutSnapshot(duplicate)
 	h.Resync()
 	h.Clock.Add(2 * workertest.Settle)
 	h.Resync()
@@ -110,9 +112,8 @@ func TestDuplicates_Snapshot(t *testing.T) {
 	h.WantInSync()
 }
 
-// TestDuplicates_RestoredBackup: it carries the id of the volume that was backed up,
-// and is never taken for a twin that nobody has used, not even after a
-// restart.
+// TestDuplicates_RestoredBackup expects a row for a restored backup, which carries the Ref of
+// the volume that was backed up. It is never deleted, also not after a restart.
 func TestDuplicates_RestoredBackup(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
@@ -151,7 +152,7 @@ func TestDuplicates_RestoredBackup(t *testing.T) {
 	}
 }
 
-// TestDuplicates_OldestOfPageGetsRow is taken for the row of an operation that has lost it.
+// TestDuplicates_OldestOfPageGetsRow lists three objects with one Ref without a row.
 func TestDuplicates_OldestOfPageGetsRow(t *testing.T) {
 	h := workertest.NewCloud(t)
 	ref := models.NewID()
@@ -169,16 +170,15 @@ func TestDuplicates_OldestOfPageGetsRow(t *testing.T) {
 	}
 }
 
-// TestResync_DuplicateNotListed: two objects carry one Ref, the second one from a lost
-// answer.
-func TestResync_DuplicateNotListed(t *testing.T) {
+// TestDuplicates_NotListed expects one row for two objects with one Ref.
+func TestDuplicates_NotListed(t *testing.T) {
 	h := workertest.New(t)
 	h.SetShared(true)
 	id := h.CreateVolume("volume-1")
 	first := h.BackendVolume(id)
-	twin := h.Fake.PutVolume(backend.Volume{Name: "twin", SizeGiB: 5})
-	twin.Ref = id
-	h.Fake.PutVolume(twin)
+	duplicate := h.Fake.PutVolume(backend.Volume{Name: "duplicate", SizeGiB: 5})
+	duplicate.Ref = id
+	h.Fake.PutVolume(duplicate)
 	for range 2 {
 		h.Resync()
 		if row := h.OnlyVolume(); row.BackendID != first.ID || row.Name != "volume-1" || row.SizeGiB != 2 {

@@ -9,7 +9,8 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestExplain_ErrorsElsewhere once each, so many at a time.
+// TestExplain_ErrorsElsewhere expects one LastFailure call for each object in error, ten a
+// minute.
 func TestExplain_ErrorsElsewhere(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
@@ -25,19 +26,19 @@ func TestExplain_ErrorsElsewhere(t *testing.T) {
 	}
 	h.Resync()
 	if n := h.Faulty.Calls("LastFailure"); n != 10 {
-		t.Errorf("%d questions at once", n)
+		t.Errorf("%d calls in a minute", n)
 	}
 	for range 3 {
 		h.Clock.Add(time.Minute)
 		h.Resync()
 	}
 	if n := h.Faulty.Calls("LastFailure"); n != 16 {
-		t.Errorf("%d questions in all", n)
+		t.Errorf("%d calls", n)
 	}
 	if row, err = h.Store.Volumes.Volume(t.Context(), operator, v.ID); err != nil || row.Failure.Key != "failure.reported.003" {
 		t.Errorf("%+v, %v", row, err)
 	}
-	// It is repaired elsewhere and fails once more, for another reason.
+	// Repaired elsewhere, it fails again for another reason.
 	h.Fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others"})
 	h.Resync()
 	h.Fake.PutVolume(backend.Volume{Key: v.Key, Name: "of-others", State: backend.State{Status: backend.ErrorStatus, Percent: -1}})

@@ -48,14 +48,15 @@ func TestInventory_ServersAndImages(t *testing.T) {
 func TestInventory_OwnServers(t *testing.T) {
 	h, _ := workertest.NewExporter(t)
 	if n := h.Fake.Calls("Servers"); n > 0 {
-		t.Errorf("asked %d times for servers that it does not know", n)
+		t.Errorf("%d calls of Servers", n)
 	}
 	if !h.Store.Capabilities().OwnServers {
-		t.Error("the facts do not say whose servers they are")
+		t.Error("the capabilities lack OwnServers")
 	}
 }
 
-// TestInventory_QuotasAfterOperation that use them.
+// TestInventory_QuotasAfterOperation expects a refresh of the quotas after an operation that
+// uses them.
 func TestInventory_QuotasAfterOperation(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetQuota("volumes", 10)
@@ -74,8 +75,8 @@ func TestInventory_QuotasAfterOperation(t *testing.T) {
 	}
 }
 
-// TestInventory_OtherProject: nothing is read or asked, operations wait, and
-// it is said why.
+// TestInventory_OtherProject expects no calls with credentials of another project: operations
+// wait, and the failure says why.
 func TestInventory_OtherProject(t *testing.T) {
 	h := workertest.NewCloud(t)
 	project := func(id string) {
@@ -102,7 +103,8 @@ func TestInventory_OtherProject(t *testing.T) {
 	h.Succeed(op, nil)
 }
 
-// TestInventory_ServerNames where the volumes do not tell, and names are kept.
+// TestInventory_ServerNames fills in names where attachments have only ids, and keeps those of
+// removed servers.
 func TestInventory_ServerNames(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)

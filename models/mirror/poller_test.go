@@ -10,9 +10,8 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestPoller_Intervals: at the backend's pace, then more seldom,
-// and not for ever; never those in a status that nobody knows, nor those that an
-// operation follows.
+// TestPoller_Intervals expects polls at the backend's intervals, then at growing ones, for an
+// hour; none of objects in an unknown status or with an operation.
 func TestPoller_Intervals(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
@@ -26,21 +25,21 @@ func TestPoller_Intervals(t *testing.T) {
 	volumes, snapshots := h.Faulty.Calls("Volume"), h.Faulty.Calls("Snapshot")
 	h.RunMirror(21 * time.Second)
 	if n := h.Faulty.Calls("Volume") - volumes; n < 3 || n > 5 {
-		t.Errorf("%d looks at volumes in 21 s", n)
+		t.Errorf("%d polls of volumes in 21 s", n)
 	}
 	if n := h.Faulty.Calls("Snapshot") - snapshots; n < 3 || n > 5 {
-		t.Errorf("%d looks at snapshots in 21 s", n)
+		t.Errorf("%d polls of snapshots in 21 s", n)
 	}
 	h.RunMirror(time.Hour)
 	if n := h.Faulty.Calls("Volume") - volumes; n > 90 {
-		t.Errorf("%d looks in an hour", n)
+		t.Errorf("%d polls in an hour", n)
 	}
 	volumes = h.Faulty.Calls("Volume")
 	h.RunMirror(time.Hour)
 	if n := h.Faulty.Calls("Volume") - volumes; n > 0 {
-		t.Errorf("%d looks in the second hour", n)
+		t.Errorf("%d polls in the second hour", n)
 	}
-	// The deleted snapshot vanishes; the volume that should be there is left to a whole listing.
+	// The row of the snapshot, which was being deleted, is deleted; that of the volume only a resync deletes.
 	h.Fake.RemoveSnapshot(snap.ID)
 	h.RunMirror(3 * time.Minute)
 	if _, err := h.Store.Snapshots.Snapshot(h.Context(), operator, snap.ID); !errors.Is(err, models.ErrNotFound) {
@@ -48,7 +47,7 @@ func TestPoller_Intervals(t *testing.T) {
 	}
 }
 
-// TestPoller_ObjectVanishes is decided by a whole listing, which comes soon.
+// TestPoller_ObjectVanishes expects a resync soon, which deletes the row.
 func TestPoller_ObjectVanishes(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
@@ -62,7 +61,7 @@ func TestPoller_ObjectVanishes(t *testing.T) {
 	}
 }
 
-// TestPoller_NewerThanPage that was made while the page was on its way.
+// TestPoller_NewerThanPage polls an object while an older page is on its way.
 func TestPoller_NewerThanPage(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)

@@ -49,12 +49,12 @@ func TestResync_ImportsObjects(t *testing.T) {
 		same, err2 := store.Snapshots.Snapshot(t.Context(), operator, s.ID)
 		after, err3 := store.LastChange(t.Context())
 		if err := errors.Join(err1, err2, err3); err != nil || again.ID != ids[0] || same.ID != ids[1] || after != before {
-			t.Errorf("a second sweep: %v, changes %d to %d", err, before, after)
+			t.Errorf("a second resync: %v, changes %d to %d", err, before, after)
 		}
 	})
 }
 
-// TestResync_SnapshotBeforeVolume: the volume was made between the two listings.
+// TestResync_SnapshotBeforeVolume lists a snapshot whose volume only the next resync lists.
 func TestResync_SnapshotBeforeVolume(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		h := workertest.NewOn(t, store, clock)
@@ -102,15 +102,15 @@ func TestResync_ObjectsGone(t *testing.T) {
 			h.Fake.PutSnapshot(backend.Snapshot{Key: backend.Key{Ref: id}, Name: "snap-1", SizeGiB: 2, Volume: backend.Key{Ref: volume}})
 			h.Resync()
 			if row = h.Snapshot(id); row.Status != models.Available || !row.Failure.None() || h.Volume(volume).Status != models.Available {
-				h.Errorf("it is back: %+v", row)
+				h.Errorf("created again: %+v", row)
 			}
 			h.WantInSync()
 		})
 	}
 }
 
-// TestResync_KeepsFailedCreation: its object was never there, so it is not missed, and the
-// reason stays to be read.
+// TestResync_KeepsFailedCreation expects that a row without an object is not missing and keeps
+// its failure.
 func TestResync_KeepsFailedCreation(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		h := workertest.New(t)
@@ -125,8 +125,8 @@ func TestResync_KeepsFailedCreation(t *testing.T) {
 	}
 }
 
-// TestResync_LeavesBusyRows: while an operation changes an object, listings
-// leave its row alone; the moment it is asked for until it is over.
+// TestResync_LeavesBusyRows expects that resyncs leave a row alone from the click to the end of
+// its operation.
 func TestResync_LeavesBusyRows(t *testing.T) {
 	workertest.EachKind(t, func(h *workertest.Harness, k workertest.Kind) {
 		h.SetShared(true)
@@ -164,12 +164,12 @@ func TestResync_LeavesBusyRows(t *testing.T) {
 		note()
 		h.Resync()
 		note()
-		// The row goes from the click's state to the last one, and never back.
+		// The row never returns to an earlier state.
 		for i, state := range states {
 			if i > 0 && state != states[i-1] {
 				for _, later := range states[i:] {
 					if later == states[i-1] {
-						h.Fatalf("it flickers: %q", states)
+						h.Fatalf("it returned to an earlier state: %q", states)
 					}
 				}
 			}
@@ -217,9 +217,8 @@ func TestResync_StalePage(t *testing.T) {
 	h.WantInSync()
 }
 
-// TestResync_DeletedMeanwhile: a page that was asked for before the deletion
-// arrives after it. The object was made elsewhere, so nothing but the cloud's id tells
-// that it is the same.
+// TestResync_DeletedMeanwhile receives a page that was requested before a deletion. The object
+// was created elsewhere, so that only the backend's id identifies it.
 func TestResync_DeletedMeanwhile(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		h := workertest.NewOn(t, store, clock)
@@ -247,7 +246,7 @@ func TestResync_DeletedMeanwhile(t *testing.T) {
 			t.Errorf("the snapshot is back: %v", err)
 		}
 		clock.Add(time.Second)
-		h.Fake.PutVolume(v) // whoever puts it back is believed
+		h.Fake.PutVolume(v) // created again elsewhere
 		h.Resync()
 		if _, err := store.Volumes.Volume(t.Context(), operator, v.ID); err != nil {
 			t.Error(err)
@@ -258,7 +257,7 @@ func TestResync_DeletedMeanwhile(t *testing.T) {
 func TestResync_ErrorRemovesNothing(t *testing.T) {
 	h := workertest.New(t)
 	h.SetShared(true)
-	for i := range 1005 { // a page and a bit
+	for i := range 1005 { // more than a page
 		h.Fake.PutVolume(backend.Volume{Name: fmt.Sprintf("volume-%04d", i)})
 	}
 	h.Resync()
@@ -331,8 +330,8 @@ func TestResync_ChangesElsewhere(t *testing.T) {
 	}
 }
 
-// TestResync_TwoConsoles on one database: objects are imported once, and what
-// one has just imported is not missed by the other.
+// TestResync_TwoConsoles expects that two consoles on one database import objects once, and
+// that none of them is missing to the other.
 func TestResync_TwoConsoles(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		h := workertest.NewOn(t, store, clock)
@@ -360,7 +359,7 @@ func TestResync_TwoConsoles(t *testing.T) {
 	})
 }
 
-// TestResync_UnavailableCauses is said in other words for each cause.
+// TestResync_UnavailableCauses expects another failure for each cause.
 func TestResync_UnavailableCauses(t *testing.T) {
 	h := workertest.NewCloud(t)
 	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {

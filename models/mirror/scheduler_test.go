@@ -14,8 +14,7 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestScheduler_CallsPerHour: an hour of reading with nothing under way costs a
-// cloud less than a request a second, of which the console makes the fewest.
+// TestScheduler_CallsPerHour limits the calls of an hour without operations.
 func TestScheduler_CallsPerHour(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
@@ -41,8 +40,8 @@ func TestScheduler_CallsPerHour(t *testing.T) {
 	}
 }
 
-// TestScheduler_Outage: it is said soon, asked for more and more seldom, and
-// all is well soon after.
+// TestScheduler_Outage expects that an outage is recorded soon, that calls become rare, and that
+// the rows are fresh soon after its end.
 func TestScheduler_Outage(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
@@ -58,7 +57,7 @@ func TestScheduler_Outage(t *testing.T) {
 	before := h.Faulty.Calls("Volumes") + h.Faulty.Calls("ChangedVolumes") + h.Faulty.Calls("Capabilities")
 	h.RunMirror(10 * time.Minute)
 	if n := h.Faulty.Calls("Volumes") + h.Faulty.Calls("ChangedVolumes") + h.Faulty.Calls("Capabilities") - before; n > 150 {
-		t.Errorf("%d questions in ten minutes of silence", n)
+		t.Errorf("%d calls in ten minutes of outage", n)
 	}
 	if h.StatusOf(v.ID) != models.Available {
 		t.Error("the list is empty")
@@ -74,7 +73,7 @@ func TestScheduler_Outage(t *testing.T) {
 	}
 }
 
-// TestScheduler_RetryAfter by a backend that has too many requests.
+// TestScheduler_RetryAfter waits as long as a backend asks that has too many requests.
 func TestScheduler_RetryAfter(t *testing.T) {
 	h := workertest.NewCloud(t)
 	h.Faulty.Inject("Volumes", 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, RetryAfter: 10 * time.Minute}})
@@ -88,8 +87,8 @@ func TestScheduler_RetryAfter(t *testing.T) {
 	}
 }
 
-// TestLeader_OneConsole that share a database; another one goes on when it
-// ends, and soon when it dies.
+// TestLeader_OneConsole expects that one of two consoles on a database mirrors, and the other
+// one when the first resigns or dies.
 func TestLeader_OneConsole(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, store *store.Store, clock *storetest.Clock) {
 		cloud := workertest.NewCloud(t)
@@ -120,7 +119,7 @@ func TestLeader_OneConsole(t *testing.T) {
 		}
 		listed := one.Faulty.Calls("Volumes")
 		for end := clock.Now().Add(time.Minute); clock.Now().Before(end); clock.Add(time.Second) {
-			one.Mirror.RunDue(t.Context()) // the second has died
+			one.Mirror.RunDue(t.Context()) // the second one is dead
 		}
 		if one.Faulty.Calls("Volumes") == listed {
 			t.Error("nobody reads after the second died")

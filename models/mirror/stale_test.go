@@ -8,8 +8,8 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// stale answers listings with what was there when they were asked for, and lets
-// things happen while the answer is on its way.
+// stale is a backend whose listings return older pages, while duringVolumes and
+// duringSnapshots change the objects.
 type stale struct {
 	backend.Backend
 	volumes                        backend.Page[backend.Volume]
@@ -27,7 +27,7 @@ func (s *stale) Snapshots(context.Context, string, int) (backend.Page[backend.Sn
 	return s.snapshots, nil
 }
 
-// staleMirror copies old pages.
+// staleMirror makes a mirror of the stale backend.
 func staleMirror(h *workertest.Harness, s *stale) *mirror.Mirror {
 	h.Helper()
 	m, _ := h.NewWorker(s, workertest.Lease)

@@ -11,7 +11,7 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// looksOf is how many looks the operation takes when nothing goes wrong.
+// countReconciliations runs the queue, and returns how many reconciliations it took.
 func countReconciliations(h *workertest.Harness) int {
 	for n := 0; ; n++ {
 		if !h.AdvanceToDue() {
@@ -21,16 +21,16 @@ func countReconciliations(h *workertest.Harness) int {
 	}
 }
 
-// TestCrash_EveryReconciliation lets a worker die after it has asked the backend and
-// before it has saved, at every look of every kind: the next one finds or repeats
-// what was begun, and there is one object at the end.
+// TestCrash_EveryReconciliation kills the worker between the backend's answer and the save, at
+// every reconciliation of every kind: the next worker continues or repeats it, and one object
+// exists at the end.
 func TestCrash_EveryReconciliation(t *testing.T) {
 	workertest.EachKind(t, func(h *workertest.Harness, k workertest.Kind) {
 		id := k.Prepare(h)
 		h.Accepted(k.Enqueue(h, id))
-		looks := countReconciliations(h)
-		for at := range looks {
-			h.Run(fmt.Sprintf("look %d of %d", at+1, looks), func(t *testing.T) {
+		total := countReconciliations(h)
+		for at := range total {
+			h.Run(fmt.Sprintf("reconciliation %d of %d", at+1, total), func(t *testing.T) {
 				t.Parallel()
 				h := workertest.New(t)
 				id := k.Prepare(h)
@@ -40,12 +40,12 @@ func TestCrash_EveryReconciliation(t *testing.T) {
 				wantRecovery(h, k, id, op)
 			})
 		}
-		h.Run("every look", func(t *testing.T) {
+		h.Run("every reconciliation", func(t *testing.T) {
 			t.Parallel()
 			h := workertest.New(t)
 			id := k.Prepare(h)
 			op := h.Accepted(k.Enqueue(h, id))
-			for range looks {
+			for range total {
 				if h.AdvanceToDue(); h.Operation(op.ID).Finished() {
 					break
 				}
@@ -75,13 +75,12 @@ func wantRecovery(h *workertest.Harness, k workertest.Kind, id string, op *model
 	h.Helper()
 	h.RunQueue()
 	if k.Name == "volume.revert" {
-		h.RunQueue() // it may be reverted twice, to the same bytes
+		h.RunQueue() // it may revert twice, to the same bytes
 	}
 	k.Check(h, id, op)
 }
 
-// TestFault_EveryCall breaks each call of each method once, before or after it
-// takes effect.
+// TestFault_EveryCall fails each call of each method once, before or after its effect.
 func TestFault_EveryCall(t *testing.T) {
 	methods := []string{"Volume", "Snapshot", "CreateVolume", "CreateSnapshot", "RenameVolume", "RenameSnapshot", "ExtendVolume", "DeleteVolume",
 		"DeleteSnapshot", "RevertVolume", "AttachVolume", "DetachVolume", "RepairVolume", "RepairSnapshot"}
@@ -115,24 +114,23 @@ func TestFault_EveryCall(t *testing.T) {
 	})
 }
 
-// changing are the kinds of which a second time would show.
-func changing() []workertest.Kind {
+// notIdempotent are the kinds whose effect shows when they are carried out twice.
+func notIdempotent() []workertest.Kind {
 	return slices.DeleteFunc(slices.Clone(workertest.Kinds), func(k workertest.Kind) bool {
 		return slices.Contains([]string{"volume.edit", "snapshot.edit", "volume.repair", "snapshot.repair", "volume.create from image"}, k.Name)
 	})
 }
 
-// TestCrash_SharedBackend: at every look of what changes objects a worker dies after it
-// has asked and before it has saved. There is one object at the end.
+// TestCrash_SharedBackend is TestCrash_EveryReconciliation in a cloud.
 func TestCrash_SharedBackend(t *testing.T) {
-	for _, k := range changing() {
+	for _, k := range notIdempotent() {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
 			h := workertest.NewCloud(t)
 			id := k.Prepare(h)
 			h.Accepted(k.Enqueue(h, id))
-			looks := countReconciliations(h)
-			for at := range looks {
+			total := countReconciliations(h)
+			for at := range total {
 				h := workertest.NewCloud(t)
 				id := k.Prepare(h)
 				op := h.Accepted(k.Enqueue(h, id))
@@ -141,17 +139,16 @@ func TestCrash_SharedBackend(t *testing.T) {
 				h.RunQueue()
 				k.Check(h, id, op)
 				if t.Failed() {
-					t.Fatalf("died at look %d of %d", at+1, looks)
+					t.Fatalf("died at reconciliation %d of %d", at+1, total)
 				}
 			}
 		})
 	}
 }
 
-// TestFault_SharedBackend loses the request or its answer at every call that changes
-// something.
+// TestFault_SharedBackend loses the request or the response of every call in a cloud.
 func TestFault_SharedBackend(t *testing.T) {
-	for _, k := range changing() {
+	for _, k := range notIdempotent() {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
 			for _, fault := range []backendtest.Fault{{}, {After: true}} {

@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"testing"
-	"time"
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
@@ -10,20 +9,20 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestCreate_ResponseLost: where an object may take a while to become visible, it
-// is not asked for again before that, unless the request certainly never left.
+// TestCreate_ResponseLost expects that a create call is repeated only after the settle time,
+// unless the first one was not sent.
 func TestCreate_ResponseLost(t *testing.T) {
 	const (
-		settle = 90 * time.Second
-		unsent = "nothing was sent"
+		settle = workertest.Settle
+		unsent = "not sent"
 	)
 	for _, k := range workertest.KindsNamed("volume.create", "snapshot.restore", "snapshot.create") {
 		for name, lose := range map[string]func(h *workertest.Harness){
-			"the answer is lost": func(h *workertest.Harness) {
+			"response lost": func(h *workertest.Harness) {
 				h.Faulty.Inject(k.Request, 1, backendtest.Fault{After: true})
 				h.Reconcile(1)
 			},
-			"nothing arrived": func(h *workertest.Harness) {
+			"request lost": func(h *workertest.Harness) {
 				h.Faulty.Inject(k.Request, 1, backendtest.Fault{})
 				h.Reconcile(1)
 			},
@@ -31,7 +30,7 @@ func TestCreate_ResponseLost(t *testing.T) {
 				h.Faulty.Inject(k.Request, 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, Unsent: true, Err: workertest.ErrInternal}})
 				h.Reconcile(1)
 			},
-			"the worker dies": func(h *workertest.Harness) {
+			"worker dies": func(h *workertest.Harness) {
 				h.Faulty.Inject(k.Request, 1, backendtest.Fault{})
 				crash(h)
 			},
@@ -50,7 +49,7 @@ func TestCreate_ResponseLost(t *testing.T) {
 				}
 				again, waited := h.Faulty.Calls(k.Request) > called+1, h.Clock.Now().Sub(began)
 				if again && (waited < settle) != (name == unsent) {
-					h.Errorf("asked again after %v", waited)
+					h.Errorf("called again after %v", waited)
 				}
 				h.RunQueue()
 				k.Check(h, id, op)
@@ -76,8 +75,8 @@ func TestCreate_SourceGone(t *testing.T) {
 	h.Succeed(h.Store.Volumes.DeleteVolume(h.Context(), operator, restore.SubjectID, ""))
 }
 
-// TestCreate_ObjectVanishes: in a backend that others use too, somebody has deleted
-// it. Where there is nobody else, a crash cut its making off, and it is made again.
+// TestCreate_ObjectVanishes expects that the operation fails in a shared backend, where somebody
+// else deleted the object, and that it is created again in others.
 func TestCreate_ObjectVanishes(t *testing.T) {
 	for _, shared := range []bool{true, false} {
 		h := workertest.New(t)

@@ -22,21 +22,21 @@ func TestDetach_WaitsUntilForced(t *testing.T) {
 	}
 	_, err = h.Store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, server, false, "")
 	if refused := models.AsError(err); refused == nil || refused.Fields["force"].Key != "detach.waits" {
-		t.Errorf("to wait twice: %v", err)
+		t.Errorf("a second detach without force: %v", err)
 	}
-	cut, err := h.Store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, server, true, "")
+	forced, err := h.Store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, server, true, "")
 	h.Must(err)
 	h.RunFor(6)
 	h.Must(h.Mirror.SyncConnections(t.Context()))
 	if v = h.Volume(id); v.Status != models.Available || len(v.Attachments)+len(v.Connections) != 0 || !v.Export.None() {
 		t.Errorf("it is %s, attached %v, connected %v, export %v", v.Status, v.Attachments, v.Connections, v.Export)
 	}
-	for _, id := range []string{waiting.ID, cut.ID} {
+	for _, id := range []string{waiting.ID, forced.ID} {
 		if op, err := h.Store.Queue.Operation(t.Context(), storetest.Operator(), id); err != nil || op.State != models.Succeeded {
 			t.Errorf("operation %s: %v", op.State, err)
 		}
 	}
-	// And one that waits goes on by itself when the client goes.
+	// A waiting detach continues when the client disconnects.
 	id = h.CreateAttached("data-2", server)
 	c := h.Fake.Connect(id, server, "10.0.0.5:43211")
 	_, err = h.Store.Volumes.DetachVolume(t.Context(), storetest.Operator(), id, "", false, "")

@@ -11,8 +11,7 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestRefusal_EveryKind: the operation fails with the backend's reason in
-// the catalog's words, and the row is as the backend has it.
+// TestRefusal_EveryKind expects the failure of each refusal, and the row as the backend has it.
 func TestRefusal_EveryKind(t *testing.T) {
 	refusals := map[string]error{
 		"failure.no_space":    &backend.Error{Code: backend.CodeNoSpace, Need: 5 << 30, Free: 1 << 30},
@@ -23,7 +22,7 @@ func TestRefusal_EveryKind(t *testing.T) {
 		"failure.invalid":     &backend.Error{Code: backend.CodeInvalid, Field: "name", Message: "no"},
 		"failure.unsupported": backend.ErrUnsupported,
 	}
-	if slow { // the words are the same for all
+	if slow { // failures do not depend on the kind
 		delete(refusals, "failure.quota")
 		delete(refusals, "failure.forbidden")
 		delete(refusals, "failure.invalid")
@@ -41,16 +40,17 @@ func TestRefusal_EveryKind(t *testing.T) {
 				h.WantFailed(op, key)
 				wantRefused(h, op, key)
 				if op.Kind == models.VolumeRepair || op.Kind == models.SnapshotRepair {
-					return // the backend tells why it could not delete
+					return // the listing has the reason of the failed deletion
 				}
-				h.Resync() // a listing does not know why: the reason stays
+				h.Resync() // a listing has no reason: the row keeps it
 				wantRefused(h, op, key)
 			})
 		}
 	})
 }
 
-// TestRefusal_Dependents: a busy snapshot's volumes, known to the console or not.
+// TestRefusal_Dependents expects the dependents of CodeBusy in the failure, with and without a
+// row.
 func TestRefusal_Dependents(t *testing.T) {
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
@@ -83,8 +83,8 @@ func TestRefusal_Dependents(t *testing.T) {
 	}
 }
 
-// TestAcceptedFailure_NotReported: what the backend does not explain fails as it did, and one that
-// does not answer is asked a few times.
+// TestAcceptedFailure_NotReported expects a failure of its own when LastFailure has none, after a
+// few attempts when it does not answer.
 func TestAcceptedFailure_NotReported(t *testing.T) {
 	for silent, want := range map[int]string{0: "failure.delete_refused", 2: "failure.reported.016", 5: "failure.delete_refused"} {
 		h := workertest.New(t)
@@ -107,7 +107,7 @@ func TestAcceptedFailure_NotReported(t *testing.T) {
 	}
 }
 
-// TestAcceptedFailure_OldReport of a failure of today.
+// TestAcceptedFailure_OldReport ignores a report that is older than the operation.
 func TestAcceptedFailure_OldReport(t *testing.T) {
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
@@ -119,14 +119,14 @@ func TestAcceptedFailure_OldReport(t *testing.T) {
 	h.WantFailed(op, "failure.delete_refused")
 }
 
-// TestAcceptedFailure_Reported is asked of the backend where the object does
-// not say, and stands in the operation and in the row, with the request's id.
+// TestAcceptedFailure_Reported expects the reason of LastFailure in the operation and the row,
+// with the id of the request.
 func TestAcceptedFailure_Reported(t *testing.T) {
 	reported := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_008_099", Message: "create volume: something went wrong.", RequestID: "req-told"}
 	known := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_015", Message: "delete snapshot:Snapshot is busy.", RequestID: "req-told"}
 	for _, k := range workertest.Kinds {
 		if k.Name == "volume.edit" || k.Name == "snapshot.edit" || k.Name == "volume.repair" || k.Name == "snapshot.repair" {
-			continue // done when they are accepted
+			continue // have no step after acceptance
 		}
 		for _, quiet := range []backendtest.SilentFailure{{LastFailure: reported}, {RolledBack: true, LastFailure: known}} {
 			t.Run(k.Name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestAcceptedFailure_Reported(t *testing.T) {
 				id := k.Prepare(h)
 				making := k.Request == "CreateVolume" || k.Request == "CreateSnapshot"
 				if quiet.RolledBack && (making || k.Request == "RevertVolume") {
-					return // nothing to go back to
+					return // cannot roll back
 				}
 				h.Fake.FailNext(k.Request, quiet)
 				op := h.Accepted(k.Enqueue(h, id))
@@ -154,7 +154,7 @@ func TestAcceptedFailure_Reported(t *testing.T) {
 				if op.Params.ServerID != "" && op.Kind != models.VolumeAttach && op.Kind != models.VolumeDetach {
 					want = "failure.attach"
 				}
-				for range 2 { // and it stays, whatever a listing says
+				for range 2 { // resyncs keep it
 					failure, request := h.FailureOf(op)
 					if failure.Key != want || request != "req-told" {
 						t.Errorf("%+v, request %q", failure, request)
@@ -166,7 +166,7 @@ func TestAcceptedFailure_Reported(t *testing.T) {
 	}
 }
 
-// wantRefused expects the row of a refused operation.
+// wantRefused expects the row after a refusal.
 func wantRefused(h *workertest.Harness, op *models.Operation, key string) {
 	h.Helper()
 	type shown struct {
@@ -187,7 +187,7 @@ func wantRefused(h *workertest.Harness, op *models.Operation, key string) {
 	switch op.Kind {
 	case models.VolumeCreate, models.SnapshotRestore, models.SnapshotCreate:
 		want.status, want.object = models.ErrorStatus, false
-		if op.Params.ServerID != "" { // it was made, and could not be attached
+		if op.Params.ServerID != "" { // created, not attached
 			want.status, want.object, want.failure = models.Available, true, "failure.attach"
 		}
 	case models.VolumeEdit, models.SnapshotEdit:

@@ -30,7 +30,7 @@ func TestReconcile_EveryKindPostgres(t *testing.T) {
 	}
 }
 
-// TestReconcile_NoNewsNoChange: thousands of snapshots may be waited for.
+// TestReconcile_NoNewsNoChange matters with thousands of operations in the queue.
 func TestReconcile_NoNewsNoChange(t *testing.T) {
 	h := workertest.New(t)
 	h.Fake.Hold()

@@ -9,8 +9,7 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestRename_Refused: the row has the object's name again, unless somebody
-// has changed it once more.
+// TestRename_Refused expects the object's name in the row, unless the row was edited again.
 func TestRename_Refused(t *testing.T) {
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
@@ -40,14 +39,13 @@ func TestRename_Refused(t *testing.T) {
 	deny()
 	h.RunQueue()
 	h.WantFailed(second, "failure.conflict")
-	if row := h.Snapshot(id); row.Name != "snap-1" { // not first-name, which the object never had
+	if row := h.Snapshot(id); row.Name != "snap-1" { // the object was never called first-name
 		h.Errorf("%+v", row)
 	}
 	h.WantInSync()
 }
 
-// TestRename_BeforeCreation: a snapshot may be renamed while it is in the queue
-// of its volume.
+// TestRename_BeforeCreation renames a snapshot whose creation waits in the lane of its volume.
 func TestRename_BeforeCreation(t *testing.T) {
 	h := workertest.New(t)
 	volume := h.CreateVolume("volume-1")

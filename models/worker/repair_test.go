@@ -36,7 +36,7 @@ func TestRepair_ErrorDeleting(t *testing.T) {
 	h.WantInSync()
 }
 
-// TestRepair_ObjectGone: the record says so, and can be deleted.
+// TestRepair_ObjectGone expects a row in ERROR that can be deleted.
 func TestRepair_ObjectGone(t *testing.T) {
 	h := workertest.New(t)
 	id := h.CreateErrorDeleting()

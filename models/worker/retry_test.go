@@ -11,8 +11,7 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestRetry_AfterRefusal: what was refused can be asked again, and succeeds when the
-// reason is gone.
+// TestRetry_AfterRefusal expects success when the backend no longer refuses.
 func TestRetry_AfterRefusal(t *testing.T) {
 	workertest.EachKind(t, func(h *workertest.Harness, k workertest.Kind) {
 		id := k.Prepare(h)
@@ -35,8 +34,8 @@ func TestRetry_AfterRefusal(t *testing.T) {
 	})
 }
 
-// TestRetry_AfterAcceptedFailure: the backend accepted, made a wreck, and said why. The
-// retry removes the wreck and makes the object.
+// TestRetry_AfterAcceptedFailure expects that a retry replaces the object that the failed attempt
+// has left in ERROR.
 func TestRetry_AfterAcceptedFailure(t *testing.T) {
 	for _, k := range workertest.KindsNamed("volume.create", "snapshot.restore", "snapshot.restore and attach", "snapshot.create", "volume.extend", "volume.attach", "volume.detach") {
 		t.Run(k.Name, func(t *testing.T) {
@@ -50,7 +49,7 @@ func TestRetry_AfterAcceptedFailure(t *testing.T) {
 				h.Fatalf("%+v", failed)
 			}
 			h.Resync()
-			if op.Kind == models.VolumeExtend { // the volume is in ERROR: an administrator decides
+			if op.Kind == models.VolumeExtend { // the volume is in ERROR, which only an administrator changes
 				if _, err := h.Store.Queue.RetryOperation(h.Context(), operator, op.ID); models.AsError(err) == nil {
 					h.Error(err)
 				}
@@ -78,7 +77,7 @@ func TestRetryLater_UnavailableForever(t *testing.T) {
 			h.Fatalf("%+v", op)
 		}
 		if lasted := h.Clock.Now().Sub(began); lasted < 5*time.Minute {
-			h.Errorf("30 tries in %v", lasted)
+			h.Errorf("30 attempts in %v", lasted)
 		}
 		h.Faulty.Down(nil)
 		h.RunQueue()
@@ -100,7 +99,8 @@ func TestRetryLater_RetryAfter(t *testing.T) {
 	}
 }
 
-// TestRetryLater_GivesUpInternalErrors and leaves a status from which one can go on.
+// TestRetryLater_GivesUpInternalErrors expects a failure after eight attempts, and a status from
+// which the user can go on.
 func TestRetryLater_GivesUpInternalErrors(t *testing.T) {
 	workertest.EachKind(t, func(h *workertest.Harness, k workertest.Kind) {
 		id := k.Prepare(h)
@@ -111,7 +111,7 @@ func TestRetryLater_GivesUpInternalErrors(t *testing.T) {
 		h.RunQueue()
 		h.WantFailed(op, "failure.internal")
 		if op = h.Operation(op.ID); op.Attempts != 7 {
-			h.Errorf("given up after %d tries that were saved", op.Attempts)
+			h.Errorf("given up after %d saved attempts", op.Attempts)
 		}
 		var status models.Status
 		var name string
@@ -129,8 +129,8 @@ func TestRetryLater_GivesUpInternalErrors(t *testing.T) {
 	})
 }
 
-// TestRetryLater_UnavailableLeavesAttempts: a nameless fault after a long silence is
-// still tried again.
+// TestRetryLater_UnavailableLeavesAttempts expects another attempt after an internal error that
+// follows a long outage.
 func TestRetryLater_UnavailableLeavesAttempts(t *testing.T) {
 	h := workertest.New(t)
 	op := h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "made-1", Size: "1"}))
@@ -144,14 +144,13 @@ func TestRetryLater_UnavailableLeavesAttempts(t *testing.T) {
 	}
 }
 
-// TestRetryLater_Stalled: the storage does well otherwise, so the
-// operation ends after an hour and lets go of the volume. While the storage is down
-// everything waits.
+// TestRetryLater_Stalled expects that an operation fails after an hour without an answer while
+// the backend answers resyncs, and that it waits while the backend is down.
 func TestRetryLater_Stalled(t *testing.T) {
 	for name, tt := range map[string]struct {
 		down bool
 		want models.OperationState
-	}{"alone": {false, models.Failed}, "like the others": {true, models.Succeeded}} {
+	}{"backend up": {false, models.Failed}, "backend down": {true, models.Succeeded}} {
 		t.Run(name, func(t *testing.T) {
 			h := workertest.NewCloud(t)
 			h.Fake.SetLag(0)
@@ -189,7 +188,7 @@ func TestRetryLater_Stalled(t *testing.T) {
 	}
 }
 
-// TestRetryLater_RefusedCredentials, and said.
+// TestRetryLater_RefusedCredentials expects that the operation waits, and the failure.
 func TestRetryLater_RefusedCredentials(t *testing.T) {
 	h := workertest.NewCloud(t)
 	op := h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "made-1", Size: "1"}))

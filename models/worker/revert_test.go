@@ -9,12 +9,12 @@ import (
 	"blockconsole/models/worker/workertest"
 )
 
-// TestRevert_ResponseLost is not repeated when it happened, nor when somebody
-// else has changed the volume since.
+// TestRevert_ResponseLost expects that the call is not repeated when it had an effect, nor when
+// the volume was written since.
 func TestRevert_ResponseLost(t *testing.T) {
-	t.Run("it happened", func(t *testing.T) {
+	t.Run("reverted", func(t *testing.T) {
 		h := workertest.NewCloud(t)
-		snapshot, volume, op := aReverted(h)
+		snapshot, volume, op := enqueueRevert(h)
 		h.Faulty.Inject("RevertVolume", 1, backendtest.Fault{After: true})
 		h.Reconcile(1)
 		h.Clock.Add(time.Second)
@@ -24,9 +24,9 @@ func TestRevert_ResponseLost(t *testing.T) {
 			t.Errorf("%d calls, %+v", h.Faulty.Calls("RevertVolume"), op)
 		}
 	})
-	t.Run("it did not arrive", func(t *testing.T) {
+	t.Run("request lost", func(t *testing.T) {
 		h := workertest.NewCloud(t)
-		snapshot, volume, op := aReverted(h)
+		snapshot, volume, op := enqueueRevert(h)
 		h.Faulty.Inject("RevertVolume", 1, backendtest.Fault{})
 		began := h.Clock.Now()
 		h.Reconcile(1)
@@ -34,16 +34,16 @@ func TestRevert_ResponseLost(t *testing.T) {
 			h.Reconcile(1)
 		}
 		if waited := h.Clock.Now().Sub(began); waited < workertest.Settle {
-			t.Errorf("asked again after %v", waited)
+			t.Errorf("called again after %v", waited)
 		}
 		h.RunQueue()
 		if op = h.Operation(op.ID); op.State != models.Succeeded || h.Faulty.Calls("RevertVolume") != 2 || !h.Fake.EqualBytes(volume, snapshot) {
 			t.Errorf("%d calls, %+v", h.Faulty.Calls("RevertVolume"), op)
 		}
 	})
-	t.Run("somebody wrote since", func(t *testing.T) {
+	t.Run("written since", func(t *testing.T) {
 		h := workertest.NewCloud(t)
-		snapshot, volume, op := aReverted(h)
+		snapshot, volume, op := enqueueRevert(h)
 		h.Faulty.Inject("RevertVolume", 1, backendtest.Fault{})
 		h.Reconcile(1)
 		h.Clock.Add(time.Second)
@@ -60,8 +60,8 @@ func TestRevert_ResponseLost(t *testing.T) {
 	})
 }
 
-// TestRevert_WaitsForTimestampResolution: what changed within this second may change once more
-// without showing it.
+// TestRevert_WaitsForTimestampResolution reverts a volume that has just changed, and may change
+// again without another timestamp.
 func TestRevert_WaitsForTimestampResolution(t *testing.T) {
 	h := workertest.NewCloud(t)
 	snapshot := h.CreateVolumeAndSnapshot()
@@ -70,7 +70,7 @@ func TestRevert_WaitsForTimestampResolution(t *testing.T) {
 	h.Accepted(h.Store.Volumes.RevertVolume(h.Context(), operator, snapshot, ""))
 	h.Reconcile(1)
 	if h.Faulty.Calls("RevertVolume") != 0 {
-		t.Error("asked for within the second of the last change")
+		t.Error("called within the resolution of the last change")
 	}
 	h.RunQueue()
 	if h.Faulty.Calls("RevertVolume") != 1 || h.Volume(v.Ref).Status != models.Available {
@@ -78,8 +78,8 @@ func TestRevert_WaitsForTimestampResolution(t *testing.T) {
 	}
 }
 
-// aReverted is a volume that was overwritten after its snapshot, and the click.
-func aReverted(h *workertest.Harness) (snapshot, volume string, op *models.Operation) {
+// enqueueRevert creates a volume that was overwritten after its snapshot, and enqueues a revert.
+func enqueueRevert(h *workertest.Harness) (snapshot, volume string, op *models.Operation) {
 	h.Helper()
 	snapshot = h.CreateVolumeAndSnapshot()
 	volume = h.Snapshot(snapshot).VolumeID

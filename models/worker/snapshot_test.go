@@ -40,7 +40,7 @@ func TestCreateSnapshot_OnePerVolume(t *testing.T) {
 	for i, id := range ids {
 		h.Reconcile(3)
 		if made := h.Fake.Calls("CreateSnapshot"); made != i+1 {
-			h.Errorf("%d were begun while the %dth is made", made, i+1)
+			h.Errorf("%d create calls while the %dth snapshot is created", made, i+1)
 		}
 		h.Fake.Release(id)
 		h.Reconcile(1)
@@ -54,9 +54,9 @@ func TestCreateSnapshot_AttachedWhileQueued(t *testing.T) {
 		crashSafe, acknowledged bool
 		want                    models.Consistency
 	}{
-		"crash-consistent":           {true, true, models.CrashConsistent},
-		"a smear":                    {false, true, models.Inconsistent},
-		"nobody accepted the danger": {true, false, models.Clean},
+		"crash-consistent": {true, true, models.CrashConsistent},
+		"inconsistent":     {false, true, models.Inconsistent},
+		"not acknowledged": {true, false, models.Clean},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := workertest.New(t)
@@ -68,7 +68,7 @@ func TestCreateSnapshot_AttachedWhileQueued(t *testing.T) {
 				h.Errorf("%+v", row)
 			}
 			h.Fake.AttachOutOfBand(volume, "server-1")
-			// The snapshot waits; the volume itself is not under operation, so the listing tells.
+			// The volume has no operation of its own, so the resync updates its row.
 			h.Resync()
 			if row := h.Volume(volume); row.Status != models.InUse {
 				h.Fatalf("%+v", row)
@@ -86,8 +86,7 @@ func TestCreateSnapshot_AttachedWhileQueued(t *testing.T) {
 	}
 }
 
-// TestCreateSnapshot_AttachedWhileQueuedThenCrash: the volume was attached while the request waited,
-// and the worker died before it wrote that down.
+// TestCreateSnapshot_AttachedWhileQueuedThenCrash kills the worker before it saves the consistency.
 func TestCreateSnapshot_AttachedWhileQueuedThenCrash(t *testing.T) {
 	h := workertest.New(t)
 	volume := h.CreateVolume("volume-1")

@@ -40,7 +40,7 @@ func TestRun(t *testing.T) {
 	select {
 	case <-over:
 	case <-deadline:
-		h.Fatal("it does not stop")
+		h.Fatal("Run does not stop")
 	}
 }
 
@@ -50,12 +50,12 @@ func TestStart_BackendDown(t *testing.T) {
 	h.Fake.SetDown(errors.New("no route to host"))
 	late, w := h.NewWorker(h.Faulty, workertest.Lease)
 	if err := late.Start(h.Context()); err == nil {
-		h.Error("nobody noticed")
+		h.Error("Start succeeded")
 	}
 	h.Mirror, h.Worker = late, w
 	h.Reconcile(2)
 	if err := h.Mirror.Resync(h.Context()); err == nil {
-		h.Error("a sweep of nothing")
+		h.Error("Resync succeeded")
 	}
 	if m, err := h.Store.Sync.SyncState(h.Context(), models.SubjectVolume); err != nil || m.FailedSince == 0 || m.Failure.Key != "failure.unavailable" {
 		h.Errorf("%+v, %v", m, err)
@@ -68,8 +68,8 @@ func TestStart_BackendDown(t *testing.T) {
 	h.WantInSync()
 }
 
-// TestRun_CancelsHangingCall: what was asked is followed by the next
-// worker.
+// TestRun_CancelsHangingCall expects that the next worker follows a call that hung at the end of
+// Run.
 func TestRun_CancelsHangingCall(t *testing.T) {
 	h := workertest.NewCloud(t)
 	entered := make(chan struct{})
@@ -91,8 +91,7 @@ func TestRun_CancelsHangingCall(t *testing.T) {
 	h.WantInSync()
 }
 
-// TestLease_LostDuringCall: its workertest.Lease ran out while the backend was
-// silent.
+// TestLease_LostDuringCall expects that a worker saves nothing after its lease has expired.
 func TestLease_LostDuringCall(t *testing.T) {
 	clock := storetest.NewClock()
 	store := storetest.Open(t, clock.Now)
@@ -100,7 +99,7 @@ func TestLease_LostDuringCall(t *testing.T) {
 	op := h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "raced-1", Size: "1"}))
 	entered := make(chan struct{})
 	h.Faulty.Inject("CreateVolume", 1, backendtest.Fault{Hang: true, After: true, Entered: entered, Err: workertest.ErrInternal})
-	m, slow := h.NewWorker(h.Faulty, time.Hour) // its heart beats too seldom to matter
+	m, slow := h.NewWorker(h.Faulty, time.Hour) // without a heartbeat during the test
 	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
