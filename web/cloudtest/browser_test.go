@@ -27,9 +27,8 @@ func (p *console) tab(browser *viewtest.Tab) *tab {
 	p.t.Helper()
 	b := &tab{Tab: browser, t: p.t, p: p}
 	b.Media("light")
-	name, value, _ := strings.Cut(p.cookie, "=")
-	for _, cookie := range []network.SetCookieParams{{Name: name, Value: value}, {Name: "blockconsole-lang", Value: "ko"}} {
-		cookie.URL = p.url("/")
+	for _, cookie := range []network.SetCookieParams{{Name: "blockconsole", Value: p.Client.Session()}, {Name: "blockconsole-lang", Value: "ko"}} {
+		cookie.URL = p.URL() + "/"
 		if _, err := chromedp.Call(b, network.SetCookie, cookie); err != nil {
 			p.t.Fatal(err)
 		}
@@ -103,7 +102,7 @@ func (b *tab) clickOn(element string) {
 // open goes to a page of the console.
 func (b *tab) open(path string) {
 	b.t.Helper()
-	b.Do(chromedp.Navigate(b.p.url(path)))
+	b.Do(chromedp.Navigate(b.p.URL() + path))
 }
 
 // fill replaces what stands in a field.

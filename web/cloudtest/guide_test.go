@@ -53,14 +53,14 @@ func TestCloudGuide(t *testing.T) {
 	if left := append(c.made("volumes"), c.made("snapshots")...); len(left) != 0 {
 		t.Errorf("the cloud still has %+v", left)
 	}
-	p.stop()
+	p.Stop()
 }
 
 // takenLive takes a snapshot of an attached volume: only with the tick.
 func (p *console) takenLive(volume string) string {
 	p.t.Helper()
 	a := p.post(views.SnapshotsPath, "name", p.c.named("live"), "volume_id", volume)
-	if a.status != http.StatusUnprocessableEntity || a.refusal.Fields["acknowledge"] == "" {
+	if a.status != http.StatusUnprocessableEntity || a.Fields["acknowledge"] == "" {
 		p.t.Errorf("without the tick: %d %s", a.status, a.body)
 	}
 	if made := p.c.made("snapshots"); len(made) != 1 {
@@ -104,7 +104,7 @@ func (p *console) reverted(volume, older, latest string) {
 		p.t.Errorf("revert to an older snapshot: %d %s", a.status, a.body)
 	}
 	a := p.asked(snapshotPath(latest, "revert"))
-	if o := p.ended(a.operation); o.State != "SUCCEEDED" {
+	if o := p.ended(a.Operation); o.State != "SUCCEEDED" {
 		p.t.Errorf("revert: %+v", o)
 	}
 	p.is(volumePath(volume), "AVAILABLE")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"blockconsole/views"
+	"blockconsole/web/app/apptest"
 )
 
 const (
@@ -96,15 +97,15 @@ func (k *killing) kill() {
 			return
 		}
 		<-time.After(time.Duration(k.chance.Int64N(int64(killedWithin)))) // the moment is the test
-		k.p.kill()
-		k.p.start()
+		k.p.Kill()
+		k.p.Start()
 	}
 }
 
 // click asks for something and waits until it is done.
 func (k *killing) click(what, path string, pairs ...string) string {
 	k.p.t.Helper()
-	sent := form(pairs...)
+	sent := apptest.FormWithKey(pairs...)
 	select {
 	case k.clicked <- what: // the killer waits for nothing: it is killed while this is sent, too
 	default:
@@ -117,15 +118,15 @@ func (k *killing) click(what, path string, pairs ...string) string {
 	if k.clicks == nil {
 		k.clicks = map[string]string{}
 	}
-	if twin := k.clicks[a.operation]; twin != "" {
+	if twin := k.clicks[a.Operation]; twin != "" {
 		k.p.t.Errorf("%s and %s are one operation", what, twin)
 	}
-	k.clicks[a.operation] = what
+	k.clicks[a.Operation] = what
 	k.mu.Unlock()
-	if o := k.p.ended(a.operation); o.State != "SUCCEEDED" {
+	if o := k.p.ended(a.Operation); o.State != "SUCCEEDED" {
 		k.p.t.Fatalf("%s: %+v", what, o)
 	}
-	return a.id
+	return a.ID
 }
 
 // live is what becomes of a volume from its beginning to its end.
@@ -172,7 +173,7 @@ func (p *console) verifyOperations(asked map[string]string) {
 	seen := 0
 	for path := "/activity"; path != ""; {
 		var page struct {
-			Items []operation
+			Items []apptest.Operation
 			Next  string
 		}
 		p.get(path, &page)

@@ -1,4 +1,4 @@
-// Package cloudtest runs the real program against a real OpenStack cloud: the one that
+// Package cloudtest runs the program against a real OpenStack cloud: the one that
 // OS_CLOUD, or the other OS_* variables, name as for any tool of OpenStack. Without
 // them its tests skip.
 //
@@ -13,61 +13,20 @@
 package cloudtest
 
 import (
-	"flag"
+	"blockconsole/web/app/apptest"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
 )
 
-// builtProgram is the real program, built once as the README builds it.
-var builtProgram string
+// testsAtOnce is more than there are cores: the tests wait for the cloud most of the
+// time, not for this machine.
+const testsAtOnce = 4
 
-// testsAtOnce is how many tests run at once unless -parallel says otherwise: they wait for
-// the cloud most of the time, not for this machine.
-const testsAtOnce = "4"
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	chosen := false
-	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
-	if !chosen {
-		if err := flag.Set("test.parallel", testsAtOnce); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-	code, err := withBinary(m.Run)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "cannot build the program:", err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func withBinary(run func() int) (int, error) {
-	if !cloudIsNamed() {
-		return run(), nil
-	}
-	folder, err := os.MkdirTemp("", "blockconsole-cloud-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(folder)
-	builtProgram = filepath.Join(folder, "blockconsole")
-	build := exec.Command("go", "build", "-o", builtProgram, ".")
-	build.Dir = filepath.Join("..", "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=") // without the race detector of the tests, which needs cgo
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return 0, err
-	}
-	return run(), nil
-}
+func TestMain(m *testing.M) { apptest.TestMain(m, testsAtOnce) }
 
 func cloudIsNamed() bool { return os.Getenv("OS_CLOUD") != "" || os.Getenv("OS_AUTH_URL") != "" }
 
@@ -92,17 +51,8 @@ func (c *cloud) named(rest string) string {
 // of it: every two minutes.
 const patience = 4 * time.Minute
 
-// eventually asks again and again until done says yes: neither the console nor the
-// cloud is of this process, to ask it for a signal.
+// eventually asks again and again until done says yes.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	pause := time.NewTicker(150 * time.Millisecond)
-	defer pause.Stop()
-	for !done() {
-		if t.Context().Err() != nil || time.Now().After(deadline) {
-			t.Fatalf("%s: not after %s", what, patience)
-		}
-		<-pause.C
-	}
+	apptest.Eventually(t, patience, what, done)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/PuerkitoBio/goquery"
 
 	"blockconsole/views"
+	"blockconsole/web/app/apptest"
 )
 
 // The commands that stop and start a service of the cloud. They are called with its
@@ -104,8 +105,8 @@ func (p *console) without(t *testing.T, test away, volume string) {
 	if after := len(p.listed(views.VolumesPath)) + len(p.listed(views.SnapshotsPath)); after < before {
 		t.Errorf("%d rows, and there were %d", after, before)
 	}
-	var o operation
-	p.get("/activity/"+a.operation, &o)
+	var o apptest.Operation
+	p.get("/activity/"+a.Operation, &o)
 	if test.waits && o.State != "PENDING" && o.State != "RUNNING" {
 		t.Errorf("without %s the operation is %+v", test.service, o)
 	}
@@ -113,7 +114,7 @@ func (p *console) without(t *testing.T, test away, volume string) {
 	back()
 	if test.loses {
 		p.endedOrLost(a)
-	} else if o := p.ended(a.operation); o.State != "SUCCEEDED" {
+	} else if o := p.ended(a.Operation); o.State != "SUCCEEDED" {
 		t.Errorf("%+v", o)
 	}
 	eventually(t, "the banner to go", func() bool { return p.banner().Length() == 0 })
@@ -122,8 +123,8 @@ func (p *console) without(t *testing.T, test away, volume string) {
 // within lets a part of the test fail by itself.
 func (p *console) within(t *testing.T) (back func()) {
 	whole := p.t
-	p.t, p.c.t = t, t
-	return func() { p.t, p.c.t = whole, whole }
+	p.t, p.c.t, p.api = t, t, p.api.For(t)
+	return func() { p.t, p.c.t, p.api = whole, whole, p.api.For(whole) }
 }
 
 // lostAfter is longer than the console waits before it repeats a create that it knows
@@ -134,20 +135,20 @@ const lostAfter = 100 * time.Second
 // creating for ever, the console must say the same, and make no second one.
 func (p *console) endedOrLost(a reply) {
 	p.t.Helper()
-	var o operation
+	var o apptest.Operation
 	late := time.Now().Add(lostAfter)
 	eventually(p.t, "the end of a create, or the time for another", func() bool {
-		p.get("/activity/"+a.operation, &o)
+		p.get("/activity/"+a.Operation, &o)
 		return o.State == "SUCCEEDED" || time.Now().After(late)
 	})
 	if o.State == "SUCCEEDED" {
 		return
 	}
-	made := p.c.of("snapshots", a.id)
+	made := p.c.of("snapshots", a.ID)
 	if o.State != "RUNNING" || made == nil || made.Status != "creating" {
 		p.t.Errorf("%+v, and the cloud has %+v", o, made)
 	}
-	p.is(snapshotPath(a.id), "CREATING")
+	p.is(snapshotPath(a.ID), "CREATING")
 	p.t.Logf("the cloud keeps %+v", made)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/PuerkitoBio/goquery"
 
 	"blockconsole/views"
+	"blockconsole/web/app/apptest"
 )
 
 // requestID is what an operator of the cloud is asked for.
@@ -17,10 +18,10 @@ var requestID = regexp.MustCompile(`^req-[0-9a-f-]{36}$`)
 
 // failed posts what is accepted and then comes to nothing: the operation says why, and
 // which request it was.
-func (p *console) failed(path, why string, pairs ...string) operation {
+func (p *console) failed(path, why string, pairs ...string) apptest.Operation {
 	p.t.Helper()
 	a := p.asked(path, pairs...)
-	o := p.ended(a.operation)
+	o := p.ended(a.Operation)
 	if o.State != "FAILED" || !strings.Contains(o.Error, why) {
 		p.t.Errorf("POST %s: %+v, want the failure %q", path, o, why)
 	}
@@ -46,23 +47,9 @@ func (p *console) rowSays(list, name string, texts ...string) {
 // page reads a page as a browser does.
 func (p *console) page(path string) *goquery.Document {
 	p.t.Helper()
-	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.url(path), nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	r.Header.Set("Accept", "text/html")
-	r.Header.Set("Accept-Language", "en")
-	r.Header.Set("Cookie", p.cookie)
-	resp, err := p.client.Do(r)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	html, err := goquery.NewDocumentFromReader(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		p.t.Fatalf("GET %s: %s %v", path, resp.Status, err)
-	}
-	return html
+	a := p.Client.For(p.t).Get(path, "Accept", "text/html", "Accept-Language", "en")
+	apptest.WantStatus(p.t, a, http.StatusOK)
+	return a.Doc(p.t)
 }
 
 // TestCloudFailures: what the cloud accepts and then does not carry out is explained
@@ -108,19 +95,19 @@ func TestCloudErrorDeleting(t *testing.T) {
 	p.is(snapshotPath(stuck), "ERROR_DELETING")
 	p.rowSays(views.SnapshotsPath, c.named("fail-delete"), "ERROR_DELETING", "The storage could not delete the snapshot", broken.RequestID)
 	a := p.post(snapshotPath(stuck, "delete"))
-	if a.status != http.StatusConflict || a.refusal.Message != "It cannot be deleted. Please ask the administrator." {
+	if a.status != http.StatusConflict || a.Message != "It cannot be deleted. Please ask the administrator." {
 		t.Errorf("deleted again: %d %s", a.status, a.body)
 	}
 	p.failed(snapshotPath(stuck, "repair"), "needs the role admin", "reason", "the array was restarted", "reset_to", "error")
 	p.is(snapshotPath(stuck), "ERROR_DELETING")
 
-	everywhere := newConsole(t, admin, "BLOCKCONSOLE_ALL_PROJECTS=1")
+	everywhere := newConsole(t, admin, "ALL_PROJECTS=1")
 	o := c.of("snapshots", stuck)
 	everywhere.becomes(snapshotPath(o.ID), "ERROR_DELETING")
 	everywhere.done(snapshotPath(o.ID, "repair"), "reason", "the array was restarted", "reset_to", "error")
 	everywhere.is(snapshotPath(o.ID), "ERROR")
-	p.stop() // to begin with a look at everything, instead of waiting for the next
-	p.start()
+	p.Stop() // to begin with a look at everything, instead of waiting for the next
+	p.Start()
 	p.becomes(snapshotPath(stuck), "ERROR")
 	p.done(snapshotPath(stuck, "edit"), "name", c.named("mended"))
 	p.done(snapshotPath(stuck, "delete"))
@@ -140,7 +127,7 @@ func TestCloudBusySnapshot(t *testing.T) {
 	snapshot := p.done(views.SnapshotsPath, "name", c.named("base"), "volume_id", volume)
 	clone := p.done(snapshotPath(snapshot, "restore"), "name", c.named("clone"), "size_gib", "1")
 	a := p.asked(snapshotPath(snapshot, "delete"))
-	o := p.ended(a.operation)
+	o := p.ended(a.Operation)
 	if o.State == "SUCCEEDED" {
 		t.Skip("skipped: this cloud copies, its snapshots are never busy")
 	}
@@ -183,11 +170,11 @@ func TestCloudQuota(t *testing.T) {
 
 	// A snapshot counts with the whole size of its volume.
 	a := p.post(views.SnapshotsPath, "name", c.named("half"), "volume_id", volume)
-	if a.status != http.StatusUnprocessableEntity || !strings.Contains(string(a.body), figures) {
+	if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, figures) {
 		t.Errorf("a snapshot: %d %s, want %q", a.status, a.body, figures)
 	}
 	a = p.post(views.VolumesPath, "name", c.named("other"), "size_gib", fmt.Sprint(size))
-	if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.refusal.Fields["size_gib"], figures) {
+	if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.Fields["size_gib"], figures) {
 		t.Errorf("a volume: %d %s, want %q", a.status, a.body, figures)
 	}
 	if made := append(c.made("volumes"), c.made("snapshots")...); len(made) != 1 {
