@@ -10,9 +10,8 @@ import (
 	"blockconsole/models/store/storetest"
 )
 
-// A page that was read before is only shown again while nothing has changed:
-// neither a row, nor what the row shows of another one.
-func TestCachedPagesAreNeverStale(t *testing.T) {
+// TestPageCache_NeverStale changes rows of a cached page, and other rows that the page shows.
+func TestPageCache_NeverStale(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		if _, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "3"}); err != nil {
@@ -72,9 +71,9 @@ func TestCachedPagesAreNeverStale(t *testing.T) {
 	})
 }
 
-// Who knows the newest change needs not ask again, and never sees a page from
-// before it; a page read since is not replaced by one of an older moment.
-func TestAPageAsOfAChangeThatIsKnown(t *testing.T) {
+// TestPageCache_AsOf expects no page from before ListQuery.AsOf, and that no older page replaces
+// a newer one.
+func TestPageCache_AsOf(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		created := func(name string) (asOf int64) {

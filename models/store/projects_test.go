@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"blockconsole/models"
@@ -15,29 +14,28 @@ const (
 	another = "77aa7e1fa2b8c3d7a2b8c3d70193a5c0"
 )
 
-// cloudRows are two volumes with a snapshot each, of two projects, as a cloud
-// lists them.
-func cloudRows(t *testing.T, db *store.Store) {
+// insertCloudRows inserts a volume and a snapshot in each of two projects, as the mirror does.
+func insertCloudRows(t *testing.T, db *store.Store) {
 	t.Helper()
 	now := db.Now()
 	for _, p := range []string{tenant, another} {
 		v := store.ObservedObject{BackendID: "v-" + p, Project: p, Name: "data-" + p[:4], SizeGiB: 2, CreatedAt: now,
 			ObservedState: store.ObservedState{Status: models.Available, Percent: -1}}
 		_, err := db.Sync.UpsertVolumes(t.Context(), []store.ObservedObject{v}, now)
-		none(t, err)
+		must(t, err)
 		s := v
 		s.BackendID, s.Source, s.Name = "s-"+p, v.BackendID, "shot-"+p[:4]
 		_, err = db.Sync.UpsertSnapshots(t.Context(), []store.ObservedObject{s}, now)
-		none(t, err)
+		must(t, err)
 	}
 }
 
-func TestOneProjectIsTheCloudsOwn(t *testing.T) {
+func TestProjects_OwnOnly(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
-		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		cloudRows(t, db)
+		must(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		insertCloudRows(t, db)
 		page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 1 || page.Rows[0].ProjectID != tenant {
 			t.Fatalf("%+v, %v", page.Rows, err)
@@ -61,7 +59,7 @@ func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 			t.Errorf("%+v, %d running, %v", made, n, err)
 		}
 		if users, err := db.Users.ListUsers(ctx, storetest.Administrator()); err != nil || len(users) != 0 {
-			t.Errorf("%d users, %v", len(users), err) // they stay the installation's
+			t.Errorf("%d users, %v", len(users), err) // users do not belong to projects of the cloud
 		}
 		if !db.InScope(me.Project, tenant) || db.InScope(me.Project, another) || db.OwnProjectName() != "lab" {
 			t.Errorf("the scope is not %s: %s", tenant, db.OwnProjectName())
@@ -72,14 +70,14 @@ func TestOneProjectIsTheCloudsOwn(t *testing.T) {
 	})
 }
 
-func TestAllProjectsAreShown(t *testing.T) {
+func TestProjects_All(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, one *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db := storetest.AllProjects(t, one, clock.Now)
 		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
 			Projects: []models.Project{{ID: another, Name: "other"}}})
-		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		cloudRows(t, db)
+		must(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		insertCloudRows(t, db)
 		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil || len(page.Rows) != 2 {
 			t.Fatalf("%+v, %v", page.Rows, err)
@@ -96,7 +94,7 @@ func TestAllProjectsAreShown(t *testing.T) {
 		if n, err := db.CountMatching(ctx, me, models.SubjectSnapshot, theirs); err != nil || n != 1 {
 			t.Errorf("%d found, %v", n, err)
 		}
-		// What is done to their object is theirs; what is made is ours.
+		// An edit belongs to the project of the object, a new object to the own project.
 		op, err := db.Snapshots.EditSnapshot(ctx, me, models.EditInput{ID: page.Rows[0].ID, Name: "renamed"})
 		if err != nil || op.ProjectID != another {
 			t.Fatalf("%+v, %v", op, err)
@@ -118,16 +116,16 @@ func TestAllProjectsAreShown(t *testing.T) {
 	})
 }
 
-// TestServersOfAnotherProject: a cloud attaches nothing to them, so nobody is offered
-// them, and who asks all the same is told at once.
-func TestServersOfAnotherProject(t *testing.T) {
+// TestProjects_ServersOfAnother expects that servers of another project than the volume's are
+// neither listed nor accepted.
+func TestProjects_ServersOfAnother(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, one *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db := storetest.AllProjects(t, one, clock.Now)
 		db.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
-		none(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		none(t, db.Sync.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
-		cloudRows(t, db)
+		must(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
+		must(t, db.Sync.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
+		insertCloudRows(t, db)
 		for project, want := range map[string]string{"": "s-ours", tenant: "s-ours", another: "s-theirs"} {
 			if rows, err := db.Servers.ServersOfProject(ctx, me, project, 10); err != nil || len(rows) != 1 || rows[0].ID != want {
 				t.Errorf("%q: %+v, %v", project, rows, err)
@@ -138,10 +136,10 @@ func TestServersOfAnotherProject(t *testing.T) {
 			t.Fatalf("%+v, %v", page.Rows, err)
 		}
 		theirs := page.Rows[0].ID
-		if _, err := db.Volumes.AttachVolume(ctx, me, theirs, "s-ours", ""); wrongFields(err)["server_id"] != "server.not_found" {
+		if _, err := db.Volumes.AttachVolume(ctx, me, theirs, "s-ours", ""); fieldKeys(err)["server_id"] != "server.not_found" {
 			t.Errorf("a server of another project: %v", err)
 		}
-		if _, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1", ServerID: "s-theirs"}); wrongFields(err)["server_id"] != "server.not_found" {
+		if _, err := db.Volumes.CreateVolume(ctx, me, models.VolumeInput{Name: "data-1", Size: "1", ServerID: "s-theirs"}); fieldKeys(err)["server_id"] != "server.not_found" {
 			t.Errorf("a new volume and a server of another project: %v", err)
 		}
 		if op, err := db.Volumes.AttachVolume(ctx, me, theirs, "s-theirs", ""); err != nil || op.ProjectID != another {
@@ -155,64 +153,52 @@ func TestServersOfAnotherProject(t *testing.T) {
 	})
 }
 
-func TestADatabaseBelongsToOneBackend(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
-		ctx := t.Context()
-		cloud := models.Identity{Backend: "openstack", Cloud: "keystone.example.com:5000", Region: "east"}
-		none(t, db.CheckIdentity(ctx, cloud), db.CheckIdentity(ctx, cloud), db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
-		elsewhere := cloud
-		elsewhere.Cloud, elsewhere.Region = "moved.example.com", ""
-		none(t, db.CheckIdentity(ctx, elsewhere)) // the same cloud at another address: its project tells
-		west := cloud
-		west.Region = "west"
-		again := storetest.Second(t, db, clock.Now)
-		for want, err := range map[string]error{
-			"BLOCKCONSOLE_BACKEND": again.CheckIdentity(ctx, models.Identity{Backend: "local"}),
-			"OS_REGION_NAME":       again.CheckIdentity(ctx, west),
-			"OS_PROJECT_ID":        again.CheckProject(ctx, models.Project{ID: another, Name: "other"}),
-		} {
-			var refused *models.IdentityError
-			if !errors.As(err, &refused) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "BLOCKCONSOLE_DATABASE") ||
-				strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s: %v", want, err)
-			}
-		}
-		if again.OwnProjectID() != tenant {
-			t.Errorf("the refused project became home: %s", again.OwnProjectID())
-		}
-		none(t, again.CheckProject(ctx, models.Project{}), again.CheckProject(ctx, models.Project{ID: tenant, Name: "renamed"}))
-		if again.OwnProjectName() != "renamed" {
-			t.Errorf("the project is called %s", again.OwnProjectName())
-		}
-	})
-}
-
-func TestAnOlderDatabaseIsLocal(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
-		ctx := t.Context()
-		_, err := db.Volumes.CreateVolume(ctx, storetest.Operator(), models.VolumeInput{Name: "from-before", Size: "1"})
-		none(t, err)
-		var refused *models.IdentityError
-		if err := db.CheckIdentity(ctx, models.Identity{Backend: "openstack"}); !errors.As(err, &refused) {
-			t.Errorf("a database with local volumes became a cloud's: %v", err)
-		}
-		none(t, storetest.Second(t, db, clock.Now).CheckIdentity(ctx, models.Identity{Backend: "local"}))
-	})
-}
-
-// TestNothingIsMadeBeforeTheCloudIsKnown: it would belong to no project.
-func TestNothingIsMadeBeforeTheCloudIsKnown(t *testing.T) {
+// TestProjects_OwnUnknown refuses to create what would belong to no project.
+func TestProjects_OwnUnknown(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
-		none(t, db.CheckIdentity(ctx, models.Identity{Backend: "openstack"}))
+		must(t, db.CheckIdentity(ctx, models.Identity{Backend: "openstack"}))
 		in := models.VolumeInput{Name: "too-early", Size: "1"}
 		if _, err := db.Volumes.CreateVolume(ctx, me, in); !errors.Is(err, &models.Error{Code: models.CodeConflict, Text: models.NewText("deny.not_ready")}) {
 			t.Errorf("%v", err)
 		}
-		none(t, db.CheckProject(ctx, models.Project{ID: tenant}))
+		must(t, db.CheckProject(ctx, models.Project{ID: tenant}))
 		op, err := db.Volumes.CreateVolume(ctx, me, in)
 		if err != nil || op.ProjectID != tenant {
 			t.Errorf("%+v, %v", op, err)
+		}
+	})
+}
+
+func TestProjects_Other(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
+		ctx := t.Context()
+		elsewhere := storetest.Operator()
+		elsewhere.Project = "elsewhere"
+		op, err := db.Volumes.CreateVolume(ctx, elsewhere, models.VolumeInput{Name: "theirs", Size: "1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		me := storetest.Operator()
+		queryAny(t, db, models.ListQuery{Search: "theirs"})
+		for _, search := range []string{"", "t", "theirs", op.SubjectID} {
+			page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{Search: search})
+			n, err2 := db.CountMatching(ctx, me, models.SubjectVolume, models.ListQuery{Search: search})
+			if err != nil || err2 != nil || len(page.Rows) != 0 || n != 0 {
+				t.Errorf("search %q: %d rows, found %d, %v, %v", search, len(page.Rows), n, err, err2)
+			}
+		}
+		_, errRow := db.Volumes.Volume(ctx, me, op.SubjectID)
+		_, errOp := db.Queue.Operation(ctx, me, op.ID)
+		_, errDelete := db.Volumes.DeleteVolume(ctx, me, op.SubjectID, "")
+		_, errCancel := db.Queue.CancelOperation(ctx, me, op.ID)
+		for _, err := range []error{errRow, errOp, errDelete, errCancel} {
+			if models.AsError(err) == nil || models.AsError(err).Code != models.CodeNotFound {
+				t.Errorf("%v", err)
+			}
+		}
+		if n, err := db.Total(ctx, me, models.SubjectVolume); n != 0 || err != nil {
+			t.Errorf("total %d, %v", n, err)
 		}
 	})
 }

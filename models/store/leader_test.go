@@ -10,8 +10,8 @@ import (
 	"blockconsole/models/store/storetest"
 )
 
-// TestReleaseLeases: after a crash the next console goes on at once, and whatever
-// the dead one might still do, it saves nothing.
+// TestReleaseLeases expects that the operations of a dead console can be claimed at once, and
+// that their former leases are lost.
 func TestReleaseLeases(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx := t.Context()

@@ -5,90 +5,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"blockconsole/models"
 	"blockconsole/models/store"
-	"blockconsole/models/store/storetest"
 )
 
-// people is a store with an administrator and a clock that tests move.
-type people struct {
-	*store.Store
-	mu    sync.Mutex
-	at    time.Time
-	admin models.Actor
-}
-
-func (p *people) now() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.at
-}
-
-func (p *people) pass(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.at = p.at.Add(d)
-}
-
-const adminPassword = "correct horse"
-
-// eachPeople runs the test on SQLite, and on PostgreSQL where a server is named.
-func eachPeople(t *testing.T, test func(t *testing.T, p *people)) {
-	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, newPeople(t, storetest.Open)) })
-	t.Run("postgres", func(t *testing.T) { test(t, newPeople(t, storetest.OpenPostgres)) })
-}
-
-func newPeople(t *testing.T, open func(testing.TB, func() time.Time) *store.Store) *people {
-	t.Helper()
-	p := &people{at: time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)}
-	db := open(t, p.now)
-	p.Store = db
-	made, err := db.Users.EnsureFirstUser(t.Context(), adminPassword)
-	if err != nil || !made {
-		t.Fatalf("first user: made %v, error %v", made, err)
-	}
-	_, in, err := db.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.admin = in.Actor("192.0.2.1", "test")
-	return p
-}
-
-func (p *people) add(t *testing.T, name string, role models.Role) *models.User {
-	t.Helper()
-	u, err := p.Users.AddUser(t.Context(), p.admin, name, role, "password of "+name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-func (p *people) signIn(t *testing.T, name string) (string, *models.SignedIn) {
-	t.Helper()
-	password := "password of " + name
-	if name == models.FirstUser {
-		password = adminPassword
-	}
-	token, in, err := p.Sessions.SignIn(t.Context(), models.Login{Name: name, Password: password, Address: "192.0.2.7", Browser: "a browser"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token, in
-}
-
-func wantCode(t *testing.T, err error, code models.Code) {
-	t.Helper()
-	if e := models.AsError(err); e == nil || e.Code != code {
-		t.Fatalf("error is %v, want code %s", err, code)
-	}
-}
-
-func TestFirstUserIsMadeOnce(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
+func TestEnsureFirstUser_Once(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
 		made, err := p.Users.EnsureFirstUser(t.Context(), "another password")
 		if err != nil || made {
 			t.Fatalf("second start: made %v, error %v", made, err)
@@ -97,20 +20,8 @@ func TestFirstUserIsMadeOnce(t *testing.T) {
 	})
 }
 
-func TestUserNames(t *testing.T) {
-	for name, ok := range map[string]bool{
-		"kim": true, "김철수": true, "a b": true, "x": true, strings.Repeat("가", 64): true,
-		"": false, strings.Repeat("가", 65): false, " kim": false, "kim ": false, "a\nb": false, "a\x00b": false,
-		"zero\u200bwidth": false, "\xff": false, "right\u202eleft": false,
-	} {
-		if got := models.ValidateUserName(name) == nil; got != ok {
-			t.Errorf("%q accepted: %v, want %v", name, got, ok)
-		}
-	}
-}
-
-func TestAddUserSaysWhatIsWrong(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
+func TestAddUser_Invalid(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
 		p.add(t, "kim", models.Operator)
 		for name, tc := range map[string]struct {
 			user, password string
@@ -139,8 +50,8 @@ func TestAddUserSaysWhatIsWrong(t *testing.T) {
 	})
 }
 
-func TestLastAdministratorStays(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
+func TestUsers_LastAdministrator(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
 		p.add(t, "kim", models.Operator)
 		id := p.admin.UserID
 		for name, change := range map[string]func() error{
@@ -168,8 +79,8 @@ func TestLastAdministratorStays(t *testing.T) {
 	})
 }
 
-func TestAdministratorsWhoDemoteEachOther(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
+func TestUsers_ConcurrentDemotions(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
 		ids := []string{p.admin.UserID, p.add(t, "b", models.Administrator).ID, p.add(t, "c", models.Administrator).ID}
 		var wg sync.WaitGroup
 		results := make([]error, len(ids))
@@ -193,8 +104,8 @@ func TestAdministratorsWhoDemoteEachOther(t *testing.T) {
 	})
 }
 
-func TestUsersOfAnotherProjectAreUnknown(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
+func TestUsers_OtherProject(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
 		kim := p.add(t, "kim", models.Viewer)
 		foreign := p.admin
 		foreign.Project = "other"
@@ -210,8 +121,8 @@ func TestUsersOfAnotherProjectAreUnknown(t *testing.T) {
 	})
 }
 
-func TestPasswordChangeEndsOtherSessions(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
+func TestChangePassword(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
 		p.add(t, "kim", models.Operator)
 		other, _ := p.signIn(t, "kim")
 		mine, in := p.signIn(t, "kim")
@@ -237,7 +148,7 @@ func TestPasswordChangeEndsOtherSessions(t *testing.T) {
 }
 
 func TestSetPasswordByName(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
 		token, _ := p.signIn(t, models.FirstUser)
 		for range store.AccountAttempts {
 			_, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: "wrong"})
@@ -260,67 +171,5 @@ func TestSetPasswordByName(t *testing.T) {
 			t.Errorf("unknown user: %v", err)
 		}
 		wantCode(t, p.Users.SetPasswordByName(t.Context(), models.FirstUser, "short"), models.CodeInvalid)
-	})
-}
-
-func TestPasswordsNeverReachTheAudit(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
-		kim := p.add(t, "kim", models.Operator)
-		reset, err := p.Users.ResetPassword(t.Context(), p.admin, kim.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _, err = p.Sessions.SignIn(t.Context(), models.Login{Name: "my secret as a name", Password: "x"})
-		wantCode(t, err, models.CodeUnauthorized)
-		page, err := p.ListAudit(t.Context(), p.admin, 0, 0, 100)
-		if err != nil || len(page.Entries) < 4 {
-			t.Fatalf("%d entries, error %v", len(page.Entries), err)
-		}
-		for _, e := range page.Entries {
-			for _, text := range []string{e.UserName, e.SubjectName, e.Detail} {
-				if strings.Contains(text, reset) || strings.Contains(text, "password of") || strings.Contains(text, "my secret") {
-					t.Errorf("audit line %+v holds a secret", e)
-				}
-			}
-		}
-	})
-}
-
-func TestAuditPages(t *testing.T) {
-	eachPeople(t, func(t *testing.T, p *people) {
-		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			p.add(t, name, models.Viewer)
-		}
-		var seen []int64
-		page := models.AuditPage{}
-		for before := int64(0); ; before = page.Older {
-			var err error
-			if page, err = p.ListAudit(t.Context(), p.admin, before, 0, 3); err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range page.Entries {
-				seen = append(seen, e.Num)
-			}
-			if page.Older == 0 {
-				break
-			}
-		}
-		for i := 1; i < len(seen); i++ {
-			if seen[i] >= seen[i-1] {
-				t.Fatalf("order is %v", seen)
-			}
-		}
-		if len(seen) != 7 { // the first user, its sign-in, five users
-			t.Fatalf("%d entries seen, want 7", len(seen))
-		}
-		back, err := p.ListAudit(t.Context(), p.admin, 0, page.Newer, 3)
-		if err != nil || len(back.Entries) != 3 || back.Entries[2].Num != seen[3+2] && back.Entries[0].Num != seen[3] {
-			t.Errorf("page before the last one: %+v, error %v", back, err)
-		}
-		other := p.admin
-		other.Project = "other"
-		if page, err = p.ListAudit(t.Context(), other, 0, 0, 3); err != nil || len(page.Entries) != 0 {
-			t.Errorf("another project sees %d entries, error %v", len(page.Entries), err)
-		}
 	})
 }

@@ -10,9 +10,8 @@ import (
 	"blockconsole/models/store"
 )
 
-// TestLongStatementsAreCutInTheLog: a page of the mirror is inserted in statements of
-// many thousand characters.
-func TestLongStatementsAreCutInTheLog(t *testing.T) {
+// TestLog_CutsLongStatements matters for the mirror's inserts of many rows.
+func TestLog_CutsLongStatements(t *testing.T) {
 	var log bytes.Buffer
 	db, err := store.Open(filepath.Join(t.TempDir(), "x.db"), store.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
