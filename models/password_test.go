@@ -43,3 +43,18 @@ func TestValidateUserName(t *testing.T) {
 		}
 	}
 }
+
+// TestDummyHash expects the cost of other hashes, so that the time of a sign-in does not tell
+// whether a user exists.
+func TestDummyHash(t *testing.T) {
+	hash, err := models.HashPassword(t.Context(), "a password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost := func(hash string) string {
+		return hash[:strings.LastIndexByte(hash[:strings.LastIndexByte(hash, '$')], '$')]
+	}
+	if cost(models.DummyHash) != cost(hash) || !strings.Contains(hash, "$m=19456,t=2,p=1$") {
+		t.Errorf("%s and %s", models.DummyHash, hash)
+	}
+}

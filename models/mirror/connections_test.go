@@ -13,6 +13,7 @@ import (
 )
 
 func TestConnections_ExportAndCounters(t *testing.T) {
+	t.Parallel()
 	h, server := workertest.NewExporter(t)
 	id := h.CreateAttached("data-1", server)
 	v := h.Volume(id)
@@ -49,6 +50,7 @@ func TestConnections_ExportAndCounters(t *testing.T) {
 }
 
 func TestConnections_DiskFailureInUse(t *testing.T) {
+	t.Parallel()
 	h, server := workertest.NewExporter(t)
 	id := h.CreateAttached("data-1", server)
 	h.Fake.Connect(id, server, "10.0.0.5:43210")

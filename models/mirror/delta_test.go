@@ -12,6 +12,7 @@ import (
 // TestDelta_ChangesElsewhere expects changes long before the next resync, and polls of what
 // is in transition.
 func TestDelta_ChangesElsewhere(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	h.RunMirror(15 * time.Second)
@@ -40,6 +41,7 @@ func TestDelta_ChangesElsewhere(t *testing.T) {
 
 // TestDelta_Unsupported expects that a backend without ChangedVolumes is asked rarely.
 func TestDelta_Unsupported(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	h.Fake.SetCapabilities(func(c *backend.Capabilities) { c.Pace.Changed = 10 * time.Second })
 	h.Restart()

@@ -15,6 +15,7 @@ import (
 // TestDuplicates_Volume expects that a second object with one Ref is deleted after the settle
 // time if it is younger, alike and unused.
 func TestDuplicates_Volume(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		change func(h *workertest.Harness, kept backend.Volume, duplicate *backend.Volume)
 		kept   bool
@@ -73,6 +74,7 @@ func TestDuplicates_Volume(t *testing.T) {
 }
 
 func TestDuplicates_VolumeWithSnapshots(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	id := h.CreateVolume("volume-1")
@@ -91,6 +93,7 @@ func TestDuplicates_VolumeWithSnapshots(t *testing.T) {
 }
 
 func TestDuplicates_Snapshot(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	id := h.CreateVolumeAndSnapshot()
@@ -115,6 +118,7 @@ func TestDuplicates_Snapshot(t *testing.T) {
 // TestDuplicates_RestoredBackup expects a row for a restored backup, which carries the Ref of
 // the volume that was backed up. It is never deleted, also not after a restart.
 func TestDuplicates_RestoredBackup(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	id := h.CreateVolume("volume-1")
@@ -154,6 +158,7 @@ func TestDuplicates_RestoredBackup(t *testing.T) {
 
 // TestDuplicates_OldestOfPageGetsRow lists three objects with one Ref without a row.
 func TestDuplicates_OldestOfPageGetsRow(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	ref := models.NewID()
 	var ids []string
@@ -172,6 +177,7 @@ func TestDuplicates_OldestOfPageGetsRow(t *testing.T) {
 
 // TestDuplicates_NotListed expects one row for two objects with one Ref.
 func TestDuplicates_NotListed(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	h.SetShared(true)
 	id := h.CreateVolume("volume-1")

@@ -12,6 +12,7 @@ import (
 // TestExplain_ErrorsElsewhere expects one LastFailure call for each object in error, ten a
 // minute.
 func TestExplain_ErrorsElsewhere(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	v := h.Fake.PutVolume(backend.Volume{Name: "of-others", State: backend.State{Status: backend.ErrorStatus, Percent: -1}})

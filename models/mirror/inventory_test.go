@@ -14,6 +14,7 @@ import (
 )
 
 func TestInventory_ServersAndImages(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	servers := func() string {
 		rows, err := h.Store.Servers.ListServers(h.Context(), operator, 10)
@@ -46,6 +47,7 @@ func TestInventory_ServersAndImages(t *testing.T) {
 }
 
 func TestInventory_OwnServers(t *testing.T) {
+	t.Parallel()
 	h, _ := workertest.NewExporter(t)
 	if n := h.Fake.Calls("Servers"); n > 0 {
 		t.Errorf("%d calls of Servers", n)
@@ -58,6 +60,7 @@ func TestInventory_OwnServers(t *testing.T) {
 // TestInventory_QuotasAfterOperation expects a refresh of the quotas after an operation that
 // uses them.
 func TestInventory_QuotasAfterOperation(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetQuota("volumes", 10)
 	h.Fake.SetCapabilities(func(c *backend.Capabilities) {
@@ -78,6 +81,7 @@ func TestInventory_QuotasAfterOperation(t *testing.T) {
 // TestInventory_OtherProject expects no calls with credentials of another project: operations
 // wait, and the failure says why.
 func TestInventory_OtherProject(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	project := func(id string) {
 		h.Fake.SetCapabilities(func(c *backend.Capabilities) { c.Project.ID = id })
@@ -106,6 +110,7 @@ func TestInventory_OtherProject(t *testing.T) {
 // TestInventory_ServerNames fills in names where attachments have only ids, and keeps those of
 // removed servers.
 func TestInventory_ServerNames(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	v := h.Fake.PutVolume(backend.Volume{Name: "used", State: backend.State{Status: backend.InUse, Percent: 100},

@@ -13,6 +13,7 @@ import (
 // TestPoller_Intervals expects polls at the backend's intervals, then at growing ones, for an
 // hour; none of objects in an unknown status or with an operation.
 func TestPoller_Intervals(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	own := h.CreateVolume("own-1")
@@ -49,6 +50,7 @@ func TestPoller_Intervals(t *testing.T) {
 
 // TestPoller_ObjectVanishes expects a resync soon, which deletes the row.
 func TestPoller_ObjectVanishes(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	v := h.Fake.PutVolume(backend.Volume{Name: "short", State: backend.State{Status: backend.Creating, Percent: -1}})
@@ -63,6 +65,7 @@ func TestPoller_ObjectVanishes(t *testing.T) {
 
 // TestPoller_NewerThanPage polls an object while an older page is on its way.
 func TestPoller_NewerThanPage(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	v := h.Fake.PutVolume(backend.Volume{Name: "old", State: backend.State{Status: backend.Creating, Percent: -1}})

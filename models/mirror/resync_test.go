@@ -76,6 +76,7 @@ func TestResync_SnapshotBeforeVolume(t *testing.T) {
 }
 
 func TestResync_ObjectsGone(t *testing.T) {
+	t.Parallel()
 	for _, shared := range []bool{true, false} {
 		t.Run(fmt.Sprintf("shared %t", shared), func(t *testing.T) {
 			h := workertest.New(t)
@@ -112,6 +113,7 @@ func TestResync_ObjectsGone(t *testing.T) {
 // TestResync_KeepsFailedCreation expects that a row without an object is not missing and keeps
 // its failure.
 func TestResync_KeepsFailedCreation(t *testing.T) {
+	t.Parallel()
 	for _, shared := range []bool{true, false} {
 		h := workertest.New(t)
 		h.SetShared(shared)
@@ -179,6 +181,7 @@ func TestResync_LeavesBusyRows(t *testing.T) {
 }
 
 func TestResync_StalePage(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	h.SetShared(true)
 	volume := h.CreateVolume("volume-1")
@@ -255,6 +258,7 @@ func TestResync_DeletedMeanwhile(t *testing.T) {
 }
 
 func TestResync_ErrorRemovesNothing(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	h.SetShared(true)
 	for i := range 1005 { // more than a page
@@ -302,6 +306,7 @@ func TestResync_ErrorRemovesNothing(t *testing.T) {
 }
 
 func TestResync_ChangesElsewhere(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	volume := h.CreateVolume("volume-1")
 	h.Fake.AttachOutOfBand(volume, "server-1")
@@ -361,6 +366,7 @@ func TestResync_TwoConsoles(t *testing.T) {
 
 // TestResync_UnavailableCauses expects another failure for each cause.
 func TestResync_UnavailableCauses(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	for _, cause := range []backend.Cause{"", backend.Credentials, backend.Token, backend.TooMany, backend.Certificate, backend.Clock} {
 		h.Faulty.Inject("Volumes", 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, Cause: cause}})

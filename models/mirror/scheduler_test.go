@@ -16,6 +16,7 @@ import (
 
 // TestScheduler_CallsPerHour limits the calls of an hour without operations.
 func TestScheduler_CallsPerHour(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	for i := range 30 {
@@ -43,6 +44,7 @@ func TestScheduler_CallsPerHour(t *testing.T) {
 // TestScheduler_Outage expects that an outage is recorded soon, that calls become rare, and that
 // the rows are fresh soon after its end.
 func TestScheduler_Outage(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Fake.SetLag(0)
 	v := h.Fake.PutVolume(backend.Volume{Name: "before"})
@@ -75,6 +77,7 @@ func TestScheduler_Outage(t *testing.T) {
 
 // TestScheduler_RetryAfter waits as long as a backend asks that has too many requests.
 func TestScheduler_RetryAfter(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	h.Faulty.Inject("Volumes", 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, RetryAfter: 10 * time.Minute}})
 	h.RunMirror(9 * time.Minute)

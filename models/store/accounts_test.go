@@ -30,25 +30,21 @@ func (p *accounts) advance(d time.Duration) {
 	p.at = p.at.Add(d)
 }
 
-const adminPassword = "correct horse"
+const adminPassword = storetest.Password
 
 // eachAccounts runs the test on SQLite, and on PostgreSQL where a server is configured.
 func eachAccounts(t *testing.T, test func(t *testing.T, p *accounts)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, newAccounts(t, storetest.Open)) })
-	t.Run("postgres", func(t *testing.T) { test(t, newAccounts(t, storetest.OpenPostgres)) })
+	storetest.EachWithFirstUser(t, func(t *testing.T, open func(now func() time.Time) *store.Store) {
+		test(t, newAccounts(t, open))
+	})
 }
 
-func newAccounts(t *testing.T, open func(testing.TB, func() time.Time) *store.Store) *accounts {
+func newAccounts(t *testing.T, open func(now func() time.Time) *store.Store) *accounts {
 	t.Helper()
 	p := &accounts{at: time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)}
-	db := open(t, p.now)
-	p.Store = db
-	made, err := db.Users.EnsureFirstUser(t.Context(), adminPassword)
-	if err != nil || !made {
-		t.Fatalf("first user: made %v, error %v", made, err)
-	}
-	_, in, err := db.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
+	p.Store = open(p.now)
+	_, in, err := p.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword, Address: "192.0.2.1"})
 	if err != nil {
 		t.Fatal(err)
 	}

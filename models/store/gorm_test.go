@@ -12,6 +12,7 @@ import (
 
 // TestLog_CutsLongStatements matters for the mirror's inserts of many rows.
 func TestLog_CutsLongStatements(t *testing.T) {
+	t.Parallel()
 	var log bytes.Buffer
 	db, err := store.Open(filepath.Join(t.TempDir(), "x.db"), store.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {

@@ -311,6 +311,7 @@ func fuzzListQuery(f *testing.F, db *store.Store) {
 
 // TestList_HostileQueriesPostgres runs the seeds of FuzzListQuery on PostgreSQL.
 func TestList_HostileQueriesPostgres(t *testing.T) {
+	t.Parallel()
 	db := storetest.OpenPostgres(t, nil)
 	storetest.SeedSnapshots(t, db, 30)
 	for _, c := range sampled(hostileTexts) {

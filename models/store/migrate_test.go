@@ -37,6 +37,7 @@ func eachDSN(t *testing.T, test func(t *testing.T, dsn string)) {
 }
 
 func TestMigrate_Twice(t *testing.T) {
+	t.Parallel()
 	eachDSN(t, func(t *testing.T, dsn string) {
 		db, err := store.Open(dsn, quiet)
 		if err != nil {
@@ -116,6 +117,7 @@ func TestMigrate_MatchesModels(t *testing.T) {
 }
 
 func TestMigrate_NewerSchema(t *testing.T) {
+	t.Parallel()
 	eachDSN(t, func(t *testing.T, dsn string) {
 		db, err := store.Open(dsn, quiet)
 		if err != nil {

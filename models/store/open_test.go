@@ -14,6 +14,7 @@ import (
 )
 
 func TestOpen_Damaged(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	good := filepath.Join(folder, "good.db")
 	db, err := store.Open(good, quiet)
@@ -50,6 +51,7 @@ func TestOpen_Damaged(t *testing.T) {
 
 // TestOpen_Concurrent starts several consoles at once on a new database.
 func TestOpen_Concurrent(t *testing.T) {
+	t.Parallel()
 	eachDSN(t, func(t *testing.T, dsn string) {
 		stores, errs := concurrently(3, func(int) (*store.Store, error) { return store.Open(dsn, quiet) })
 		for i, db := range stores {

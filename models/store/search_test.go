@@ -67,6 +67,7 @@ func TestSearch_CommonText(t *testing.T) {
 
 // TestFoldName_SameOnPostgres compares the folding of every letter.
 func TestFoldName_SameOnPostgres(t *testing.T) {
+	t.Parallel()
 	db := storetest.OpenPostgres(t, nil)
 	var rows []struct{ Letter, Folded string }
 	err := db.DB().Raw("SELECT chr(i) AS letter, fold_name(chr(i)) AS folded FROM generate_series(1, 66000) AS i WHERE i NOT BETWEEN 55296 AND 57343").Scan(&rows).Error

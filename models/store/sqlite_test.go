@@ -12,6 +12,7 @@ import (
 // TestSQLite_LibcVersion expects the libc that modernc.org/sqlite was generated for: others may
 // not work.
 func TestSQLite_LibcVersion(t *testing.T) {
+	t.Parallel()
 	version := func(args ...string) (v struct{ Version, GoMod string }) {
 		out, err := exec.Command("go", append([]string{"list", "-m", "-json"}, args...)...).Output()
 		if err == nil {

@@ -31,9 +31,10 @@ func wantWait(t *testing.T, err error, want time.Duration) {
 }
 
 func TestThrottle_Account(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{models.FirstUser, "nobody of that name"} {
 		t.Run(name, func(t *testing.T) {
-			p := newAccounts(t, storetest.Open)
+			p := newAccounts(t, func(now func() time.Time) *store.Store { return storetest.OpenWithFirstUser(t, now) })
 			for range store.AccountAttempts {
 				wantCode(t, p.failSignIn(t, name, "198.51.100.1"), models.CodeUnauthorized)
 			}

@@ -8,15 +8,20 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 )
 
 func TestEnsureFirstUser_Once(t *testing.T) {
-	eachAccounts(t, func(t *testing.T, p *accounts) {
-		made, err := p.Users.EnsureFirstUser(t.Context(), "another password")
-		if err != nil || made {
-			t.Fatalf("second start: made %v, error %v", made, err)
+	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
+		for i, want := range []bool{true, false} {
+			created, err := db.Users.EnsureFirstUser(t.Context(), []string{adminPassword, "another password"}[i])
+			if err != nil || created != want {
+				t.Fatalf("start %d: created %v, error %v", i+1, created, err)
+			}
 		}
-		p.signIn(t, models.FirstUser)
+		if _, _, err := db.Sessions.SignIn(t.Context(), models.Login{Name: models.FirstUser, Password: adminPassword}); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

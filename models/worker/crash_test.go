@@ -123,6 +123,7 @@ func notIdempotent() []workertest.Kind {
 
 // TestCrash_SharedBackend is TestCrash_EveryReconciliation in a cloud.
 func TestCrash_SharedBackend(t *testing.T) {
+	t.Parallel()
 	for _, k := range notIdempotent() {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
@@ -148,6 +149,7 @@ func TestCrash_SharedBackend(t *testing.T) {
 
 // TestFault_SharedBackend loses the request or the response of every call in a cloud.
 func TestFault_SharedBackend(t *testing.T) {
+	t.Parallel()
 	for _, k := range notIdempotent() {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()

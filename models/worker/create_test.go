@@ -12,6 +12,7 @@ import (
 // TestCreate_ResponseLost expects that a create call is repeated only after the settle time,
 // unless the first one was not sent.
 func TestCreate_ResponseLost(t *testing.T) {
+	t.Parallel()
 	const (
 		settle = workertest.Settle
 		unsent = "not sent"
@@ -59,6 +60,7 @@ func TestCreate_ResponseLost(t *testing.T) {
 }
 
 func TestCreate_SourceGone(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
 	volume := h.Snapshot(id).VolumeID
@@ -78,6 +80,7 @@ func TestCreate_SourceGone(t *testing.T) {
 // TestCreate_ObjectVanishes expects that the operation fails in a shared backend, where somebody
 // else deleted the object, and that it is created again in others.
 func TestCreate_ObjectVanishes(t *testing.T) {
+	t.Parallel()
 	for _, shared := range []bool{true, false} {
 		h := workertest.New(t)
 		h.Fake.SetCapabilities(func(c *backend.Capabilities) { c.Shared = shared })
@@ -101,6 +104,7 @@ func TestCreate_ObjectVanishes(t *testing.T) {
 }
 
 func TestRestore_AttachFails(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
 	h.Fake.FailNext("AttachVolume", &backend.Error{Code: backend.CodeConflict, Message: "the server is busy"})

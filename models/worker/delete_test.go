@@ -9,6 +9,7 @@ import (
 )
 
 func TestDelete_RowRemovedWhenGone(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
 	h.Fake.Hold()

@@ -9,6 +9,7 @@ import (
 )
 
 func TestDetach_WaitsUntilForced(t *testing.T) {
+	t.Parallel()
 	h, server := workertest.NewExporter(t)
 	id := h.CreateAttached("data-1", server)
 	h.Fake.Connect(id, server, "10.0.0.5:43210")

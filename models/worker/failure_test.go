@@ -52,6 +52,7 @@ func TestRefusal_EveryKind(t *testing.T) {
 // TestRefusal_Dependents expects the dependents of CodeBusy in the failure, with and without a
 // row.
 func TestRefusal_Dependents(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
 	child := h.Succeed(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "child-1", SnapshotID: id})).SubjectID
@@ -86,6 +87,7 @@ func TestRefusal_Dependents(t *testing.T) {
 // TestAcceptedFailure_NotReported expects a failure of its own when LastFailure has none, after a
 // few attempts when it does not answer.
 func TestAcceptedFailure_NotReported(t *testing.T) {
+	t.Parallel()
 	for silent, want := range map[int]string{0: "failure.delete_refused", 2: "failure.reported.016", 5: "failure.delete_refused"} {
 		h := workertest.New(t)
 		h.Clock.Add(time.Second)
@@ -109,6 +111,7 @@ func TestAcceptedFailure_NotReported(t *testing.T) {
 
 // TestAcceptedFailure_OldReport ignores a report that is older than the operation.
 func TestAcceptedFailure_OldReport(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
 	h.Fake.SetLastFailure(id, &backend.Error{Code: backend.CodeReported, Message: "long ago"})
@@ -122,6 +125,7 @@ func TestAcceptedFailure_OldReport(t *testing.T) {
 // TestAcceptedFailure_Reported expects the reason of LastFailure in the operation and the row,
 // with the id of the request.
 func TestAcceptedFailure_Reported(t *testing.T) {
+	t.Parallel()
 	reported := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_008_099", Message: "create volume: something went wrong.", RequestID: "req-told"}
 	known := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_015", Message: "delete snapshot:Snapshot is busy.", RequestID: "req-told"}
 	for _, k := range workertest.Kinds {

@@ -20,6 +20,7 @@ func TestReconcile_EveryKind(t *testing.T) {
 }
 
 func TestReconcile_EveryKindPostgres(t *testing.T) {
+	t.Parallel()
 	clock := storetest.NewClock()
 	store := storetest.OpenPostgres(t, clock.Now)
 	h := workertest.NewOn(t, store, clock)
@@ -32,6 +33,7 @@ func TestReconcile_EveryKindPostgres(t *testing.T) {
 
 // TestReconcile_NoNewsNoChange matters with thousands of operations in the queue.
 func TestReconcile_NoNewsNoChange(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	h.Fake.Hold()
 	h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "volume-1", Size: "1"}))

@@ -11,6 +11,7 @@ import (
 
 // TestRename_Refused expects the object's name in the row, unless the row was edited again.
 func TestRename_Refused(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	id := h.CreateVolumeAndSnapshot()
 	edit := func(name string) *models.Operation {
@@ -47,6 +48,7 @@ func TestRename_Refused(t *testing.T) {
 
 // TestRename_BeforeCreation renames a snapshot whose creation waits in the lane of its volume.
 func TestRename_BeforeCreation(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	volume := h.CreateVolume("volume-1")
 	h.Fake.Hold()

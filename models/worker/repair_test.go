@@ -8,6 +8,7 @@ import (
 )
 
 func TestRepair_ErrorDeleting(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	ctx := h.Context()
 	for _, to := range []models.Status{models.ErrorStatus, models.Available} {
@@ -38,6 +39,7 @@ func TestRepair_ErrorDeleting(t *testing.T) {
 
 // TestRepair_ObjectGone expects a row in ERROR that can be deleted.
 func TestRepair_ObjectGone(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	id := h.CreateErrorDeleting()
 	h.Fake.RemoveSnapshot(id)

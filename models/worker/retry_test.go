@@ -37,6 +37,7 @@ func TestRetry_AfterRefusal(t *testing.T) {
 // TestRetry_AfterAcceptedFailure expects that a retry replaces the object that the failed attempt
 // has left in ERROR.
 func TestRetry_AfterAcceptedFailure(t *testing.T) {
+	t.Parallel()
 	for _, k := range workertest.KindsNamed("volume.create", "snapshot.restore", "snapshot.restore and attach", "snapshot.create", "volume.extend", "volume.attach", "volume.detach") {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
@@ -86,6 +87,7 @@ func TestRetryLater_UnavailableForever(t *testing.T) {
 }
 
 func TestRetryLater_RetryAfter(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	op := h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "made-1", Size: "1"}))
 	h.Faulty.Inject("CreateVolume", 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, RetryAfter: 5 * time.Minute}})
@@ -132,6 +134,7 @@ func TestRetryLater_GivesUpInternalErrors(t *testing.T) {
 // TestRetryLater_UnavailableLeavesAttempts expects another attempt after an internal error that
 // follows a long outage.
 func TestRetryLater_UnavailableLeavesAttempts(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	op := h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "made-1", Size: "1"}))
 	h.Faulty.Down(errors.New("restarting"))
@@ -147,6 +150,7 @@ func TestRetryLater_UnavailableLeavesAttempts(t *testing.T) {
 // TestRetryLater_Stalled expects that an operation fails after an hour without an answer while
 // the backend answers resyncs, and that it waits while the backend is down.
 func TestRetryLater_Stalled(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		down bool
 		want models.OperationState
@@ -190,6 +194,7 @@ func TestRetryLater_Stalled(t *testing.T) {
 
 // TestRetryLater_RefusedCredentials expects that the operation waits, and the failure.
 func TestRetryLater_RefusedCredentials(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	op := h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "made-1", Size: "1"}))
 	refused := &backend.Error{Code: backend.CodeUnavailable, Cause: backend.Credentials}

@@ -12,6 +12,7 @@ import (
 // TestRevert_ResponseLost expects that the call is not repeated when it had an effect, nor when
 // the volume was written since.
 func TestRevert_ResponseLost(t *testing.T) {
+	t.Parallel()
 	t.Run("reverted", func(t *testing.T) {
 		h := workertest.NewCloud(t)
 		snapshot, volume, op := enqueueRevert(h)
@@ -63,6 +64,7 @@ func TestRevert_ResponseLost(t *testing.T) {
 // TestRevert_WaitsForTimestampResolution reverts a volume that has just changed, and may change
 // again without another timestamp.
 func TestRevert_WaitsForTimestampResolution(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	snapshot := h.CreateVolumeAndSnapshot()
 	v := h.BackendVolume(h.Snapshot(snapshot).VolumeID)

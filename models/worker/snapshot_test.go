@@ -9,6 +9,7 @@ import (
 )
 
 func TestCreateSnapshot_Percent(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	volume := h.CreateVolume("volume-1")
 	h.Fake.Hold()
@@ -30,6 +31,7 @@ func TestCreateSnapshot_Percent(t *testing.T) {
 }
 
 func TestCreateSnapshot_OnePerVolume(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	volume := h.CreateVolume("volume-1")
 	h.Fake.Hold()
@@ -50,6 +52,7 @@ func TestCreateSnapshot_OnePerVolume(t *testing.T) {
 }
 
 func TestCreateSnapshot_AttachedWhileQueued(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		crashSafe, acknowledged bool
 		want                    models.Consistency
@@ -88,6 +91,7 @@ func TestCreateSnapshot_AttachedWhileQueued(t *testing.T) {
 
 // TestCreateSnapshot_AttachedWhileQueuedThenCrash kills the worker before it saves the consistency.
 func TestCreateSnapshot_AttachedWhileQueuedThenCrash(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	volume := h.CreateVolume("volume-1")
 	op := h.Accepted(h.Store.Snapshots.CreateSnapshot(h.Context(), operator, models.SnapshotInput{VolumeID: volume, Name: "snap-1", Acknowledge: true}))

@@ -14,6 +14,7 @@ import (
 )
 
 func TestRun(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	woken, end := h.Store.Subscribe()
 	defer end()
@@ -45,6 +46,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestStart_BackendDown(t *testing.T) {
+	t.Parallel()
 	h := workertest.New(t)
 	op := h.Accepted(h.Store.Volumes.CreateVolume(h.Context(), operator, models.VolumeInput{Name: "made-1", Size: "1"}))
 	h.Fake.SetDown(errors.New("no route to host"))
@@ -71,6 +73,7 @@ func TestStart_BackendDown(t *testing.T) {
 // TestRun_CancelsHangingCall expects that the next worker follows a call that hung at the end of
 // Run.
 func TestRun_CancelsHangingCall(t *testing.T) {
+	t.Parallel()
 	h := workertest.NewCloud(t)
 	entered := make(chan struct{})
 	h.Faulty.Inject("CreateVolume", 1, backendtest.Fault{Hang: true, After: true, Entered: entered})
@@ -93,6 +96,7 @@ func TestRun_CancelsHangingCall(t *testing.T) {
 
 // TestLease_LostDuringCall expects that a worker saves nothing after its lease has expired.
 func TestLease_LostDuringCall(t *testing.T) {
+	t.Parallel()
 	clock := storetest.NewClock()
 	store := storetest.Open(t, clock.Now)
 	h := workertest.NewOn(t, store, clock)

@@ -28,9 +28,10 @@ func KindsNamed(names ...string) []Kind {
 	return slices.DeleteFunc(slices.Clone(Kinds), func(k Kind) bool { return !slices.Contains(names, k.Name) })
 }
 
-// EachKind runs a parallel subtest for each kind with a harness of its own.
+// EachKind runs a subtest for each kind, with a harness of its own and in parallel with others.
 func EachKind(t *testing.T, test func(h *Harness, k Kind)) {
 	t.Helper()
+	t.Parallel()
 	for _, k := range Kinds {
 		t.Run(k.Name, func(t *testing.T) {
 			t.Parallel()
