@@ -120,6 +120,14 @@ func TestRules_Blockers(t *testing.T) {
 	if d := rules.Volume(models.ActDelete, &models.Volume{Status: models.Available, SnapshotCount: 3}); d == nil || !slices.Equal(d.Text.Args, []string{"3"}) {
 		t.Errorf("with snapshots: %+v", d)
 	}
+	lockedVolume := &models.Volume{Status: models.Available, LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}
+	if d := rules.Volume(models.ActDelete, lockedVolume); d == nil || d.Text.Key != "deny.locked" || !slices.Equal(d.Text.Args, []string{"audit"}) {
+		t.Errorf("locked volume: %+v", d)
+	}
+	lockedVolume.LockedUntil = models.Micros(now)
+	if d := rules.Volume(models.ActDelete, lockedVolume); d != nil {
+		t.Errorf("lock expired: %+v", d)
+	}
 	locked := &models.Snapshot{Status: models.Available, LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}
 	if d := rules.Snapshot(models.ActDelete, locked); d == nil || d.Text.Key != "deny.locked" {
 		t.Errorf("locked: %+v", d)
