@@ -183,7 +183,7 @@ func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[
 	}
 	var changes []models.Change
 	for id, kind := range kinds {
-		if project, there := projects[id]; there {
+		if project, ok := projects[id]; ok {
 			changes = append(changes, models.Change{Kind: kind, ID: id, ProjectID: project})
 		}
 	}
