@@ -11,7 +11,7 @@ import (
 	"blockconsole/views"
 )
 
-// pageUpdate is what an accepted click changes on the page that asked.
+// pageUpdate is what an accepted operation changes on the page of the click.
 type pageUpdate struct {
 	list       string // the list it belongs to
 	message    views.Message
@@ -21,8 +21,9 @@ type pageUpdate struct {
 	refused    []refusedJSON
 }
 
-// answerAccepted answers a click: programs get the operation, htmx the closed popup and
-// the changed row, plain browsers the list with the message above it.
+// answerAccepted answers a click whose operation is queued: programs get the
+// operation, htmx closes the popup and gets the changed row, plain browsers get the
+// list with a message.
 func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 	url := activityPath + "/" + op.ID
 	if len(o.operations) > 1 && Wants(c) != JSON {
@@ -43,19 +44,19 @@ func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 	case isOnList(c, views.VolumesPath), isOnList(c, views.SnapshotsPath):
 		return Fragment(c, http.StatusOK, views.Accepted(alert, "", nil), "popup:close", "list:refresh")
 	}
-	// A page that is no list is simply read again.
+	// Any other page is loaded again.
 	Notify(c, alert)
 	c.Response().Header().Set("HX-Refresh", "true")
 	return c.NoContent(http.StatusOK)
 }
 
-// isOnList says that the request comes from the page of the list.
+// isOnList says that the request was sent from the page of the list.
 func isOnList(c echo.Context, list string) bool {
 	path, _, _ := strings.Cut(pageURL(c), "?")
 	return path == list
 }
 
-// operationMessage is what is said after a click on the named object.
+// operationMessage is the message of key with the name of the operation's object.
 func operationMessage(key string, op *models.Operation) views.Message {
 	name := op.SubjectName
 	if name == "" {
@@ -64,8 +65,7 @@ func operationMessage(key string, op *models.Operation) views.Message {
 	return views.Message{Key: key, Args: [4]string{name}}
 }
 
-// acceptedJSON tells programs after a click where the operation is and which object
-// it is about.
+// acceptedJSON is an operation: its id, its object's id and its URL.
 type acceptedJSON struct {
 	Operation string `json:"operation"`
 	ID        string `json:"id"`
@@ -76,8 +76,8 @@ func toAcceptedJSON(op *models.Operation) acceptedJSON {
 	return acceptedJSON{Operation: op.ID, ID: op.SubjectID, URL: activityPath + "/" + op.ID}
 }
 
-// acceptedManyJSON is the same after a click on many objects: the last operation,
-// all of them, and what was refused.
+// acceptedManyJSON answers a click on several objects: the last operation, all of
+// them, and the objects that were refused.
 type acceptedManyJSON struct {
 	acceptedJSON
 	Operations []acceptedJSON `json:"operations"`
@@ -89,7 +89,7 @@ type refusedJSON struct {
 	Reason string `json:"reason"`
 }
 
-// answerAcceptedJSON answers a program: 202, and the place of the operation.
+// answerAcceptedJSON answers 202 with the operation's URL as Location.
 func answerAcceptedJSON(c echo.Context, url string, body any) error {
 	c.Response().Header().Set(echo.HeaderLocation, url)
 	Vary(c)

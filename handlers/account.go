@@ -12,7 +12,7 @@ import (
 
 const accountPath = "/account"
 
-// AccountStore is what the user's own page needs.
+// AccountStore is what Account needs.
 type AccountStore interface {
 	ListSessions(ctx context.Context, actor models.Actor) ([]models.Session, error)
 	EndSession(ctx context.Context, actor models.Actor, id string) error
@@ -57,7 +57,7 @@ func (a Account) ChangePassword(c echo.Context) error {
 	return a.done(c, "accepted.password")
 }
 
-// EndSession signs one of the user's browsers out.
+// EndSession ends one of the user's sessions.
 func (a Account) EndSession(c echo.Context) error {
 	if err := a.Store.EndSession(c.Request().Context(), Actor(c), c.Param("session")); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (a Account) EndSession(c echo.Context) error {
 	return a.done(c, "accepted.session.end")
 }
 
-// EndOtherSessions signs all of the user's other browsers out.
+// EndOtherSessions ends all of the user's sessions but this one.
 func (a Account) EndOtherSessions(c echo.Context) error {
 	if err := a.Store.EndOtherSessions(c.Request().Context(), Actor(c), RequestOf(c).SignedIn.ID); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 	"blockconsole/views"
 )
 
-// ActivityStore is what the activity pages need.
+// ActivityStore is what Activity needs.
 type ActivityStore interface {
 	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
 	Operation(ctx context.Context, actor models.Actor, id string) (*models.Operation, error)
@@ -25,7 +25,7 @@ type ActivityStore interface {
 	ExistingSubjects(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
 
-// Activity shows the operations: what is under way, and what became of it.
+// Activity has the pages of operations.
 type Activity struct{ Store ActivityStore }
 
 const (
@@ -170,8 +170,8 @@ func (h Activity) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, "operation."+string(op.Kind)), views.OperationPage(m))
 }
 
-// attachedExport is how the volume that an operation has attached is reached, as long as
-// it is attached.
+// attachedExport tells how to reach the volume that the operation has attached; nil
+// when it is not attached any more.
 func (h Activity) attachedExport(c echo.Context, op *models.Operation) (*views.Export, error) {
 	if op.State != models.Succeeded || op.SubjectType != models.SubjectVolume || op.Params.ServerID == "" || op.Kind == models.VolumeDetach {
 		return nil, nil
@@ -203,12 +203,12 @@ func stepState(op *models.Operation, i int) string {
 	return "RUNNING"
 }
 
-// Cancel takes an operation back that has not begun.
+// Cancel cancels an operation that has not begun.
 func (h Activity) Cancel(c echo.Context) error {
 	return h.control(c, h.Store.CancelOperation, "accepted.operation.cancel")
 }
 
-// Retry tries a failed operation again.
+// Retry queues a failed operation again.
 func (h Activity) Retry(c echo.Context) error {
 	return h.control(c, h.Store.RetryOperation, "accepted.operation.retry")
 }

@@ -18,7 +18,7 @@ const (
 	auditPageSize = 50
 )
 
-// AuditStore is what the audit page needs.
+// AuditStore is what Audit needs.
 type AuditStore interface {
 	ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error)
 }
@@ -26,7 +26,7 @@ type AuditStore interface {
 // Audit shows the administrator who did what.
 type Audit struct{ Store AuditStore }
 
-// List shows a page of it, newest first. A position that is no number means the
+// List is a page of the audit, newest first. A cursor that is no number means the
 // first page.
 func (a Audit) List(c echo.Context) error {
 	page, err := a.Store.ListAudit(c.Request().Context(), Actor(c), cursorParam(c, "before"), cursorParam(c, "after"), auditPageSize)
@@ -55,8 +55,8 @@ func cursorParam(c echo.Context, param string) int64 {
 	return n
 }
 
-// auditDetails are what an audit line tells beside who, when and of what. The
-// arguments of an operation are kept as JSON, other lines hold one word.
+// auditDetails are the details of an entry: the parameters of an operation, which
+// are JSON, or one word.
 func auditDetails(e *models.AuditEntry) []views.AuditFact {
 	var p models.Params
 	switch {
@@ -84,7 +84,7 @@ func auditDetails(e *models.AuditEntry) []views.AuditFact {
 	return f
 }
 
-// auditDetail is the text of a line's one word, where the catalog has one.
+// auditDetail is the text for a detail of one word, none where the catalog has none.
 func auditDetail(e *models.AuditEntry) views.Message {
 	switch {
 	case strings.HasPrefix(e.Action, "user."):
@@ -115,14 +115,14 @@ func (f *detailList) addFlag(name string, is bool) {
 	}
 }
 
-// addLink is a link; what kind of object it is about is a product noun.
+// addLink adds a link to an object. noun is what the product calls it.
 func (f *detailList) addLink(noun, kind, id string) {
 	if id != "" {
 		f.append(views.AuditFact{Name: views.Message{Key: "audit.noun", Args: [4]string{noun}}, Text: id, Kind: kind})
 	}
 }
 
-// addChange is what became of a text: that it was set, or from what to what.
+// addChange adds the new text, with the old one where there was one.
 func (f *detailList) addChange(name, from, to string) {
 	if from == to || from == "" {
 		f.addText(name, to)

@@ -10,13 +10,14 @@ import (
 	"blockconsole/models"
 )
 
-// wantsCSV also takes ?format=csv, for the link on the page.
+// wantsCSV says that CSV was asked for, by Accept or by the page's link
+// (?format=csv).
 func wantsCSV(c echo.Context) bool { return Wants(c) == CSV || c.QueryParam("format") == "csv" }
 
-// csvBatch is how many rows an export reads at a time.
+// csvBatch is how many rows an export reads at once.
 const csvBatch = 1000
 
-// streamCSV writes the whole filtered list, page by page, as it is read.
+// streamCSV sends the whole filtered list, batch by batch.
 func streamCSV[T any](c echo.Context, s *listState, name string, head []string,
 	read func(models.ListQuery) (models.Page[T], error), record func(*T) []string) error {
 	if s.invalid != nil {
@@ -58,8 +59,7 @@ func streamCSV[T any](c echo.Context, s *listState, name string, head []string,
 	}
 }
 
-// escapeFormulas keeps spreadsheets from computing cells: those that begin like a
-// formula get a leading apostrophe.
+// escapeFormulas puts an apostrophe before cells that a spreadsheet would compute.
 func escapeFormulas(record []string) []string {
 	for i, cell := range record {
 		if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {

@@ -35,8 +35,8 @@ func (r resource) DeleteForm(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, r.title("delete")), views.DeletePopup(m))
 }
 
-// fillDelete sorts the objects into those that will go and those that stay. A single
-// object that cannot be deleted is a denial with its reason.
+// fillDelete divides the objects into those that can be deleted and those that
+// cannot. A single one that cannot is the popup's denial.
 func (r resource) fillDelete(c echo.Context, m *views.Delete, ids []string) error {
 	for _, id := range ids {
 		item, denial, err := r.deletable(c.Request().Context(), Actor(c), id)
@@ -75,7 +75,7 @@ func (r resource) Delete(c echo.Context) error {
 	return r.answer(c, op, "delete")
 }
 
-// DeleteMany deletes the selected objects that can be deleted, and tells of the
+// DeleteMany deletes those of the selected objects that can be deleted, and names the
 // others.
 func (r resource) DeleteMany(c echo.Context) error {
 	ids, err := formIDs(c)

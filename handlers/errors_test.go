@@ -63,8 +63,8 @@ func (brokenSnapshots) DeleteSnapshot(context.Context, models.Actor, string, str
 // TestDatabaseErrors: no popup says that something is gone, or leaves something out,
 // because the database did not answer.
 func TestDatabaseErrors(t *testing.T) {
-	lost, found := NewSnapshots(brokenSnapshots{}, &RowCache{}), NewSnapshots(brokenVolumes{}, &RowCache{})
-	volumes := NewVolumes(brokenSources{}, &RowCache{})
+	lost, found := NewSnapshots(brokenSnapshots{}, NewRowCache()), NewSnapshots(brokenVolumes{}, NewRowCache())
+	volumes := NewVolumes(brokenSources{}, NewRowCache())
 	for name, tc := range map[string]struct {
 		method, values string
 		handler        echo.HandlerFunc

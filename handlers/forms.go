@@ -14,7 +14,8 @@ import (
 	"blockconsole/views"
 )
 
-// formVersion is the version of the row that the form was made from; 0: not sent.
+// formVersion is the version of the row that the form was rendered from; 0: not
+// sent.
 func formVersion(c echo.Context) int64 {
 	n, err := strconv.ParseInt(c.FormValue("version"), 10, 64)
 	if err != nil || n < 0 {
@@ -25,7 +26,7 @@ func formVersion(c echo.Context) int64 {
 
 func isStale(err error) bool { return errors.Is(err, &models.Error{Code: models.CodeStale}) }
 
-// localNow is the time of day where the console's times are shown.
+// localNow is the present time in the time zone of the console.
 func localNow(c echo.Context) time.Time {
 	site := RequestOf(c).Site
 	zone, err := time.LoadLocation(site.TimeZone)
@@ -35,12 +36,12 @@ func localNow(c echo.Context) time.Time {
 	return site.Now().In(zone)
 }
 
-// newForm is the part that all popups' forms have.
+// newForm is what the forms of all popups have.
 func newForm(c echo.Context, action string) views.Form {
 	return views.Form{Action: action, Key: models.NewID(), ReturnTo: LocalPath(c.QueryParam("return_to"), "")}
 }
 
-// submittedForm is newForm for a form that is shown again: with what it was sent with.
+// submittedForm is newForm with the values that were submitted.
 func submittedForm(c echo.Context, action string) views.Form {
 	return views.Form{Action: action, Key: c.FormValue("form_key"), ReturnTo: LocalPath(c.FormValue("return_to"), "")}
 }
@@ -59,9 +60,8 @@ func rerenderForm(c echo.Context, form *views.Form, err error, title string, pop
 	return Render(c, status, T(c, title), body)
 }
 
-// FormError puts an expected refusal into a form: per field, or as a whole. It
-// returns the status to answer with, and false for errors that are none of the
-// form's.
+// FormError puts err into the form, beside its fields or above them, and returns the
+// status to answer with. It returns false for an error that is none of the form's.
 func FormError(form *views.Form, err error) (status int, ok bool) {
 	e := models.AsError(err)
 	if e == nil {
@@ -84,7 +84,7 @@ func FormError(form *views.Form, err error) (status int, ok bool) {
 	return 0, false
 }
 
-// FieldErrors are the messages beside the fields.
+// FieldErrors converts the messages of fields.
 func FieldErrors(fields map[string]models.Text) map[string]views.Message {
 	errors := make(map[string]views.Message, len(fields))
 	for field, text := range fields {
@@ -93,8 +93,8 @@ func FieldErrors(fields map[string]models.Text) map[string]views.Message {
 	return errors
 }
 
-// targetID is the id that a toolbar action is about: from the path, or the single
-// ?id=. Otherwise the chooser says what to select.
+// targetID is the id in the path, or the only ?id= of a selection; false when none or
+// several are selected.
 func targetID(c echo.Context) (string, bool) {
 	if id := c.Param("id"); id != "" {
 		return id, true
@@ -105,7 +105,7 @@ func targetID(c echo.Context) (string, bool) {
 	return "", false
 }
 
-// renderChooser is the popup of a toolbar action whose selection does not fit.
+// renderChooser renders the popup that says what to select for a toolbar action.
 func renderChooser(c echo.Context, title, list, reason string) error {
 	form := newForm(c, "")
 	if form.ReturnTo == "" {
@@ -115,10 +115,10 @@ func renderChooser(c echo.Context, title, list, reason string) error {
 		Title: views.Message{Key: title}, Reason: views.Message{Key: reason}, Form: form}))
 }
 
-// maxBulk is how many objects one popup takes.
+// maxBulk is the maximum number of objects in one popup.
 const maxBulk = 100
 
-// uniqueIDs are the ids of a selection, each once.
+// uniqueIDs drops empty and repeated ids.
 func uniqueIDs(all []string) []string {
 	var ids []string
 	seen := map[string]bool{"": true}
@@ -131,7 +131,7 @@ func uniqueIDs(all []string) []string {
 	return ids
 }
 
-// formIDs are the ids that a form was sent with.
+// formIDs are the ids of a submitted form.
 func formIDs(c echo.Context) ([]string, error) {
 	params, err := c.FormParams()
 	if err != nil {
@@ -142,7 +142,7 @@ func formIDs(c echo.Context) ([]string, error) {
 
 const maxInputBytes = 256
 
-// truncateInput is what was typed, as far as a page should repeat it.
+// truncateInput cuts what was typed to what a page shows again.
 func truncateInput(text string) string {
 	if len(text) > maxInputBytes {
 		text = text[:maxInputBytes]

@@ -16,16 +16,16 @@ import (
 	"blockconsole/views"
 )
 
-// listState is what a list's URL says.
+// listState is the state of a list, as its URL has it.
 type listState struct {
 	path    string
 	query   models.ListQuery
-	params  url.Values // the normal parameters, without the place
-	invalid error      // the first parameter that lists do not know
+	params  url.Values // normalized, without a cursor
+	invalid error      // the first unknown parameter
 }
 
-// parseList reads the state of a list from the URL. What it does not know becomes
-// the default, and is noted.
+// parseList reads the state of a list from the URL. An unknown value becomes the
+// default, and is noted in invalid.
 func parseList(c echo.Context, path string) listState {
 	get := func(name string) string {
 		return strings.ToValidUTF8(strings.ReplaceAll(c.QueryParam(name), "\x00", ""), "\ufffd")
@@ -66,7 +66,7 @@ func (s *listState) set(name, value string) {
 	}
 }
 
-// withParam is the URL of the list with one parameter changed, from its beginning.
+// withParam is the URL of the first page with one parameter changed.
 func (s *listState) withParam(name, value string) string {
 	params := maps.Clone(s.params)
 	params.Del(name)
@@ -79,7 +79,7 @@ func (s *listState) withParam(name, value string) string {
 	return s.path + "?" + params.Encode()
 }
 
-// cursorURL is the URL of another place in the list; empty for the empty place.
+// cursorURL is the URL of the page at a cursor; empty without one.
 func (s *listState) cursorURL(name, cursor string) string {
 	if cursor == "" {
 		return ""
@@ -87,11 +87,11 @@ func (s *listState) cursorURL(name, cursor string) string {
 	return s.withParam(name, cursor)
 }
 
-// clearCursor is the list without a place, for cursors that are none.
+// clearCursor goes back to the first page.
 func (s *listState) clearCursor() { s.query.After, s.query.Before = "", "" }
 
-// loadPage runs read; for people a broken cursor is the first page with a notice, for
-// programs an error.
+// loadPage reads the page. With a broken cursor people get the first page and a
+// notice, programs the error.
 func loadPage[T any](c echo.Context, s *listState, read func(models.ListQuery) (models.Page[T], error)) (models.Page[T], error) {
 	if s.invalid != nil && Wants(c) != HTML {
 		return models.Page[T]{}, s.invalid
@@ -105,7 +105,7 @@ func loadPage[T any](c echo.Context, s *listState, read func(models.ListQuery) (
 	return page, err
 }
 
-// view is the list's part of the page.
+// view is the view model that all lists have.
 func (s *listState) view(summary models.ListSummary, statuses []models.Status, next, previous string) views.List {
 	l := views.List{
 		Path: s.path, Query: s.query.Search, Status: string(s.query.Status), Sort: s.query.Sort, Size: s.query.Size,
@@ -141,8 +141,8 @@ func (s *listState) view(summary models.ListSummary, statuses []models.Status, n
 	return l
 }
 
-// projects are the choices of the project filter, where several are shown: those
-// that have something to show, and the one that is chosen.
+// projects fills in the choices of the project filter, where several projects are
+// shown: those with rows, and the chosen one.
 func (s *listState) projects(l *views.List, all projectNames, ids []string) {
 	if id := s.query.Project; id != "" {
 		l.Project = &views.Link{ID: id, Name: all[id]}
@@ -169,13 +169,13 @@ func degraded(summary models.ListSummary) views.Degraded {
 	return views.Degraded{Since: summary.FailedSince, Reason: Msg(summary.Failure.Text), FreshAt: summary.SeenAt}
 }
 
-// eventsURL is the live stream of a list, from what the page has seen on.
+// eventsURL is the live stream of a list after the changes that the page has.
 func eventsURL(path string, summary models.ListSummary) string {
 	return path + "/events?after=" + strconv.FormatInt(summary.LastChange, 10)
 }
 
-// nextSort is what a click on a column's heading sorts by: it turns the direction
-// of the present column around; figures begin with the largest.
+// nextSort is the sort after a click on a column: the other direction of the present
+// column, else ascending for words and descending for figures.
 func nextSort(present, key string) string {
 	switch present {
 	case key:

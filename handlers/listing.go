@@ -51,8 +51,8 @@ func (l listing[R]) List(c echo.Context) error {
 		head, record := withProjectNames(projects, l.csvHead, l.csvRecord, l.projectID)
 		return streamCSV(c, &s, l.csvName, head, read, record)
 	}
-	// The summary before the rows: the live stream goes on after its last change, and
-	// must not skip one that the rows do not have yet.
+	// The summary before the rows: the live stream continues after its last change, and
+	// would skip a change between the two.
 	var err error
 	if summary, err = l.store.ListSummary(ctx, actor, l.kind); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (l listing[R]) List(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, string(l.kind)+".list"), l.page(c, &s, list, rows))
 }
 
-// answerJSON answers with a page. A filtered total is exact to CountLimit.
+// answerJSON answers with a page as JSON. A filtered total is exact up to CountLimit.
 func (l listing[R]) answerJSON(c echo.Context, s *listState, page models.Page[R], total int64, projects projectNames) error {
 	answer := listJSON{Items: make([]any, len(page.Rows)), Next: s.cursorURL("after", page.Next), Previous: s.cursorURL("before", page.Previous), Total: total, TotalExact: true}
 	if s.query.Filtered() {
@@ -104,7 +104,7 @@ func (l listing[R]) Count(c echo.Context) error {
 	return Fragment(c, http.StatusOK, views.Found(min(n, models.CountLimit), n > models.CountLimit))
 }
 
-// listJSON is a list for programs. Next and Previous are empty at the ends.
+// listJSON is a page of a list. Next and Previous are URLs, empty at the ends.
 type listJSON struct {
 	Items      []any  `json:"items"`
 	Next       string `json:"next"`

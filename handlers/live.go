@@ -10,7 +10,7 @@ import (
 	"blockconsole/models"
 )
 
-// LiveStore is what live pages are fed from.
+// LiveStore is what Live needs.
 type LiveStore interface {
 	Subscribe() (<-chan struct{}, func())
 	Rules() models.Rules
@@ -66,7 +66,7 @@ func (l *Live) Run(ctx context.Context) {
 	changed, unsubscribe := l.store.Subscribe()
 	defer unsubscribe()
 	if last, err := l.store.LastChange(ctx); err == nil {
-		// Streams that were opened earlier do not know what they have missed.
+		// Streams that were opened before Run may have missed changes.
 		for _, s := range l.hub.advance(last) {
 			l.hub.send(s, sseEvent("list", "{}", last))
 		}

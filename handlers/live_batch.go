@@ -14,7 +14,8 @@ import (
 	"blockconsole/views/i18n"
 )
 
-// batch is a number of changes. What it says to one topic is rendered once.
+// batch is some changes that were read together. Its events are rendered once per
+// topic.
 type batch struct {
 	live     *Live
 	changes  []models.Change
@@ -29,7 +30,7 @@ func newBatch(l *Live, changes []models.Change) *batch {
 	return &batch{live: l, changes: changes, last: changes[len(changes)-1].Seq, rendered: map[topic][]byte{}}
 }
 
-// event is what the batch says to a stream; empty when that is nothing.
+// event is the batch as one subscriber gets it; empty when nothing concerns it.
 func (b *batch) event(ctx context.Context, s *subscriber) ([]byte, error) {
 	event, ok := b.rendered[s.topic]
 	if !ok {
@@ -43,7 +44,8 @@ func (b *batch) event(ctx context.Context, s *subscriber) ([]byte, error) {
 	return slices.Concat(event, failures), err
 }
 
-// failures tells the stream's user which of their operations have failed.
+// failures are the messages to the subscriber's user about their operations that
+// have failed.
 func (b *batch) failures(ctx context.Context, s *subscriber) ([]byte, error) {
 	if err := b.loadFailed(ctx); err != nil || len(b.failed) == 0 {
 		return nil, err
@@ -81,14 +83,14 @@ func (b *batch) loadFailed(ctx context.Context) error {
 	return err
 }
 
-// failureAlert says that an operation has failed, and why.
+// failureAlert is the message that an operation has failed.
 func failureAlert(op *models.Operation) views.Alert {
 	return views.Alert{Message: views.Message{Key: "failed.told", Args: [4]string{string(op.Kind), views.Label(op.SubjectID, op.SubjectName)}},
 		Detail: Msg(op.LastError.Text), Sticky: true, RequestID: op.RequestID,
 		Link: activityPath + "/" + op.ID, LinkText: views.Message{Key: "failed.link"}}
 }
 
-// render is what the batch says to all of a topic.
+// render renders the events of a topic.
 func (b *batch) render(ctx context.Context, to topic) ([]byte, error) {
 	var ids, objects []string
 	seen := map[string]bool{}
@@ -126,7 +128,7 @@ func (b *batch) render(ctx context.Context, to topic) ([]byte, error) {
 	return events.Bytes(), nil
 }
 
-// renderRows renders the rows that still exist as partials of the page.
+// renderRows renders those rows that still exist as partials of the page.
 func (l *Live) renderRows(ctx context.Context, to topic, ids []string) (string, error) {
 	rowCtx := rowContext(ctx, l.site)
 	rows, err := l.loadRows(rowCtx, to, ids)

@@ -11,13 +11,13 @@ import (
 // IsHTMX says that htmx sent the request.
 func IsHTMX(c echo.Context) bool { return c.Request().Header.Get("HX-Request") == "true" }
 
-// IsFragment says that only a part of the page was asked for.
+// IsFragment says that htmx asked for a part of the page.
 func IsFragment(c echo.Context) bool {
 	h := c.Request().Header
 	return h.Get("HX-Request") == "true" && h.Get("HX-Boosted") != "true" && h.Get("HX-History-Restore-Request") != "true"
 }
 
-// Format is the form of an answer.
+// Format is the media type of an answer.
 type Format string
 
 // The formats.
@@ -28,8 +28,7 @@ const (
 	Events Format = "text/event-stream"
 )
 
-// Wants is the format that the request's Accept header likes best. Whoever takes
-// anything gets HTML.
+// Wants is the format that the Accept header prefers; HTML where it takes anything.
 func Wants(c echo.Context) Format {
 	best, bestQ, bestRank := HTML, 0.0, -1
 	for part := range strings.SplitSeq(strings.Join(c.Request().Header.Values(echo.HeaderAccept), ","), ",") {
@@ -47,7 +46,7 @@ func Wants(c echo.Context) Format {
 				continue
 			}
 		}
-		// Of equally liked ones the named beats the wildcard, and then the first one.
+		// Of equal q the named type beats the wildcard, then the first one wins.
 		if q > bestQ || (q == bestQ && rank > bestRank) {
 			best, bestQ, bestRank = format, q, rank
 		}

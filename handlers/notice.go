@@ -18,8 +18,8 @@ const (
 	maxNoticeBytes = 2048
 )
 
-// Notify shows a message on the next full page: after a click without
-// JavaScript. It travels in a cookie, as keys of the catalog.
+// Notify shows a message on the next full page, for clicks without JavaScript. A
+// cookie carries its keys of the catalog.
 func Notify(c echo.Context, alert views.Alert) {
 	b, err := json.Marshal(alert)
 	if err != nil || len(b) > maxNoticeBytes {
@@ -47,8 +47,8 @@ func takeNotices(c echo.Context) []views.Alert {
 	return []views.Alert{alert}
 }
 
-// answerSaved leads back to the page after a change that is no operation, and says what
-// was done.
+// answerSaved redirects to the page after a change that is no operation, with a
+// message.
 func answerSaved(c echo.Context, path, key string, args ...string) error {
 	if Wants(c) == JSON {
 		return c.NoContent(http.StatusNoContent)

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// OpCountStore is what OpCounter asks of the database.
+// OpCountStore is what OpCounter needs.
 type OpCountStore interface {
 	CountRunning(ctx context.Context, project string) (int64, error)
 	Subscribe() (<-chan struct{}, func())
 }
 
-// opCountFresh is how long a count may be old when another process on the same
-// database changes it; changes of this process are seen at once.
+// opCountFresh is how long a count is used when other processes on the same database
+// change it. Changes of this process are seen at once.
 const opCountFresh = 2 * time.Second
 
-// OpCounter counts the operations under way for the header of every page, and asks
-// the database only after something has changed.
+// OpCounter counts the operations under way, for the header of every page. It asks the
+// database only after a change.
 type OpCounter struct {
 	store   OpCountStore
 	changed <-chan struct{}
@@ -34,14 +34,14 @@ type opCount struct {
 	at time.Time
 }
 
-// NewOpCounter makes a counter that lasts as long as the store.
+// NewOpCounter makes a counter, which subscribes to the store for good.
 func NewOpCounter(store OpCountStore, now func() time.Time, log *slog.Logger) *OpCounter {
 	changed, _ := store.Subscribe()
 	return &OpCounter{store: store, changed: changed, now: now, log: log, counts: map[string]opCount{}}
 }
 
-// Running returns how many operations of the project are under way. When the
-// database does not answer, the last count is repeated: the page says the rest.
+// Running returns how many operations of the project are under way; the last known
+// number when the database does not answer.
 func (o *OpCounter) Running(ctx context.Context, project string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

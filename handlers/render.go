@@ -13,13 +13,11 @@ import (
 	"blockconsole/views"
 )
 
-// What answers depend on: whether the page or a part of it was asked for, and in
-// which form.
+// varyOn are the request headers that answers depend on.
 var varyOn = []string{"HX-Request", "HX-Boosted", "HX-History-Restore-Request", "Accept", "Cookie", "Accept-Language"}
 
-// Render answers with body alone where htmx asked for a part of the page, and
-// with the whole page around it otherwise. Nothing is sent before everything is
-// rendered, so an error can still become an answer of its own.
+// Render answers with body alone when htmx asked for a part of the page, else with
+// the whole page. An error is returned before anything was sent.
 func Render(c echo.Context, status int, title string, body templ.Component) error {
 	f := frame(c, title)
 	ctx := views.WithFrame(c.Request().Context(), f)
@@ -39,7 +37,7 @@ func Render(c echo.Context, status int, title string, body templ.Component) erro
 	return c.HTMLBlob(status, buffer.Bytes())
 }
 
-// Fragment answers htmx with body alone, and makes the browser fire the events.
+// Fragment answers with body alone, and triggers the events in the browser.
 func Fragment(c echo.Context, status int, body templ.Component, events ...string) error {
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer putBuffer(buffer)
@@ -52,7 +50,7 @@ func Fragment(c echo.Context, status int, body templ.Component, events ...string
 	return c.HTMLBlob(status, buffer.Bytes())
 }
 
-// Trigger makes htmx fire the events in the browser, such as popup:close.
+// Trigger triggers events in the browser, such as popup:close.
 func Trigger(c echo.Context, events ...string) {
 	if len(events) == 0 {
 		return
@@ -61,14 +59,14 @@ func Trigger(c echo.Context, events ...string) {
 	for _, e := range events {
 		named[e] = struct{}{}
 	}
-	// Names are literals and values empty: this cannot fail.
+	// Strings and empty structs cannot fail.
 	b, err := json.Marshal(named)
 	if err == nil {
 		c.Response().Header().Set("HX-Trigger", string(b))
 	}
 }
 
-// Vary says what the answer depends on.
+// Vary sets the Vary header.
 func Vary(c echo.Context) {
 	header := c.Response().Header()
 	have := header.Values(echo.HeaderVary)
@@ -89,7 +87,7 @@ func putBuffer(b *bytes.Buffer) {
 	}
 }
 
-// SeeOther sends the browser to a page of this site, by 303.
+// SeeOther redirects to a page of this site with 303.
 func SeeOther(c echo.Context, to string) error {
 	return c.Redirect(http.StatusSeeOther, LocalPath(to, "/"))
 }

@@ -1,6 +1,5 @@
-// Package handlers turns requests into calls of the models and their answers into
-// pages, fragments and JSON: one file per resource. A handler returns its errors;
-// web maps them to answers.
+// Package handlers has a file per resource: it reads requests, calls the store and
+// renders pages, fragments, JSON and CSV. Errors are returned, and answered by web.
 package handlers
 
 import (
@@ -18,7 +17,7 @@ import (
 	"blockconsole/views/i18n"
 )
 
-// Site is what every page shows alike.
+// Site is what all pages have in common.
 type Site struct {
 	Store      SiteStore  // nil: nothing is known
 	Operations *OpCounter // nil: none are counted
@@ -30,19 +29,19 @@ type Site struct {
 	ExportTLS  bool   // servers prove by certificate who they are
 }
 
-// SiteStore is what every page asks of the store; it answers from memory.
+// SiteStore is what every page asks. It answers from memory.
 type SiteStore interface {
 	Capabilities() models.Capabilities
 	OwnProjectName() string
 	AllProjects() bool
 }
 
-// Request is what the middleware found out about one request.
+// Request is what the middleware knows of a request.
 type Request struct {
 	Site      *Site
 	SignedIn  *models.SignedIn // nil: nobody
 	Token     string           // as the session cookie has it
-	CSRF      string           // what forms of this visitor must carry
+	CSRF      string           // the token that forms must carry
 	Theme     string
 	Compact   bool
 	RequestID string
@@ -50,7 +49,7 @@ type Request struct {
 
 const requestKey = "request"
 
-// SetRequest gives the request's handlers what the middleware knows.
+// SetRequest attaches req to the context.
 func SetRequest(c echo.Context, req *Request) { c.Set(requestKey, req) }
 
 // RequestOf returns what SetRequest stored; never nil.
@@ -61,7 +60,8 @@ func RequestOf(c echo.Context) *Request {
 	return &Request{Site: &Site{Now: time.Now, Log: slog.Default()}}
 }
 
-// Actor is who asks. The zero Role of nobody allows nothing.
+// Actor is who sent the request. Without a session it has no role, which allows
+// nothing.
 func Actor(c echo.Context) models.Actor {
 	req := RequestOf(c)
 	if req.SignedIn == nil {
@@ -70,12 +70,12 @@ func Actor(c echo.Context) models.Actor {
 	return req.SignedIn.Actor(c.RealIP(), req.RequestID)
 }
 
-// T is a text of the catalog in the visitor's language.
+// T is a text of the catalog in the language of the request.
 func T(c echo.Context, key string, args ...any) string {
 	return i18n.T(c.Request().Context(), key, args...)
 }
 
-// frame is what surrounds the page.
+// frame is the view model of what surrounds the page.
 func frame(c echo.Context, title string) *views.Frame {
 	req := RequestOf(c)
 	f := &views.Frame{
@@ -103,8 +103,8 @@ func frame(c echo.Context, title string) *views.Frame {
 	return f
 }
 
-// WithFrame returns the request's context with the frame in it, for components
-// that are rendered outside Render.
+// WithFrame returns the request's context with the frame, for components that are not
+// rendered by Render.
 func WithFrame(c echo.Context) context.Context {
 	return views.WithFrame(c.Request().Context(), frame(c, ""))
 }
@@ -122,12 +122,11 @@ func activeEntry(path string) string {
 	return ""
 }
 
-// PreferenceParams are the query parameters that choose how pages look. They are
-// remembered, so they leave the addresses that pages give on.
+// PreferenceParams are the query parameters that choose how pages look. A cookie
+// remembers them, so links do not repeat them.
 var PreferenceParams = []string{"lang", "theme", "density"}
 
-// pageURL is the local address of the page the visitor looks at: for a fragment,
-// the page around it.
+// pageURL is the path and query of the page, for a fragment of the page around it.
 func pageURL(c echo.Context) string {
 	u := *c.Request().URL
 	if IsHTMX(c) {
@@ -146,8 +145,8 @@ func pageURL(c echo.Context) string {
 	return LocalPath(local, "/")
 }
 
-// withoutPreferences keeps the rest of the query byte by byte: it is the state of
-// a list, and its order should not change under the user's eyes.
+// withoutPreferences drops PreferenceParams from a query and leaves the rest as it
+// is, in its order.
 func withoutPreferences(query string) string {
 	if query == "" {
 		return ""
@@ -168,9 +167,9 @@ func withoutPreferences(query string) string {
 
 const maxPathBytes = 4096
 
-// LocalPath returns path when it is a path of this site with an optional query,
-// and fallback otherwise: whatever a browser could read as another host, or as
-// more than one header line, is none.
+// LocalPath returns path when it is a path of this site with an optional query, else
+// fallback. A path that a browser could take for another host, or that would break a
+// header line, is none.
 func LocalPath(path, fallback string) string {
 	if path == "" || len(path) > maxPathBytes || path[0] != '/' || strings.HasPrefix(path, "//") ||
 		strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {

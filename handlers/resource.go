@@ -39,10 +39,10 @@ type object struct {
 
 func (r resource) title(action string) string { return string(r.kind) + "." + action }
 
-// url is where the popup of an action posts to.
+// url is where the form of an action posts to.
 func (r resource) url(id, action string) string { return r.path + "/" + id + "/" + action }
 
-// answer answers an accepted click with the object's row as it is now.
+// answer is answerAccepted with the object's present row.
 func (r resource) answer(c echo.Context, op *models.Operation, action string) error {
 	update := pageUpdate{list: r.path, message: operationMessage("accepted."+r.title(action), op)}
 	if o, err := r.load(c.Request().Context(), Actor(c), op.SubjectID); err == nil {
@@ -66,8 +66,8 @@ func (r resource) EditForm(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, r.title("edit")), views.EditPopup(m))
 }
 
-// Edit changes name and description. The form comes back with the other's
-// values when somebody else has changed them meanwhile.
+// Edit changes name and description. When somebody else has changed them meanwhile,
+// the form comes back with their values.
 func (r resource) Edit(c echo.Context) error {
 	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
 	m := views.Edit{Form: submittedForm(c, r.url(id, "edit")), Kind: string(r.kind), ID: id, Name: c.FormValue("name"), Description: c.FormValue("description")}

@@ -3,21 +3,23 @@ package handlers
 import (
 	"bytes"
 	"context"
-	"sync"
+	"hash/maphash"
 
 	"github.com/a-h/templ"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"blockconsole/models"
 	"blockconsole/views"
 	"blockconsole/views/i18n"
 )
 
-// RowCache keeps rows as they were rendered. Its keys are the language and the row
-// itself: equal rows render to equal bytes, so an entry is never stale and
-// whoever looks shares it.
+// RowCache keeps rendered rows, the ones used last. The key is the language and the
+// row itself: equal rows have equal HTML, so an entry is never stale and is shared by
+// all who look. Rows are spread over shards by their id, since a look locks its
+// shard.
 type RowCache struct {
-	mu   sync.RWMutex
-	rows map[rowKey][]byte
+	seed   maphash.Seed
+	shards [rowShards]*lru.Cache[rowKey, []byte]
 }
 
 type rowKey struct {
@@ -25,18 +27,27 @@ type rowKey struct {
 	row      any
 }
 
-const maxCachedRows = 20_000
+const (
+	rowShards     = 8
+	maxCachedRows = 20_000 // some 40 MB: a row has about 2 kB
+)
 
-// get returns the row's HTML. Rows on their way somewhere show how long that has
-// lasted, so they are rendered each time.
-func (r *RowCache) get(ctx context.Context, row any, status string, render func() templ.Component) ([]byte, error) {
-	key := rowKey{i18n.Lang(ctx), row}
-	lasting := !models.Status(status).InTransition()
-	if lasting {
-		r.mu.RLock()
-		html, ok := r.rows[key]
-		r.mu.RUnlock()
-		if ok {
+// NewRowCache makes an empty cache.
+func NewRowCache() *RowCache {
+	r := RowCache{seed: maphash.MakeSeed()}
+	for i := range r.shards {
+		r.shards[i], _ = lru.New[rowKey, []byte](maxCachedRows / rowShards) // fails for no size above zero
+	}
+	return &r
+}
+
+// get returns the row's HTML. A row in transition shows how long that has lasted, so
+// it is rendered each time.
+func (r *RowCache) get(ctx context.Context, id string, row any, status string, render func() templ.Component) ([]byte, error) {
+	key, shard := rowKey{i18n.Lang(ctx), row}, r.shards[maphash.String(r.seed, id)%rowShards]
+	stable := !models.Status(status).InTransition()
+	if stable {
+		if html, ok := shard.Get(key); ok {
 			return html, nil
 		}
 	}
@@ -44,23 +55,14 @@ func (r *RowCache) get(ctx context.Context, row any, status string, render func(
 	if err := render().Render(ctx, &b); err != nil {
 		return nil, err
 	}
-	if lasting {
-		r.put(key, b.Bytes())
+	if stable {
+		shard.Add(key, b.Bytes())
 	}
 	return b.Bytes(), nil
 }
 
-func (r *RowCache) put(key rowKey, html []byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.rows == nil || len(r.rows) >= maxCachedRows {
-		r.rows = make(map[rowKey][]byte, maxCachedRows/4)
-	}
-	r.rows[key] = html
-}
-
-// rowContext is the context that rows are rendered in: of the frame only what is
-// the same for everybody.
+// rowContext is the context to render rows in. It has only what is the same for all
+// users.
 func rowContext(ctx context.Context, site *Site) context.Context {
 	return views.WithFrame(ctx, &views.Frame{TimeZone: site.TimeZone, Now: site.Now().UnixMicro()})
 }
@@ -68,14 +70,14 @@ func rowContext(ctx context.Context, site *Site) context.Context {
 // snapshot renders a row of the Block Snapshot list, in a rowContext.
 func (r *RowCache) snapshot(ctx context.Context, s *models.Snapshot, rules models.Rules, projects projectNames) (views.RenderedRow, error) {
 	row := snapshotRow(s, rules, projects)
-	html, err := r.get(ctx, row, row.Status, func() templ.Component { return views.SnapshotRowHTML(row) })
+	html, err := r.get(ctx, row.ID, row, row.Status, func() templ.Component { return views.SnapshotRowHTML(row) })
 	return views.RenderedRow{ID: row.ID, HTML: html}, err
 }
 
 // volume renders a row of the Volume list, in a rowContext.
 func (r *RowCache) volume(ctx context.Context, v *models.Volume, rules models.Rules, projects projectNames) (views.RenderedRow, error) {
 	row := volumeRow(v, rules, projects)
-	html, err := r.get(ctx, row, row.Status, func() templ.Component { return views.VolumeRowHTML(row) })
+	html, err := r.get(ctx, row.ID, row, row.Status, func() templ.Component { return views.VolumeRowHTML(row) })
 	return views.RenderedRow{ID: row.ID, HTML: html}, err
 }
 

@@ -11,7 +11,7 @@ import (
 	"blockconsole/views"
 )
 
-// ServerStore is what the administrator's pages of servers need.
+// ServerStore is what Servers needs.
 type ServerStore interface {
 	Capabilities() models.Capabilities
 	AllProjects() bool
@@ -24,12 +24,12 @@ type ServerStore interface {
 	RemoveServer(ctx context.Context, actor models.Actor, id string) error
 }
 
-// ListServers is the list of servers that volumes can be attached to. Where the
-// backend serves volumes itself the administrator registers them; elsewhere the
-// backend knows them, and the list is for reading.
+// Servers has the pages of the servers that volumes can be attached to. Where the
+// backend serves volumes itself the administrator registers servers; elsewhere the
+// backend knows them, and the list is read-only.
 type Servers struct{ Store ServerStore }
 
-// maxServers is how many servers the page shows.
+// maxServers is how many servers the page shows at most.
 const maxServers = 1000
 
 // List is the page of servers, or JSON.
@@ -91,7 +91,7 @@ func toServerJSON(s *models.Server, volumes int) serverJSON {
 		CreatedAt: rfc3339(s.CreatedAt), ProjectID: s.ProjectID, Version: s.Version}
 }
 
-// readOnlyDenial is the denial of changing servers that the backend knows.
+// readOnlyDenial says why servers cannot be changed; nil when they can.
 func (h Servers) readOnlyDenial() *views.Denial {
 	if h.Store.Capabilities().OwnServers {
 		return nil
@@ -201,7 +201,7 @@ func (h Servers) Delete(c echo.Context) error {
 	return answerServerSaved(c, http.StatusOK, row, "accepted.server.delete")
 }
 
-// answerServerSaved answers a click that is done at once.
+// answerServerSaved answers a change of a server, which takes effect at once.
 func answerServerSaved(c echo.Context, status int, row *models.Server, key string) error {
 	message := Msg(models.NewText(key, row.Name))
 	switch {

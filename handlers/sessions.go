@@ -14,7 +14,7 @@ import (
 	"blockconsole/views"
 )
 
-// SessionStore is what signing in and out needs.
+// SessionStore is what Sessions needs.
 type SessionStore interface {
 	SignIn(ctx context.Context, login models.Login) (token string, in *models.SignedIn, err error)
 	SignOut(ctx context.Context, actor models.Actor, id string) error
@@ -23,8 +23,8 @@ type SessionStore interface {
 // Sessions signs in and out.
 type Sessions struct{ Store SessionStore }
 
-// SessionCookie is the name of the session's cookie. Behind HTTPS the prefix makes
-// the browser refuse one that another host or an unencrypted page has set.
+// SessionCookie is the name of the session's cookie. With HTTPS it has the prefix
+// __Host-, with which browsers refuse a cookie of another host or of plain HTTP.
 func SessionCookie(secure bool) string {
 	if secure {
 		return "__Host-blockconsole"
@@ -32,8 +32,8 @@ func SessionCookie(secure bool) string {
 	return "blockconsole"
 }
 
-// LoginCookie is the name of the cookie that the sign-in form's token must equal,
-// since nobody has a session yet.
+// LoginCookie is the name of the cookie with the CSRF token of the sign-in form,
+// where there is no session yet.
 func LoginCookie(secure bool) string { return SessionCookie(secure) + "-login" }
 
 func setCookie(c echo.Context, name, value string, maxAge int) {
@@ -41,7 +41,7 @@ func setCookie(c echo.Context, name, value string, maxAge int) {
 		Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
 }
 
-// LoginForm shows the sign-in page, or leads on who is signed in already.
+// LoginForm is the sign-in page. Who is signed in already is redirected.
 func (s Sessions) LoginForm(c echo.Context) error {
 	next := nextURL(c)
 	if RequestOf(c).SignedIn != nil {
@@ -50,7 +50,8 @@ func (s Sessions) LoginForm(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, "login.title"), views.LoginPage(views.Login{Next: next}))
 }
 
-// Login signs in and leads to next. What was typed wrong is not told.
+// Login signs in and redirects to next. A refusal does not tell whether name or
+// password is wrong.
 func (s Sessions) Login(c echo.Context) error {
 	req := RequestOf(c)
 	name := c.FormValue("username")
@@ -73,7 +74,7 @@ func (s Sessions) Login(c echo.Context) error {
 	return SeeOther(c, nextURL(c))
 }
 
-// renderRefused shows the form again with the name typed, never the password.
+// renderRefused renders the form again with the name, never with the password.
 func (s Sessions) renderRefused(c echo.Context, name string, err error) error {
 	e := models.AsError(err)
 	if e == nil || Wants(c) == JSON {
@@ -90,13 +91,13 @@ func (s Sessions) renderRefused(c echo.Context, name string, err error) error {
 	return Render(c, status, T(c, "login.title"), views.LoginPage(form))
 }
 
-// SetRetryAfter tells when it is worth trying again, in whole seconds.
+// SetRetryAfter sets the header Retry-After, in whole seconds.
 func SetRetryAfter(c echo.Context, wait time.Duration) {
 	c.Response().Header().Set(echo.HeaderRetryAfter, strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 }
 
-// nextURL is the page to lead on to: never one of another site, nor the sign-in
-// itself.
+// nextURL is the page to show after signing in: one of this site, and not the
+// sign-in.
 func nextURL(c echo.Context) string {
 	next := LocalPath(c.FormValue("next"), "/")
 	if path, _, _ := strings.Cut(next, "?"); path == "/login" || path == "/logout" {
@@ -105,7 +106,7 @@ func nextURL(c echo.Context) string {
 	return next
 }
 
-// Logout ends the session and leads to the sign-in page.
+// Logout ends the session and redirects to the sign-in page.
 func (s Sessions) Logout(c echo.Context) error {
 	req := RequestOf(c)
 	if req.SignedIn != nil {

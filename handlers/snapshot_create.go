@@ -15,8 +15,8 @@ import (
 
 const snapshotCreateTitle = "snapshot.create"
 
-// NewForm is the popup «Block Snapshot 생성»: of the volume in the path or in
-// ?volume_id=, or with a field to search for one.
+// NewForm is the popup «Block Snapshot 생성» for the volume in the path or in
+// ?volume_id=, else with a chooser of volumes.
 func (h Snapshots) NewForm(c echo.Context) error {
 	id := c.Param("id")
 	if id == "" {
@@ -25,8 +25,8 @@ func (h Snapshots) NewForm(c echo.Context) error {
 	return h.newForm(c, id)
 }
 
-// NewForSelection is the target of the Volume list's 스냅샷 생성: always possible,
-// with or without a selection.
+// NewForSelection is NewForm for the selection of the Volume list: one volume, or
+// none.
 func (h Snapshots) NewForSelection(c echo.Context) error {
 	switch ids := uniqueIDs(c.QueryParams()["id"]); len(ids) {
 	case 0:
@@ -48,7 +48,7 @@ func (h Snapshots) newForm(c echo.Context, volumeID string) error {
 	return Render(c, http.StatusOK, T(c, snapshotCreateTitle), views.SnapshotCreatePopup(m))
 }
 
-// Choices answers the volumes that the search of the Volume field finds.
+// Choices renders the choices of the chooser for a search.
 func (h Snapshots) Choices(c echo.Context) error {
 	choices, err := h.volumeChoices(c, truncateInput(c.QueryParam("q")))
 	if err != nil {
@@ -81,8 +81,8 @@ func (h Snapshots) volumeChoices(c echo.Context, search string) ([]views.VolumeB
 	return choices, nil
 }
 
-// fillCreateForm loads what the popup shows of the volume, or the choices when none is
-// given.
+// fillCreateForm loads what the popup shows of the volume; the choices when volumeID
+// is empty.
 func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volumeID string) error {
 	caps := h.Store.Capabilities()
 	m.CrashSafe, m.FreeBytes, m.NeedBytes = caps.CrashSafe, caps.FreeBytes, -1
@@ -123,7 +123,7 @@ func (h Snapshots) Create(c echo.Context) error {
 	op, err := h.Store.CreateSnapshot(ctx, actor, models.SnapshotInput{
 		VolumeID: volumeID, Name: m.Name, Description: m.Description, Acknowledge: m.Acknowledge, FormKey: m.Key})
 	if err != nil && c.Param("id") != "" {
-		// Not before: the same form sent again is answered although its volume is gone.
+		// After CreateSnapshot: a form sent twice has the same answer, even when its volume is gone.
 		if _, gone := h.Store.Volume(ctx, actor, volumeID); gone != nil {
 			return gone
 		}

@@ -12,7 +12,7 @@ import (
 	"blockconsole/views"
 )
 
-// RevertForm is the popup that puts a volume back to its latest snapshot.
+// RevertForm is the popup that reverts a volume to its latest snapshot.
 func (h Snapshots) RevertForm(c echo.Context) error {
 	row, err := h.Store.Snapshot(c.Request().Context(), Actor(c), c.Param("id"))
 	if err != nil {
@@ -25,7 +25,7 @@ func (h Snapshots) RevertForm(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, "snapshot.revert"), views.RevertPopup(m))
 }
 
-// fillRevert loads the volume, and says why it cannot be put back.
+// fillRevert loads the volume, and why it cannot be reverted.
 func (h Snapshots) fillRevert(c echo.Context, m *views.Revert, row *models.Snapshot) error {
 	v, denial, err := h.revertTarget(c.Request().Context(), Actor(c), row)
 	if v != nil {
@@ -35,8 +35,8 @@ func (h Snapshots) fillRevert(c echo.Context, m *views.Revert, row *models.Snaps
 	return err
 }
 
-// revertTarget is the volume that the snapshot is of, nil when it is gone, and why it
-// cannot be put back.
+// revertTarget returns the snapshot's volume, nil when it is gone, and why it cannot
+// be reverted.
 func (h Snapshots) revertTarget(ctx context.Context, actor models.Actor, row *models.Snapshot) (*models.Volume, *models.Denial, error) {
 	v, err := h.Store.Volume(ctx, actor, row.VolumeID)
 	if errors.Is(err, models.ErrNotFound) {
@@ -49,7 +49,7 @@ func (h Snapshots) revertTarget(ctx context.Context, actor models.Actor, row *mo
 	return v, denial, err
 }
 
-// Revert puts the volume back.
+// Revert reverts the volume.
 func (h Snapshots) Revert(c echo.Context) error {
 	op, err := h.Store.RevertVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("form_key"))
 	if err != nil {
@@ -66,8 +66,8 @@ func (h Snapshots) Revert(c echo.Context) error {
 	return answerAccepted(c, op, pageUpdate{list: views.SnapshotsPath, message: operationMessage("accepted.volume.revert", op)})
 }
 
-// revertDenial is why the volume cannot be put back to the snapshot, as far as the
-// snapshot alone does not tell.
+// revertDenial is known, else the reason why the snapshot's volume cannot be
+// reverted.
 func (h Snapshots) revertDenial(ctx context.Context, actor models.Actor, row *models.Snapshot, known views.Message) (views.Message, error) {
 	if known.Key != "" {
 		return known, nil

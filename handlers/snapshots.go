@@ -12,7 +12,7 @@ import (
 	"blockconsole/views"
 )
 
-// SnapshotStore is what the Block Snapshot pages need.
+// SnapshotStore is what Snapshots needs.
 type SnapshotStore interface {
 	Rules() models.Rules
 	AllProjects() bool
@@ -112,7 +112,7 @@ func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
 // Show is the page of one Block Snapshot.
 func (h Snapshots) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectSnapshot) // before the row: what changes meanwhile is told
+	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectSnapshot) // before the row, as in a list
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (h Snapshots) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.SnapshotPage(m))
 }
 
-// object loads what the common popups show.
+// object loads a snapshot for the common popups.
 func (h Snapshots) object(ctx context.Context, actor models.Actor, id string) (*object, error) {
 	s, err := h.Store.Snapshot(ctx, actor, id)
 	if err != nil {

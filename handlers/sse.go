@@ -71,9 +71,8 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	}
 }
 
-// lastEventID is the last change that the page knows: from the browser that
-// reconnects, from a window that takes the stream over, or from the page's URL; -1
-// when it knows none.
+// lastEventID is the last change that the page has: as a reconnecting browser says,
+// or a window that takes over a stream, or the page's URL; -1: none.
 func lastEventID(c echo.Context) int64 {
 	for _, text := range []string{c.Request().Header.Get("Last-Event-ID"), c.QueryParam("since"), c.QueryParam("after")} {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
@@ -121,8 +120,8 @@ func (l *Live) replay(ctx context.Context, s *subscriber, seen, position int64) 
 	return newBatch(l, changes).event(ctx, s)
 }
 
-// sseEvent is one event of the stream (HTML Living Standard, «Server-sent events»);
-// nothing for empty data.
+// sseEvent is an event in the format of the HTML Living Standard, «Server-sent
+// events»; nothing for empty data.
 func sseEvent(name, data string, id int64) []byte {
 	if data == "" {
 		return nil
@@ -150,7 +149,7 @@ type eventWriter struct {
 
 func newEventWriter(c echo.Context) (*eventWriter, error) {
 	w := &eventWriter{response: c.Response(), control: http.NewResponseController(c.Response())}
-	// The server's limits are for pages; a stream reads nothing more.
+	// A stream reads nothing more; the server's limit is for pages.
 	if err := w.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, err
 	}

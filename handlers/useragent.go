@@ -2,8 +2,8 @@ package handlers
 
 import "strings"
 
-// Names of browsers and systems by what their User-Agent contains. The order
-// matters: most claim to be others as well.
+// Names of browsers and systems by what their User-Agent contains. The first match
+// counts, since most also claim to be others.
 var (
 	browsers = []struct{ mark, name string }{
 		{"Edg/", "Edge"}, {"OPR/", "Opera"}, {"Whale/", "Whale"}, {"SamsungBrowser/", "Samsung Internet"}, {"Firefox/", "Firefox"},
@@ -16,8 +16,8 @@ var (
 
 const maxUserAgentRunes = 60
 
-// userAgentName is a User-Agent in words that a user knows: which browser on which
-// system; else its beginning.
+// userAgentName names the browser and the system of a User-Agent; an unknown one is
+// cut.
 func userAgentName(userAgent string) string {
 	name := ""
 	for _, b := range browsers {

@@ -12,7 +12,7 @@ import (
 
 const usersPath = "/admin/users"
 
-// UserStore is what the administrator's pages of users need.
+// UserStore is what Users needs.
 type UserStore interface {
 	ListUsers(ctx context.Context, actor models.Actor) ([]models.User, error)
 	User(ctx context.Context, actor models.Actor, id string) (*models.User, error)
@@ -23,10 +23,10 @@ type UserStore interface {
 	DeleteUser(ctx context.Context, actor models.Actor, id string) error
 }
 
-// Users has the administrator's list of users and the page of each.
+// Users has the administrator's pages of users.
 type Users struct{ Store UserStore }
 
-// List shows the users and the form to add one.
+// List is the list of users with the form to add one.
 func (u Users) List(c echo.Context) error {
 	return u.renderList(c, http.StatusOK, views.Users{Role: string(models.Viewer)})
 }
@@ -67,7 +67,7 @@ func (u Users) Add(c echo.Context) error {
 	return answerSaved(c, usersPath, "accepted.user.add", name)
 }
 
-// Show shows one user and what may be done with it.
+// Show is the page of one user.
 func (u Users) Show(c echo.Context) error { return u.renderOne(c, http.StatusOK, views.UserDetail{}) }
 
 func (u Users) renderOne(c echo.Context, status int, page views.UserDetail) error {
@@ -82,7 +82,7 @@ func (u Users) renderOne(c echo.Context, status int, page views.UserDetail) erro
 
 func userPath(id string) string { return usersPath + "/" + id }
 
-// Change sets the role, or whether the user may sign in, whichever was sent.
+// Change sets the role or disables the user, whichever was submitted.
 func (u Users) Change(c echo.Context) error {
 	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
 	var err error
@@ -113,8 +113,8 @@ func (u Users) renderRefused(c echo.Context, err error) error {
 	return u.renderOne(c, status, page)
 }
 
-// ResetPassword gives the user a new password and shows it, once: the answer is
-// the page itself, and nothing keeps it.
+// ResetPassword gives the user a new password. The answer is the only page that
+// shows it.
 func (u Users) ResetPassword(c echo.Context) error {
 	password, err := u.Store.ResetPassword(c.Request().Context(), Actor(c), c.Param("id"))
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 	"blockconsole/views"
 )
 
-// projectNames are the names of the projects whose objects are shown, by id; nil where
-// there is only one. They are not for changing.
+// projectNames are the names of the projects by id; nil where only one project is
+// shown. They must not be changed.
 type projectNames map[string]string
 
-// projectNamesOf are those of a store.
+// projectNamesOf returns the names that a store knows.
 func projectNamesOf(store interface {
 	AllProjects() bool
 	Capabilities() models.Capabilities
@@ -25,7 +25,7 @@ func projectNamesOf(store interface {
 	return store.Capabilities().ProjectNames()
 }
 
-// link is the owner as a row of a list shows it: nobody where there is only one.
+// link is the project as a row shows it; empty where only one project is shown.
 func (o projectNames) link(project string) views.Link {
 	if o == nil {
 		return views.Link{}
@@ -33,7 +33,7 @@ func (o projectNames) link(project string) views.Link {
 	return views.Link{ID: project, Name: o[project]}
 }
 
-// failureView is what went wrong with an object.
+// failureView is the failure of an object.
 func failureView(f models.Failure, requestID string) views.Trouble {
 	if f.None() {
 		return views.Trouble{}
@@ -46,8 +46,7 @@ func failureView(f models.Failure, requestID string) views.Trouble {
 	return t
 }
 
-// snapshotRow is a snapshot as the list shows it. Nothing in it depends on who
-// looks.
+// snapshotRow is a snapshot in a list. Nothing in it depends on the user.
 func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views.SnapshotRow {
 	why := func(action models.Action) views.Message { return denialMessage(rules.Snapshot(action, s)) }
 	return views.SnapshotRow{
@@ -62,7 +61,7 @@ func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views
 	}
 }
 
-// volumeRow is a volume as the list shows it.
+// volumeRow is a volume in a list. Nothing in it depends on the user.
 func volumeRow(v *models.Volume, rules models.Rules, all projectNames) views.VolumeRow {
 	why := func(action models.Action) views.Message { return denialMessage(rules.Volume(action, v)) }
 	row := views.VolumeRow{
@@ -99,7 +98,7 @@ func volumeBrief(v *models.Volume) views.VolumeBrief {
 		Use: string(v.Use("")), Clients: v.Clients(), HoldUS: v.HoldUS}
 }
 
-// operationFailure also has the request id of what went well.
+// operationFailure has the request id also without a failure.
 func operationFailure(o *models.Operation) views.Trouble {
 	t := failureView(o.LastError, o.RequestID)
 	t.RequestID = o.RequestID
@@ -122,12 +121,13 @@ func splitLines(text string) []string {
 	return strings.Split(text, "\n")
 }
 
-// projectLink is the project that an object belongs to, with its name where that is known.
+// projectLink is the project with its name, where that is known.
 func projectLink(store interface{ Capabilities() models.Capabilities }, project string) views.Link {
 	return views.Link{ID: project, Name: store.Capabilities().ProjectNames()[project]}
 }
 
-// withProjectNames adds the name of the owner to an export, where several are shown.
+// withProjectNames adds a column with the project's name, where several projects are
+// shown.
 func withProjectNames[T any](all projectNames, head []string, record func(*T) []string, project func(*T) string) ([]string, func(*T) []string) {
 	if all == nil {
 		return head, record
@@ -135,8 +135,8 @@ func withProjectNames[T any](all projectNames, head []string, record func(*T) []
 	return append(slices.Clone(head), "project_name"), func(row *T) []string { return append(record(row), all[project(row)]) }
 }
 
-// failureText is what went wrong with an object in the words of the visitor's language,
-// and the backend's request id; both are empty where nothing did.
+// failureText is the failure in the language of the request, and the backend's
+// request id; both are empty without a failure.
 func failureText(c echo.Context, f models.Failure, requestID string) (text, request string) {
 	if f.None() {
 		return "", ""
@@ -144,8 +144,8 @@ func failureText(c echo.Context, f models.Failure, requestID string) (text, requ
 	return T(c, f.Key, anySlice(f.Args)...), requestID
 }
 
-// quotaViews are the project's limits as a popup shows them. chosen is the volume type;
-// Asked -1 where the size is not known yet.
+// quotaViews are the project's quotas in a popup. chosen is the volume type. Without a
+// known size what is asked in GiB is -1.
 func quotaViews(needs []models.QuotaUse, chosen string, base int, known bool) []views.Quota {
 	var all []views.Quota
 	for _, n := range needs {
@@ -162,14 +162,14 @@ func quotaViews(needs []models.QuotaUse, chosen string, base int, known bool) []
 	return all
 }
 
-// Msg is a text of the models as the views take it.
+// Msg converts a text of the models to one of the views.
 func Msg(t models.Text) views.Message {
 	m := views.Message{Key: t.Key}
 	copy(m.Args[:], t.Args)
 	return m
 }
 
-// Denial is why something cannot be done now, as the views take it.
+// Denial converts a denial of the models to one of the views.
 func Denial(d *models.Denial) *views.Denial {
 	if d == nil {
 		return nil

@@ -1,8 +1,6 @@
 package handlers
 
 import (
-	"net/http"
-
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
 
@@ -12,79 +10,43 @@ import (
 
 // AttachForm is the popup «Volume 연결».
 func (h Volumes) AttachForm(c echo.Context) error {
-	row, err := h.selectedVolume(c, "volume.attach")
-	if row == nil || err != nil {
-		return err
-	}
-	m, err := h.attachView(c, newForm(c, h.resource.url(row.ID, "attach")), row)
-	if err != nil {
-		return err
-	}
-	m.Denial = Denial(h.Store.Rules().Volume(models.ActAttach, row))
-	return Render(c, http.StatusOK, T(c, "volume.attach"), views.AttachPopup(m))
-}
-
-func (h Volumes) attachView(c echo.Context, form views.Form, row *models.Volume) (views.Attach, error) {
-	servers, err := h.serverChoices(c, row.ProjectID)
-	return views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
-		Own: h.Store.Capabilities().OwnServers}, err
+	return h.renderPopup(c, "attach", models.ActAttach, h.attachPopup)
 }
 
 // Attach attaches a volume to a server.
 func (h Volumes) Attach(c echo.Context) error {
-	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
-	op, err := h.Store.AttachVolume(ctx, actor, id, c.FormValue("server_id"), c.FormValue("form_key"))
-	if err != nil {
-		row, rowErr := h.Store.Volume(ctx, actor, id)
-		if rowErr != nil {
-			return rowErr
-		}
-		m, serversErr := h.attachView(c, submittedForm(c, h.resource.url(id, "attach")), row)
-		if serversErr != nil {
-			return serversErr
-		}
-		return rerenderForm(c, &m.Form, err, "volume.attach", func() (templ.Component, error) { return views.AttachPopup(m), nil })
-	}
-	return h.resource.answer(c, op, "attach")
+	op, err := h.Store.AttachVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("server_id"), c.FormValue("form_key"))
+	return h.answerPopup(c, op, err, "attach", h.attachPopup)
+}
+
+func (h Volumes) attachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
+	servers, err := h.serverChoices(c, row.ProjectID)
+	return views.AttachPopup(views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
+		Own: h.Store.Capabilities().OwnServers}), err
 }
 
 // DetachForm is the popup «Volume 연결 해제».
 func (h Volumes) DetachForm(c echo.Context) error {
-	row, err := h.selectedVolume(c, "volume.detach")
-	if row == nil || err != nil {
-		return err
-	}
-	m := h.detachView(c, newForm(c, h.resource.url(row.ID, "detach")), row)
-	m.Denial = Denial(h.Store.Rules().Volume(models.ActDetach, row))
-	return Render(c, http.StatusOK, T(c, "volume.detach"), views.DetachPopup(m))
+	return h.renderPopup(c, "detach", models.ActDetach, h.detachPopup)
 }
 
-func (h Volumes) detachView(c echo.Context, form views.Form, row *models.Volume) views.Detach {
+// Detach detaches a volume from a server.
+func (h Volumes) Detach(c echo.Context) error {
+	op, err := h.Store.DetachVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("server_id"), c.FormValue("force") == "1", c.FormValue("form_key"))
+	return h.answerPopup(c, op, err, "detach", h.detachPopup)
+}
+
+func (h Volumes) detachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
 	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: c.FormValue("server_id"), Force: c.FormValue("force") == "1",
 		Waits: h.Store.Capabilities().OwnServers, Waiting: row.Status == models.Detaching, Attached: attachedServers(row)}
 	for _, a := range row.Attachments {
 		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
 	}
-	return m
+	return views.DetachPopup(m), nil
 }
 
-// Detach detaches a volume from a server.
-func (h Volumes) Detach(c echo.Context) error {
-	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
-	op, err := h.Store.DetachVolume(ctx, actor, id, c.FormValue("server_id"), c.FormValue("force") == "1", c.FormValue("form_key"))
-	if err != nil {
-		row, rowErr := h.Store.Volume(ctx, actor, id)
-		if rowErr != nil {
-			return rowErr
-		}
-		m := h.detachView(c, submittedForm(c, h.resource.url(id, "detach")), row)
-		return rerenderForm(c, &m.Form, err, "volume.detach", func() (templ.Component, error) { return views.DetachPopup(m), nil })
-	}
-	return h.resource.answer(c, op, "detach")
-}
-
-// serverChoices are those that a volume of the project can be attached to; an empty one is
-// that of new volumes.
+// serverChoices are the servers that a volume of the project can be attached to; an
+// empty project is that of new volumes.
 func (h Volumes) serverChoices(c echo.Context, project string) ([]views.Link, error) {
 	if !h.Store.Capabilities().Attach {
 		return nil, nil

@@ -19,13 +19,12 @@ const (
 	maxServerChoices  = 200
 )
 
-// NewForm is the popup «Volume 생성»: empty, from an image, or from ?snapshot_id=.
+// NewForm is the popup «Volume 생성»: empty, of an image, or of ?snapshot_id=.
 func (h Volumes) NewForm(c echo.Context) error {
 	return h.newForm(c, c.QueryParam("snapshot_id"), views.VolumesPath)
 }
 
-// RestoreForm is the same popup for the Block Snapshot in the path or the
-// selection.
+// RestoreForm is NewForm for the Block Snapshot in the path or the selection.
 func (h Volumes) RestoreForm(c echo.Context) error {
 	id, ok := targetID(c)
 	if !ok {
@@ -75,17 +74,15 @@ func (h Volumes) fillCreateForm(c echo.Context, m *views.VolumeCreate, snapshotI
 	return err
 }
 
-// cinderDefaultType is the volume type that Cinder makes for itself, for clouds that
-// have no other. Beside the popup's own «default» nobody could tell what it is; a
-// program may still ask for it.
+// cinderDefaultType is the volume type that Cinder makes for clouds without types. The
+// popup has its own «default», so it is not offered; a program may ask for it.
 const cinderDefaultType = "__DEFAULT__"
 
 func offeredTypes(all []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == cinderDefaultType })
 }
 
-// quotaViews are the limits that the volume would count against, with the size and the
-// type that the form holds.
+// quotaViews are the quotas for the size and the type in the form.
 func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
 	return quotaViews(models.QuotaForVolume(h.Store.Capabilities(), parseGiB(m.SizeGiB)), m.VolumeType, 0, true)
 }
@@ -111,7 +108,7 @@ func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 		ServerID: m.ServerID, Type: m.VolumeType, Zone: m.Zone, FormKey: m.Key,
 	})
 	if err != nil && c.Param("id") != "" {
-		// Not before: the same form sent again is answered although its snapshot is gone.
+		// After CreateVolume: a form sent twice has the same answer, even when its snapshot is gone.
 		if _, gone := h.Store.Snapshot(c.Request().Context(), Actor(c), snapshotID); gone != nil {
 			return gone
 		}
@@ -133,8 +130,8 @@ func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 	return answerAccepted(c, op, pageUpdate{list: views.VolumesPath, message: operationMessage(key, op)})
 }
 
-// showHiddenErrors puts what is wrong with a field that the form does not show above the
-// form: only a program sends one.
+// showHiddenErrors moves the error of a field that the form does not show above the
+// form.
 func showHiddenErrors(m *views.VolumeCreate) {
 	for _, field := range []struct {
 		name  string
@@ -150,7 +147,7 @@ func showHiddenErrors(m *views.VolumeCreate) {
 	}
 }
 
-// parseGiB is the size as typed, as far as it is one.
+// parseGiB is the size as typed in GiB; 0 when it is no number.
 func parseGiB(text string) int {
 	n, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil || n < 0 {

@@ -12,12 +12,11 @@ import (
 	"blockconsole/views"
 )
 
-// certificateDir is where the commands look for a server's certificate: the folder
-// that qemu and libvirt use, with the names that they want.
+// certificateDir is where qemu and libvirt look for a client's certificate.
 const certificateDir = "/etc/pki/qemu"
 
-// exportView is how the servers of an attached volume reach it; nil where the
-// backend does not serve volumes itself.
+// exportView tells how servers reach an attached volume; nil when the backend does
+// not serve volumes itself.
 func exportView(c echo.Context, v *models.Volume) *views.Export {
 	if v.Export.None() || len(v.Attachments) == 0 {
 		return nil
@@ -40,7 +39,7 @@ func exportView(c echo.Context, v *models.Volume) *views.Export {
 	return e
 }
 
-// nbdClient is for a Linux server: the volume becomes /dev/nbd0.
+// nbdClient is the command that makes the volume /dev/nbd0 of a Linux server.
 func nbdClient(e *views.Export) string {
 	command := fmt.Sprintf("sudo modprobe nbd\nsudo nbd-client %s %s /dev/nbd0 -name %s", e.Host, e.Port, e.Name)
 	if e.TLS {
@@ -50,7 +49,7 @@ func nbdClient(e *views.Export) string {
 	return command
 }
 
-// qemuDrive is for a machine of qemu: the volume becomes its next virtio disk.
+// qemuDrive is the command that makes the volume a virtio disk of a qemu machine.
 func qemuDrive(e *views.Export) string {
 	if !e.TLS {
 		return fmt.Sprintf("qemu-system-x86_64 -drive file=%s,format=raw,if=virtio,discard=unmap", e.URI)
@@ -62,7 +61,7 @@ func qemuDrive(e *views.Export) string {
 
 var xmlText = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&apos;", `"`, "&quot;")
 
-// libvirtDisk is for the definition of a machine of libvirt.
+// libvirtDisk is the disk element of a libvirt domain.
 func libvirtDisk(e *views.Export) string {
 	tls := ""
 	if e.TLS {
@@ -77,7 +76,7 @@ func libvirtDisk(e *views.Export) string {
 </disk>`, xmlText.Replace(e.Name), tls, xmlText.Replace(e.Host), e.Port)
 }
 
-// attachedServers are the servers of a volume, with who uses it.
+// attachedServers are the servers of a volume with their clients.
 func attachedServers(v *models.Volume) []views.AttachedServer {
 	var all []views.AttachedServer
 	for _, a := range v.Attachments {
@@ -99,7 +98,7 @@ func clientView(c models.Connection) views.Client {
 
 const maxClientsNamed = 2
 
-// busyNote says who keeps a volume from being detached.
+// busyNote names the clients that a detach waits for.
 func busyNote(v *models.Volume) views.Message {
 	clients := v.Clients()
 	switch {
@@ -129,8 +128,7 @@ type connectionJSON struct {
 	BytesWritten int64  `json:"bytes_written"`
 }
 
-// volumeDetailJSON is one volume for programs as the list has it, where it is
-// served and who uses it.
+// volumeDetailJSON is volumeJSON with the export and the connections.
 type volumeDetailJSON struct {
 	volumeJSON
 	Export      *exportJSON      `json:"export,omitempty"`

@@ -14,7 +14,7 @@ import (
 	"blockconsole/views"
 )
 
-// VolumeStore is what the Volume pages need.
+// VolumeStore is what Volumes needs.
 type VolumeStore interface {
 	Rules() models.Rules
 	AllProjects() bool
@@ -125,7 +125,7 @@ const recentSnapshots = 10
 // Show is the page of one Volume.
 func (h Volumes) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume) // before the row: what changes meanwhile is told
+	summary, err := h.Store.ListSummary(ctx, actor, models.SubjectVolume) // before the row, as in a list
 	if err != nil {
 		return err
 	}
@@ -172,17 +172,7 @@ func (h Volumes) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.VolumePage(m))
 }
 
-// selectedVolume loads the volume that a popup is about; nil, nil after it has answered
-// with the chooser because none or several are selected.
-func (h Volumes) selectedVolume(c echo.Context, title string) (*models.Volume, error) {
-	id, ok := targetID(c)
-	if !ok {
-		return nil, renderChooser(c, title, views.VolumesPath, "list.need_one")
-	}
-	return h.Store.Volume(c.Request().Context(), Actor(c), id)
-}
-
-// object loads what the common popups show.
+// object loads a volume for the common popups.
 func (h Volumes) object(ctx context.Context, actor models.Actor, id string) (*object, error) {
 	v, err := h.Store.Volume(ctx, actor, id)
 	if err != nil {

@@ -55,6 +55,7 @@ var homes = map[string][]string{
 	"golang.org/x/text":                  {"views/i18n"},
 	"github.com/PuerkitoBio/goquery":     {},
 	"github.com/chromedp":                {},
+	"github.com/hashicorp/golang-lru":    {"handlers"},
 	"github.com/jackc/pgx":               {"models/store", "models/store/storetest"},
 	"github.com/stretchr":                {},
 	"github.com/gophercloud/gophercloud": {"models/backend/openstack"},

@@ -27,7 +27,7 @@ type Handlers struct {
 // newHandlers makes the handlers of a store. The live pages need the site and the
 // rows that the lists have rendered.
 func newHandlers(st *store.Store, site *handlers.Site) Handlers {
-	rows := &handlers.RowCache{}
+	rows := handlers.NewRowCache()
 	db := storeParts{st, st.Volumes, st.Snapshots, st.Servers, st.Users, st.Sessions, st.Queue, st.Sync}
 	return Handlers{
 		Sessions:  handlers.Sessions{Store: db},
