@@ -31,5 +31,5 @@ func (AuditEntry) TableName() string { return "audit" }
 // numbers to list the neighbouring pages from; 0 at the ends.
 type AuditPage struct {
 	Entries      []AuditEntry
-	Older, Newer int64
+	Older, Newer int64 // sequence numbers
 }

@@ -15,6 +15,6 @@ import (
 // NewID returns a UUIDv7: unique, and sorted by time of creation.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// Micros converts a time to Unix microseconds, as every table has it: both databases
+// Micros converts the time t to Unix microseconds, as every table has it: both databases
 // sort and compare it alike. The zero time is 0.
 func Micros(t time.Time) int64 { return backend.Micros(t) }

@@ -146,7 +146,7 @@ type Params struct {
 	// Of a revert: when the volume and the snapshot had changed last before the call, in microseconds of the
 	// backend's clock. When the response is lost, they tell whether the revert happened.
 	VolumeChanged   int64 `json:"volume_changed,omitempty"`
-	SnapshotChanged int64 `json:"snapshot_changed,omitempty"`
+	SnapshotChanged int64 `json:"snapshot_changed,omitempty"` // microseconds, too
 }
 
 // Value stores p as JSON. Errors: none of its own.

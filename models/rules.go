@@ -65,7 +65,7 @@ func NewDenial(key string, args ...string) *Denial { return &Denial{Text: NewTex
 // clause of the UPDATE.
 type Rules struct {
 	Capabilities Capabilities
-	Now          time.Time
+	Now          time.Time // for locks, and for how long an object has been in transition
 }
 
 // CanRole returns why the role does not allow the action; nil when it does.

@@ -24,9 +24,9 @@ var exportWordsOf = map[string]exportWords{
 		never: "Never connected", connected: "Connected", gone: "Not connected now", copyButton: "Copy Linux (nbd-client)", waiting: "Waiting for 10.0.0.5:43210 to go", cutOff: "Cut off connected clients and detach", detachment: "Detach Volume"},
 }
 
-// TestExportsInTheBrowser registers a server, attaches a volume and watches its
+// TestBrowserExports registers a server, attaches a volume and watches its
 // page while clients come and go.
-func TestExportsInTheBrowser(t *testing.T) {
+func TestBrowserExports(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: walks through the console in a browser")
 	}

@@ -4,15 +4,7 @@ import (
 	"regexp"
 	"testing"
 
-	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/doctest"
 )
 
-func TestPortDocs(t *testing.T) {
-	missing, err := backendtest.MissingDocs(".", regexp.MustCompile(`\bCode[A-Z]\w+`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range missing {
-		t.Error(m)
-	}
-}
+func TestDocs(t *testing.T) { doctest.Check(t, ".", regexp.MustCompile(`\bCode[A-Z]\w+`)) }

@@ -5,18 +5,18 @@ import (
 	"errors"
 	"time"
 
+	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/store"
 )
 
-// connectionsInterval is how often it is asked who uses attached volumes.
-const connectionsInterval = 2 * time.Second
+const (
+	connectionsInterval = 2 * time.Second
+	connectionsTimeout  = 10 * time.Second
+)
 
-// holdResolution is how exactly a predicted hold is kept: it changes with every write.
-const holdResolution = 10 * time.Millisecond
-
-// pollConnections copies who uses attached volumes, where the backend serves
-// them itself.
+// pollConnections copies connections until ctx ends, where the backend serves volumes
+// itself.
 func (m *Mirror) pollConnections(ctx context.Context) {
 	if m.exporter == nil {
 		return
@@ -28,78 +28,84 @@ func (m *Mirror) pollConnections(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			m.logFailure(ctx, "see who uses the volumes", m.SyncConnections)
+			m.logFailure(ctx, "sync the connections", m.SyncConnections)
 		}
 	}
 }
 
-// SyncConnections copies who uses attached volumes now, and what those volumes
-// are: a failing disk shows while they are used.
+// SyncConnections copies the connections to attached volumes, and the state of these
+// volumes: a disk may fail while they are used. Errors: those of the port, those of the
+// database.
 func (m *Mirror) SyncConnections(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, connectionsTimeout)
 	defer cancel()
 	if m.exporter == nil {
-		return m.Store.Sync.SyncConnections(ctx, nil) // of another backend, before
+		return m.Store.Sync.SyncConnections(ctx, nil) // the database may have been used with another backend
 	}
-	now, err := m.exporter.Connections(ctx)
-	if errors.Is(err, backend.ErrUnsupported) {
-		now, err = nil, nil
-	}
-	if err != nil {
+	connections, err := m.exporter.Connections(ctx)
+	if err != nil && !errors.Is(err, backend.ErrUnsupported) {
 		return err
 	}
-	used := map[backend.Key]bool{}
-	for _, c := range now {
-		used[c.Volume] = true
-	}
-	if err := m.Store.Sync.SyncConnections(ctx, now); err != nil {
+	if err := m.Store.Sync.SyncConnections(ctx, connections); err != nil {
 		return err
 	}
-	return m.syncConnectedVolumes(ctx, used)
+	return m.syncConnectedVolumes(ctx, connections)
 }
 
-func (m *Mirror) syncConnectedVolumes(ctx context.Context, used map[backend.Key]bool) error {
-	asked := m.Store.Now()
-	var rows []store.ObservedObject
-	for key := range used {
-		v, err := m.Backend.Volume(ctx, key)
+func (m *Mirror) syncConnectedVolumes(ctx context.Context, connections []backend.Connection) error {
+	requestedAt := m.Store.Now()
+	var objects []store.ObservedObject
+	synced := map[backend.Key]bool{}
+	for _, c := range connections {
+		if synced[c.Volume] {
+			continue
+		}
+		synced[c.Volume] = true
+		v, err := m.Backend.Volume(ctx, c.Volume)
 		if errors.Is(err, backend.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		rows = append(rows, m.volumeObject(ctx, v))
+		objects = append(objects, m.volumeObject(ctx, v))
 	}
-	if len(rows) == 0 {
+	if len(objects) == 0 {
 		return nil
 	}
-	_, err := m.Store.Sync.UpsertVolumes(ctx, rows, asked)
+	_, err := m.Store.Sync.UpsertVolumes(ctx, objects, requestedAt)
 	return err
 }
 
-// Observe is what the backend says about a volume, with where its servers find it.
+// Observe converts the state of a volume, and adds its export and the names of its
+// servers.
 func (m *Mirror) Observe(ctx context.Context, v backend.Volume) store.ObservedState {
-	o := observedVolume(v)
-	m.fillServerNames(*o.Attachments)
+	o := observedState(v.Key, v.State)
+	o.SizeGiB = v.SizeGiB
+	attachments := append([]backend.Attachment{}, v.Attachments...) // not nil: no attachments are a state, too
+	m.fillServerNames(attachments)
+	o.Attachments = &attachments
 	if m.exporter == nil {
 		return o
 	}
 	hold := v.Hold.Round(holdResolution).Microseconds()
-	o.Hold, o.Export = &hold, &backend.Export{}
+	o.Hold, o.Export = &hold, &models.Export{}
 	if len(v.Attachments) == 0 {
 		return o
 	}
-	switch e, err := m.exporter.Export(ctx, v.Key); {
+	switch export, err := m.exporter.Export(ctx, v.Key); {
 	case err == nil:
-		o.Export = &e
+		o.Export = &export
 	case !Permanent(err):
-		o.Export = nil // the row keeps what it has
+		o.Export = nil // the row keeps its export
 	}
 	return o
 }
 
-// fillServerNames fills in the names of servers where the volume does not tell them.
+// holdResolution rounds the predicted hold, which changes with every write.
+const holdResolution = 10 * time.Millisecond
+
+// fillServerNames sets the names of servers where the attachments have only ids.
 func (m *Mirror) fillServerNames(attachments []backend.Attachment) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -107,9 +113,9 @@ func (m *Mirror) fillServerNames(attachments []backend.Attachment) {
 		if a.ServerName != "" || a.ServerID == "" {
 			continue
 		}
-		name, known := m.servers[a.ServerID]
+		name, ok := m.servers[a.ServerID]
 		attachments[i].ServerName = name
-		if !known && m.servers != nil { // a new one
+		if !ok && m.servers != nil { // a new server
 			m.inventory.runBy(m.Store.Now().Add(soon))
 		}
 	}

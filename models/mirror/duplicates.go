@@ -10,138 +10,100 @@ import (
 	"blockconsole/models/store"
 )
 
-// duplicateSince collects, of one whole listing, the objects that carry one Ref: a lost
-// answer may have left a second one.
+// minSettle is the shortest time for which a duplicate is listed before it is deleted.
+const minSettle = 90 * time.Second
+
+// duplicateSet collects the objects of one listing that carry the same Ref: a create
+// call whose response was lost and that was repeated may have left two.
 type duplicateSet struct {
 	first map[string]duplicate   // by Ref
-	more  map[string][]duplicate // all of a Ref that has several
+	more  map[string][]duplicate // by Ref, all of those that have several
 }
 
 type duplicate struct {
-	id      string
-	created time.Time
-	size    int
-	source  string
+	id        string // the backend's
+	createdAt time.Time
+	sizeGiB   int
+	source    string
 }
 
 func newDuplicateSet() *duplicateSet {
 	return &duplicateSet{map[string]duplicate{}, map[string][]duplicate{}}
 }
 
-func (t *duplicateSet) add(rows []store.ObservedObject) {
-	for _, row := range rows {
-		if row.ID == "" {
+func (s *duplicateSet) add(objects []store.ObservedObject) {
+	for _, o := range objects {
+		if o.ID == "" {
 			continue
 		}
-		this := duplicate{row.BackendID, row.CreatedAt, row.SizeGiB, row.Source}
-		first, there := t.first[row.ID]
+		d := duplicate{o.BackendID, o.CreatedAt, o.SizeGiB, o.Source}
+		first, ok := s.first[o.ID]
 		switch {
-		case !there:
-			t.first[row.ID] = this
-		case first.id == this.id: // listed twice
-		case len(t.more[row.ID]) == 0:
-			t.more[row.ID] = []duplicate{first, this}
+		case !ok:
+			s.first[o.ID] = d
+		case first.id == d.id: // listed twice
+		case len(s.more[o.ID]) == 0:
+			s.more[o.ID] = []duplicate{first, d}
 		default:
-			t.more[row.ID] = append(t.more[row.ID], this)
+			s.more[o.ID] = append(s.more[o.ID], d)
 		}
 	}
 }
 
-// minSettle is how long a twin is left alone at least.
-const minSettle = 90 * time.Second
-
-// removeDuplicates deletes second copies that a lost answer has left. Only what nobody
-// can have used is deleted: made while the operation was under way, like the one in
-// the list and not listed itself, made for this console, attached to nothing, without
-// snapshots, and seen before the time in which an operation may still choose it.
-// Others are no twins and get rows of their own: restoring a backup copies the
-// metadata of a volume, too.
-func (m *Mirror) removeDuplicates(ctx context.Context, kind models.SubjectType, t *duplicateSet) {
-	there := map[string]bool{}
-	for ref, group := range t.more {
+// removeDuplicates deletes the duplicates that nobody can have used: created by this
+// console during the operation of the row's object and like it, without a row or
+// snapshots of their own, not attached, and listed for so long that no operation can
+// still find them. Other objects with the same Ref are no duplicates and get rows of
+// their own: restoring a backup copies the metadata of a volume, too.
+func (m *Mirror) removeDuplicates(ctx context.Context, kind models.SubjectType, duplicates *duplicateSet) {
+	listed := map[string]bool{}
+	for ref, group := range duplicates.more {
 		row, err := m.Store.Sync.DuplicateOf(ctx, kind, ref)
 		if err != nil {
 			m.log.WarnContext(ctx, "cannot compare objects of one id", "kind", kind, "id", ref, "error", err)
 			continue
 		}
-		for _, extra := range group {
-			there[extra.id] = true
-			if row == nil || row.Busy || extra.id == row.BackendID || !m.settledDuplicate(extra.id) {
+		for _, d := range group {
+			listed[d.id] = true
+			if row == nil || row.Busy || d.id == row.BackendID || m.tracker.duplicateAge(d.id, m.Store.Now()) < m.settle() {
 				continue
 			}
-			if err := m.removeDuplicate(ctx, kind, row, group, extra); err != nil {
-				m.log.WarnContext(ctx, "cannot delete the second copy of an object", "kind", kind, "id", ref, "copy", extra.id, "error", err)
+			if err := m.removeDuplicate(ctx, kind, row, group, d); err != nil {
+				m.log.WarnContext(ctx, "cannot delete the duplicate of an object", "kind", kind, "id", ref, "duplicate", d.id, "error", err)
 			}
 		}
 	}
-	m.tracker.Lock()
-	defer m.tracker.Unlock()
-	for id := range m.tracker.duplicateSince {
-		if !there[id] && m.Store.Now().Sub(m.tracker.duplicateSince[id]) > 24*time.Hour {
-			delete(m.tracker.duplicateSince, id)
-		}
-	}
+	m.tracker.dropDuplicates(listed, m.Store.Now())
 }
 
-// markForeign notes that an object is no twin although it carries the id of another one;
-// new: it was not known.
-func (m *tracker) markForeign(id string) (new bool) {
-	m.Lock()
-	defer m.Unlock()
-	new = !m.foreignRef[id]
-	m.foreignRef[id] = true
-	return new
-}
+// settle is the time after which a lost create call can have no further effect.
+func (m *Mirror) settle() time.Duration { return max(m.Capabilities().Settle, minSettle) }
 
-// ownID is the console's id that an object may claim: empty for one that carries
-// another's.
-func (m *Mirror) ownID(key backend.Key) string {
-	m.tracker.Lock()
-	defer m.tracker.Unlock()
-	if m.tracker.foreignRef[key.ID] {
-		return ""
-	}
-	return key.Ref
-}
-
-// settledDuplicate says that it was seen long enough ago.
-func (m *Mirror) settledDuplicate(id string) bool {
-	m.tracker.Lock()
-	defer m.tracker.Unlock()
-	now := m.Store.Now()
-	seen, there := m.tracker.duplicateSince[id]
-	if !there {
-		m.tracker.duplicateSince[id] = now
-		return false
-	}
-	return now.Sub(seen) >= max(m.Capabilities().Settle, minSettle)
-}
-
-func (m *Mirror) removeDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, group []duplicate, extra duplicate) error {
+func (m *Mirror) removeDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, group []duplicate, d duplicate) error {
 	var kept *duplicate
 	for i := range group {
 		if group[i].id == row.BackendID {
 			kept = &group[i]
 		}
 	}
-	if kept == nil { // its row is about to leave, and then the oldest of the others has the id
+	if kept == nil { // the row is about to be deleted, and then the oldest of the others gets the id
 		return nil
 	}
-	used, err := m.Store.Sync.DuplicateIsUsed(ctx, kind, extra.id)
+	used, err := m.Store.Sync.DuplicateIsUsed(ctx, kind, d.id)
 	if err != nil {
 		return err
 	}
-	last := kept.created.Add(row.CreateDuration + max(m.Capabilities().Settle, minSettle))
-	sameOrigin := row.CreatedHere && extra.created.After(kept.created) && !extra.created.After(last) && extra.size == kept.size && extra.source == kept.source
+	latest := kept.createdAt.Add(row.CreateDuration + m.settle())
+	sameOrigin := row.CreatedHere && d.createdAt.After(kept.createdAt) && !d.createdAt.After(latest) && d.sizeGiB == kept.sizeGiB && d.source == kept.source
 	unused := false
 	if sameOrigin && !used {
-		if unused, used, err = m.unusedDuplicate(ctx, kind, row, extra.id); err != nil {
+		if unused, used, err = m.unusedDuplicate(ctx, kind, row, d.id); err != nil {
 			return err
 		}
 	}
 	if !sameOrigin || used {
-		if m.tracker.markForeign(extra.id) {
-			m.log.WarnContext(ctx, "two objects carry the id of one; the second is left alone", "kind", kind, "id", row.ID, "copy", extra.id)
+		if m.tracker.markForeign(d.id) {
+			m.log.WarnContext(ctx, "two objects carry the id of one; both are kept", "kind", kind, "id", row.ID, "other", d.id)
 		}
 		return nil
 	}
@@ -149,21 +111,21 @@ func (m *Mirror) removeDuplicate(ctx context.Context, kind models.SubjectType, r
 		return nil
 	}
 	if kind == models.SubjectSnapshot {
-		err = m.Backend.DeleteSnapshot(ctx, backend.Key{ID: extra.id})
+		err = m.Backend.DeleteSnapshot(ctx, backend.Key{ID: d.id})
 	} else {
-		err = m.Backend.DeleteVolume(ctx, backend.Key{ID: extra.id})
+		err = m.Backend.DeleteVolume(ctx, backend.Key{ID: d.id})
 	}
 	if err != nil {
 		return err
 	}
-	m.log.WarnContext(ctx, "the second copy of an object is deleted: an answer was lost when it was made",
-		"kind", kind, "id", row.ID, "kept", row.BackendID, "deleted", extra.id)
-	return m.Store.Sync.RecordDuplicate(ctx, kind, row, extra.id)
+	m.log.WarnContext(ctx, "deleted the duplicate of an object: a response was lost when it was created",
+		"kind", kind, "id", row.ID, "kept", row.BackendID, "deleted", d.id)
+	return m.Store.Sync.RecordDuplicate(ctx, kind, row, d.id)
 }
 
-// unusedDuplicate looks at both once more: the one in the list must be there, and the
-// other one at rest and attached to nothing. used says that somebody has attached it.
-func (m *Mirror) unusedDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, extra string) (unused, used bool, err error) {
+// unusedDuplicate fetches both objects again: unused means that the row's object is well
+// and the duplicate settled and not attached; used that the duplicate is attached.
+func (m *Mirror) unusedDuplicate(ctx context.Context, kind models.SubjectType, row *store.DuplicateRow, id string) (unused, used bool, err error) {
 	get := func(id string) (backend.Status, string, int, error) {
 		if kind == models.SubjectSnapshot {
 			s, err := m.Backend.Snapshot(ctx, backend.Key{ID: id})
@@ -176,12 +138,12 @@ func (m *Mirror) unusedDuplicate(ctx context.Context, kind models.SubjectType, r
 	if err != nil || ref != row.ID || status == backend.Deleting || status == backend.ErrorStatus {
 		return false, false, ignoreNotFound(err)
 	}
-	status, ref, attachments, err := get(extra)
+	status, ref, attachments, err := get(id)
 	if err != nil || ref != row.ID {
 		return false, false, ignoreNotFound(err)
 	}
-	atRest := status == backend.Available || status == backend.ErrorStatus
-	return atRest && attachments == 0, attachments > 0, nil
+	settled := status == backend.Available || status == backend.ErrorStatus
+	return settled && attachments == 0, attachments > 0, nil
 }
 
 func ignoreNotFound(err error) error {

@@ -9,9 +9,13 @@ import (
 	"blockconsole/models/store"
 )
 
-// LastFailure is what the backend says about the newest request for an object that
-// failed after it was accepted; none when it says nothing newer than since.
-func (m *Mirror) LastFailure(ctx context.Context, kind models.SubjectType, key backend.Key, since time.Time) (why models.Failure, request string, err error) {
+// maxExplainsPerMinute limits the calls of LastFailure by explainErrors.
+const maxExplainsPerMinute = 10
+
+// LastFailure returns why the newest request for an object failed after the backend had
+// accepted it, and the backend's id of that request; none when the backend reports
+// nothing since then. Errors: CodeUnavailable, CodeFault.
+func (m *Mirror) LastFailure(ctx context.Context, kind models.SubjectType, key backend.Key, since time.Time) (why models.Failure, requestID string, err error) {
 	err = m.Backend.LastFailure(ctx, kind, key, since)
 	if e := backend.AsError(err, backend.CodeReported, backend.CodeBusy); e != nil {
 		return m.FailureWithDependents(ctx, kind, err), e.RequestID, nil
@@ -22,15 +26,13 @@ func (m *Mirror) LastFailure(ctx context.Context, kind models.SubjectType, key b
 	return models.Failure{}, "", err
 }
 
-// maxExplainsPerMinute is of how many objects in error it is asked in a minute why.
-const maxExplainsPerMinute = 10
-
-// explainErrors asks, once each, why objects that came into error elsewhere did.
-func (m *Mirror) explainErrors(ctx context.Context, kind models.SubjectType, rows []store.ObservedObject) error {
+// explainErrors calls LastFailure once for each object in error without a reason and
+// without an operation.
+func (m *Mirror) explainErrors(ctx context.Context, kind models.SubjectType, objects []store.ObservedObject) error {
 	var ids []string
-	for _, row := range rows {
-		if row.Failure.Key == models.FailureUnknown && !row.Outdated {
-			ids = append(ids, row.BackendID)
+	for _, o := range objects {
+		if o.Failure.Key == models.FailureUnknown && !o.Outdated {
+			ids = append(ids, o.BackendID)
 		}
 	}
 	if len(ids) == 0 {
@@ -45,18 +47,18 @@ func (m *Mirror) explainErrors(ctx context.Context, kind models.SubjectType, row
 			continue
 		}
 		if !m.tracker.allowExplain(m.Store.Now()) {
-			return nil // the next listing comes back to it
+			return nil // the next listing has it again
 		}
-		why, request, err := m.LastFailure(ctx, kind, backend.Key{ID: object.BackendID}, time.Time{})
+		why, requestID, err := m.LastFailure(ctx, kind, backend.Key{ID: object.BackendID}, time.Time{})
 		if err != nil {
-			m.log.WarnContext(ctx, "cannot ask why an object is in error", "kind", kind, "id", object.ID, "error", err)
+			m.log.WarnContext(ctx, "cannot find out why an object is in error", "kind", kind, "id", object.ID, "error", err)
 			return nil
 		}
 		m.tracker.markExplained(object)
 		if why.None() {
 			continue
 		}
-		if err := m.Store.Sync.Explain(ctx, kind, object, why, request); err != nil {
+		if err := m.Store.Sync.Explain(ctx, kind, object, why, requestID); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,7 @@
-// Package mirror makes the records follow the storage: it copies what the backend
-// has into the tables, whole lists from time to time (resync), what has changed
-// since (delta), and alone what will change by itself (poll). Of the consoles on one
-// database one does it for all, the leader.
+// Package mirror makes the records follow the storage: it copies the backend's objects
+// into the tables, all of them from time to time (resync.go), those that changed since
+// (delta.go), and those in transition one by one (poller.go). Of the consoles on one
+// database only the leader does it (scheduler.go).
 package mirror
 
 import (
@@ -18,22 +18,22 @@ import (
 	"blockconsole/models/store"
 )
 
-// Options of a Mirror. Zero values are sensible.
+// Options of New. Zero values are defaults.
 type Options struct {
 	Log            *slog.Logger
-	ResyncInterval time.Duration // where the backend has no pace of its own; default a minute
-	Project        string        // of objects whose backend knows no projects; default models.DefaultProject
+	ResyncInterval time.Duration // where the backend has no interval of its own; default one minute
+	Project        string        // of objects where the backend has no projects; default models.DefaultProject
 }
 
-// Mirror copies what a backend has into a database.
+// Mirror copies the objects of a backend into a database. It is safe for concurrent use.
 type Mirror struct {
 	Store   *store.Store
 	Backend backend.Backend
 
-	exporter backend.Exporter // Backend, where it serves volumes itself
+	exporter backend.Exporter // Backend, where it serves volumes itself; else nil
 	options  Options
 	log      *slog.Logger
-	owner    string
+	owner    string // of the leader's lease
 
 	mu      sync.Mutex
 	caps    backend.Capabilities
@@ -41,10 +41,10 @@ type Mirror struct {
 
 	inventory, quotas, delta, poll, prune, resync *task
 	wake, wakeResync                              chan struct{}
-	tracker                                       tracker
+	tracker                                       *tracker
 }
 
-// New makes a mirror; Start asks the backend first, and Run goes on.
+// New makes a mirror; call Start, then Run.
 func New(st *store.Store, b backend.Backend, options Options) *Mirror {
 	if options.Log == nil {
 		options.Log = slog.Default()
@@ -62,8 +62,7 @@ func New(st *store.Store, b backend.Backend, options Options) *Mirror {
 	return m
 }
 
-// Run mirrors until ctx ends. Call Start before, so that pages know what the backend
-// can do.
+// Run mirrors until ctx ends. Call Start before, so that pages know the capabilities.
 func (m *Mirror) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { m.runTasks(ctx) })
@@ -71,15 +70,15 @@ func (m *Mirror) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// Capabilities is what the backend said last.
+// Capabilities returns the capabilities as they were read last.
 func (m *Mirror) Capabilities() backend.Capabilities {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.caps
 }
 
-// Backoff doubles from half a second to a minute, with a fifth of chance in it, so
-// that many do not come back at once.
+// Backoff is the wait after a number of failed attempts: exponential from half a second
+// to a minute, plus up to a fifth of jitter.
 func Backoff(attempts int) time.Duration {
 	wait := min(500*time.Millisecond<<min(attempts, 10), time.Minute)
 	return wait + time.Duration(rand.Int64N(int64(wait)/5+1))

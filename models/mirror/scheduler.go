@@ -1,99 +1,88 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
 
-	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/store"
 )
 
-// How often the backend is read where it has no pace of its own, and how often
-// what has nothing to do with it is done.
 const (
-	maxWait           = time.Second // until the tasks are looked through again: the clock may have been set
-	inventoryInterval = 5 * time.Second
-	pruneInterval     = 10 * time.Minute
-	soon              = time.Second
-	// leaderLease is how long a silent console keeps the others from reading, and leaderRenewal how often it says
-	// that it is alive.
-	leaderLease   = 35 * time.Second
+	maxSleep      = time.Second // between two checks of what is due: the clock may have been set
+	soon          = time.Second
+	pruneInterval = 10 * time.Minute
+	leaderLease   = 35 * time.Second // another console leads after this time without a renewal
 	leaderRenewal = 10 * time.Second
-	// unsupportedRecheck is how long a backend that cannot tell what changed is believed.
-	unsupportedRecheck = time.Hour
 )
 
-// task is something that is done again and again.
+// task runs again and again. run returns the time until the next run.
 type task struct {
 	name string
-	run  func(ctx context.Context) (again time.Duration, err error)
+	run  func(ctx context.Context) (next time.Duration, err error)
 	wake chan<- struct{}
 
-	mu     sync.Mutex
-	at     time.Time // not before; zero: at once
-	failed int       // times in a row
+	mu       sync.Mutex
+	dueAt    time.Time // zero: at once
+	failures int       // in a row
 }
 
-// runBy lets the task be done at that time, if it is not due before.
+// runBy moves the next run forward to at, if it is later.
 func (t *task) runBy(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !at.Before(t.at) {
+	if !at.Before(t.dueAt) {
 		return
 	}
-	t.at = at
+	t.dueAt = at
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
 }
 
-// postpone is for before the first time.
-func (t *task) postpone(at time.Time) {
+func (t *task) setDue(at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.at = at
+	t.dueAt = at
 }
 
 func (t *task) due() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.at
+	return t.dueAt
 }
 
-// initTasks sets up what is read: small things and single objects on the one
-// hand, whole listings, which may take long, on the other.
+// initTasks sets up two loops: resyncs, which may take long, and everything else.
 func (m *Mirror) initTasks() {
 	m.tracker = newTracker()
 	m.wake = make(chan struct{}, 1)
 	m.wakeResync = make(chan struct{}, 1)
-	m.inventory = &task{name: "refresh", run: m.refreshInventory, wake: m.wake}
-	m.quotas = &task{name: "refresh the quotas", run: m.refreshQuotas, wake: m.wake, at: never}
-	m.delta = &task{name: "see what changed", run: m.syncDelta, wake: m.wake}
-	m.poll = &task{name: "look at what changes", run: m.pollDue, wake: m.wake}
+	m.inventory = &task{name: "sync the inventory", run: m.refreshInventory, wake: m.wake}
+	m.quotas = &task{name: "refresh the quotas", run: m.refreshQuotas, wake: m.wake, dueAt: never}
+	m.delta = &task{name: "sync the delta", run: m.syncDelta, wake: m.wake}
+	m.poll = &task{name: "poll objects in transition", run: m.pollDue, wake: m.wake}
 	m.prune = &task{name: "prune", run: m.pruneExpired, wake: m.wake}
-	m.resync = &task{name: "sweep", run: m.runResync, wake: m.wakeResync}
+	m.resync = &task{name: "resync", run: m.runResync, wake: m.wakeResync}
 }
 
-// never is later than anything.
+// never is later than any time.
 var never = time.Unix(1<<40, 0)
 
-// runTasks reads the backend until ctx ends.
+// runTasks runs the tasks until ctx ends.
 func (m *Mirror) runTasks(ctx context.Context) {
 	now := m.Store.Now()
-	if m.Capabilities().Name != "" { // Start has just read it
-		m.inventory.postpone(now.Add(jitter(orElse(m.Capabilities().Pace.Small, inventoryInterval))))
+	if m.Capabilities().Name != "" { // Start has just read the inventory
+		m.inventory.setDue(now.Add(jitter(cmp.Or(m.Capabilities().Pace.Small, inventoryInterval))))
 	}
-	m.prune.postpone(now.Add(pruneInterval))
-	var both sync.WaitGroup
-	both.Go(func() { m.runLoop(ctx, m.wakeResync, m.resync) })
-	both.Go(func() { m.runLoop(ctx, m.wake, m.inventory, m.quotas, m.delta, m.poll, m.prune) })
-	both.Wait()
-	m.logFailure(ctx, "let others read", func(ctx context.Context) error {
+	m.prune.setDue(now.Add(pruneInterval))
+	var loops sync.WaitGroup
+	loops.Go(func() { m.runLoop(ctx, m.wakeResync, m.resync) })
+	loops.Go(func() { m.runLoop(ctx, m.wake, m.inventory, m.quotas, m.delta, m.poll, m.prune) })
+	loops.Wait()
+	m.logFailure(ctx, "resign as the leader", func(ctx context.Context) error {
 		return m.Resign(context.WithoutCancel(ctx))
 	})
 }
@@ -101,7 +90,7 @@ func (m *Mirror) runTasks(ctx context.Context) {
 func (m *Mirror) runLoop(ctx context.Context, wake <-chan struct{}, tasks ...*task) {
 	for ctx.Err() == nil {
 		next := m.runDueTasks(ctx, tasks...)
-		timer := time.NewTimer(min(maxWait, max(next.Sub(m.Store.Now()), 10*time.Millisecond)))
+		timer := time.NewTimer(min(maxSleep, max(next.Sub(m.Store.Now()), 10*time.Millisecond)))
 		select {
 		case <-ctx.Done():
 		case <-wake:
@@ -111,15 +100,14 @@ func (m *Mirror) runLoop(ctx context.Context, wake <-chan struct{}, tasks ...*ta
 	}
 }
 
-// RunDue runs each task that is due, one after the other, and returns when the next
-// one is. Tests drive the mirror with it.
+// RunDue runs each task that is due, one after the other, and returns when the next one
+// is. Tests drive the mirror with it.
 func (m *Mirror) RunDue(ctx context.Context) time.Time {
 	return m.runDueTasks(ctx, m.resync, m.inventory, m.quotas, m.delta, m.poll, m.prune)
 }
 
-// runDueTasks does what is due and says when something is again.
-func (m *Mirror) runDueTasks(ctx context.Context, tasks ...*task) time.Time {
-	next := never
+func (m *Mirror) runDueTasks(ctx context.Context, tasks ...*task) (next time.Time) {
+	next = never
 	for _, t := range tasks {
 		if ctx.Err() != nil {
 			break
@@ -134,44 +122,35 @@ func (m *Mirror) runDueTasks(ctx context.Context, tasks ...*task) time.Time {
 	return next
 }
 
-// runTask does one task. One that fails is tried again, the later the more often it has
-// failed, but no later than it is due anyway.
+// runTask runs a task and sets when it is due again. After an error that is after a
+// backoff, but no later than otherwise, unless the backend asks for more time.
 func (m *Mirror) runTask(ctx context.Context, t *task) {
-	t.mu.Lock()
-	t.at = never // whoever is in a hurry meanwhile, is heard
-	t.mu.Unlock()
-	again, err := t.run(ctx)
-	wait := jitter(again)
+	t.setDue(never) // a runBy meanwhile counts
+	next, err := t.run(ctx)
+	wait := jitter(next)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err == nil {
-		t.failed = 0
+		t.failures = 0
 	} else {
 		if ctx.Err() == nil {
 			m.log.WarnContext(ctx, "cannot "+t.name, "error", err)
 		}
-		wait = min(wait, Backoff(t.failed+3)) // from four seconds on
-		t.failed++
+		wait = min(wait, Backoff(t.failures+3)) // at least four seconds
+		t.failures++
 		if unavailable := backend.AsError(err, backend.CodeUnavailable); unavailable != nil {
 			wait = max(wait, unavailable.RetryAfter)
 		}
 	}
-	if at := m.Store.Now().Add(wait); at.Before(t.at) {
-		t.at = at
+	if at := m.Store.Now().Add(wait); at.Before(t.dueAt) {
+		t.dueAt = at
 	}
 }
 
-// jitter is d give or take a tenth, so that consoles that start together do not
-// ask together.
+// jitter varies d by up to a tenth, so that consoles that start together do not call the
+// backend together.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + time.Duration(rand.Int64N(int64(d)/5+1))
-}
-
-func orElse(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
 }
 
 func (m *Mirror) logFailure(ctx context.Context, what string, fn func(context.Context) error) {
@@ -180,92 +159,28 @@ func (m *Mirror) logFailure(ctx context.Context, what string, fn func(context.Co
 	}
 }
 
-// leads says whether this console is the one of those on the database that reads
-// what all of them show.
+// leads acquires or renews the leadership, and reports whether this console has it.
 func (m *Mirror) leads(ctx context.Context) (bool, error) {
 	return m.Store.AcquireLeadership(ctx, m.owner, leaderLease)
 }
 
-// Resign lets another console mirror at once. Errors: those of the database.
+// Resign lets another console lead at once. Errors: those of the database.
 func (m *Mirror) Resign(ctx context.Context) error { return m.Store.ResignLeadership(ctx, m.owner) }
-
-func (m *Mirror) refreshInventory(ctx context.Context) (time.Duration, error) {
-	err := m.SyncInventory(ctx)
-	if m.Capabilities().Name == "" && err != nil {
-		err = errors.Join(err, m.recordUnreachable(ctx, err))
-	}
-	return orElse(m.Capabilities().Pace.Small, inventoryInterval), err
-}
-
-func (m *Mirror) refreshQuotas(ctx context.Context) (time.Duration, error) {
-	return never.Sub(m.Store.Now()) / 2, m.refreshCapabilities(ctx)
-}
-
-// OperationRan lets the quotas be read again soon after an operation that changes them.
-func (m *Mirror) OperationRan(op *models.Operation, p store.Progress) {
-	if len(m.Capabilities().Quotas) == 0 || p.State == models.Running && p.Step == op.Step {
-		return
-	}
-	switch op.Kind {
-	case models.VolumeCreate, models.SnapshotRestore, models.VolumeExtend, models.VolumeDelete, models.SnapshotCreate, models.SnapshotDelete:
-		m.quotas.runBy(m.Store.Now().Add(2 * soon))
-	}
-}
 
 func (m *Mirror) pruneExpired(ctx context.Context) (time.Duration, error) {
 	return pruneInterval, m.Store.Prune(ctx)
 }
 
 func (m *Mirror) runResync(ctx context.Context) (time.Duration, error) {
-	every := orElse(m.Capabilities().Pace.Whole, m.options.ResyncInterval)
-	if reads, err := m.leads(ctx); !reads || err != nil {
+	interval := cmp.Or(m.Capabilities().Pace.Whole, m.options.ResyncInterval)
+	if leads, err := m.leads(ctx); !leads || err != nil {
 		m.tracker.lostLeadership()
-		return min(every, leaderRenewal), err
+		return min(interval, leaderRenewal), err
 	}
-	began := m.Store.Now()
+	startedAt := m.Store.Now()
 	err := m.Resync(ctx)
 	if err == nil {
-		m.tracker.resynced(began)
+		m.tracker.resynced(startedAt)
 	}
-	return every, err
-}
-
-// deltaOverlap is how much earlier than the last time changes are asked for: an answer
-// may have been on its way when the next change was written.
-const deltaOverlap = 5 * time.Second
-
-// syncDelta copies the volumes that have changed since the last time. Before the
-// first whole listing there is nothing to compare with.
-func (m *Mirror) syncDelta(ctx context.Context) (time.Duration, error) {
-	every := m.Capabilities().Pace.Changed
-	if every == 0 {
-		return leaderRenewal, nil
-	}
-	reads, err := m.leads(ctx)
-	since := m.tracker.deltaSince()
-	if err != nil || !reads || since.IsZero() {
-		return min(every, leaderRenewal), err
-	}
-	asked := m.Store.Now()
-	volumes, err := m.Backend.ChangedVolumes(ctx, since.Add(-deltaOverlap))
-	if errors.Is(err, backend.ErrUnsupported) {
-		return unsupportedRecheck, nil
-	}
-	if err != nil {
-		m.resync.runBy(asked.Add(every)) // it says what is wrong, and when that is over
-		return every, errors.Join(err, m.recordUnreachable(ctx, err))
-	}
-	rows := make([]store.ObservedObject, 0, len(volumes))
-	for _, v := range volumes {
-		rows = append(rows, m.volumeObject(ctx, v))
-	}
-	for len(rows) > 0 {
-		n := min(len(rows), pageSize)
-		if _, err := m.apply(ctx, models.SubjectVolume, rows[:n], asked, true); err != nil {
-			return every, err
-		}
-		rows = rows[n:]
-	}
-	m.tracker.deltaSynced(asked)
-	return every, nil
+	return interval, err
 }

@@ -38,62 +38,76 @@ func (o ObservedState) sanitized() ObservedState {
 	return o
 }
 
-// applyVolume writes what differs into the row of a volume. A missing row is no error.
-func (s *Store) applyVolume(tx *gorm.DB, id string, o ObservedState) error {
+// apply writes what differs into the row of a volume or snapshot. A missing row is no
+// error.
+func (s *Store) apply(tx *gorm.DB, kind models.SubjectType, id string, o ObservedState) error {
 	o = o.sanitized()
 	if o.Gone {
-		return tx.Where("id = ?", id).Delete(&models.Volume{}).Error
+		return tx.Where("id = ?", id).Delete(modelOf(kind)).Error
 	}
-	var v models.Volume
-	if err := takeOne(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
-		return ignoreNotFound(err)
+	rows, err := s.rowStates(s.forUpdate(tx).Where("id = ?", id), kind)
+	if err != nil || len(rows) == 0 {
+		return err
 	}
 	if o.Attachments != nil {
-		if err := replaceAttachments(tx, id, *o.Attachments); err != nil {
+		if err := attachmentDiff(id, rows[0].attachments, *o.Attachments).apply(tx); err != nil {
 			return err
 		}
 	}
-	return updateColumns(tx, &models.Volume{}, id, s.changedColumns(o, volumeState(&v), v.Consistency))
+	set := s.changedColumns(o, rows[0])
+	if len(set) == 0 {
+		return nil
+	}
+	return tx.Model(modelOf(kind)).Where("id = ?", id).Updates(set).Error
 }
 
-// applySnapshot is applyVolume for snapshots.
-func (s *Store) applySnapshot(tx *gorm.DB, id string, o ObservedState) error {
-	o = o.sanitized()
-	if o.Gone {
-		return tx.Where("id = ?", id).Delete(&models.Snapshot{}).Error
+func modelOf(kind models.SubjectType) any {
+	if kind == models.SubjectSnapshot {
+		return &models.Snapshot{}
 	}
-	var v models.Snapshot
-	if err := takeOne(s.forUpdate(tx).Where("id = ?", id), &v); err != nil {
-		return ignoreNotFound(err)
-	}
-	return updateColumns(tx, &models.Snapshot{}, id, s.changedColumns(o, snapshotState(&v), v.Consistency))
+	return &models.Volume{}
 }
 
 // rowState are the columns of a volume or snapshot that ObservedState may change.
 type rowState struct {
+	id, backendID     string
 	status            models.Status
 	percent           int
 	failure           models.Failure
-	backendID         string
 	size              int
 	name, description string
+	consistency       models.Consistency
 	holdColumn        string
 	hold              int64
 	export            models.Export
 	volumeType, zone  string
+	attachments       []models.Attachment
 }
 
-func volumeState(v *models.Volume) rowState {
-	return rowState{v.Status, v.Percent, v.Failure, v.BackendID, v.SizeGiB, v.Name, v.Description, "hold_us", v.HoldUS, v.Export, v.VolumeType, v.Zone}
-}
-
-func snapshotState(s *models.Snapshot) rowState {
-	return rowState{s.Status, s.Percent, s.Failure, s.BackendID, s.SizeGiB, s.Name, s.Description, "held_us", s.HeldUS, models.Export{}, "", ""}
+// rowStates loads the rows that a query selects.
+func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowState, err error) {
+	if kind == models.SubjectSnapshot {
+		var rows []models.Snapshot
+		err := q.Find(&rows).Error
+		for _, r := range rows {
+			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, models.Export{}, "", "", nil})
+		}
+		return states, err
+	}
+	var rows []models.Volume
+	if err := q.Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	err = s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows)
+	for _, r := range rows {
+		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, r.Export, r.VolumeType, r.Zone, r.Attachments})
+	}
+	return states, err
 }
 
 // changedColumns returns the columns that differ: a reconciliation without news writes
 // nothing, and wakes no page.
-func (s *Store) changedColumns(o ObservedState, row rowState, consistency models.Consistency) map[string]any {
+func (s *Store) changedColumns(o ObservedState, row rowState) map[string]any {
 	set := map[string]any{}
 	if o.Status != "" && o.Status != row.status {
 		set["status"] = o.Status
@@ -118,7 +132,7 @@ func (s *Store) changedColumns(o ObservedState, row rowState, consistency models
 	if o.Description != nil && *o.Description != row.description {
 		set["description"] = *o.Description
 	}
-	if o.Consistency != models.ConsistencyUnknown && o.Consistency != consistency {
+	if o.Consistency != models.ConsistencyUnknown && o.Consistency != row.consistency {
 		set["consistency"] = o.Consistency
 	}
 	if o.Hold != nil && *o.Hold != row.hold {
@@ -163,14 +177,6 @@ func attachmentDiff(volume string, before []models.Attachment, now []backend.Att
 	return diff(before, rows, func(a models.Attachment) string { return a.ServerID }, func(a, b models.Attachment) bool {
 		return a.ServerName == b.ServerName && a.Device == b.Device && a.UsedAt == b.UsedAt
 	})
-}
-
-func replaceAttachments(tx *gorm.DB, volume string, now []backend.Attachment) error {
-	var before []models.Attachment
-	if err := tx.Where("volume_id = ?", volume).Find(&before).Error; err != nil {
-		return err
-	}
-	return attachmentDiff(volume, before, now).apply(tx)
 }
 
 func ignoreNotFound(err error) error {

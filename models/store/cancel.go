@@ -28,27 +28,20 @@ func (s Queue) CancelOperation(ctx context.Context, actor models.Actor, id strin
 
 // undoRequest restores the subject's row as it was before the click.
 func (s *Store) undoRequest(tx *gorm.DB, op *models.Operation) error {
+	o := ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown}
 	switch op.Kind {
-	case models.SnapshotCreate:
-		return s.applySnapshot(tx, op.SubjectID, ObservedState{Gone: true})
-	case models.VolumeCreate, models.SnapshotRestore:
-		return s.applyVolume(tx, op.SubjectID, ObservedState{Gone: true})
 	case models.SnapshotEdit, models.VolumeEdit:
 		return s.restoreName(tx, op)
-	case models.SnapshotDelete:
-		return s.applySnapshot(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown})
+	case models.VolumeCreate, models.SnapshotRestore, models.SnapshotCreate:
+		o = ObservedState{Gone: true}
 	}
-	return s.applyVolume(tx, op.SubjectID, ObservedState{Status: op.Params.PriorStatus, Percent: backend.PercentUnknown})
+	return s.apply(tx, op.SubjectType, op.SubjectID, o)
 }
 
 // restoreName restores the name of a row as it was before an edit, unless it was edited
 // again.
 func (s *Store) restoreName(tx *gorm.DB, op *models.Operation) error {
-	var model any = &models.Volume{}
-	if op.SubjectType == models.SubjectSnapshot {
-		model = &models.Snapshot{}
-	}
-	return tx.Model(model).Where("id = ? AND name = ? AND description = ?", op.SubjectID, op.Params.Name, op.Params.Description).
+	return tx.Model(modelOf(op.SubjectType)).Where("id = ? AND name = ? AND description = ?", op.SubjectID, op.Params.Name, op.Params.Description).
 		Updates(map[string]any{"name": op.Params.OldName, "description": op.Params.OldDescription, "version": gorm.Expr("version + 1")}).Error
 }
 

@@ -121,45 +121,36 @@ func (s *Store) loadAttachments(ctx context.Context, rows []models.Volume) error
 }
 
 func (s *Store) attachmentsOf(q *gorm.DB, rows []models.Volume) error {
-	var ids []string
-	byID := map[string]*models.Volume{}
-	for i := range rows {
-		if rows[i].AttachmentCount > 0 {
-			ids = append(ids, rows[i].ID)
-			byID[rows[i].ID] = &rows[i]
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	var all []models.Attachment
-	if err := q.Where("volume_id IN ?", ids).Order("server_name, server_id").Find(&all).Error; err != nil {
-		return err
-	}
-	for _, a := range all {
-		v := byID[a.VolumeID]
-		v.Attachments = append(v.Attachments, a)
-	}
-	return nil
+	attached := func(v *models.Volume) bool { return v.AttachmentCount > 0 }
+	return loadOf(q.Order("server_name, server_id"), rows, attached, func(byID map[string]*models.Volume, a models.Attachment) {
+		byID[a.VolumeID].Attachments = append(byID[a.VolumeID].Attachments, a)
+	})
 }
 
 // loadConnections fills in the connections of the volumes for which wanted returns true.
 func (s *Store) loadConnections(ctx context.Context, rows []models.Volume, wanted func(*models.Volume) bool) error {
-	byID, ids := map[string]*models.Volume{}, []string(nil)
-	for i := range rows {
-		if wanted(&rows[i]) {
-			ids = append(ids, rows[i].ID)
-			byID[rows[i].ID] = &rows[i]
+	return loadOf(s.read(ctx).Order("volume_id, since, id"), rows, wanted, func(byID map[string]*models.Volume, c models.Connection) {
+		byID[c.VolumeID].Connections = append(byID[c.VolumeID].Connections, c)
+	})
+}
+
+// loadOf calls add with each row of another table that belongs to a wanted volume.
+func loadOf[T any](q *gorm.DB, volumes []models.Volume, wanted func(*models.Volume) bool, add func(byID map[string]*models.Volume, row T)) error {
+	var ids []string
+	byID := map[string]*models.Volume{}
+	for i := range volumes {
+		if wanted(&volumes[i]) {
+			ids = append(ids, volumes[i].ID)
+			byID[volumes[i].ID] = &volumes[i]
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	var all []models.Connection
-	err := s.read(ctx).Where("volume_id IN ?", ids).Order("volume_id, since, id").Find(&all).Error
-	for _, c := range all {
-		v := byID[c.VolumeID]
-		v.Connections = append(v.Connections, c)
+	var rows []T
+	err := q.Where("volume_id IN ?", ids).Find(&rows).Error
+	for _, row := range rows {
+		add(byID, row)
 	}
 	return err
 }

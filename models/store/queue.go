@@ -66,24 +66,21 @@ func (s Queue) Heartbeat(ctx context.Context, op *models.Operation, lease time.D
 // worker knows how long the result may take to become visible. Errors: ErrLeaseLost,
 // those of the database.
 func (s Queue) RecordCall(ctx context.Context, op *models.Operation) error {
-	now := models.Micros(s.Now())
-	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
-		return s.updateLeased(tx, op, map[string]any{"called_at": now, "params": op.Params})
-	})
-	if err == nil {
-		op.CalledAt = now
-	}
-	return err
+	return s.setCalledAt(ctx, op, models.Micros(s.Now()))
 }
 
 // ForgetCall undoes RecordCall when the backend was not reached: calledAt, in Unix
 // microseconds, is that of the call before. Errors: ErrLeaseLost, those of the database.
 func (s Queue) ForgetCall(ctx context.Context, op *models.Operation, calledAt int64) error {
+	return s.setCalledAt(ctx, op, calledAt)
+}
+
+func (s *Store) setCalledAt(ctx context.Context, op *models.Operation, at int64) error {
 	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
-		return s.updateLeased(tx, op, map[string]any{"called_at": calledAt})
+		return s.updateLeased(tx, op, map[string]any{"called_at": at, "params": op.Params})
 	})
 	if err == nil {
-		op.CalledAt = calledAt
+		op.CalledAt = at
 	}
 	return err
 }
@@ -151,9 +148,6 @@ func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progres
 		if p.Subject == nil {
 			return nil
 		}
-		if op.SubjectType == models.SubjectSnapshot {
-			return s.applySnapshot(tx, op.SubjectID, *p.Subject)
-		}
-		return s.applyVolume(tx, op.SubjectID, *p.Subject)
+		return s.apply(tx, op.SubjectType, op.SubjectID, *p.Subject)
 	})
 }

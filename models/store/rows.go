@@ -52,10 +52,3 @@ func changeRow(tx *gorm.DB, model any, id string, status models.Status, set map[
 func (s *Store) statusColumns(to models.Status) map[string]any {
 	return map[string]any{"status": to, "status_since": models.Micros(s.Now()), "percent": backend.PercentUnknown, "failure": models.Failure{}, "request_id": ""}
 }
-
-func updateColumns(tx *gorm.DB, model any, id string, set map[string]any) error {
-	if len(set) == 0 {
-		return nil
-	}
-	return tx.Model(model).Where("id = ?", id).Updates(set).Error
-}

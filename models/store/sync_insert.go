@@ -36,7 +36,7 @@ func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 	if err := insertMissing(tx, &rows); err != nil {
 		return err
 	}
-	known, err := s.knownVolumes(tx, objects)
+	known, err := s.knownRows(tx, models.SubjectVolume, objects)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 	}
 	for _, m := range objects {
 		if id := known.idOf(m); id != "" && m.Attachments != nil && len(*m.Attachments) > 0 {
-			if err := replaceAttachments(tx, id, *m.Attachments); err != nil {
+			if err := attachmentDiff(id, known.rows[id].attachments, *m.Attachments).apply(tx); err != nil {
 				return err
 			}
 		}
@@ -104,6 +104,7 @@ func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 	return insertMissing(tx, &rows)
 }
 
+func ref(m ObservedObject) string       { return m.ID }
 func source(m ObservedObject) string    { return m.Source }
 func backendID(m ObservedObject) string { return m.BackendID }
 

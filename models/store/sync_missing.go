@@ -37,10 +37,6 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 	if s.Capabilities().Shared {
 		o = ObservedState{Gone: true}
 	}
-	apply := s.applyVolume
-	if kind == models.SubjectSnapshot {
-		apply = s.applySnapshot
-	}
 	count := 0
 	return count, s.write(ctx, func(tx *gorm.DB) error {
 		count = 0
@@ -56,7 +52,7 @@ func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []
 			if busy[id] {
 				continue
 			}
-			if err := apply(tx, id, o); err != nil {
+			if err := s.apply(tx, kind, id, o); err != nil {
 				return err
 			}
 			count++

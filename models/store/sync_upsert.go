@@ -32,44 +32,28 @@ type ObservedObject struct {
 // operation is changing, or changed since, stay as they are. It writes only what differs.
 // Errors: those of the database.
 func (s Sync) UpsertVolumes(ctx context.Context, page []ObservedObject, requestedAt time.Time) ([]string, error) {
-	return s.upsertPage(ctx, page, requestedAt, volumeUpsert)
+	return s.upsertPage(ctx, page, requestedAt, models.SubjectVolume)
 }
 
 // UpsertSnapshots is UpsertVolumes for snapshots. requestedAt is when the backend was
 // called. Errors: those of the database.
 func (s Sync) UpsertSnapshots(ctx context.Context, page []ObservedObject, requestedAt time.Time) ([]string, error) {
-	return s.upsertPage(ctx, page, requestedAt, snapshotUpsert)
+	return s.upsertPage(ctx, page, requestedAt, models.SubjectSnapshot)
 }
-
-// upsertKind is what upserts of volumes and snapshots differ in.
-type upsertKind struct {
-	lookup func(s *Store, q *gorm.DB, page []ObservedObject) (*knownRows, error)
-	apply  func(s *Store, tx *gorm.DB, id string, o ObservedState) error
-	insert func(s *Store, tx *gorm.DB, new []ObservedObject) error
-}
-
-var (
-	volumeUpsert   = upsertKind{(*Store).knownVolumes, (*Store).applyVolume, (*Store).insertVolumes}
-	snapshotUpsert = upsertKind{(*Store).knownSnapshots, (*Store).applySnapshot, (*Store).insertSnapshots}
-)
 
 // syncBatch is the largest number of rows that one transaction of the mirror changes:
 // clicks wait for it.
 const syncBatch = 100
 
-func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, requestedAt time.Time, kind upsertKind) ([]string, error) {
+func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, requestedAt time.Time, kind models.SubjectType) ([]string, error) {
 	for i := range page {
 		page[i] = page[i].sanitized()
 	}
-	known, err := kind.lookup(s, s.read(ctx), page)
+	known, err := s.knownRows(s.read(ctx), kind, page)
 	if err != nil {
 		return nil, err
 	}
-	var ids []string
-	for _, m := range page {
-		ids = append(ids, cmp.Or(known.idOf(m), m.ID))
-	}
-	busy, err := busySubjects(s.read(ctx), ids, requestedAt)
+	ids, busy, err := known.busy(s.read(ctx), page, requestedAt)
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +63,8 @@ func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, requested
 	for i, m := range page {
 		id := known.idOf(m)
 		switch {
-		case known.isDuplicate(m), known.backends[id] == "" && younger[m.BackendID]:
-		case busy[ids[i]], m.Outdated, id != "" && known.same(id, m):
+		case known.isDuplicate(m), known.rows[id].backendID == "" && younger[m.BackendID]:
+		case busy[ids[i]], m.Outdated, id != "" && s.same(m, known.rows[id]):
 			listed = append(listed, ids[i])
 		default:
 			changed = append(changed, m)
@@ -99,19 +83,15 @@ func (s *Store) upsertPage(ctx context.Context, page []ObservedObject, requested
 
 // upsertChanged writes what differs. It locks the rows and then checks again that no
 // operation has begun: a click locks its row before it inserts its operation.
-func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, requestedAt time.Time, kind upsertKind) ([]string, error) {
+func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, requestedAt time.Time, kind models.SubjectType) ([]string, error) {
 	var listed []string
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		listed = nil
-		known, err := kind.lookup(s, s.forUpdate(tx), changed)
+		known, err := s.knownRows(s.forUpdate(tx), kind, changed)
 		if err != nil {
 			return err
 		}
-		var ids []string
-		for _, m := range changed {
-			ids = append(ids, cmp.Or(known.idOf(m), m.ID))
-		}
-		busy, err := busySubjects(tx, ids, requestedAt)
+		ids, busy, err := known.busy(tx, changed, requestedAt)
 		if err != nil {
 			return err
 		}
@@ -124,7 +104,7 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, req
 			case id == "":
 				unknown = append(unknown, m)
 			default:
-				if err := kind.apply(s, tx, id, m.state()); err != nil {
+				if err := s.apply(tx, kind, id, m.state()); err != nil {
 					return err
 				}
 				listed = append(listed, id)
@@ -134,10 +114,14 @@ func (s *Store) upsertChanged(ctx context.Context, changed []ObservedObject, req
 		if len(unknown) == 0 || err != nil {
 			return err
 		}
-		if err := kind.insert(s, tx, unknown); err != nil {
+		insert := s.insertVolumes
+		if kind == models.SubjectSnapshot {
+			insert = s.insertSnapshots
+		}
+		if err := insert(tx, unknown); err != nil {
 			return err
 		}
-		if known, err = kind.lookup(s, tx, unknown); err != nil { // another console may have inserted some of them
+		if known, err = s.knownRows(tx, kind, unknown); err != nil { // another console may have inserted some of them
 			return err
 		}
 		for _, m := range unknown {
@@ -184,22 +168,36 @@ func (m ObservedObject) state() ObservedState {
 
 // knownRows are the existing rows of a page of objects.
 type knownRows struct {
-	ids      map[string]string // the console's ids, by themselves and by the backend's
-	backends map[string]string // the backend's ids, by the console's
-	missing  map[string]bool   // marked by SyncMissing, by the console's id
-	same     func(id string, m ObservedObject) bool
+	ids  map[string]string   // the console's ids, by themselves and by the backend's
+	rows map[string]rowState // by the console's id
 }
 
-func newKnownRows() *knownRows {
-	return &knownRows{ids: map[string]string{}, backends: map[string]string{}, missing: map[string]bool{}}
-}
-
-func (k *knownRows) add(id, backendID string, failure models.Failure) {
-	k.ids[id], k.backends[id] = id, backendID
-	k.missing[id] = failure.Key == failureMissing
-	if backendID != "" {
-		k.ids[backendID] = id
+func (s *Store) knownRows(q *gorm.DB, kind models.SubjectType, page []ObservedObject) (*knownRows, error) {
+	rows, err := s.rowStates(q.Where(byEitherID, idsOf(page, ref), idsOf(page, backendID)).Order("num"), kind)
+	known := &knownRows{map[string]string{}, map[string]rowState{}}
+	for _, r := range rows {
+		known.rows[r.id] = r
+		known.ids[r.id] = r.id
+		if r.backendID != "" {
+			known.ids[r.backendID] = r.id
+		}
 	}
+	return known, err
+}
+
+// same reports whether the row has the state of the object.
+func (s *Store) same(m ObservedObject, row rowState) bool {
+	o := m.state()
+	return len(s.changedColumns(o, row)) == 0 && (o.Attachments == nil || attachmentDiff(row.id, row.attachments, *o.Attachments).empty())
+}
+
+// busy returns the console's ids of the objects, and which of them are busy.
+func (k *knownRows) busy(q *gorm.DB, objects []ObservedObject, requestedAt time.Time) (ids []string, busy map[string]bool, err error) {
+	for _, m := range objects {
+		ids = append(ids, cmp.Or(k.idOf(m), m.ID))
+	}
+	busy, err = busySubjects(q, ids, requestedAt)
+	return ids, busy, err
 }
 
 // idOf returns the console's id of the row of an object: found by the backend's id, else
@@ -217,8 +215,8 @@ func (k *knownRows) idOf(m ObservedObject) string {
 // isDuplicate reports whether the object carries the id of a row of another object. It is
 // the second result of a create call whose first response was lost, and gets no row.
 func (k *knownRows) isDuplicate(m ObservedObject) bool {
-	id := k.idOf(m)
-	return id != "" && k.backends[id] != "" && k.backends[id] != m.BackendID && !k.missing[id]
+	row := k.rows[k.idOf(m)]
+	return row.backendID != "" && row.backendID != m.BackendID && row.failure.Key != failureMissing
 }
 
 // youngerDuplicates returns, of the objects of a page that carry one id, all but the
@@ -242,56 +240,7 @@ func youngerDuplicates(page []ObservedObject) map[string]bool {
 	return younger
 }
 
-func objectKeys(page []ObservedObject) (refs, backendIDs []string) {
-	for _, m := range page {
-		if m.ID != "" {
-			refs = append(refs, m.ID)
-		}
-		backendIDs = append(backendIDs, m.BackendID)
-	}
-	return refs, backendIDs
-}
-
 const byEitherID = "id IN ? OR (backend_id IN ? AND backend_id <> '')"
-
-func (s *Store) knownVolumes(q *gorm.DB, page []ObservedObject) (*knownRows, error) {
-	refs, backendIDs := objectKeys(page)
-	var rows []models.Volume
-	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
-		return nil, err
-	}
-	known := newKnownRows()
-	if err := s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows); err != nil {
-		return nil, err
-	}
-	byID := map[string]*models.Volume{}
-	for i, r := range rows {
-		known.add(r.ID, r.BackendID, r.Failure)
-		byID[r.ID] = &rows[i]
-	}
-	known.same = func(id string, m ObservedObject) bool {
-		v, o := byID[id], m.state()
-		return len(s.changedColumns(o, volumeState(v), v.Consistency)) == 0 && (o.Attachments == nil || attachmentDiff(id, v.Attachments, *o.Attachments).empty())
-	}
-	return known, nil
-}
-
-func (s *Store) knownSnapshots(q *gorm.DB, page []ObservedObject) (*knownRows, error) {
-	refs, backendIDs := objectKeys(page)
-	var rows []models.Snapshot
-	if err := q.Where(byEitherID, refs, backendIDs).Order("num").Find(&rows).Error; err != nil {
-		return nil, err
-	}
-	known, byID := newKnownRows(), map[string]*models.Snapshot{}
-	for i, r := range rows {
-		known.add(r.ID, r.BackendID, r.Failure)
-		byID[r.ID] = &rows[i]
-	}
-	known.same = func(id string, m ObservedObject) bool {
-		return len(s.changedColumns(m.state(), snapshotState(byID[id]), byID[id].Consistency)) == 0
-	}
-	return known, nil
-}
 
 // busySubjects returns those of ids that an operation is changing, or changed since
 // requestedAt.

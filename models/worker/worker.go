@@ -1,6 +1,7 @@
-// Package worker makes the storage follow the records: it carries out the
-// operations that clicks have written (queue), asks the backend what is and takes
-// the next step (reconcile). It may be killed at any instant; another one goes on.
+// Package worker makes the storage follow the records: it claims operations from the
+// queue (worker.go), compares the backend's state with what each wants, and takes the
+// next step (reconcile.go; a file for each verb). It may be killed at any instant:
+// another worker goes on when the lease expires.
 package worker
 
 import (
@@ -19,16 +20,16 @@ import (
 	"blockconsole/models/store"
 )
 
-// Options of New. Zero values are sensible.
+// Options of New. Zero values are defaults.
 type Options struct {
 	Log      *slog.Logger
 	Parallel int           // number of operations reconciled at once; default 8
-	Lease    time.Duration // how long a silent worker keeps an operation; default 30 s
-	// Reconciled is called after each reconciliation of an operation, for metrics; may be nil.
+	Lease    time.Duration // of an operation, renewed by heartbeats; default 30 seconds
+	// Reconciled is called after each reconciliation, for metrics; may be nil.
 	Reconciled func(kind models.Kind, state models.OperationState)
 }
 
-// Worker carries out operations. Several may share one database.
+// Worker carries out operations. Several workers may share one database.
 type Worker struct {
 	store    *store.Store
 	backend  backend.Backend
@@ -41,13 +42,13 @@ type Worker struct {
 	inFlight sync.WaitGroup
 
 	mu              sync.Mutex
-	unansweredSince map[string]time.Time // since when the backend answers others, but not this operation
+	unansweredSince map[string]time.Time // by operation id, see stalled
 
-	shutdown       context.Context // done when reconciling is cut off
+	shutdown       context.Context // done when reconciliations in flight are cancelled
 	cancelInFlight context.CancelFunc
 }
 
-// New makes a worker on the backend that m mirrors; Run starts it.
+// New makes a worker on the backend that m mirrors; call Run.
 func New(m *mirror.Mirror, options Options) *Worker {
 	if options.Log == nil {
 		options.Log = slog.Default()
@@ -67,11 +68,11 @@ func New(m *mirror.Mirror, options Options) *Worker {
 	return w
 }
 
-// maxIdle is the longest time without a look at the queue: other processes on the
-// same database do not signal this one.
+// maxIdle is the longest time between two reads of the queue: other processes on the
+// database do not wake this one.
 const maxIdle = time.Second
 
-// Run works until ctx ends, then finishes the reconciliations under way.
+// Run works until ctx ends, then waits for the reconciliations in flight.
 func (w *Worker) Run(ctx context.Context) {
 	changed, unsubscribe := w.store.Subscribe()
 	defer unsubscribe()
@@ -93,8 +94,8 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
-// drainTimeout is how long looks under way may take at the end. One that is cut off then
-// saves nothing, as if the process had been killed: the next worker goes on.
+// drainTimeout is how long Run waits for reconciliations in flight at the end. One that is
+// cancelled then saves nothing, as if the process had been killed.
 const drainTimeout = 10 * time.Second
 
 func (w *Worker) drain() {
@@ -111,8 +112,8 @@ func (w *Worker) untilNextDue(ctx context.Context) time.Duration {
 	return min(maxIdle, max(next.Sub(w.store.Now()), time.Millisecond))
 }
 
-// dispatchDue starts a look at every operation that is due, as many at once as
-// allowed.
+// dispatchDue starts a reconciliation of every operation that is due, Options.Parallel at
+// once.
 func (w *Worker) dispatchDue(ctx context.Context) error {
 	for {
 		select {
@@ -127,31 +128,41 @@ func (w *Worker) dispatchDue(ctx context.Context) error {
 		}
 		w.inFlight.Go(func() {
 			defer func() { <-w.slots }()
-			// A look that has begun is finished: what it learned must be saved.
-			w.process(context.WithoutCancel(ctx), op)
+			w.process(context.WithoutCancel(ctx), op) // its result must be saved
 		})
 	}
 }
 
-// RunDue looks once at every operation that is due now, one after the other, and
-// returns how many there were. Tests drive the worker with it.
+// RunDue reconciles every operation that is due, one after the other, and returns the
+// number of reconciliations. Tests drive the worker with it. Errors: those of the
+// database.
 func (w *Worker) RunDue(ctx context.Context) (int, error) {
 	for n := 0; ; n++ {
-		op, err := w.claim(ctx)
+		op, err := w.RunOne(ctx)
 		if err != nil || op == nil {
 			return n, err
 		}
-		w.process(ctx, op)
 	}
 }
 
-// claim takes an operation under a name of its own: a look whose lease ran out
-// must not save over the next one of the same worker.
+// RunOne reconciles the next operation that is due, and returns it as it was claimed; nil
+// when none is due. Errors: those of the database.
+func (w *Worker) RunOne(ctx context.Context) (*models.Operation, error) {
+	op, err := w.claim(ctx)
+	if err != nil || op == nil {
+		return nil, err
+	}
+	w.process(ctx, op)
+	return op, nil
+}
+
+// claim uses a new owner each time: a reconciliation whose lease has expired must not
+// save its result over that of a later one of the same worker.
 func (w *Worker) claim(ctx context.Context) (*models.Operation, error) {
 	return w.store.Queue.Claim(ctx, fmt.Sprintf("%s-%d", w.owner, w.claims.Add(1)), w.options.Lease)
 }
 
-// process looks at one claimed operation and saves what it found.
+// process reconciles a claimed operation and saves its progress.
 func (w *Worker) process(ctx context.Context, op *models.Operation) {
 	running, stop := w.heartbeat(ctx, op)
 	progress := w.reconcile(running, op)
@@ -162,11 +173,11 @@ func (w *Worker) process(ctx context.Context, op *models.Operation) {
 	err := w.store.Queue.SaveProgress(ctx, op, progress)
 	switch {
 	case errors.Is(err, models.ErrLeaseLost):
-		w.log.WarnContext(ctx, "operation is another worker's now", "operation", op.ID, "kind", op.Kind)
+		w.log.WarnContext(ctx, "lease of an operation lost", "operation", op.ID, "kind", op.Kind)
 		return
 	case err != nil:
-		// The lease runs out and somebody looks again.
-		w.log.ErrorContext(ctx, "cannot save what an operation did", "operation", op.ID, "kind", op.Kind, "error", err)
+		// When the lease expires, the operation is claimed again.
+		w.log.ErrorContext(ctx, "cannot save the progress of an operation", "operation", op.ID, "kind", op.Kind, "error", err)
 		return
 	}
 	w.mirror.OperationRan(op, progress)
@@ -179,8 +190,8 @@ func (w *Worker) process(ctx context.Context, op *models.Operation) {
 	}
 }
 
-// heartbeat keeps the lease while a look lasts, and ends the look when another
-// worker has it.
+// heartbeat renews the lease until stop, and cancels the reconciliation when the lease is
+// lost.
 func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (running context.Context, stop func()) {
 	running, cancel := context.WithCancel(ctx)
 	release := context.AfterFunc(w.shutdown, cancel)
@@ -198,7 +209,7 @@ func (w *Worker) heartbeat(ctx context.Context, op *models.Operation) (running c
 			case errors.Is(err, models.ErrLeaseLost):
 				cancel()
 			case err != nil && running.Err() == nil:
-				w.log.WarnContext(ctx, "cannot prolong the lease of an operation", "operation", op.ID, "error", err)
+				w.log.WarnContext(ctx, "cannot renew the lease of an operation", "operation", op.ID, "error", err)
 			}
 		}
 	})

@@ -10,9 +10,9 @@ import (
 
 const warning = "Volume이 서버에 연결된 상태에서 Block Snapshot을 생성하면 스냅샷의 데이터가 손상될 수 있습니다."
 
-// TestCloudBrowser goes through the user guide in a real browser on a real cloud. No
+// TestBrowserCloud goes through the user guide in a real browser on a real cloud. No
 // list is loaded again to see what became of a click.
-func TestCloudBrowser(t *testing.T) {
+func TestBrowserCloud(t *testing.T) {
 	t.Parallel()
 	c := theCloud(t)
 	browser := viewtest.NewTab(t, viewtest.Browser(t))

@@ -1,6 +1,6 @@
 // Package backendtest holds what tests need of a backend: a conformance suite that
-// every backend passes ([Run]), a backend in memory ([Fake]), one that fails at chosen
-// calls ([Faulty]), and a check of doc comments ([MissingDocs]).
+// every backend passes ([Run]), a backend in memory ([Fake]), and one that fails at chosen
+// calls ([Faulty]).
 package backendtest
 
 import (

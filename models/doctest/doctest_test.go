@@ -1,4 +1,4 @@
-package backendtest
+package doctest
 
 import (
 	"go/token"
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestMissingDocs(t *testing.T) {
+func TestCheck(t *testing.T) {
 	const source = `package p
 
 // Get finds n objects. It forgets its errors.
@@ -15,6 +15,12 @@ func Get(n int) error
 
 // Put stores after wait. Errors: none of its own.
 func (s *Store) Put(size int, wait time.Duration) error
+
+// It starts without its name.
+func Start() {}
+
+// A Stop stops.
+type Stop struct{}
 
 // Get is not exported.
 func (s *store) Get(n int) error
@@ -44,10 +50,11 @@ type Row struct {
 	}
 	want := `p.go:4:1: Get names none of its errors
 p.go:7:21: size has no unit
-p.go:17:3: C names none of its errors
-p.go:17:4: since does not say what time it is
-p.go:23:2: Size has no unit
-p.go:26:2: Since does not say what time it is`
+p.go:10:6: the comment of Start does not begin with its name
+p.go:23:3: C names none of its errors
+p.go:23:4: since does not say what time it is
+p.go:29:2: Size has no unit
+p.go:32:2: Since does not say what time it is`
 	if got := strings.Join(d.missing, "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

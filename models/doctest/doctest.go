@@ -1,6 +1,9 @@
-package backendtest
+// Package doctest checks doc comments, for tests: packages ask it that exported
+// declarations name their errors and units.
+package doctest
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -10,23 +13,43 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // NoErrors is the phrase for a method whose errors are all those that it was given.
 const NoErrors = "Errors: none of its own"
 
+// Errors matches the errors of package models and of the packages above it: a code, a
+// variable, a type, or the standard phrases for those of the database and of the port.
+var Errors = regexp.MustCompile(`\b(Code|Err)[A-Z]\w+|\*(\w+\.)?\w+Error\b|\bthose of the (database|port)\b`)
+
 var (
 	timeName = regexp.MustCompile(`(At|Age|Interval|Timeout|Backoff)$`)
 	unitName = regexp.MustCompile(`(?i)gib|bytes|percent|micros|count`)
-	unitWord = regexp.MustCompile(`(?i)\b(gib|bytes?|percent|[0-9]+ to [0-9]+|units?|microseconds|seconds?|objects?|rows?|how (many|often)|number of)\b`)
+	unitWord = regexp.MustCompile(`(?i)\b(gib|bytes?|percent|[0-9]+ to [0-9]+|units?|microseconds|seconds?|objects?|rows?|how (many|often)|(sequence|version|a) numbers?|number of)\b`)
+	// microName are integer times of a type whose comment says that its times are Unix microseconds.
+	microName = regexp.MustCompile(`(At|Until|Since)$`)
 )
 
-// MissingDocs lists what the exported declarations of a package leave out of their
-// doc comments: a function or method that returns an error names its errors (a
-// match of errorNames, or [NoErrors]); every integer, time and duration among
-// parameters and fields has its unit or meaning in its name or comment. Test files are
-// skipped.
-func MissingDocs(dir string, errorNames *regexp.Regexp) ([]string, error) {
+const microsPhrase = "Times are Unix microseconds"
+
+// Check reports what the exported declarations of the package in dir leave out of their
+// doc comments. The comment of a function, method or type begins with its name. A function
+// or method that returns an error names its errors: a match of errorNames, or [NoErrors].
+// Every integer, time and duration among parameters and fields has its unit or meaning in
+// its name or comment. Tests are not checked.
+func Check(t *testing.T, dir string, errorNames *regexp.Regexp) {
+	t.Helper()
+	missing, err := missingDocs(dir, errorNames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range missing {
+		t.Error(m)
+	}
+}
+
+func missingDocs(dir string, errorNames *regexp.Regexp) ([]string, error) {
 	d := docs{set: token.NewFileSet(), errorNames: errorNames}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -66,17 +89,35 @@ func (d *docs) file(name string, src []byte) error {
 		switch decl := decl.(type) {
 		case *ast.FuncDecl:
 			if decl.Name.IsExported() && exportedReceiver(decl) {
+				d.beginning(decl.Name, decl.Doc.Text())
 				d.function(decl.Name.Name, decl.Type, decl.Doc.Text())
 			}
 		case *ast.GenDecl:
 			for _, spec := range decl.Specs {
 				if t, ok := spec.(*ast.TypeSpec); ok && t.Name.IsExported() {
+					d.beginning(t.Name, cmp.Or(t.Doc.Text(), decl.Doc.Text()))
 					d.typ(t, t.Doc.Text()+decl.Doc.Text())
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// standard are methods of interfaces of the standard library: their contracts are known.
+var standard = []string{"Error", "Unwrap", "Is", "String"}
+
+// beginning checks that a comment begins with the name, of one of several at least.
+func (d *docs) beginning(name *ast.Ident, doc string) {
+	first, _, _ := strings.Cut(doc, " ")
+	for _, article := range []string{"A ", "An ", "The "} {
+		if rest, ok := strings.CutPrefix(doc, article); ok {
+			first, _, _ = strings.Cut(rest, " ")
+		}
+	}
+	if strings.TrimRight(first, ",:.") != name.Name && !slices.Contains(standard, name.Name) {
+		d.miss(name, "the comment of %s does not begin with its name", name.Name)
+	}
 }
 
 func exportedReceiver(f *ast.FuncDecl) bool {
@@ -116,7 +157,8 @@ func (d *docs) typ(t *ast.TypeSpec, doc string) {
 }
 
 func (d *docs) function(name string, f *ast.FuncType, doc string) {
-	if returnsError(f) && !d.errorNames.MatchString(doc) && !strings.Contains(strings.Join(strings.Fields(doc), " "), NoErrors) {
+	doc = strings.Join(strings.Fields(doc), " ")
+	if returnsError(f) && !d.errorNames.MatchString(doc) && !strings.Contains(doc, NoErrors) {
 		d.miss(f, "%s names none of its errors", name)
 	}
 	for _, p := range f.Params.List {
@@ -140,6 +182,9 @@ func (d *docs) units(field *ast.Field, doc, own string, exportedOnly bool) {
 			continue
 		}
 		text := own
+		if number && exportedOnly && microName.MatchString(name.Name) && strings.Contains(doc, microsPhrase) {
+			continue
+		}
 		for sentence := range strings.SplitSeq(doc, ". ") {
 			if mentions(sentence, name.Name) {
 				text += sentence

@@ -1,0 +1,109 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"blockconsole/models"
+	"blockconsole/models/backend"
+)
+
+// FailureOf converts an error of the port to a text of the catalog: the key is failure.
+// and the error's code. Other errors are internal: their text is only logged.
+func FailureOf(err error) models.Failure {
+	var identity *models.IdentityError
+	e := backend.AsError(err)
+	switch {
+	case err == nil:
+		return models.Failure{}
+	case errors.As(err, &identity):
+		return models.NewFailure(models.FailureOtherProject)
+	case e == nil || e.Code == backend.CodeFault:
+		return models.NewFailure("failure.internal")
+	case e.Code == backend.CodeReported:
+		return failureReported(e)
+	}
+	return models.NewFailure("failure."+backend.ErrorCode(e), failureArgs(e)...)
+}
+
+// failureArgs are the arguments of the catalog's text for e.Code.
+func failureArgs(e *backend.Error) []string {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	switch e.Code {
+	case backend.CodeNoSpace:
+		return []string{number(e.Need), number(e.Free)}
+	case backend.CodeQuota:
+		return []string{e.What, number(e.Used), number(e.Limit), number(e.Asked)}
+	case backend.CodeConflict:
+		return []string{e.Message}
+	case backend.CodeBusy:
+		return []string{strconv.Itoa(len(e.Dependents))}
+	case backend.CodeForbidden:
+		return []string{e.Role}
+	case backend.CodeInvalid:
+		return []string{e.Field, e.Message}
+	}
+	return nil
+}
+
+// knownDetails are the details of Cinder's user messages that the catalog has texts for.
+// Other messages are shown as the cloud wrote them
+// (https://docs.openstack.org/cinder/latest/contributor/user_messages.html).
+var knownDetails = []string{"002", "003", "006", "007", "009", "010", "011", "012", "013", "015", "016", "021", "022", "027", "029"}
+
+// failureReported converts CodeReported, by the detail at the end of EventID.
+func failureReported(e *backend.Error) models.Failure {
+	detail := e.EventID[strings.LastIndexByte(e.EventID, '_')+1:]
+	if slices.Contains(knownDetails, detail) {
+		return models.NewFailure("failure.reported."+detail, e.Message, e.EventID)
+	}
+	return models.NewFailure("failure.reported", e.Message, e.EventID)
+}
+
+// FailureWithDependents is FailureOf for a request on an object of this kind, with the
+// names of its dependents.
+func (m *Mirror) FailureWithDependents(ctx context.Context, kind models.SubjectType, err error) models.Failure {
+	failure := FailureOf(err)
+	busy := backend.AsError(err, backend.CodeBusy)
+	if busy == nil || len(busy.Dependents) == 0 {
+		return failure
+	}
+	dependentKind := models.SubjectVolume
+	if kind == models.SubjectVolume {
+		dependentKind = models.SubjectSnapshot
+	}
+	var ids []string
+	for _, key := range busy.Dependents {
+		ids = append(ids, eitherID(key))
+	}
+	dependents, findErr := m.Store.Sync.Dependents(ctx, dependentKind, ids)
+	if findErr != nil {
+		m.log.WarnContext(ctx, "cannot find the names of dependents", "error", findErr)
+		return failure
+	}
+	failure.Dependents = dependents
+	return failure
+}
+
+// Permanent reports whether a retry is useless: the backend refused the request.
+func Permanent(err error) bool {
+	e := backend.AsError(err)
+	return e != nil && e.Code != backend.CodeUnavailable && e.Code != backend.CodeFault
+}
+
+// diskFailure converts the disk error of a volume that stays IN-USE.
+func diskFailure(err error) models.Failure {
+	e := backend.AsError(err)
+	switch {
+	case err == nil:
+		return models.Failure{}
+	case e != nil && e.Code == backend.CodeNoSpace:
+		return models.NewFailure(models.FailureDiskFull)
+	case e != nil && e.Code == backend.CodeFault && e.Op == "flush":
+		return models.NewFailure(models.FailureDiskFlush)
+	}
+	return models.NewFailure(models.FailureDisk)
+}
