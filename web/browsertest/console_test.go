@@ -43,6 +43,7 @@ func open(t *testing.T, local bool) *console {
 	c.api = c.AsUser(models.FirstUser).JSON()
 	c.streams.open, c.streams.moved = map[string]int{}, make(chan struct{})
 	c.Server.Echo.Pre(c.observe)
+	c.Server.Live.FreshInterval = 200 * time.Millisecond // a scenario waits for it
 	return c
 }
 

@@ -208,9 +208,9 @@ func scenarioWindows(p *page) {
 // neighbour is another tab with the same session.
 func (p *page) neighbour(sameWindow bool) *page {
 	p.t.Helper()
-	other := *p
-	other.Tab = p.Neighbour(sameWindow)
-	return &other
+	tab := *p.Page
+	tab.Tab = p.Neighbour(sameWindow)
+	return &page{Page: &tab, c: p.c, say: p.say}
 }
 
 // show brings the tab to the front of its window.
