@@ -1,4 +1,4 @@
-package web
+package web_test
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,84 +17,50 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models"
-	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/views"
-	"blockconsole/web/config"
+	"blockconsole/web/app/apptest"
 )
 
 // bench is a console whose list has many rows, and a signed-in browser.
 type bench struct {
-	b       *testing.B
-	store   *store.Store
-	handler http.Handler
-	server  *httptest.Server
-	client  *http.Client
-	cookie  string
+	*apptest.Console
+	b      *testing.B
+	client *apptest.Client // of the first user
 }
 
 const staticPath = "/bench/static"
 
 func newBench(b *testing.B, rows int) *bench {
 	b.Helper()
-	config, err := config.Load(nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	store := storetest.Open(b, time.Now)
-	storetest.SeedSnapshots(b, store, rows)
-	if _, err := store.Users.EnsureFirstUser(b.Context(), testPassword); err != nil {
-		b.Fatal(err)
-	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s := New(Options{Config: config, Store: store, Log: log})
+	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // the program writes its log, too
+	c := apptest.Open(b, apptest.Options{WallClock: true, Log: log})
+	storetest.SeedSnapshots(b, c.Store, rows)
 	var page []byte
-	s.get(models.Viewer, staticPath, func(c echo.Context) error {
+	c.Server.Get(models.Viewer, staticPath, func(e echo.Context) error {
 		if page == nil {
 			recorder := httptest.NewRecorder()
-			request := c.Request().Clone(context.Background())
+			request := e.Request().Clone(context.Background())
 			request.URL.Path, request.RequestURI = views.SnapshotsPath, views.SnapshotsPath
 			request.Header.Del("Accept-Encoding")
-			s.Echo.ServeHTTP(recorder, request)
+			c.Server.Echo.ServeHTTP(recorder, request)
 			page = recorder.Body.Bytes()
 		}
-		handlers.Vary(c)
-		return c.HTMLBlob(http.StatusOK, page)
+		handlers.Vary(e)
+		return e.HTMLBlob(http.StatusOK, page)
 	})
-	w := &bench{b: b, store: store, handler: s.Echo, server: httptest.NewServer(s.Echo)}
-	b.Cleanup(w.server.Close)
-	w.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 4},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	form := url.Values{"username": {models.FirstUser}, "password": {testPassword}}
-	r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, w.server.URL+"/login", strings.NewReader(form.Encode()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	resp, err := w.client.Do(r)
-	if err != nil {
-		b.Fatal(err)
-	}
-	resp.Body.Close()
-	for _, c := range resp.Cookies() {
-		if c.Name == handlers.SessionCookie(false) {
-			w.cookie = c.Name + "=" + c.Value
-		}
-	}
-	return w
+	c.Listen()
+	return &bench{Console: c, b: b, client: c.AsUser(models.FirstUser)}
 }
 
 // get fetches a page over the network, or from the handler itself, and returns
 // how long that took and how many bytes came.
 func (w *bench) get(path string, network, gzip bool) (time.Duration, int) {
 	w.b.Helper()
-	r, err := http.NewRequestWithContext(w.b.Context(), http.MethodGet, w.server.URL+path, nil)
+	r, err := w.client.NewRequest(w.b.Context(), http.MethodGet, path, nil, "Accept", "text/html")
 	if err != nil {
 		w.b.Fatal(err)
 	}
-	r.Header.Set("Cookie", w.cookie)
-	r.Header.Set("Accept", "text/html")
 	if gzip {
 		r.Header.Set("Accept-Encoding", "gzip")
 	}
@@ -103,7 +68,7 @@ func (w *bench) get(path string, network, gzip bool) (time.Duration, int) {
 		recorder := httptest.NewRecorder()
 		recorder.Body = bytes.NewBuffer(make([]byte, 0, 1<<17))
 		start := time.Now()
-		w.handler.ServeHTTP(recorder, r)
+		w.Server.Echo.ServeHTTP(recorder, r)
 		took := time.Since(start)
 		if recorder.Code != http.StatusOK {
 			w.b.Fatalf("%s: %d", path, recorder.Code)
@@ -141,7 +106,7 @@ type way struct {
 func (w *bench) change() {
 	w.b.Helper()
 	const volume = "0190000a-0000-7000-8000-000000000001"
-	_, err := w.store.Volumes.EditVolume(w.b.Context(), storetest.Administrator(), models.EditInput{ID: volume, Name: "changed"})
+	_, err := w.Store.Volumes.EditVolume(w.b.Context(), storetest.Administrator(), models.EditInput{ID: volume, Name: "changed"})
 	if err != nil {
 		w.b.Fatal(err)
 	}
@@ -172,7 +137,7 @@ func (w *bench) halfway(sort string, rows int) string {
 	w.b.Helper()
 	q := models.ListQuery{Sort: sort, Size: 200}
 	for range rows / 2 / q.Size {
-		page, err := w.store.Snapshots.ListSnapshots(w.b.Context(), storetest.Administrator(), q)
+		page, err := w.Store.Snapshots.ListSnapshots(w.b.Context(), storetest.Administrator(), q)
 		if err != nil {
 			w.b.Fatal(err)
 		}

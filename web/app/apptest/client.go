@@ -194,6 +194,12 @@ func (c *Client) Session() string {
 	return ""
 }
 
+// Headers, in pairs, of requests by htmx and by programs.
+var (
+	HTMX   = []string{"HX-Request", "true"}
+	AsJSON = []string{"Accept", "application/json"}
+)
+
 // Form is a form of pairs of names and values.
 func Form(pairs ...string) url.Values {
 	values := url.Values{}

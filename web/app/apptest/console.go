@@ -18,6 +18,7 @@ import (
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
+	"blockconsole/web"
 	"blockconsole/web/app"
 	"blockconsole/web/config"
 )
@@ -170,11 +171,21 @@ func (c *Console) WorkOnce() {
 // NewClient is a browser of nobody.
 func (c *Console) NewClient() *Client { return newClient(c.t, c.URL) }
 
-// As is a browser of the user of that role, with a session of its own.
+// As is a browser of the user of that role, with a session of its own; of nobody for
+// the empty role.
 func (c *Console) As(role models.Role) *Client {
 	c.t.Helper()
+	if role == "" {
+		return c.NewClient()
+	}
+	return c.AsUser(string(role))
+}
+
+// AsUser is a browser of the user of that name.
+func (c *Console) AsUser(name string) *Client {
+	c.t.Helper()
 	b := c.NewClient()
-	b.SetCookies(&http.Cookie{Name: handlers.SessionCookie(c.Config.Secure()), Value: c.NewSession(string(role))})
+	b.SetCookies(&http.Cookie{Name: handlers.SessionCookie(c.Config.Secure()), Value: c.NewSession(name)})
 	return b
 }
 
@@ -186,6 +197,21 @@ func (c *Console) NewSession(user string) (token string) {
 		c.t.Fatal(err)
 	}
 	return token
+}
+
+// FromList are the headers of a request by htmx from a list.
+func (c *Console) FromList(list string) []string {
+	return append(slices.Clone(HTMX), "HX-Current-URL", c.URL()+list)
+}
+
+// OnSameDatabase is a browser of the operator at another console on the database,
+// which has nothing in memory yet.
+func (c *Console) OnSameDatabase() *Client {
+	server := httptest.NewServer(web.New(web.Options{Config: c.Config, Store: c.Store, Now: c.Now, Log: c.Log}).Echo)
+	c.t.Cleanup(server.Close)
+	other := newClient(c.t, func() string { return server.URL })
+	other.SetCookies(c.Client.Cookies()...)
+	return other
 }
 
 // CSRF is what the forms of a browser's session carry.

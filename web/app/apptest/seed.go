@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"context"
 	"strconv"
 
 	"blockconsole/models"
@@ -82,4 +83,19 @@ func (c *Console) PutVolume(v backend.Volume) *models.Volume {
 	id := c.Fake.PutVolume(v).ID
 	c.Resync()
 	return c.Volume(id)
+}
+
+// ServeExports lets the storage serve volumes itself, to registered servers instead of
+// its own.
+func (c *Console) ServeExports(protocol, address string) {
+	c.t.Helper()
+	c.Fake.Serve(protocol, address, func(ctx context.Context) ([]backend.RegisteredServer, error) {
+		rows, err := c.Store.Servers.RegisteredServers(ctx)
+		var all []backend.RegisteredServer
+		for _, r := range rows {
+			all = append(all, backend.RegisteredServer{ID: r.ID, Name: r.Name, Addresses: r.Addresses()})
+		}
+		return all, err
+	})
+	c.Refresh()
 }

@@ -34,3 +34,22 @@ func WantNone(t testing.TB, a Answer, selector string) {
 		t.Errorf("%d of %s in\n%s", n, selector, a.Body)
 	}
 }
+
+// WantFieldError fails when a field of the popup is not marked as invalid, or the
+// message that it names does not contain the text.
+func WantFieldError(t testing.TB, a Answer, field, text string) {
+	t.Helper()
+	doc := a.Doc(t)
+	input := doc.Find("#popup-form [name=" + field + "]").First()
+	if input.AttrOr("aria-invalid", "") != "true" {
+		t.Errorf("%s is not marked in\n%s", field, a.Body)
+		return
+	}
+	message := ""
+	for id := range strings.FieldsSeq(input.AttrOr("aria-describedby", "")) {
+		message += doc.Find("#" + id).Text()
+	}
+	if !strings.Contains(message, text) {
+		t.Errorf("%s says %q, want %q", field, message, text)
+	}
+}
