@@ -67,7 +67,7 @@ func operationMessage(key string, op *models.Operation) views.Message {
 	if name == "" {
 		name = op.SubjectID
 	}
-	return views.Message{Key: key, Args: [4]string{name}}
+	return views.NewMessage(key, name)
 }
 
 // acceptedJSON is an operation: its id, its object's id and its URL.

@@ -85,7 +85,7 @@ func (b *batch) loadFailed(ctx context.Context) error {
 
 // failureAlert is the message that an operation has failed.
 func failureAlert(op *models.Operation) views.Alert {
-	return views.Alert{Message: views.Message{Key: "failed.told", Args: [4]string{string(op.Kind), views.Label(op.SubjectID, op.SubjectName)}},
+	return views.Alert{Message: views.NewMessage("failed.told", string(op.Kind), views.Label(op.SubjectID, op.SubjectName)),
 		Detail: Msg(op.LastError.Text), Sticky: true, RequestID: op.RequestID,
 		Link: activityPath + "/" + op.ID, LinkText: views.Message{Key: "failed.link"}}
 }
