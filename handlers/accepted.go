@@ -22,8 +22,7 @@ type pageUpdate struct {
 }
 
 // answerAccepted answers a click whose operation is queued: programs get the
-// operation, htmx closes the popup and gets the changed row, plain browsers get the
-// list with a message.
+// operation, htmx on the list the changed row.
 func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 	url := activityPath + "/" + op.ID
 	if len(o.operations) > 1 && Wants(c) != JSON {
@@ -36,16 +35,22 @@ func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 			return answerAcceptedJSON(c, url, acceptedManyJSON{toAcceptedJSON(op), o.operations, o.refused})
 		}
 		return answerAcceptedJSON(c, url, toAcceptedJSON(op))
-	case !IsHTMX(c):
-		Notify(c, alert)
-		return SeeOther(c, ReturnTo(c, o.list))
-	case o.row != nil && isOnList(c, o.list):
+	case o.row != nil && IsHTMX(c) && isOnList(c, o.list):
 		return Fragment(c, http.StatusOK, views.Accepted(alert, o.rowID, o.row), "popup:close")
-	case isOnList(c, views.VolumesPath), isOnList(c, views.SnapshotsPath):
+	}
+	return answerChanged(c, o.list, alert)
+}
+
+// answerChanged shows the message of a click: htmx closes the popup and reads the list
+// again, or the whole page where that is no list; plain browsers go to the list.
+func answerChanged(c echo.Context, list string, alert views.Alert) error {
+	if IsHTMX(c) && (isOnList(c, views.VolumesPath) || isOnList(c, views.SnapshotsPath) || isOnList(c, views.ServersPath)) {
 		return Fragment(c, http.StatusOK, views.Accepted(alert, "", nil), "popup:close", "list:refresh")
 	}
-	// Any other page is loaded again.
 	Notify(c, alert)
+	if !IsHTMX(c) {
+		return SeeOther(c, ReturnTo(c, list))
+	}
 	c.Response().Header().Set("HX-Refresh", "true")
 	return c.NoContent(http.StatusOK)
 }

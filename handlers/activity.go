@@ -92,6 +92,18 @@ func activityURL(state models.OperationState, before int64) string {
 	return url
 }
 
+// recentOperations are the newest operations of an object.
+func recentOperations(c echo.Context, store interface {
+	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+}, subject string) ([]views.OperationRow, error) {
+	operations, err := store.ListOperations(c.Request().Context(), Actor(c), models.OperationQuery{Subject: subject, Limit: maxRecent})
+	var rows []views.OperationRow
+	for i := range operations {
+		rows = append(rows, operationRow(&operations[i], false))
+	}
+	return rows, err
+}
+
 type operationJSON struct {
 	ID         string                `json:"id"`
 	Kind       models.Kind           `json:"kind"`
@@ -125,7 +137,7 @@ func toOperationJSON(c echo.Context, o *models.Operation) operationJSON {
 		j.Dependents = append(j.Dependents, dependentJSON(d))
 	}
 	if !o.LastError.None() {
-		j.Error = T(c, o.LastError.Key, anySlice(o.LastError.Args)...)
+		j.Error = TextOf(c, o.LastError.Text)
 	}
 	if o.Finished() {
 		j.FinishedAt = rfc3339(o.FinishedAt)

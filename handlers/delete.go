@@ -118,7 +118,7 @@ func (r resource) DeleteMany(c echo.Context) error {
 			denial = &models.Denial{Text: e.Text}
 		}
 		m.Blocked = append(m.Blocked, views.BlockedItem{DeleteItem: item, Denial: *Denial(denial)})
-		update.refused = append(update.refused, refusedJSON{ID: id, Reason: T(c, denial.Text.Key, anySlice(denial.Text.Args)...)})
+		update.refused = append(update.refused, refusedJSON{ID: id, Reason: TextOf(c, denial.Text)})
 	}
 	if last == nil {
 		return r.noneDeleted(c, m)

@@ -87,9 +87,6 @@ func (s *listState) cursorURL(name, cursor string) string {
 	return s.withParam(name, cursor)
 }
 
-// clearCursor goes back to the first page.
-func (s *listState) clearCursor() { s.query.After, s.query.Before = "", "" }
-
 // loadPage reads the page. With a broken cursor people get the first page and a
 // notice, programs the error.
 func loadPage[T any](c echo.Context, s *listState, read func(models.ListQuery) (models.Page[T], error)) (models.Page[T], error) {
@@ -99,7 +96,7 @@ func loadPage[T any](c echo.Context, s *listState, read func(models.ListQuery) (
 	page, err := read(s.query)
 	if errors.Is(err, models.ErrCursor) && Wants(c) == HTML {
 		s.invalid = err
-		s.clearCursor()
+		s.query.After, s.query.Before = "", ""
 		page, err = read(s.query)
 	}
 	return page, err

@@ -25,8 +25,7 @@ func Notify(c echo.Context, alert views.Alert) {
 	if err != nil || len(b) > maxNoticeBytes {
 		return
 	}
-	c.SetCookie(&http.Cookie{Name: noticeCookie, Value: base64.RawURLEncoding.EncodeToString(b), Path: "/", MaxAge: noticeSeconds,
-		HttpOnly: true, Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
+	SetCookie(c, noticeCookie, base64.RawURLEncoding.EncodeToString(b), noticeSeconds)
 }
 
 func takeNotices(c echo.Context) []views.Alert {
@@ -34,7 +33,7 @@ func takeNotices(c echo.Context) []views.Alert {
 	if err != nil {
 		return nil
 	}
-	c.SetCookie(&http.Cookie{Name: noticeCookie, Path: "/", MaxAge: -1, HttpOnly: true, Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
+	SetCookie(c, noticeCookie, "", -1)
 	b, err := base64.RawURLEncoding.DecodeString(cookie.Value)
 	if err != nil || len(b) > maxNoticeBytes {
 		return nil

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -27,27 +28,25 @@ func Render(c echo.Context, status int, title string, body templ.Component) erro
 		page = views.Layout(f)
 		ctx = templ.WithChildren(ctx, body)
 	}
+	return answerHTML(ctx, c, status, page)
+}
+
+// answerHTML renders before it sends anything.
+func answerHTML(ctx context.Context, c echo.Context, status int, page templ.Component, events ...string) error {
 	buffer := buffers.Get().(*bytes.Buffer)
 	defer putBuffer(buffer)
 	buffer.Reset()
 	if err := page.Render(ctx, buffer); err != nil {
 		return err
 	}
+	Trigger(c, events...)
 	Vary(c)
 	return c.HTMLBlob(status, buffer.Bytes())
 }
 
 // Fragment answers with body alone, and triggers the events in the browser.
 func Fragment(c echo.Context, status int, body templ.Component, events ...string) error {
-	buffer := buffers.Get().(*bytes.Buffer)
-	defer putBuffer(buffer)
-	buffer.Reset()
-	if err := body.Render(WithFrame(c), buffer); err != nil {
-		return err
-	}
-	Trigger(c, events...)
-	Vary(c)
-	return c.HTMLBlob(status, buffer.Bytes())
+	return answerHTML(WithFrame(c), c, status, body, events...)
 }
 
 // Trigger triggers events in the browser, such as popup:close.

@@ -75,6 +75,15 @@ func T(c echo.Context, key string, args ...any) string {
 	return i18n.T(c.Request().Context(), key, args...)
 }
 
+// TextOf is a text of the models in the language of the request.
+func TextOf(c echo.Context, text models.Text) string {
+	args := make([]any, len(text.Args))
+	for i, arg := range text.Args {
+		args[i] = arg
+	}
+	return T(c, text.Key, args...)
+}
+
 // frame is the view model of what surrounds the page.
 func frame(c echo.Context, title string) *views.Frame {
 	req := RequestOf(c)

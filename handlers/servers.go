@@ -203,18 +203,9 @@ func (h Servers) Delete(c echo.Context) error {
 
 // answerServerSaved answers a change of a server, which takes effect at once.
 func answerServerSaved(c echo.Context, status int, row *models.Server, key string) error {
-	message := Msg(models.NewText(key, row.Name))
-	switch {
-	case Wants(c) == JSON:
+	if Wants(c) == JSON {
 		c.Response().Header().Set(echo.HeaderLocation, serverPath(row.ID))
 		return c.JSON(status, map[string]string{"id": row.ID, "url": serverPath(row.ID)})
-	case IsHTMX(c) && isOnList(c, views.ServersPath):
-		return Fragment(c, http.StatusOK, views.Accepted(views.Alert{Message: message}, "", nil), "popup:close", "list:refresh")
-	case IsHTMX(c):
-		Notify(c, views.Alert{Message: message})
-		c.Response().Header().Set("HX-Refresh", "true")
-		return c.NoContent(http.StatusOK)
 	}
-	Notify(c, views.Alert{Message: message})
-	return SeeOther(c, ReturnTo(c, views.ServersPath))
+	return answerChanged(c, views.ServersPath, views.Alert{Message: Msg(models.NewText(key, row.Name))})
 }

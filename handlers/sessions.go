@@ -36,7 +36,9 @@ func SessionCookie(secure bool) string {
 // where there is no session yet.
 func LoginCookie(secure bool) string { return SessionCookie(secure) + "-login" }
 
-func setCookie(c echo.Context, name, value string, maxAge int) {
+// SetCookie sets a cookie that scripts cannot read. maxAge is in seconds; 0: until the
+// browser ends, below 0: it is deleted.
+func SetCookie(c echo.Context, name, value string, maxAge int) {
 	c.SetCookie(&http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true,
 		Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
 }
@@ -62,8 +64,8 @@ func (s Sessions) Login(c echo.Context) error {
 	if err != nil {
 		return s.renderRefused(c, name, err)
 	}
-	setCookie(c, SessionCookie(req.Site.Secure), token, int(models.SessionMax/time.Second))
-	setCookie(c, LoginCookie(req.Site.Secure), "", -1)
+	SetCookie(c, SessionCookie(req.Site.Secure), token, int(models.SessionMax/time.Second))
+	SetCookie(c, LoginCookie(req.Site.Secure), "", -1)
 	if Wants(c) == JSON {
 		return c.JSON(http.StatusOK, struct {
 			User string      `json:"user"`
@@ -115,7 +117,7 @@ func (s Sessions) Logout(c echo.Context) error {
 			return err
 		}
 	}
-	setCookie(c, SessionCookie(req.Site.Secure), "", -1)
+	SetCookie(c, SessionCookie(req.Site.Secure), "", -1)
 	if Wants(c) == JSON {
 		return c.NoContent(http.StatusNoContent)
 	}

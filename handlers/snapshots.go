@@ -14,13 +14,8 @@ import (
 
 // SnapshotStore is what Snapshots needs.
 type SnapshotStore interface {
-	Rules() models.Rules
-	AllProjects() bool
-	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
-	Capabilities() models.Capabilities
-	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
+	listStore
 	ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error)
-	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
 	SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
@@ -76,7 +71,7 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 	return h
 }
 
-const recentOperations = 10
+const maxRecent = 10 // rows of each table of an object's page
 
 type snapshotJSON struct {
 	ID          string   `json:"id"`
@@ -124,25 +119,25 @@ func (h Snapshots) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toSnapshotJSON(c, row))
 	}
-	volumes, err := h.Store.VolumesFrom(ctx, actor, row.ID, recentOperations)
-	if err != nil {
-		return err
-	}
-	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: recentOperations})
+	volumes, err := h.Store.VolumesFrom(ctx, actor, row.ID, maxRecent)
 	if err != nil {
 		return err
 	}
 	view := snapshotRow(row, h.Store.Rules(), nil)
-	if view.Deny.Revert, err = h.revertDenial(ctx, actor, row, view.Deny.Revert); err != nil {
-		return err
+	if view.Deny.Revert.Key == "" {
+		_, denial, err := h.revertTarget(ctx, actor, row)
+		if err != nil {
+			return err
+		}
+		view.Deny.Revert = denialMessage(denial)
 	}
 	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: projectLink(h.Store, row.ProjectID), Degraded: degraded(summary),
 		CreatedBy: row.CreatedBy, TakenFrom: splitLines(row.TakenFrom), HeldUS: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, summary)}
 	for i := range volumes {
 		m.Volumes = append(m.Volumes, volumeBrief(&volumes[i]))
 	}
-	for i := range operations {
-		m.Operations = append(m.Operations, operationRow(&operations[i], false))
+	if m.Operations, err = recentOperations(c, h.Store, row.ID); err != nil {
+		return err
 	}
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.SnapshotPage(m))
 }

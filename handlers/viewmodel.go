@@ -141,7 +141,7 @@ func failureText(c echo.Context, f models.Failure, requestID string) (text, requ
 	if f.None() {
 		return "", ""
 	}
-	return T(c, f.Key, anySlice(f.Args)...), requestID
+	return TextOf(c, f.Text), requestID
 }
 
 // quotaViews are the project's quotas in a popup. chosen is the volume type. Without a
@@ -183,12 +183,4 @@ func links(all []models.Link) []views.Link {
 		out = append(out, views.Link(l))
 	}
 	return out
-}
-
-func anySlice(args []string) []any {
-	all := make([]any, len(args))
-	for i, a := range args {
-		all[i] = a
-	}
-	return all
 }

@@ -16,14 +16,9 @@ import (
 
 // VolumeStore is what Volumes needs.
 type VolumeStore interface {
-	Rules() models.Rules
-	AllProjects() bool
-	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
+	listStore
 	OwnProjectID() string
-	Capabilities() models.Capabilities
-	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
-	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
 	VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error)
 	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
@@ -120,8 +115,6 @@ func toVolumeJSON(c echo.Context, v *models.Volume) volumeJSON {
 	return j
 }
 
-const recentSnapshots = 10
-
 // Show is the page of one Volume.
 func (h Volumes) Show(c echo.Context) error {
 	ctx, actor := c.Request().Context(), Actor(c)
@@ -137,11 +130,7 @@ func (h Volumes) Show(c echo.Context) error {
 		Vary(c)
 		return c.JSON(http.StatusOK, toVolumeDetailJSON(c, row))
 	}
-	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: recentSnapshots})
-	if err != nil {
-		return err
-	}
-	operations, err := h.Store.ListOperations(ctx, actor, models.OperationQuery{Subject: row.ID, Limit: recentOperations})
+	snapshots, err := h.Store.ListSnapshots(ctx, actor, models.ListQuery{VolumeID: row.ID, Sort: models.DefaultSort, Size: maxRecent})
 	if err != nil {
 		return err
 	}
@@ -166,8 +155,8 @@ func (h Volumes) Show(c echo.Context) error {
 	for i := range snapshots.Rows {
 		m.Snapshots = append(m.Snapshots, snapshotRow(&snapshots.Rows[i], rules, nil))
 	}
-	for i := range operations {
-		m.Operations = append(m.Operations, operationRow(&operations[i], false))
+	if m.Operations, err = recentOperations(c, h.Store, row.ID); err != nil {
+		return err
 	}
 	return Render(c, http.StatusOK, views.Label(row.ID, row.Name), views.VolumePage(m))
 }

@@ -2,7 +2,6 @@ package models_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -10,76 +9,7 @@ import (
 	"blockconsole/models/backend"
 )
 
-func TestValidateName(t *testing.T) {
-	for _, tt := range []struct {
-		name, typed string
-		ok          bool
-	}{
-		{"empty", "", false},
-		{"2 bytes", "ab", false},
-		{"3 bytes", "abc", true},
-		{"20 bytes", strings.Repeat("a", 20), true},
-		{"21 bytes", strings.Repeat("a", 21), false},
-		{"all that is allowed", "Az09-snapshot", true},
-		{"only dashes", "---", true},
-		{"Korean of 3 letters", "\uc2a4\ub0c5\uc0f7", false},
-		{"one Korean letter of 3 bytes", "\uac00", false},
-		{"emoji", "snap\U0001F4BE", false},
-		{"space inside", "my snap", false},
-		{"space before", " snap", false},
-		{"space after", "snap ", false},
-		{"underscore", "my_snap", false},
-		{"NUL", "sna\x00p", false},
-		{"newline", "snap\n", false},
-		{"HTML", "<b>x</b>", false},
-		{"full-width letters", "\uff41\uff42\uff43", false},
-		{"soft hyphen", "ab\u00adc", false},
-		{"invalid UTF-8", "abc\xff", false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if wrong := models.ValidateName(tt.typed); (wrong == nil) != tt.ok {
-				t.Errorf("%+q: %+v", tt.typed, wrong)
-			}
-		})
-	}
-}
-
-func TestValidateDescription(t *testing.T) {
-	for typed, ok := range map[string]bool{
-		"": true, "before the upgrade": true, strings.Repeat("\uac00", 255): true, strings.Repeat("a", 256): false,
-		"a\nb": false, "a\x00b": false, "a\x7fb": false, "\xff": false, "<b>&": true,
-	} {
-		if wrong := models.ValidateDescription(typed); (wrong == nil) != ok {
-			t.Errorf("%+q: %+v", typed, wrong)
-		}
-	}
-}
-
-func TestSuggestedNamesAreValid(t *testing.T) {
-	at := time.Date(2026, 11, 22, 15, 30, 0, 0, time.UTC)
-	for volume, want := range map[string]string{
-		"data": "data-1122-1530", "web-server-1-data": "web-server-1122-1530", "": "snapshot-1122-1530", "\ub370\uc774\ud130": "snapshot-1122-1530",
-		"a_b c": "abc-1122-1530", "---": "-1122-1530", "web-------------x": "web-1122-1530",
-	} {
-		if got := models.SuggestName(volume, at); got != want || models.ValidateName(got) != nil {
-			t.Errorf("%q: %q, want %q", volume, got, want)
-		}
-	}
-}
-
-func TestParseSize(t *testing.T) {
-	for typed, want := range map[string]int{
-		"1": 1, "16384": 16384, "2147483647": 2147483647, "": 0, "0": 0, "-1": 0, "1.5": 0, "1e3": 0, "+1": 0, "01": 0, " 1": 0, "1 ": 0,
-		"2147483648": 0, "99999999999999999999": 0, "0x10": 0, "1_000": 0, "\uff11": 0, "ten": 0,
-	} {
-		got, wrong := models.ParseSize(typed)
-		if got != want || (wrong == nil) != (want > 0) {
-			t.Errorf("%q: %d, %+v", typed, got, wrong)
-		}
-	}
-}
-
-func TestTheRoleDecidesFirst(t *testing.T) {
+func TestCanRole(t *testing.T) {
 	allowed := map[models.Role][]models.Action{
 		"":                   {},
 		"root":               {},
@@ -100,10 +30,10 @@ func TestTheRoleDecidesFirst(t *testing.T) {
 	}
 }
 
-// all is every status, and one that only a cloud knows.
+// allStatuses has also one that only a cloud knows.
 var allStatuses = append(slices.Clone(models.VolumeStatuses), "AWAITING-TRANSFER")
 
-func TestWhatAVolumeTakes(t *testing.T) {
+func TestRules_Volume(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
 	everything := models.Capabilities{Attach: true, MultiAttach: true, Revert: true, ExtendAttached: true, Repair: true}
 	available, inUse := models.Available, models.InUse
@@ -142,7 +72,7 @@ func TestWhatAVolumeTakes(t *testing.T) {
 	}
 }
 
-func TestWhatASnapshotTakes(t *testing.T) {
+func TestRules_Snapshot(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
 	rules := models.Rules{Capabilities: models.Capabilities{Revert: true, Repair: true}, Now: now}
 	for action, in := range map[models.Action][]models.Status{
@@ -165,7 +95,7 @@ func TestWhatASnapshotTakes(t *testing.T) {
 	}
 }
 
-func TestRepairOfWhatIsStuck(t *testing.T) {
+func TestRules_RepairStuck(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
 	rules := models.Rules{Capabilities: models.Capabilities{Repair: true}, Now: now}
 	stuck := []models.Status{models.Creating, models.Deleting, models.Attaching, models.Detaching, models.ErrorDeleting}
@@ -180,7 +110,7 @@ func TestRepairOfWhatIsStuck(t *testing.T) {
 	}
 }
 
-func TestDenialsSayWhatStandsInTheWay(t *testing.T) {
+func TestRules_Blockers(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
 	rules := models.Rules{Now: now}
 	attached := &models.Volume{Status: models.InUse, AttachmentCount: 1, Attachments: []models.Attachment{{Attachment: backend.Attachment{ServerID: "s1", ServerName: "web-1"}}}}
@@ -189,6 +119,14 @@ func TestDenialsSayWhatStandsInTheWay(t *testing.T) {
 	}
 	if d := rules.Volume(models.ActDelete, &models.Volume{Status: models.Available, SnapshotCount: 3}); d == nil || !slices.Equal(d.Text.Args, []string{"3"}) {
 		t.Errorf("with snapshots: %+v", d)
+	}
+	lockedVolume := &models.Volume{Status: models.Available, LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}
+	if d := rules.Volume(models.ActDelete, lockedVolume); d == nil || d.Text.Key != "deny.locked" || !slices.Equal(d.Text.Args, []string{"audit"}) {
+		t.Errorf("locked volume: %+v", d)
+	}
+	lockedVolume.LockedUntil = models.Micros(now)
+	if d := rules.Volume(models.ActDelete, lockedVolume); d != nil {
+		t.Errorf("lock expired: %+v", d)
 	}
 	locked := &models.Snapshot{Status: models.Available, LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}
 	if d := rules.Snapshot(models.ActDelete, locked); d == nil || d.Text.Key != "deny.locked" {

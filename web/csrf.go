@@ -75,6 +75,6 @@ func (s *Server) loginToken(c echo.Context, req *handlers.Request) {
 		req.CSRF = cookie.Value
 	} else if c.Path() == loginPath && isSafe(c.Request().Method) {
 		req.CSRF = rand.Text()
-		c.SetCookie(&http.Cookie{Name: name, Value: req.CSRF, Path: "/", HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
+		handlers.SetCookie(c, name, req.CSRF, 0)
 	}
 }

@@ -146,17 +146,9 @@ func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 		return c.NoContent(f.status)
 	}
 	req := handlers.RequestOf(c)
-	return handlers.Render(c, f.status, handlers.T(c, f.text.Key, textArgs(f.text)...), views.ErrorView(views.ErrorPage{
+	return handlers.Render(c, f.status, handlers.TextOf(c, f.text), views.ErrorView(views.ErrorPage{
 		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: backURL(c),
 	}))
-}
-
-func textArgs(t models.Text) []any {
-	all := make([]any, len(t.Args))
-	for i, a := range t.Args {
-		all[i] = a
-	}
-	return all
 }
 
 type errorJSON struct {
@@ -169,13 +161,12 @@ type errorJSON struct {
 }
 
 func toErrorJSON(c echo.Context, f errorAnswer) errorJSON {
-	ctx := c.Request().Context()
 	var b errorJSON
 	b.Error.Code = f.code
-	b.Error.Message = i18n.T(ctx, f.text.Key, textArgs(f.text)...)
+	b.Error.Message = handlers.TextOf(c, f.text)
 	b.Error.Fields = map[string]string{}
 	for field, text := range f.fields {
-		b.Error.Fields[field] = i18n.T(ctx, text.Key, textArgs(text)...)
+		b.Error.Fields[field] = handlers.TextOf(c, text)
 	}
 	b.Error.RequestID = handlers.RequestOf(c).RequestID
 	return b

@@ -239,14 +239,14 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		req := handlers.RequestOf(c)
-		lang := s.preference(c, "lang", i18n.Langs...)
+		lang := preference(c, "lang", i18n.Langs...)
 		if lang == "" {
 			lang = i18n.Match(c.Request().Header.Get("Accept-Language"))
 		}
-		if req.Theme = s.preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
+		if req.Theme = preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
 			req.Theme = ""
 		}
-		req.Compact = s.preference(c, "density", "normal", "compact") == "compact"
+		req.Compact = preference(c, "density", "normal", "compact") == "compact"
 		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
 		c.Response().Header().Set("Content-Language", lang)
 		return next(c)
@@ -255,11 +255,10 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 
 // preference is one of the choices: that of the query, which a cookie then
 // remembers, or that of the cookie; empty for none.
-func (s *Server) preference(c echo.Context, name string, choices ...string) string {
+func preference(c echo.Context, name string, choices ...string) string {
 	if query := c.Request().URL.RawQuery; strings.Contains(query, name+"=") {
 		if chosen := c.QueryParam(name); slices.Contains(choices, chosen) {
-			c.SetCookie(&http.Cookie{Name: "blockconsole-" + name, Value: chosen, Path: "/", MaxAge: preferenceSeconds,
-				HttpOnly: true, Secure: s.site.Secure, SameSite: http.SameSiteLaxMode})
+			handlers.SetCookie(c, "blockconsole-"+name, chosen, preferenceSeconds)
 			return chosen
 		}
 	}

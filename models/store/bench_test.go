@@ -18,9 +18,9 @@ const (
 	manyRows = 1_000_000
 )
 
-// BenchmarkListSnapshots reads pages of 50 of a list of a thousand and of one of a
-// million by turns, and reports how much dearer the million is: «ratio». The goal is
-// 1.3 at most, for every order and depth. Nothing comes from the page cache.
+// BenchmarkListSnapshots reads pages of 50 by turns from a list of a thousand rows and from one
+// of a million, and reports the ratio of the times. The goal is 1.3 at most for every sort and
+// depth, without the page cache.
 func BenchmarkListSnapshots(b *testing.B) {
 	few, many := storetest.Open(b, nil), storetest.Open(b, nil)
 	storetest.SeedSnapshots(b, few, fewRows)
@@ -60,7 +60,7 @@ func BenchmarkListSnapshots(b *testing.B) {
 	})
 }
 
-// cursorAt is the place of the i-th seeded row in an order.
+// cursorAt is the cursor of the i-th seeded row.
 func cursorAt(sort string, i int) string {
 	key := map[string]string{
 		"created_at": fmt.Sprint(1760000000000000 + i*1000000), "name": fmt.Sprintf("snap-%07d", i), "size": fmt.Sprint(1 + i%10), "status": "AVAILABLE",
@@ -68,7 +68,7 @@ func cursorAt(sort string, i int) string {
 	return store.EncodeCursor(sort, key, fmt.Sprintf("0190000b-0000-7000-8000-%012x", i))
 }
 
-// compare reads by turns, so that both meet the same noise, and compares medians.
+// compare reads by turns, so that noise affects both, and compares medians.
 func compare(b *testing.B, few, many *store.Store, query func(random *rand.Rand, rows int) models.ListQuery) {
 	random := rand.New(rand.NewPCG(7, 8))
 	var took [2][]time.Duration

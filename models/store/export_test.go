@@ -7,29 +7,29 @@ import (
 	"gorm.io/gorm"
 )
 
-// What the tests of this package look at from inside.
+// Internals for the tests of this package.
 var (
 	EncodeCursor   = encodeCursor
 	FoldName       = foldName
 	MigrationSteps = migrationSteps
 )
 
-// DecodeCursor returns key and id of a cursor.
+// DecodeCursor is decodeCursor with the key and the id.
 func DecodeCursor(text, sort string) (key any, id string, err error) {
 	c, err := decodeCursor(text, sort)
 	return c.key, c.id, err
 }
 
-// DB is the database under the store.
+// DB is the store's database handle.
 func (s *Store) DB() *gorm.DB { return s.db }
 
-// Statement is one that the store has sent.
+// Statement is a statement that the store has sent.
 type Statement struct {
 	SQL  string
 	Vars []any
 }
 
-// Capture collects all statements until the test ends the capture.
+// Capture collects all statements until end is called.
 func (s *Store) Capture() (end func() []Statement) {
 	var mu sync.Mutex
 	var all []Statement
@@ -63,7 +63,7 @@ func (s *Store) Capture() (end func() []Statement) {
 	}
 }
 
-// ForgetPages lets the next page be read, as if something had changed.
+// ForgetPages empties the page caches.
 func (s *Store) ForgetPages() {
 	for _, forget := range []func(){s.snapshotPages.forget, s.volumePages.forget} {
 		forget()

@@ -3,9 +3,14 @@ package store
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"unicode/utf8"
 
 	"blockconsole/models"
 )
@@ -275,4 +280,132 @@ func (s *Store) ListSummary(ctx context.Context, actor models.Actor, kind models
 		COALESCE((SELECT failed_since FROM mirror WHERE kind = ?), 0) AS failed_since,
 		COALESCE((SELECT failure FROM mirror WHERE kind = ?), '') AS failure,
 		COALESCE((SELECT max(seq) FROM changes), 0) AS last_change`, append(args, kind, kind, kind)...).Scan(&summary).Error
+}
+
+// sortKey is a column that lists can be sorted by.
+type sortKey struct {
+	column string
+	number bool
+	min    int64 // of a number
+	max    int64
+}
+
+var sortKeys = map[string]sortKey{
+	"created_at": {column: "created_at", number: true, min: math.MinInt64, max: math.MaxInt64},
+	"name":       {column: "name"},
+	"size":       {column: "size_gib", number: true, min: math.MinInt32, max: math.MaxInt32},
+	"status":     {column: "status"},
+}
+
+// cursor is a place in a list: the sort key and the id of a row.
+type cursor struct {
+	key any
+	id  string
+}
+
+const cursorSeparator = "\x1f"
+
+func encodeCursor(sort, key, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join([]string{sort, id, key}, cursorSeparator)))
+}
+
+// decodeCursor parses a cursor of a list with that sort; else models.ErrCursor.
+func decodeCursor(text, sort string) (cursor, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) > 2000 {
+		return cursor{}, models.ErrCursor
+	}
+	parts := strings.SplitN(string(raw), cursorSeparator, 3)
+	if len(parts) != 3 || parts[0] != sort || parts[1] == "" {
+		return cursor{}, models.ErrCursor
+	}
+	c := cursor{key: parts[2], id: parts[1]}
+	if !utf8.Valid(raw) || strings.ContainsRune(string(raw), 0) { // PostgreSQL accepts neither in text
+		return cursor{}, models.ErrCursor
+	}
+	by := sortKeys[strings.TrimPrefix(sort, "-")]
+	if by.number {
+		n, err := strconv.ParseInt(parts[2], 10, 64)
+		if err != nil || n < by.min || n > by.max {
+			return cursor{}, models.ErrCursor
+		}
+		c.key = n
+	}
+	return c, nil
+}
+
+// NameTaken reports whether another object of the project than except has the name.
+// Names need not be unique: it is for a hint. Errors: those of the database.
+func (s *Store) NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error) {
+	var n int64
+	err := s.read(ctx).Table(kind.Plural()).Select("1").Where("project_id = ? AND name = ? AND id <> ?", s.projectFor(actor), searchable(name), searchable(except)).
+		Limit(1).Scan(&n).Error
+	return n > 0, err
+}
+
+// maxCachedPages bounds the memory of a page cache; a page has at most 200 rows.
+const maxCachedPages = 64
+
+// pageCache keeps pages of a list until anything changes: most requests are for a page
+// that was just read. The newest change, which triggers insert in the transaction of
+// the change itself, tells whether a page is current.
+type pageCache[T any] struct {
+	mu    sync.Mutex
+	seq   int64 // sequence number of the newest change when the pages were read
+	pages map[pageKey]models.Page[T]
+}
+
+type pageKey struct {
+	project string
+	query   models.ListQuery
+}
+
+// cached returns the page from the cache, or reads and caches it. Callers share its
+// rows and must not change them.
+func cached[T any](ctx context.Context, s *Store, cache *pageCache[T], project string, q models.ListQuery, read func() (models.Page[T], error)) (models.Page[T], error) {
+	if q.Size > models.PageSizes[len(models.PageSizes)-1] {
+		return read() // an export reads each page once
+	}
+	seq := q.AsOf
+	if seq == 0 {
+		var err error
+		if seq, err = s.LastChange(ctx); err != nil {
+			return models.Page[T]{}, err
+		}
+	}
+	q.AsOf = 0
+	key := pageKey{project, q}
+	if page, ok := cache.get(seq, key); ok {
+		return page, nil
+	}
+	page, err := read()
+	if err == nil {
+		cache.put(seq, key, page)
+	}
+	return page, err
+}
+
+func (c *pageCache[T]) get(seq int64, key pageKey) (models.Page[T], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if seq != c.seq {
+		return models.Page[T]{}, false
+	}
+	page, ok := c.pages[key]
+	return page, ok
+}
+
+func (c *pageCache[T]) put(seq int64, key pageKey, page models.Page[T]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if seq < c.seq {
+		return // older than the cache
+	}
+	if seq > c.seq || len(c.pages) >= maxCachedPages {
+		c.seq, c.pages = seq, map[pageKey]models.Page[T]{}
+	}
+	if c.pages == nil {
+		c.pages = map[pageKey]models.Page[T]{}
+	}
+	c.pages[key] = page
 }

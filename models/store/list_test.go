@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -15,8 +16,8 @@ import (
 	"blockconsole/models/store/storetest"
 )
 
-// fromListing is a row of a list as a naive program would keep it.
-type listed struct {
+// testRow is a row of the reference implementation.
+type testRow struct {
 	id, backendID, name, volume, server string
 	status                              models.Status
 	size                                int
@@ -32,8 +33,8 @@ var hostileNames = []string{
 
 var sorts = []string{"created_at", "-created_at", "name", "-name", "size", "-size", "status", "-status"}
 
-// some is all of them, or every third when everything is slow.
-func some[T any](all []T) []T {
+// sampled returns all, or every third under the race detector.
+func sampled[T any](all []T) []T {
 	if !slow {
 		return all
 	}
@@ -44,9 +45,8 @@ func some[T any](all []T) []T {
 	return few
 }
 
-// fill writes n random rows of each kind, many with equal keys, and returns what
-// was written.
-func fill(t *testing.T, db *store.Store, random *rand.Rand, n int) (volumes, snapshots []listed) {
+// insertRandom inserts n random rows of each kind, many with equal sort keys, and returns them.
+func insertRandom(t *testing.T, db *store.Store, random *rand.Rand, n int) (volumes, snapshots []testRow) {
 	t.Helper()
 	statuses := []models.Status{models.Available, models.Available, models.ErrorStatus, models.Creating, "AWAITING-TRANSFER"}
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -57,8 +57,8 @@ func fill(t *testing.T, db *store.Store, random *rand.Rand, n int) (volumes, sna
 			ObservedState: store.ObservedState{Status: statuses[random.IntN(len(statuses))], Percent: -1},
 		}
 	}
-	want := func(m store.ObservedObject) listed {
-		return listed{m.ID, m.BackendID, strings.ReplaceAll(m.Name, "\x00", ""), "", "", m.Status, m.SizeGiB, models.Micros(m.CreatedAt)}
+	want := func(m store.ObservedObject) testRow {
+		return testRow{m.ID, m.BackendID, strings.ReplaceAll(m.Name, "\x00", ""), "", "", m.Status, m.SizeGiB, models.Micros(m.CreatedAt)}
 	}
 	var pages [2][]store.ObservedObject
 	for i := range n {
@@ -90,14 +90,14 @@ func fill(t *testing.T, db *store.Store, random *rand.Rand, n int) (volumes, sna
 	return volumes, snapshots
 }
 
-// naive is what a list must give: rows that match, in order.
-func naive(rows []listed, q models.ListQuery) []string {
+// reference filters and sorts rows without a database.
+func reference(rows []testRow, q models.ListQuery) []string {
 	fold := store.FoldName
-	matching := slices.DeleteFunc(slices.Clone(rows), func(r listed) bool {
+	matching := slices.DeleteFunc(slices.Clone(rows), func(r testRow) bool {
 		found := strings.Contains(fold(r.name), fold(q.Search)) || strings.EqualFold(r.id, q.Search) || strings.EqualFold(r.backendID, q.Search)
 		return q.Search != "" && !found || q.Status != "" && r.status != q.Status || q.VolumeID != "" && r.volume != q.VolumeID || q.ServerID != "" && r.server != q.ServerID
 	})
-	slices.SortFunc(matching, func(a, b listed) int {
+	slices.SortFunc(matching, func(a, b testRow) int {
 		order := 0
 		switch strings.TrimPrefix(q.Sort, "-") {
 		case "created_at":
@@ -124,7 +124,7 @@ func naive(rows []listed, q models.ListQuery) []string {
 	return ids
 }
 
-// pager reads one page of a list as ids.
+// pager reads a page of a list as ids.
 type pager func(q models.ListQuery) (ids []string, next, previous string, err error)
 
 func pagerOf[T any](read func(q models.ListQuery) (models.Page[T], error), id func(T) string) pager {
@@ -150,8 +150,8 @@ func volumePager(t *testing.T, db *store.Store) pager {
 	}, func(r models.Volume) string { return r.ID })
 }
 
-// walk goes through the list to its end and back, and expects want both times.
-func walk(t *testing.T, read pager, q models.ListQuery, want []string) {
+// wantPages reads the list to its end and back, and expects the ids want both times.
+func wantPages(t *testing.T, read pager, q models.ListQuery, want []string) {
 	t.Helper()
 	var forward []string
 	var pages [][]string
@@ -186,9 +186,9 @@ func walk(t *testing.T, read pager, q models.ListQuery, want []string) {
 	}
 }
 
-func TestListsAreWhatANaiveSortGives(t *testing.T) {
+func TestList_SortAndFilter(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
-		volumes, snapshots := fill(t, db, rand.New(rand.NewPCG(1, 2)), 120)
+		volumes, snapshots := insertRandom(t, db, rand.New(rand.NewPCG(1, 2)), 120)
 		ctx, me := t.Context(), storetest.Operator()
 		for _, filter := range []models.ListQuery{
 			{}, {Status: models.Available}, {Status: models.ErrorStatus}, {Status: "NONE"}, {Search: "da"}, {Search: "ata", Status: models.Available},
@@ -196,111 +196,23 @@ func TestListsAreWhatANaiveSortGives(t *testing.T) {
 			{VolumeID: volumes[2].id, ServerID: "server-2", Status: models.Available, Search: "nnn"},
 		} {
 			ofVolumes, ofSnapshots := filter, filter
-			ofVolumes.VolumeID, ofSnapshots.ServerID = "", "" // either list knows one of the two
-			for _, sort := range some(sorts) {
-				for _, size := range some([]int{40, 7, 200}) {
+			ofVolumes.VolumeID, ofSnapshots.ServerID = "", "" // each list has one of the two filters
+			for _, sort := range sampled(sorts) {
+				for _, size := range sampled([]int{40, 7, 200}) {
 					filter.Sort, filter.Size, ofVolumes.Sort, ofSnapshots.Sort = sort, size, sort, sort
-					walk(t, volumePager(t, db), filter, naive(volumes, ofVolumes))
-					walk(t, snapshotPager(t, db), filter, naive(snapshots, ofSnapshots))
+					wantPages(t, volumePager(t, db), filter, reference(volumes, ofVolumes))
+					wantPages(t, snapshotPager(t, db), filter, reference(snapshots, ofSnapshots))
 				}
 			}
 			n, err := db.CountMatching(ctx, me, models.SubjectSnapshot, filter)
-			if want := len(naive(snapshots, ofSnapshots)); err != nil || int(n) != want {
+			if want := len(reference(snapshots, ofSnapshots)); err != nil || int(n) != want {
 				t.Errorf("%+v: found %d, want %d, %v", filter, n, want, err)
 			}
 		}
 	})
 }
 
-var searches = append([]string{
-	"a", "A", "n", "nn", "nnn", strings.Repeat("N", 250), "\uac00", "\uac00\uac00", "\uac00\uac00\uac00", "\uc2a4\ub0c5", "\ub0c5\uc0f7", "\uc2a4\ub0c5\uc0f7", "\ud130 \uc2a4",
-	"\u00e9", "\u00c9", "\u00c9T\u00c9", "\u00e9t\u00e9", "i\u0307st", "\u0130S", "\u03c3", "\u03c2", "\u03a3", "\u03b4\u03cc\u03c3", "k", "\u212a", "ss", "\u00df", "\U0001F4BE", "\u200d", "\U0001F468\u200d",
-	"0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee", "0190AAAA-bbbb-7ccc-8ddd-eeeeeeeeeeee", "pvc-", " ", "  ", "   ", "spaces  ", "\x1f", "b\tc", "script>", "zzz", "qq",
-}, hostileTexts...)
-
-func TestSearchIsNaiveSubstring(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
-		volumes, snapshots := fill(t, db, rand.New(rand.NewPCG(3, 4)), 120)
-		for _, text := range append(some(searches), snapshots[5].id, strings.ToUpper(snapshots[6].id), snapshots[7].backendID, volumes[8].id) {
-			clean := strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\ufffd"), "\ufffd")
-			q := models.ListQuery{Search: text, Sort: "name", Size: 200}
-			walk(t, snapshotPager(t, db), q, naive(snapshots, models.ListQuery{Search: clean, Sort: "name"}))
-			walk(t, volumePager(t, db), q, naive(volumes, models.ListQuery{Search: clean, Sort: "name"}))
-		}
-	})
-}
-
-// TestCommonWords searches for what is in more names than the lists sort.
-func TestCommonWords(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
-		const n = 1200
-		storetest.SeedSnapshots(t, db, n)
-		var rows []listed
-		for last := (models.ListQuery{Sort: "created_at", Size: 200}); ; {
-			page, err := db.Snapshots.ListSnapshots(t.Context(), storetest.Operator(), last)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, r := range page.Rows {
-				rows = append(rows, listed{r.ID, r.BackendID, r.Name, r.VolumeID, "", r.Status, r.SizeGiB, r.CreatedAt})
-			}
-			if last.After = page.Next; page.Next == "" {
-				break
-			}
-		}
-		if len(rows) != n {
-			t.Fatalf("%d rows", len(rows))
-		}
-		for _, q := range []models.ListQuery{
-			{Search: "snap"}, {Search: "SN"}, {Search: "s"}, {Search: "00"}, {Search: "snap-00001"}, {Search: "snap", Status: models.ErrorStatus},
-			{Search: "snap", VolumeID: rows[150].volume}, {Search: "0", VolumeID: rows[150].volume, Status: models.Available},
-		} {
-			for _, sort := range some(sorts) {
-				q.Sort, q.Size = sort, 200
-				walk(t, snapshotPager(t, db), q, naive(rows, q))
-			}
-			want := min(len(naive(rows, q)), models.CountLimit+1)
-			if found, err := db.CountMatching(t.Context(), storetest.Operator(), models.SubjectSnapshot, q); err != nil || int(found) != want {
-				t.Errorf("%+v: found %d, want %d, %v", q, found, want, err)
-			}
-		}
-	})
-}
-
-func TestOtherProjectsAreNotSeen(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
-		ctx := t.Context()
-		elsewhere := storetest.Operator()
-		elsewhere.Project = "elsewhere"
-		op, err := db.Volumes.CreateVolume(ctx, elsewhere, models.VolumeInput{Name: "theirs", Size: "1"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		me := storetest.Operator()
-		anyQuery(t, db, models.ListQuery{Search: "theirs"})
-		for _, search := range []string{"", "t", "theirs", op.SubjectID} {
-			page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{Search: search})
-			n, err2 := db.CountMatching(ctx, me, models.SubjectVolume, models.ListQuery{Search: search})
-			if err != nil || err2 != nil || len(page.Rows) != 0 || n != 0 {
-				t.Errorf("search %q: %d rows, found %d, %v, %v", search, len(page.Rows), n, err, err2)
-			}
-		}
-		_, errRow := db.Volumes.Volume(ctx, me, op.SubjectID)
-		_, errOp := db.Queue.Operation(ctx, me, op.ID)
-		_, errDelete := db.Volumes.DeleteVolume(ctx, me, op.SubjectID, "")
-		_, errCancel := db.Queue.CancelOperation(ctx, me, op.ID)
-		for _, err := range []error{errRow, errOp, errDelete, errCancel} {
-			if models.AsError(err) == nil || models.AsError(err).Code != models.CodeNotFound {
-				t.Errorf("%v", err)
-			}
-		}
-		if n, err := db.Total(ctx, me, models.SubjectVolume); n != 0 || err != nil {
-			t.Errorf("total %d, %v", n, err)
-		}
-	})
-}
-
-func TestTheLastPageWhenItsRowsAreGone(t *testing.T) {
+func TestList_LastPageDeleted(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		storetest.SeedSnapshots(t, db, 45)
@@ -334,4 +246,124 @@ func TestTheLastPageWhenItsRowsAreGone(t *testing.T) {
 			t.Errorf("the page before: %d rows, previous %q, %v", len(first.Rows), first.Previous, err)
 		}
 	})
+}
+
+func TestListSnapshots_VolumeName(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
+		ctx, me := t.Context(), storetest.Operator()
+		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
+		storetest.SeedSnapshots(t, db, 3)
+		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, volume := page.Rows[0].ID, page.Rows[0].VolumeID
+		if _, err := db.Volumes.EditVolume(ctx, me, models.EditInput{ID: volume, Name: "renamed"}); err != nil {
+			t.Fatal(err)
+		}
+		check := func(want string, gone bool) {
+			t.Helper()
+			one, err := db.Snapshots.Snapshot(ctx, me, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{VolumeID: volume})
+			if err != nil || len(page.Rows) != 3 {
+				t.Fatalf("%d rows, %v", len(page.Rows), err)
+			}
+			some, err := db.Snapshots.SnapshotsByID(ctx, []string{id})
+			if err != nil || len(some) != 1 {
+				t.Fatalf("%d rows, %v", len(some), err)
+			}
+			for _, row := range []models.Snapshot{*one, page.Rows[0], some[0]} {
+				if row.VolumeName != want || row.VolumeGone != gone {
+					t.Errorf("volume %q, gone %t; want %q, %t", row.VolumeName, row.VolumeGone, want, gone)
+				}
+			}
+		}
+		check("renamed", false)
+		failAll(t, db, clock)
+		if n, err := db.Sync.SyncMissing(ctx, models.SubjectVolume, map[string]struct{}{}, clock.Now()); err != nil || n != 1 {
+			t.Fatalf("%d missing, %v", n, err)
+		}
+		check("", true)
+	})
+}
+
+// FuzzListQuery expects rows or ErrCursor for any query string.
+func FuzzListQuery(f *testing.F) {
+	db := storetest.Open(f, nil)
+	storetest.SeedSnapshots(f, db, 30)
+	fuzzListQuery(f, db)
+}
+
+func fuzzListQuery(f *testing.F, db *store.Store) {
+	for _, c := range hostileTexts {
+		f.Add(c, c, c, c, "name", store.EncodeCursor("name", c, c), "")
+		f.Add(c, "AVAILABLE", "", "", c, "", c)
+	}
+	f.Add("snap", "", "", "", "-size", store.EncodeCursor("-size", "99999999999", "x"), "")
+	f.Add("snap", "", "", "", "-size", "", store.EncodeCursor("-size", "3", "x"))
+	f.Fuzz(func(t *testing.T, search, status, volume, server, sort, after, before string) {
+		queryAny(t, db, models.ListQuery{Search: search, Status: models.Status(status), VolumeID: volume, ServerID: server, Sort: sort, After: after, Before: before})
+	})
+}
+
+// TestList_HostileQueriesPostgres runs the seeds of FuzzListQuery on PostgreSQL.
+func TestList_HostileQueriesPostgres(t *testing.T) {
+	t.Parallel()
+	db := storetest.OpenPostgres(t, nil)
+	storetest.SeedSnapshots(t, db, 30)
+	for _, c := range sampled(hostileTexts) {
+		for _, sort := range []string{"name", "-size"} {
+			normal, _ := models.ParseSort(sort)
+			queryAny(t, db, models.ListQuery{Search: c, Status: models.Status(c), VolumeID: c, ServerID: c, Sort: sort, After: store.EncodeCursor(normal, c, c)})
+			queryAny(t, db, models.ListQuery{Search: c, Sort: sort, Before: store.EncodeCursor(normal, "99999999999", c)})
+			queryAny(t, db, models.ListQuery{Sort: sort, After: c})
+		}
+	}
+}
+
+var hostileTexts = []string{
+	"", "a", "ab", "snap", `"`, `""`, `'`, `%`, `_`, `\`, `*`, `^`, `-`, `--`, `a*`, `a OR b`, `NEAR(a b)`, `name:x`, `{name}:x`, `(`, "\x00", "a\x00bc", "\xff",
+	"\xff\xfe\xfd", "\U0001F4BE", "\uac00", "\uac00\ub098\ub2e4", "\u0130", "\u03c2", "\ufffd", "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee", "AVAILABLE", "1; DROP TABLE volumes", "$1", "?",
+	"\u00e9\u0301", "\ud7a3\u1160", "    ", "\t\n", "12345678901234567890",
+}
+
+func queryAny(t *testing.T, db *store.Store, q models.ListQuery) {
+	t.Helper()
+	ctx, me := t.Context(), storetest.Operator()
+	_, err := db.Snapshots.ListSnapshots(ctx, me, q)
+	if err != nil && !errors.Is(err, models.ErrCursor) {
+		t.Errorf("snapshots %+v: %v", q, err)
+	}
+	if _, err := db.Volumes.ListVolumes(ctx, me, q); err != nil && !errors.Is(err, models.ErrCursor) {
+		t.Errorf("volumes %+v: %v", q, err)
+	}
+	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
+		if _, err := db.CountMatching(ctx, me, kind, q); err != nil {
+			t.Errorf("found %+v: %v", q, err)
+		}
+		if _, err := db.NameTaken(ctx, me, kind, q.Search, q.VolumeID); err != nil {
+			t.Errorf("name taken %+v: %v", q, err)
+		}
+	}
+	findAny(t, db, q.Search)
+	findAny(t, db, q.VolumeID)
+}
+
+// findAny finds objects by any text in place of an id.
+func findAny(t *testing.T, db *store.Store, id string) {
+	t.Helper()
+	ctx, me := t.Context(), storetest.Operator()
+	_, errVolume := db.Volumes.Volume(ctx, me, id)
+	_, errSnapshot := db.Snapshots.Snapshot(ctx, me, id)
+	_, errOperation := db.Queue.Operation(ctx, me, id)
+	_, errServer := db.Servers.Server(ctx, me, id)
+	_, errEdit := db.Snapshots.EditSnapshot(ctx, me, models.EditInput{ID: id, Name: "renamed", FormKey: id})
+	for what, err := range map[string]error{"volume": errVolume, "snapshot": errSnapshot, "operation": errOperation, "server": errServer, "edit": errEdit} {
+		if err != nil && !errors.Is(err, models.ErrNotFound) {
+			t.Errorf("%s %+q: %v", what, id, err)
+		}
+	}
 }

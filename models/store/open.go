@@ -1,15 +1,19 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 )
 
-// Options of Open. Zero values are sensible.
+// Options of Open. Zero values are defaults.
 type Options struct {
 	Now func() time.Time // the clock; nil: the wall clock
 	Log *slog.Logger
@@ -84,4 +88,57 @@ func (e *StartError) Error() string {
 		return fmt.Sprintf("cannot open %s: it is a folder; let BLOCKCONSOLE_DATABASE name a file in it", name)
 	}
 	return fmt.Sprintf("cannot open %s: %s; check BLOCKCONSOLE_DATABASE, that the folder exists and that this user may write there", name, why)
+}
+
+func (s *Store) gormConfig() *gorm.Config {
+	return &gorm.Config{
+		TranslateError:         true,
+		SkipDefaultTransaction: true,        // every writing method opens its own
+		PrepareStmt:            !s.postgres, // pgx keeps its own, per connection
+		PrepareStmtMaxSize:     500,
+		NowFunc:                s.Now,
+		Logger:                 gormLog{log: s.log, now: s.now},
+	}
+}
+
+// gormLog logs slow and failed statements without their values, which may be secrets.
+type gormLog struct {
+	log *slog.Logger
+	now func() time.Time
+}
+
+const slowQuery = 200 * time.Millisecond
+
+// maxLoggedBytes of a statement are logged: enough to recognize it.
+const maxLoggedBytes = 1000
+
+func (l gormLog) LogMode(logger.LogLevel) logger.Interface { return l }
+
+func (l gormLog) Info(ctx context.Context, msg string, args ...any) { l.log.DebugContext(ctx, msg) }
+
+func (l gormLog) Warn(ctx context.Context, msg string, args ...any) { l.log.WarnContext(ctx, msg) }
+
+func (l gormLog) Error(ctx context.Context, msg string, args ...any) { l.log.ErrorContext(ctx, msg) }
+
+func (l gormLog) ParamsFilter(_ context.Context, sql string, _ ...any) (string, []any) {
+	return sql, nil
+}
+
+// Trace is called after every statement.
+func (l gormLog) Trace(ctx context.Context, begin time.Time, fc func() (string, int64), err error) {
+	took := time.Since(begin)
+	expected := err == nil || errors.Is(err, gorm.ErrRecordNotFound) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, gorm.ErrDuplicatedKey)
+	if expected && took < slowQuery {
+		return
+	}
+	sql, rows := fc()
+	if len(sql) > maxLoggedBytes {
+		sql = strings.ToValidUTF8(sql[:maxLoggedBytes], "") + "…"
+	}
+	if !expected {
+		l.log.ErrorContext(ctx, "statement failed", "sql", sql, "error", err)
+		return
+	}
+	l.log.WarnContext(ctx, "slow statement", "sql", sql, "rows", rows, "took", took)
 }

@@ -2,6 +2,6 @@
 
 package store_test
 
-// slow says that the race detector runs: SQLite, which is Go here, is then twenty
-// times slower, and tests that only repeat themselves do so less often.
+// slow is true under the race detector: SQLite, which is Go here, is then twenty times slower,
+// and tests with many combinations leave some out.
 const slow = true

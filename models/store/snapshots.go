@@ -114,3 +114,39 @@ func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in mo
 			s.abandonOperations(tx, row.ID)
 	})
 }
+
+// Snapshot finds a snapshot by the console's id or the backend's. Errors: ErrNotFound,
+// those of the database.
+func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error) {
+	var row models.Snapshot
+	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
+		return nil, err
+	}
+	var v models.Volume
+	err := takeOne(s.read(ctx).Select("id", "name").Where("id = ?", row.VolumeID), &v)
+	if err == nil {
+		row.VolumeName = v.Name
+	}
+	row.VolumeGone = err != nil
+	return &row, ignoreNotFound(err)
+}
+
+// SnapshotByID finds a snapshot of any project by the console's id. Errors: ErrNotFound,
+// those of the database.
+func (s Snapshots) SnapshotByID(ctx context.Context, id string) (*models.Snapshot, error) {
+	var row models.Snapshot
+	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
+}
+
+// SnapshotsByID returns those snapshots of any project that exist. Errors: those of the
+// database.
+func (s Snapshots) SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error) {
+	var rows []models.Snapshot
+	return rows, s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error
+}
+
+// SnapshotBlockers returns the volumes that block the deletion of a snapshot. Errors:
+// those of the database.
+func (s Snapshots) SnapshotBlockers(ctx context.Context, row *models.Snapshot) ([]models.Link, error) {
+	return s.dependents(s.read(ctx), row)
+}

@@ -1,11 +1,12 @@
 // Package store keeps the types of package models in SQLite or PostgreSQL.
 //
 // A click is one transaction: its method checks the rules of package models, changes the
-// row, and inserts an operation and an audit entry (enqueue.go; a file for each verb).
-// Workers claim the operations and save their progress (queue.go, apply.go). The mirror
-// updates the rows with what the backend has (sync_*.go). Triggers insert a row into
-// changes for every change of the others, which pages follow (changes.go). Lists page by
-// keyset and search by grams of the names (list.go, cursor.go, search.go).
+// row, and inserts an operation and an audit entry (volumes.go, snapshots.go, enqueue.go).
+// Workers claim the operations and save their progress (queue.go, apply.go); users list,
+// cancel and retry them (operations.go). The mirror updates the rows with what the backend
+// has (sync_*.go). Triggers insert a row into changes for every change of the others, which
+// pages follow (changes.go). Lists page by keyset and search by grams of the names
+// (list.go, search.go).
 //
 // Every query is limited to the projects that the actor sees (projects.go).
 package store
@@ -20,6 +21,7 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
 // Store is the console's database. Its own methods concern the whole of it; each exported
@@ -140,3 +142,80 @@ func (s *Store) read(ctx context.Context) *gorm.DB { return s.db.WithContext(ctx
 // IsPostgres reports whether the database is PostgreSQL, for tests that read its
 // catalog.
 func (s *Store) IsPostgres() bool { return s.postgres }
+
+// snapshotForUpdate finds a snapshot and locks its row.
+func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapshot, error) {
+	var row models.Snapshot
+	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
+// volumeForUpdate finds a volume with its attachments and locks its row.
+func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, error) {
+	var row models.Volume
+	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
+		return nil, err
+	}
+	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
+		return nil, err
+	}
+	return &row, nil
+}
+
+// byID limits a query to the object of a scope with the console's or the backend's id.
+func byID(q *gorm.DB, scope, id string) *gorm.DB {
+	id = searchable(id)
+	return inProject(q.Where("(id = ? OR (backend_id = ? AND backend_id <> ''))", id, id), scope)
+}
+
+// changeRow updates a row if it still has the status that the rules were checked with;
+// otherwise CodeConflict.
+func changeRow(tx *gorm.DB, model any, id string, status models.Status, set map[string]any) error {
+	result := tx.Model(model).Where("id = ? AND status = ?", id, status).Updates(set)
+	if result.Error != nil {
+		return result.Error
+	}
+	if result.RowsAffected != 1 {
+		return &models.Error{Code: models.CodeConflict, Text: models.NewText("conflict.state")}
+	}
+	return nil
+}
+
+// statusColumns are the columns of a row whose status changes to the one that was
+// requested.
+func (s *Store) statusColumns(to models.Status) map[string]any {
+	return map[string]any{"status": to, "status_since": models.Micros(s.Now()), "percent": backend.PercentUnknown, "failure": models.Failure{}, "request_id": ""}
+}
+
+// takeOne loads the row of query into dest; ErrNotFound when there is none. It does not
+// sort, so the query must select one row by a unique key.
+func takeOne(query *gorm.DB, dest any) error {
+	result := query.Limit(1).Find(dest)
+	if result.Error != nil {
+		return result.Error
+	}
+	if result.RowsAffected == 0 {
+		return models.ErrNotFound
+	}
+	return nil
+}
+
+// forUpdate locks the rows that a transaction reads before it changes them. On SQLite a
+// writing transaction has the whole database to itself.
+func (s *Store) forUpdate(tx *gorm.DB) *gorm.DB {
+	if s.postgres {
+		return tx.Clauses(lockingForUpdate)
+	}
+	return tx
+}
+
+// unindexed writes the column so that SQLite, which has no statistics here, does not
+// choose an index for it.
+func (s *Store) unindexed(column string) string {
+	if s.postgres {
+		return column
+	}
+	return "+" + column
+}

@@ -1,11 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
 // SyncServers replaces the backend's servers in the table with rows. Registered servers
@@ -80,4 +83,110 @@ func applyDiff[T any](ctx context.Context, s *Store, d difference[T]) error {
 		return nil
 	}
 	return s.write(ctx, d.apply)
+}
+
+// SyncConnections updates the table of connections. Connections to unknown volumes are
+// left out. It writes, and inserts changes for, only what differs. Errors: those of the
+// database.
+func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) error {
+	var before []models.Connection
+	if err := s.read(ctx).Find(&before).Error; err != nil {
+		return err
+	}
+	if len(before)+len(now) == 0 {
+		return nil
+	}
+	volumes, err := s.lookupConnectedVolumes(ctx, before, now)
+	if err != nil {
+		return err
+	}
+	var rows []models.Connection
+	for _, c := range now {
+		id := cmp.Or(volumes.ids[c.Volume.Ref], volumes.ids[c.Volume.ID])
+		if id == "" {
+			continue
+		}
+		c.Volume = backend.Key{}
+		for _, text := range []*string{&c.ID, &c.ServerID, &c.Address, &c.Identity} {
+			*text = models.Sanitize(*text)
+		}
+		rows = append(rows, models.Connection{VolumeID: id, Connection: c})
+	}
+	d := diff(before, rows, func(c models.Connection) string { return c.ID }, func(a, b models.Connection) bool { return a == b })
+	if d.empty() {
+		return nil
+	}
+	byID := func(a, b models.Connection) int { return cmp.Compare(a.ID, b.ID) }
+	slices.SortFunc(d.save, byID)
+	slices.SortFunc(d.remove, byID)
+	return s.write(ctx, func(tx *gorm.DB) error {
+		if err := d.apply(tx); err != nil {
+			return err
+		}
+		return s.recordUse(tx, before, d, volumes.projects)
+	})
+}
+
+// connectedVolumes are the volumes of connections.
+type connectedVolumes struct {
+	ids      map[string]string // by the console's id and by the backend's
+	projects map[string]string // by the console's id
+}
+
+func (s *Store) lookupConnectedVolumes(ctx context.Context, before []models.Connection, now []backend.Connection) (connectedVolumes, error) {
+	var ids, backendIDs []string
+	for _, c := range before {
+		ids = append(ids, c.VolumeID)
+	}
+	for _, c := range now {
+		ids, backendIDs = append(ids, c.Volume.Ref), append(backendIDs, c.Volume.ID)
+	}
+	slices.Sort(ids)
+	slices.Sort(backendIDs)
+	var rows []models.Volume
+	err := s.read(ctx).Select("id", "backend_id", "project_id").
+		Where(byEitherID, slices.Compact(ids), slices.Compact(backendIDs)).Find(&rows).Error
+	known := connectedVolumes{map[string]string{}, map[string]string{}}
+	for _, v := range rows {
+		known.ids[v.ID], known.projects[v.ID] = v.ID, v.ProjectID
+		if v.BackendID != "" {
+			known.ids[v.BackendID] = v.ID
+		}
+	}
+	return known, err
+}
+
+// recordUse updates when attachments were used last, and inserts changes: of the volume
+// when clients connected or disconnected, of its connections when only counters changed.
+func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[models.Connection], projects map[string]string) error {
+	existed := map[string]bool{}
+	for _, c := range before {
+		existed[c.ID] = true
+	}
+	kinds := map[string]models.SubjectType{}
+	touch := func(c models.Connection, at int64) error {
+		kinds[c.VolumeID] = models.SubjectVolume
+		return tx.Model(&models.Attachment{}).Where("volume_id = ? AND server_id = ? AND used_at < ?", c.VolumeID, c.ServerID, at).
+			Update("used_at", at).Error
+	}
+	for _, c := range d.save {
+		if existed[c.ID] {
+			kinds[c.VolumeID] = cmp.Or(kinds[c.VolumeID], models.SubjectConnection)
+		} else if err := touch(c, c.Since); err != nil {
+			return err
+		}
+	}
+	for _, c := range d.remove {
+		if err := touch(c, max(c.ActiveAt, c.Since)); err != nil {
+			return err
+		}
+	}
+	var changes []models.Change
+	for id, kind := range kinds {
+		if project, ok := projects[id]; ok {
+			changes = append(changes, models.Change{Kind: kind, ID: id, ProjectID: project})
+		}
+	}
+	slices.SortFunc(changes, func(a, b models.Change) int { return cmp.Compare(a.ID, b.ID) })
+	return s.insertChanges(tx, changes)
 }

@@ -2,10 +2,14 @@ package store
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strconv"
 
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 )
 
 // EditVolume renames a volume: the row at once, the object by an operation. Errors:
@@ -147,4 +151,234 @@ func (s *Store) snapshotLinks(tx *gorm.DB, volume string) ([]models.Link, error)
 	var links []models.Link
 	return links, tx.Model(&models.Snapshot{}).Select("id", "name").Where("volume_id = ?", volume).
 		Order("created_at DESC, id DESC").Limit(maxBlockers).Find(&links).Error
+}
+
+// CreateVolume requests a volume; with a snapshot this is a restore. Errors:
+// CodeForbidden, CodeConflict, CodeInvalid with the fields name, description, size_gib,
+// snapshot_id, image, server_id, volume_type, availability_zone and quota, those of the
+// database.
+func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, models.ActCreateVolume, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+		if !s.ownProjectKnown() {
+			return nil, models.Refused(models.NewDenial("deny.not_ready"))
+		}
+		fields := models.FieldErrors{}
+		fields.Add("name", models.ValidateName(in.Name))
+		fields.Add("description", models.ValidateDescription(in.Description))
+		s.checkPlacement(in, fields)
+		source, minGiB, err := s.checkSource(tx, actor, in, fields)
+		if err != nil {
+			return nil, err
+		}
+		size := s.checkSize(in, minGiB, fields)
+		if in.ServerID != "" {
+			if err := s.checkServer(tx, s.projectFor(actor), in.ServerID, fields); err != nil {
+				return nil, err
+			}
+		}
+		models.CheckQuota(models.QuotaForVolume(s.Capabilities(), size), in.Type, true, fields)
+		if err := fields.Err(); err != nil {
+			return nil, err
+		}
+		return s.insertVolume(tx, actor, in, source, size)
+	})
+}
+
+// checkPlacement checks the volume type and zone, and that there is one source at most.
+func (s *Store) checkPlacement(in models.VolumeInput, fields models.FieldErrors) {
+	caps := s.Capabilities()
+	if in.Type != "" && !slices.Contains(caps.Types, in.Type) {
+		fields["volume_type"] = models.NewText("choice.unknown")
+	}
+	if in.Zone != "" && !slices.Contains(caps.Zones, in.Zone) {
+		fields["availability_zone"] = models.NewText("choice.unknown")
+	}
+	if in.SnapshotID != "" && in.ImageID != "" {
+		fields["image"] = models.NewText("source.only_one")
+	}
+}
+
+// checkSource loads the snapshot that the volume is created from, or nil, and returns
+// the size in GiB that the source requires at least.
+func (s *Store) checkSource(tx *gorm.DB, actor models.Actor, in models.VolumeInput, fields models.FieldErrors) (*models.Snapshot, int, error) {
+	if in.SnapshotID != "" {
+		snapshot, err := s.snapshotForUpdate(tx, s.scope(actor.Project), in.SnapshotID)
+		if errors.Is(err, models.ErrNotFound) {
+			fields["snapshot_id"] = models.NewText("source.not_found")
+			return nil, 1, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		if d := s.Rules().Snapshot(models.ActRestore, snapshot); d != nil {
+			return nil, 0, models.Refused(d)
+		}
+		return snapshot, snapshot.SizeGiB, nil
+	}
+	if in.ImageID == "" {
+		return nil, 1, nil
+	}
+	var image models.Image
+	err := takeOne(tx.Where("id = ?", searchable(in.ImageID)), &image)
+	if errors.Is(err, models.ErrNotFound) {
+		fields["image"] = models.NewText("image.not_found")
+		return nil, 1, nil
+	}
+	return nil, image.MinGiB(), err
+}
+
+// checkSize parses the size and returns it in GiB.
+func (s *Store) checkSize(in models.VolumeInput, minGiB int, fields models.FieldErrors) int {
+	if in.Size == "" && in.SnapshotID != "" {
+		return minGiB
+	}
+	size, invalid := models.ParseSize(in.Size)
+	limit := s.Capabilities().MaxSizeGiB
+	switch {
+	case invalid != nil:
+		fields["size_gib"] = *invalid
+	case size < minGiB:
+		fields["size_gib"] = models.NewText("size.too_small", strconv.Itoa(minGiB))
+	case limit > 0 && size > limit:
+		fields["size_gib"] = models.NewText("size.too_large", strconv.Itoa(limit))
+	}
+	return size
+}
+
+// checkServer checks that the server exists in the volume's project: a cloud attaches
+// no volume to another project's server.
+func (s *Store) checkServer(tx *gorm.DB, project, id string, fields models.FieldErrors) error {
+	if !s.Capabilities().Attach {
+		fields["server_id"] = models.NewText("deny.unsupported")
+		return nil
+	}
+	var server models.Server
+	q := tx
+	if s.Capabilities().OwnServers { // RemoveServer waits
+		q = s.forUpdate(tx)
+	}
+	err := takeOne(inProject(q, project).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &server)
+	if errors.Is(err, models.ErrNotFound) {
+		fields["server_id"] = models.NewText("server.not_found")
+		return nil
+	}
+	return err
+}
+
+func (s *Store) insertVolume(tx *gorm.DB, actor models.Actor, in models.VolumeInput, source *models.Snapshot, size int) (*models.Operation, error) {
+	now := models.Micros(s.Now())
+	row := models.Volume{
+		ID: models.NewID(), ProjectID: s.projectFor(actor), Name: in.Name, Description: in.Description,
+		Status: models.Creating, StatusSince: now, Percent: backend.PercentUnknown, SizeGiB: size, ImageID: in.ImageID,
+		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: models.ByHand, CreatedAt: now, Version: 1,
+	}
+	op := &models.Operation{Kind: models.VolumeCreate, SubjectType: models.SubjectVolume, SubjectID: row.ID, SubjectName: in.Name,
+		Params: models.Params{Name: in.Name, Description: in.Description, SizeGiB: size, ImageID: in.ImageID, ServerID: in.ServerID}}
+	if source != nil {
+		row.SnapshotID, row.Consistency = source.ID, source.Consistency
+		op.Kind, op.Params.SnapshotID = models.SnapshotRestore, source.ID
+	}
+	return op, tx.Create(&row).Error
+}
+
+// Volume finds a volume by the console's id or the backend's, with its attachments and
+// connections. Errors: ErrNotFound, those of the database.
+func (s Volumes) Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error) {
+	rows := make([]models.Volume, 1)
+	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
+		return nil, err
+	}
+	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
+		return nil, err
+	}
+	return &rows[0], s.loadConnections(ctx, rows, func(*models.Volume) bool { return true })
+}
+
+// VolumeByID finds a volume of any project by the console's id, without its
+// attachments. Errors: ErrNotFound, those of the database.
+func (s Volumes) VolumeByID(ctx context.Context, id string) (*models.Volume, error) {
+	var row models.Volume
+	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
+}
+
+// VolumesByID returns those volumes of any project that exist, as lists have them.
+// Errors: those of the database.
+func (s Volumes) VolumesByID(ctx context.Context, ids []string) ([]models.Volume, error) {
+	var rows []models.Volume
+	if err := s.read(ctx).Where("id IN ?", ids).Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	return rows, s.loadAttachments(ctx, rows)
+}
+
+// VolumesFrom returns the volumes created from a snapshot, newest first, at most limit
+// rows. Errors: those of the database.
+func (s Volumes) VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error) {
+	var rows []models.Volume
+	q := s.read(ctx).Where("snapshot_id = ? AND snapshot_id <> ''", searchable(snapshot))
+	if scope := s.scope(actor.Project); scope != everyProject {
+		q = q.Where(s.unindexed("project_id")+" = ?", scope)
+	}
+	return rows, q.Order("id DESC").Limit(limit).Find(&rows).Error
+}
+
+// VolumeBlockers returns the newest snapshots that block the deletion of a volume.
+// Errors: those of the database.
+func (s Volumes) VolumeBlockers(ctx context.Context, row *models.Volume) ([]models.Link, error) {
+	if row.SnapshotCount == 0 {
+		return nil, nil
+	}
+	return s.snapshotLinks(s.read(ctx), row.ID)
+}
+
+// RevertDenial returns why a volume cannot be reverted to the snapshot; nil when it can.
+// Errors: those of the database.
+func (s Volumes) RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error) {
+	if d := s.Rules().Volume(models.ActRevert, v); d != nil {
+		return d, nil
+	}
+	return s.revertDenial(s.read(ctx), snapshot, v)
+}
+
+// loadAttachments fills in what lists show of attachments and connections.
+func (s *Store) loadAttachments(ctx context.Context, rows []models.Volume) error {
+	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
+		return err
+	}
+	return s.loadConnections(ctx, rows, func(v *models.Volume) bool { return v.Status == models.Detaching })
+}
+
+func (s *Store) attachmentsOf(q *gorm.DB, rows []models.Volume) error {
+	attached := func(v *models.Volume) bool { return v.AttachmentCount > 0 }
+	return loadOf(q.Order("server_name, server_id"), rows, attached, func(byID map[string]*models.Volume, a models.Attachment) {
+		byID[a.VolumeID].Attachments = append(byID[a.VolumeID].Attachments, a)
+	})
+}
+
+// loadConnections fills in the connections of the volumes for which wanted returns true.
+func (s *Store) loadConnections(ctx context.Context, rows []models.Volume, wanted func(*models.Volume) bool) error {
+	return loadOf(s.read(ctx).Order("volume_id, since, id"), rows, wanted, func(byID map[string]*models.Volume, c models.Connection) {
+		byID[c.VolumeID].Connections = append(byID[c.VolumeID].Connections, c)
+	})
+}
+
+// loadOf calls add with each row of another table that belongs to a wanted volume.
+func loadOf[T any](q *gorm.DB, volumes []models.Volume, wanted func(*models.Volume) bool, add func(byID map[string]*models.Volume, row T)) error {
+	var ids []string
+	byID := map[string]*models.Volume{}
+	for i := range volumes {
+		if wanted(&volumes[i]) {
+			ids = append(ids, volumes[i].ID)
+			byID[volumes[i].ID] = &volumes[i]
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var rows []T
+	err := q.Where("volume_id IN ?", ids).Find(&rows).Error
+	for _, row := range rows {
+		add(byID, row)
+	}
+	return err
 }

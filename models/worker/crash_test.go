@@ -1,116 +1,112 @@
 package worker_test
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"blockconsole/models"
-	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
-	"blockconsole/models/store/storetest"
+	"blockconsole/models/worker/workertest"
 )
 
-// looksOf is how many looks the operation takes when nothing goes wrong.
-func looksOf(b *bench) int {
+// countReconciliations runs the queue, and returns how many reconciliations it took.
+func countReconciliations(h *workertest.Harness) int {
 	for n := 0; ; n++ {
-		if !b.pass() {
+		if !h.AdvanceToDue() {
 			return n
 		}
-		b.look(1)
+		h.Reconcile(1)
 	}
 }
 
-// TestACrashAtEveryStep lets a worker die after it has asked the backend and
-// before it has saved, at every look of every kind: the next one finds or repeats
-// what was begun, and there is one object at the end.
-func TestACrashAtEveryStep(t *testing.T) {
-	eachKind(t, func(b *bench, k kind) {
-		id := k.prepare(b)
-		b.asked(k.ask(b, id))
-		looks := looksOf(b)
-		for at := range looks {
-			b.Run(fmt.Sprintf("look %d of %d", at+1, looks), func(t *testing.T) {
+// TestCrash_EveryReconciliation kills the worker between the backend's answer and the save, at
+// every reconciliation of every kind: the next worker continues or repeats it, and one object
+// exists at the end.
+func TestCrash_EveryReconciliation(t *testing.T) {
+	workertest.EachKind(t, func(h *workertest.Harness, k workertest.Kind) {
+		id := k.Prepare(h)
+		h.Accepted(k.Enqueue(h, id))
+		total := countReconciliations(h)
+		for at := range total {
+			h.Run(fmt.Sprintf("reconciliation %d of %d", at+1, total), func(t *testing.T) {
 				t.Parallel()
-				b := newBench(t)
-				id := k.prepare(b)
-				op := b.asked(k.ask(b, id))
-				b.look(at)
-				b.die()
-				k.recovers(b, id, op)
+				h := workertest.New(t)
+				id := k.Prepare(h)
+				op := h.Accepted(k.Enqueue(h, id))
+				h.Reconcile(at)
+				crash(h)
+				wantRecovery(h, k, id, op)
 			})
 		}
-		b.Run("every look", func(t *testing.T) {
+		h.Run("every reconciliation", func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
-			id := k.prepare(b)
-			op := b.asked(k.ask(b, id))
-			for range looks {
-				if b.pass(); b.operation(op.ID).Finished() {
+			h := workertest.New(t)
+			id := k.Prepare(h)
+			op := h.Accepted(k.Enqueue(h, id))
+			for range total {
+				if h.AdvanceToDue(); h.Operation(op.ID).Finished() {
 					break
 				}
-				b.die()
-				b.look(1)
+				crash(h)
+				h.Reconcile(1)
 			}
-			k.recovers(b, id, op)
+			wantRecovery(h, k, id, op)
 		})
 	})
 }
 
-// die lets the worker look without saving, and replaces it.
-func (b *bench) die() {
-	b.Helper()
-	b.pass()
-	if op, err := b.worker.LookAndDie(b.Context()); err != nil || op == nil {
-		b.Fatalf("nothing to die at: %v", err)
+// crash reconciles without saving, replaces the worker, and lets the lease expire.
+func crash(h *workertest.Harness) {
+	h.Helper()
+	h.AdvanceToDue()
+	if op, err := h.Worker.ReconcileAndDie(h.Context()); err != nil || op == nil {
+		h.Fatalf("nothing to reconcile: %v", err)
 	}
-	b.restart()
-	if n, err := b.worker.RunDue(b.Context()); n != 0 || err != nil {
-		b.Fatalf("%d looks within the lease of the dead, %v", n, err)
+	h.Restart()
+	if n, err := h.Worker.RunDue(h.Context()); n != 0 || err != nil {
+		h.Fatalf("%d reconciliations before the lease expired, %v", n, err)
 	}
-	b.clock.Add(lease + time.Second)
+	h.Clock.Add(workertest.Lease + time.Second)
 }
 
-func (k kind) recovers(b *bench, id string, op *models.Operation) {
-	b.Helper()
-	b.work()
-	if k.name == "volume.revert" {
-		b.work() // it may be reverted twice, to the same bytes
+func wantRecovery(h *workertest.Harness, k workertest.Kind, id string, op *models.Operation) {
+	h.Helper()
+	h.RunQueue()
+	if k.Name == "volume.revert" {
+		h.RunQueue() // it may revert twice, to the same bytes
 	}
-	k.check(b, id, op)
+	k.Check(h, id, op)
 }
 
-var errStrange = errors.New("something nobody has a name for")
-
-// TestAFaultAtEveryCall breaks each call of each method once, before or after it
-// takes effect.
-func TestAFaultAtEveryCall(t *testing.T) {
+// TestFault_EveryCall fails each call of each method once, before or after its effect.
+func TestFault_EveryCall(t *testing.T) {
 	methods := []string{"Volume", "Snapshot", "CreateVolume", "CreateSnapshot", "RenameVolume", "RenameSnapshot", "ExtendVolume", "DeleteVolume",
 		"DeleteSnapshot", "RevertVolume", "AttachVolume", "DetachVolume", "RepairVolume", "RepairSnapshot"}
-	eachKind(t, func(b *bench, k kind) {
-		id := k.prepare(b)
+	workertest.EachKind(t, func(h *workertest.Harness, k workertest.Kind) {
+		id := k.Prepare(h)
 		before := map[string]int{}
 		for _, m := range methods {
-			before[m] = b.faulty.Calls(m)
+			before[m] = h.Faulty.Calls(m)
 		}
-		b.asked(k.ask(b, id))
-		b.work()
+		h.Accepted(k.Enqueue(h, id))
+		h.RunQueue()
 		for _, m := range methods {
-			for n := 1; n <= b.faulty.Calls(m)-before[m]; n++ {
-				faults := []backendtest.Fault{{}, {Err: errStrange, After: true}, {After: true}, {Err: errStrange}}
+			for n := 1; n <= h.Faulty.Calls(m)-before[m]; n++ {
+				faults := []backendtest.Fault{{}, {Err: workertest.ErrInternal, After: true}, {After: true}, {Err: workertest.ErrInternal}}
 				if slow {
 					faults = faults[:2]
 				}
 				for _, fault := range faults {
-					b.Run(fmt.Sprintf("%s %d %v", m, n, fault), func(t *testing.T) {
+					h.Run(fmt.Sprintf("%s %d %v", m, n, fault), func(t *testing.T) {
 						t.Parallel()
-						b := newBench(t)
-						id := k.prepare(b)
-						b.faulty.Inject(m, n, fault)
-						op := b.asked(k.ask(b, id))
-						b.work()
-						k.check(b, id, op)
+						h := workertest.New(t)
+						id := k.Prepare(h)
+						h.Faulty.Inject(m, n, fault)
+						op := h.Accepted(k.Enqueue(h, id))
+						h.RunQueue()
+						k.Check(h, id, op)
 					})
 				}
 			}
@@ -118,86 +114,63 @@ func TestAFaultAtEveryCall(t *testing.T) {
 	})
 }
 
-// TestALostAnswerIsWaitedFor: where an object may take a while to become visible, it
-// is not asked for again before that, unless the request certainly never left.
-func TestALostAnswerIsWaitedFor(t *testing.T) {
-	const (
-		settle = 90 * time.Second
-		unsent = "nothing was sent"
-	)
-	for _, k := range []kind{kinds[0], kinds[3], kinds[12]} {
-		for name, lose := range map[string]func(b *bench){
-			"the answer is lost": func(b *bench) {
-				b.faulty.Inject(k.request, 1, backendtest.Fault{After: true})
-				b.look(1)
-			},
-			"nothing arrived": func(b *bench) {
-				b.faulty.Inject(k.request, 1, backendtest.Fault{})
-				b.look(1)
-			},
-			unsent: func(b *bench) {
-				b.faulty.Inject(k.request, 1, backendtest.Fault{Err: &backend.Error{Code: backend.CodeUnavailable, Unsent: true, Err: errStrange}})
-				b.look(1)
-			},
-			"the worker dies": func(b *bench) {
-				b.faulty.Inject(k.request, 1, backendtest.Fault{})
-				b.die()
-			},
-		} {
-			t.Run(k.name+", "+name, func(t *testing.T) {
-				t.Parallel()
-				b := newBench(t)
-				b.fake.SetCapabilities(func(c *backend.Capabilities) { c.Settle = settle })
-				b.restart()
-				id := k.prepare(b)
-				op := b.asked(k.ask(b, id))
-				began, called := b.clock.Now(), b.faulty.Calls(k.request)
-				lose(b)
-				for b.faulty.Calls(k.request) == called+1 && b.pass() {
-					b.look(1)
+// notIdempotent are the kinds whose effect shows when they are carried out twice.
+func notIdempotent() []workertest.Kind {
+	return slices.DeleteFunc(slices.Clone(workertest.Kinds), func(k workertest.Kind) bool {
+		return slices.Contains([]string{"volume.edit", "snapshot.edit", "volume.repair", "snapshot.repair", "volume.create from image"}, k.Name)
+	})
+}
+
+// TestCrash_SharedBackend is TestCrash_EveryReconciliation in a cloud.
+func TestCrash_SharedBackend(t *testing.T) {
+	t.Parallel()
+	for _, k := range notIdempotent() {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			h := workertest.NewCloud(t)
+			id := k.Prepare(h)
+			h.Accepted(k.Enqueue(h, id))
+			total := countReconciliations(h)
+			for at := range total {
+				h := workertest.NewCloud(t)
+				id := k.Prepare(h)
+				op := h.Accepted(k.Enqueue(h, id))
+				h.Reconcile(at)
+				crash(h)
+				h.RunQueue()
+				k.Check(h, id, op)
+				if t.Failed() {
+					t.Fatalf("died at reconciliation %d of %d", at+1, total)
 				}
-				again, waited := b.faulty.Calls(k.request) > called+1, b.clock.Now().Sub(began)
-				if again && (waited < settle) != (name == unsent) {
-					b.Errorf("asked again after %v", waited)
-				}
-				b.work()
-				k.check(b, id, op)
-			})
-		}
+			}
+		})
 	}
 }
 
-// TestTheSlowerOfTwoWorkersSavesNothing: its lease ran out while the backend was
-// silent.
-func TestTheSlowerOfTwoWorkersSavesNothing(t *testing.T) {
-	clock := storetest.NewClock()
-	store := storetest.Open(t, clock.Now)
-	b := benchOf(t, store, clock)
-	op := b.asked(b.store.Volumes.CreateVolume(b.Context(), me, models.VolumeInput{Name: "raced-1", Size: "1"}))
-	entered := make(chan struct{})
-	b.faulty.Inject("CreateVolume", 1, backendtest.Fault{Hang: true, After: true, Entered: entered, Err: errStrange})
-	m, slow := workerOn(b, b.faulty, time.Hour) // its heart beats too seldom to matter
-	if err := m.Start(t.Context()); err != nil {
-		t.Fatal(err)
+// TestFault_SharedBackend loses the request or the response of every call in a cloud.
+func TestFault_SharedBackend(t *testing.T) {
+	t.Parallel()
+	for _, k := range notIdempotent() {
+		t.Run(k.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, fault := range []backendtest.Fault{{}, {After: true}} {
+				for _, method := range []string{k.Request, "Volume", "Snapshot"} {
+					for n := 1; n <= 3; n++ {
+						h := workertest.NewCloud(t)
+						id := k.Prepare(h)
+						h.Faulty.Inject(method, n, fault)
+						op := h.Accepted(k.Enqueue(h, id))
+						h.RunQueue()
+						k.Check(h, id, op)
+						if t.Failed() {
+							t.Fatalf("%s %d %+v", method, n, fault)
+						}
+						if h.Faulty.Calls(method) < n {
+							break
+						}
+					}
+				}
+			}
+		})
 	}
-	hanging, wake := contextWithCancel(t)
-	over := make(chan error, 1)
-	go func() {
-		_, err := slow.Look(hanging)
-		over <- err
-	}()
-	<-entered
-	clock.Add(2 * time.Hour)
-	b.work()
-	if row := b.volume(op.SubjectID); row.Status != models.Available {
-		t.Fatalf("%+v", row)
-	}
-	wake()
-	if err := <-over; err != nil {
-		t.Fatal(err)
-	}
-	if row, op := b.volume(op.SubjectID), b.operation(op.ID); row.Status != models.Available || op.State != models.Succeeded || op.Attempts != 0 {
-		t.Errorf("%+v, %+v", row, op)
-	}
-	b.same()
 }

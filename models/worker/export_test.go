@@ -6,19 +6,8 @@ import (
 	"blockconsole/models"
 )
 
-// Look claims one operation that is due, looks at it once and saves what it found;
-// nil when none is due.
-func (w *Worker) Look(ctx context.Context) (*models.Operation, error) {
-	op, err := w.claim(ctx)
-	if err != nil || op == nil {
-		return nil, err
-	}
-	w.process(ctx, op)
-	return op, nil
-}
-
-// LookAndDie is Look by a worker that dies before it saves.
-func (w *Worker) LookAndDie(ctx context.Context) (*models.Operation, error) {
+// ReconcileAndDie is RunOne by a worker that dies before it saves the progress.
+func (w *Worker) ReconcileAndDie(ctx context.Context) (*models.Operation, error) {
 	op, err := w.claim(ctx)
 	if err != nil || op == nil {
 		return nil, err
@@ -27,5 +16,5 @@ func (w *Worker) LookAndDie(ctx context.Context) (*models.Operation, error) {
 	return op, nil
 }
 
-// CutOff ends the looks under way, as Run does some time after its context.
-func (w *Worker) CutOff() { w.cancelInFlight() }
+// CancelInFlight cancels the reconciliations in flight, as Run does after drainTimeout.
+func (w *Worker) CancelInFlight() { w.cancelInFlight() }

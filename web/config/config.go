@@ -78,20 +78,6 @@ func configFields() func(yield func(reflect.StructField) bool) {
 	}
 }
 
-// Table is the README's table of settings, in Markdown.
-func (Config) Table() string {
-	var b strings.Builder
-	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
-	for _, s := range Settings() {
-		value := ""
-		if s.Default != "" {
-			value = "`" + s.Default + "`"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Env, value, s.Doc)
-	}
-	return b.String()
-}
-
 // DefineFlags adds a flag for every setting that is not secret. The returned
 // function, called after parsing, gives the flags that were set as environment
 // variables, to be appended to the environment.

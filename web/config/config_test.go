@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"flag"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -167,12 +168,26 @@ func TestFlagsAreSettings(t *testing.T) {
 	}
 }
 
+// settingsTable is the README's table of settings, in Markdown.
+func settingsTable() string {
+	var b strings.Builder
+	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	for _, s := range Settings() {
+		value := ""
+		if s.Default != "" {
+			value = "`" + s.Default + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.Env, value, s.Doc)
+	}
+	return b.String()
+}
+
 func TestReadmeHasTheSettings(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table := (Config{}).Table(); !bytes.Contains(readme, []byte(table)) {
+	if table := settingsTable(); !bytes.Contains(readme, []byte(table)) {
 		t.Errorf("README.md does not have the table of settings as it is:\n%s", table)
 	}
 }

@@ -1,19 +1,16 @@
-// Package storetest opens real databases for tests: a SQLite file of the test's
-// own or, where BLOCKCONSOLE_TEST_POSTGRES names a server, also a PostgreSQL
-// database of the test's own.
+// Package storetest opens real databases for tests: a SQLite file of the test's own or,
+// where BLOCKCONSOLE_TEST_POSTGRES is the URL of a server, a PostgreSQL database of the
+// test's own. On the server it leaves a template database for each version of the schema.
 package storetest
 
 import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"encoding/hex"
-	"errors"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
-	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,13 +27,13 @@ type Clock struct {
 	now time.Time
 }
 
-// NewClock starts at the minute the user guide was handed over.
+// NewClock makes a clock that starts at 2026-11-22 06:30 UTC.
 func NewClock() *Clock {
 	return &Clock{now: time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)}
 }
 
-// Now is the time it was set to; each look is a microsecond later, so that rows
-// written one after the other are in that order.
+// Now is the time it was set to, a microsecond later at each call, so that rows have the
+// order in which they were written.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,14 +41,14 @@ func (c *Clock) Now() time.Time {
 	return c.now
 }
 
-// Add moves the clock on.
+// Add advances the clock.
 func (c *Clock) Add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// Operator is a user of the default project who may do everything in the guide.
+// Operator is a user of the default project with the operator's role.
 func Operator() models.Actor {
 	return models.Actor{UserID: "operator", Name: "operator", Role: models.Operator, Project: models.DefaultProject, Address: "192.0.2.1", RequestID: "test"}
 }
@@ -63,47 +60,26 @@ func Administrator() models.Actor {
 	return a
 }
 
+// Password is that of the users of OpenWithUsers and OpenWithFirstUser.
+const Password = "correct horse"
+
 // Open opens a fresh SQLite file.
 func Open(t testing.TB, now func() time.Time) *store.Store {
 	t.Helper()
-	return openCopy(t, emptyDatabase, store.Options{Now: now})
+	return empty.openSQLite(t, store.Options{Now: now})
 }
 
-func openCopy(t testing.TB, database func() ([]byte, error), options store.Options) *store.Store {
+// OpenWithFirstUser opens a fresh SQLite file with the first user.
+func OpenWithFirstUser(t testing.TB, now func() time.Time) *store.Store {
 	t.Helper()
-	content, err := database()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "test.db")
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return openWith(t, path, options)
+	return firstUser.openSQLite(t, store.Options{Now: now})
 }
 
-// emptyDatabase is a database as the first start makes it. Making it takes longer
-// than most tests, so it is made once.
-var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
-	return makeDatabase(func(*store.Store, string) error { return nil })
-})
-
-// makeDatabase returns the content of a new database, which fill gets with its path.
-func makeDatabase(fill func(db *store.Store, path string) error) ([]byte, error) {
-	folder, err := os.MkdirTemp("", "storetest")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(folder)
-	path := filepath.Join(folder, "new.db")
-	db, err := store.Open(path, store.Options{Now: NewClock().Now})
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(fill(db, path), db.Close()); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
+// OpenWithUsers opens a fresh SQLite file with the first user and one more for each role,
+// named like the role. Signing in with Password takes no time: the hashes are weak.
+func OpenWithUsers(t testing.TB, options store.Options) *store.Store {
+	t.Helper()
+	return withUsers.openSQLite(t, options)
 }
 
 func open(t testing.TB, dsn string, now func() time.Time) *store.Store {
@@ -139,58 +115,79 @@ func dsnOf(t testing.TB, db *store.Store) string {
 	return dsn.(string)
 }
 
-// Second opens the database of store once more, as another process on it would.
+// Second opens the database of db again, as another process would.
 func Second(t testing.TB, db *store.Store, now func() time.Time) *store.Store {
 	t.Helper()
 	return open(t, dsnOf(t, db), now)
 }
 
-// AllProjects opens the database of store once more, for a console that shows
-// every project.
+// AllProjects opens the database of db again, for a console that shows every project.
 func AllProjects(t testing.TB, db *store.Store, now func() time.Time) *store.Store {
 	t.Helper()
 	return openWith(t, dsnOf(t, db), store.Options{Now: now, AllProjects: true})
 }
 
-// Each runs the test on SQLite, and on PostgreSQL where a server is named.
+// Each runs the test in parallel with others on SQLite, and on PostgreSQL where a server is
+// configured.
 func Each(t *testing.T, test func(t *testing.T, db *store.Store, clock *Clock)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) {
+	each(t, empty, func(t *testing.T, open func(now func() time.Time) *store.Store) {
 		clock := NewClock()
-		test(t, Open(t, clock.Now), clock)
-	})
-	t.Run("postgres", func(t *testing.T) {
-		clock := NewClock()
-		test(t, OpenPostgres(t, clock.Now), clock)
+		test(t, open(clock.Now), clock)
 	})
 }
 
-// OpenPostgres makes a database of the test's own on the server that
-// BLOCKCONSOLE_TEST_POSTGRES names (a postgres:// URL of a role that may create
-// databases); without it the test is skipped.
+// EachWithFirstUser is Each with the first user, whose password is Password, and with a clock
+// of the test's own, which it gives to open.
+func EachWithFirstUser(t *testing.T, test func(t *testing.T, open func(now func() time.Time) *store.Store)) {
+	t.Helper()
+	each(t, firstUser, test)
+}
+
+func each(t *testing.T, tmpl *template, test func(t *testing.T, open func(now func() time.Time) *store.Store)) {
+	t.Helper()
+	t.Parallel()
+	for name, openIn := range map[string]func(testing.TB, store.Options) *store.Store{"sqlite": tmpl.openSQLite, "postgres": tmpl.openPostgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(now func() time.Time) *store.Store { return openIn(t, store.Options{Now: now}) })
+		})
+	}
+}
+
+// OpenPostgres makes a database of the test's own on the server of
+// BLOCKCONSOLE_TEST_POSTGRES (a postgres:// URL of a role that may create databases). Without
+// it the test is skipped.
 func OpenPostgres(t testing.TB, now func() time.Time) *store.Store {
 	t.Helper()
-	return open(t, PostgresDSN(t), now)
+	return empty.openPostgres(t, store.Options{Now: now})
 }
 
-// PostgresDSN makes an empty database of the test's own and returns its URL.
+// PostgresDSN makes a database of the test's own without a schema, and returns its URL.
 func PostgresDSN(t testing.TB) string {
 	t.Helper()
-	server := os.Getenv("BLOCKCONSOLE_TEST_POSTGRES")
-	if server == "" {
+	skipWithoutPostgres(t)
+	return createDatabase(t, "")
+}
+
+func skipWithoutPostgres(t testing.TB) {
+	t.Helper()
+	if os.Getenv("BLOCKCONSOLE_TEST_POSTGRES") == "" {
 		t.Skip("PostgreSQL: BLOCKCONSOLE_TEST_POSTGRES is not set")
 	}
+}
+
+// createDatabase makes a database that is dropped after the test.
+func createDatabase(t testing.TB, options string) (dsn string) {
+	t.Helper()
+	server := os.Getenv("BLOCKCONSOLE_TEST_POSTGRES")
 	admin, err := sql.Open("pgx", server)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = admin.Close() })
-	random := make([]byte, 8)
-	if _, err := rand.Read(random); err != nil {
-		t.Fatal(err)
-	}
-	name := "blockconsole_test_" + hex.EncodeToString(random)
-	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+	name := "blockconsole_test_" + strings.ToLower(rand.Text())
+	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name+options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -198,10 +195,8 @@ func PostgresDSN(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	u, err := url.Parse(server)
-	if err != nil {
+	if dsn, err = dsnFor(server, name); err != nil {
 		t.Fatal(err)
 	}
-	u.Path = "/" + name
-	return u.String()
+	return dsn
 }

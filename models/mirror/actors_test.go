@@ -1,0 +1,5 @@
+package mirror_test
+
+import "blockconsole/models/store/storetest"
+
+var operator, admin = storetest.Operator(), storetest.Administrator()

@@ -1,0 +1,70 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+
+	"blockconsole/models"
+)
+
+func TestAudit_NoPasswords(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
+		kim := p.add(t, "kim", models.Operator)
+		reset, err := p.Users.ResetPassword(t.Context(), p.admin, kim.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = p.Sessions.SignIn(t.Context(), models.Login{Name: "my secret as a name", Password: "x"})
+		wantCode(t, err, models.CodeUnauthorized)
+		page, err := p.ListAudit(t.Context(), p.admin, 0, 0, 100)
+		if err != nil || len(page.Entries) < 4 {
+			t.Fatalf("%d entries, error %v", len(page.Entries), err)
+		}
+		for _, e := range page.Entries {
+			for _, text := range []string{e.UserName, e.SubjectName, e.Detail} {
+				if strings.Contains(text, reset) || strings.Contains(text, "password of") || strings.Contains(text, "my secret") {
+					t.Errorf("audit line %+v holds a secret", e)
+				}
+			}
+		}
+	})
+}
+
+func TestAudit_Pages(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			p.add(t, name, models.Viewer)
+		}
+		var seen []int64
+		page := models.AuditPage{}
+		for before := int64(0); ; before = page.Older {
+			var err error
+			if page, err = p.ListAudit(t.Context(), p.admin, before, 0, 3); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.Entries {
+				seen = append(seen, e.Num)
+			}
+			if page.Older == 0 {
+				break
+			}
+		}
+		for i := 1; i < len(seen); i++ {
+			if seen[i] >= seen[i-1] {
+				t.Fatalf("order is %v", seen)
+			}
+		}
+		if len(seen) != 7 { // the first user, its sign-in, five users
+			t.Fatalf("%d entries seen, want 7", len(seen))
+		}
+		back, err := p.ListAudit(t.Context(), p.admin, 0, page.Newer, 3)
+		if err != nil || len(back.Entries) != 3 || back.Entries[2].Num != seen[3+2] && back.Entries[0].Num != seen[3] {
+			t.Errorf("page before the last one: %+v, error %v", back, err)
+		}
+		other := p.admin
+		other.Project = "other"
+		if page, err = p.ListAudit(t.Context(), other, 0, 0, 3); err != nil || len(page.Entries) != 0 {
+			t.Errorf("another project sees %d entries, error %v", len(page.Entries), err)
+		}
+	})
+}
