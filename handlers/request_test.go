@@ -169,7 +169,7 @@ func TestFormErrors(t *testing.T) {
 	}
 }
 
-func TestBrowserNames(t *testing.T) {
+func TestUserAgentNames(t *testing.T) {
 	for agent, want := range map[string]string{
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0 Safari/537.36 Edg/130.0": "Edge · Windows",
 		"Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0":                                                "Firefox · Linux",

@@ -38,15 +38,28 @@ func skipWithout(t *testing.T, tool string) {
 	t.Skipf("skipped: %s is missing", tool)
 }
 
-// Browser starts Chromium with a new profile and stops it when the test ends. It
-// skips the test in -short mode.
+// Browser starts Chromium with a new profile and stops it when the test ends: its
+// headless shell where that is installed, which has no windows of its own and so takes
+// a third of the processor time. It skips the test in -short mode.
 func Browser(t *testing.T) context.Context {
+	t.Helper()
+	return start(t, "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+}
+
+// BrowserWithWindows is Browser for tests of windows, whose tabs hide each other.
+func BrowserWithWindows(t *testing.T) context.Context {
+	t.Helper()
+	return start(t, "chromium", "chromium-browser", "google-chrome")
+}
+
+// start starts the first of the programs that is installed.
+func start(t *testing.T, names ...string) context.Context {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: needs a browser")
 	}
 	var path string
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range names {
 		if found, err := exec.LookPath(name); err == nil {
 			path = found
 			break

@@ -21,6 +21,8 @@ type scenario struct {
 	test  func(*page)
 	plain bool   // without scripts
 	only  string // language; empty: both
+
+	windows bool // the scenario has several windows
 }
 
 var scenarios = []scenario{
@@ -43,7 +45,7 @@ var scenarios = []scenario{
 	{name: "live", start: onFake, test: scenarioLive},
 	{name: "overtaken", start: onFake, test: scenarioOvertaken},
 	{name: "cut off", start: onFake, test: scenarioCutOff},
-	{name: "windows", start: onFake, test: scenarioWindows, only: "ko"},
+	{name: "windows", start: onFake, test: scenarioWindows, only: "ko", windows: true},
 	{name: "progress", start: onHeld, test: scenarioProgress},
 	{name: "limits", start: onLimited, test: scenarioLimits},
 	{name: "exports", start: onExporting, test: scenarioExports},
@@ -68,6 +70,10 @@ func TestBrowser(t *testing.T) {
 			}
 			t.Run(s.name+"/"+lang, func(t *testing.T) {
 				t.Parallel()
+				browser := browser
+				if s.windows {
+					browser = viewtest.BrowserWithWindows(t)
+				}
 				s.test(newPage(t, s.start(t), browser, lang, !s.plain))
 			})
 		}

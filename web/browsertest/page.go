@@ -108,21 +108,21 @@ func Until[T any](p *Page, expression string) T {
 		p.t.Fatalf("there is no script here to wait for %s", expression)
 	}
 	watch := fmt.Sprintf(`new Promise((done, fail) => {%s
-		let last = "", over = false;
-		const watcher = new MutationObserver(() => look());
+		let last = "", over = false, soon = 0;
+		const watcher = new MutationObserver(() => soon ||= setTimeout(look, 10));
 		const late = setTimeout(() => end(fail, new Error("in vain: " + last)), %d);
-		const end = (how, what) => { over = true; watcher.disconnect(); clearTimeout(late); clearInterval(again); how(what); };
+		const end = (how, what) => { over = true; watcher.disconnect(); clearTimeout(late); clearTimeout(soon); clearInterval(again); how(what); };
 		const look = () => {
+			soon = 0;
 			if (over) return;
 			let value;
 			try { value = (%s); } catch (e) { last = e.message; }
 			if (value) end(done, value);
 		};
-		const frame = () => { look(); if (!over) requestAnimationFrame(frame); };
-		// Roles are computed a moment after the document has changed, and a tab that is not painted has no frames.
-		const again = setInterval(() => look(), 250);
+		// Roles are computed a moment after the document has changed.
+		const again = setInterval(look, 50);
 		watcher.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
-		frame();
+		look();
 	})`, finder, p.Patience.Milliseconds(), expression)
 	for try := 0; ; try++ {
 		value, err := chromedp.Run(p, chromedp.Evaluate[T](watch, chromedp.EvalAwaitPromise))
