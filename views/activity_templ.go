@@ -282,7 +282,7 @@ func ActivityPage(m Activity) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		for _, o := range m.Rows {
-			templ_7745c5c3_Err = OperationRowHTML(o).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = OperationTableRow(o).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -330,8 +330,8 @@ func ActivityPage(m Activity) templ.Component {
 	})
 }
 
-// OperationRowHTML is one row of the activity list.
-func OperationRowHTML(o OperationRow) templ.Component {
+// OperationTableRow is one row of the activity list.
+func OperationTableRow(o OperationRow) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -420,7 +420,7 @@ func OperationRowHTML(o OperationRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = failureSummary(o.Trouble).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = failureSummary(o.Failure).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -516,7 +516,7 @@ func operationSubject(o OperationRow) templ.Component {
 			templ_7745c5c3_Var26 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		if o.Gone || objectURL(o.SubjectKind, o.Subject.ID) == "" {
+		if o.SubjectDeleted || objectURL(o.SubjectKind, o.Subject.ID) == "" {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 43, "<span class=\"gone\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -534,7 +534,7 @@ func operationSubject(o OperationRow) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if o.Gone {
+			if o.SubjectDeleted {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 45, "<small>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
@@ -875,7 +875,7 @@ func OperationPage(m OperationDetail) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if FrameOf(ctx).User.Operator && (m.Row.Cancel || m.Row.Retry) {
+		if PageContextOf(ctx).User.Operator && (m.Row.Cancel || m.Row.Retry) {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 71, "<div class=\"tools\"><div class=\"toolbar\" role=\"group\" aria-label=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -937,7 +937,7 @@ func OperationPage(m OperationDetail) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if m.Row.Trouble.Reason.Key != "" {
+		if m.Row.Failure.Reason.Key != "" {
 			var templ_7745c5c3_Var48 = []any{"callout", "detail-callout", templ.KV("callout-error", m.Row.State == "FAILED"), templ.KV("callout-warn", m.Row.State != "FAILED")}
 			templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var48...)
 			if templ_7745c5c3_Err != nil {
@@ -969,7 +969,7 @@ func OperationPage(m OperationDetail) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var50 string
-			templ_7745c5c3_Var50, templ_7745c5c3_Err = templ.JoinStringErrs(messageText(ctx, m.Row.Trouble.Reason))
+			templ_7745c5c3_Var50, templ_7745c5c3_Err = templ.JoinStringErrs(messageText(ctx, m.Row.Failure.Reason))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/activity.templ`, Line: 162, Col: 70}
 			}
@@ -981,11 +981,11 @@ func OperationPage(m OperationDetail) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = dependentList(m.Row.Trouble).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = dependentList(m.Row.Failure).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = requestID(m.Row.Trouble).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = requestID(m.Row.Failure).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1344,7 +1344,7 @@ func operationSummary(m OperationDetail) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if m.Row.Trouble.RequestID != "" {
+		if m.Row.Failure.RequestID != "" {
 			templ_7745c5c3_Var69 := templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 				templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 				templ_7745c5c3_Buffer, templ_7745c5c3_IsBuffer := templruntime.GetBuffer(templ_7745c5c3_W)
@@ -1357,7 +1357,7 @@ func operationSummary(m OperationDetail) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				templ_7745c5c3_Err = copyableID(m.Row.Trouble.RequestID).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = copyableID(m.Row.Failure.RequestID).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -250,7 +250,7 @@ func detailToolbar(url string, tools []detailAction) templ.Component {
 }
 
 // failureCallout is the failure of an object with all its dependents.
-func failureCallout(status string, t Trouble) templ.Component {
+func failureCallout(status string, t Failure) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -384,7 +384,7 @@ func failureCallout(status string, t Trouble) templ.Component {
 }
 
 // requestID is the id of the failed request in the storage's logs.
-func requestID(t Trouble) templ.Component {
+func requestID(t Failure) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -853,13 +853,13 @@ func operations(rows []OperationRow) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				if o.Trouble.Reason.Key != "" {
+				if o.Failure.Reason.Key != "" {
 					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 64, "<span class=\"line-why\">")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var39 string
-					templ_7745c5c3_Var39, templ_7745c5c3_Err = templ.JoinStringErrs(messageText(ctx, o.Trouble.Reason))
+					templ_7745c5c3_Var39, templ_7745c5c3_Err = templ.JoinStringErrs(messageText(ctx, o.Failure.Reason))
 					if templ_7745c5c3_Err != nil {
 						return templ.Error{Err: templ_7745c5c3_Err, FileName: `views/detail.templ`, Line: 150, Col: 66}
 					}

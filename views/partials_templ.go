@@ -31,7 +31,7 @@ func Accepted(a Alert, rowID string, row templ.Component) templ.Component {
 			templ_7745c5c3_Var1 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = Told(a).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = AlertPartial(a).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -149,8 +149,8 @@ func RowsPartial(prefix string, rows []RenderedRow) templ.Component {
 	})
 }
 
-// Told appends a message to the live region.
-func Told(a Alert) templ.Component {
+// AlertPartial appends a message to the live region.
+func AlertPartial(a Alert) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

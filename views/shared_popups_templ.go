@@ -64,8 +64,8 @@ func EditPopup(m Edit) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					if m.Theirs != nil {
-						templ_7745c5c3_Err = editConflict(*m.Theirs).Render(ctx, templ_7745c5c3_Buffer)
+					if m.Conflict != nil {
+						templ_7745c5c3_Err = editConflict(*m.Conflict).Render(ctx, templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
@@ -112,7 +112,7 @@ func EditPopup(m Edit) templ.Component {
 }
 
 // editConflict is what somebody else saved since the form was opened.
-func editConflict(t Theirs) templ.Component {
+func editConflict(t EditConflict) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {

@@ -322,7 +322,7 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = rowActions(snapshotRowActions(FrameOf(ctx))).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = rowActions(snapshotRowActions(PageContextOf(ctx))).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -334,8 +334,8 @@ func SnapshotsPage(m SnapshotList) templ.Component {
 	})
 }
 
-// SnapshotRowHTML is one row of the list, on the page and in the event stream.
-func SnapshotRowHTML(r SnapshotRow) templ.Component {
+// SnapshotTableRow is one row of the list, on the page and in the event stream.
+func SnapshotTableRow(r SnapshotRow) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -432,7 +432,7 @@ func SnapshotRowHTML(r SnapshotRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = failureSummary(r.Trouble).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = failureSummary(r.Failure).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -474,7 +474,7 @@ func SnapshotRowHTML(r SnapshotRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = volumeCell(r.Volume, r.VolumeGone).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = volumeCell(r.Volume, r.VolumeDeleted).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

@@ -100,7 +100,7 @@ func VolumePage(m VolumeDetail) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = failureCallout(m.Row.Status, m.Row.Trouble).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = failureCallout(m.Row.Status, m.Row.Failure).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -476,7 +476,7 @@ func volumeSummary(m VolumeDetail) templ.Component {
 			}
 			ctx = templ.InitializeContext(ctx)
 			if m.Source != nil {
-				if m.SourceGone {
+				if m.SourceDeleted {
 					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 28, "<span class=\"gone\">")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err

@@ -1115,7 +1115,7 @@ func AttachPopup(m Attach) templ.Component {
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
-						if m.Own && FrameOf(ctx).User.Administrator {
+						if m.RegisteredServers && PageContextOf(ctx).User.Administrator {
 							templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 72, "<p>")
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
@@ -1159,7 +1159,7 @@ func AttachPopup(m Attach) templ.Component {
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
 							}
-						} else if m.Own {
+						} else if m.RegisteredServers {
 							templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 76, "<p>")
 							if templ_7745c5c3_Err != nil {
 								return templ_7745c5c3_Err
@@ -1200,7 +1200,7 @@ func AttachPopup(m Attach) templ.Component {
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
-					} else if m.Own {
+					} else if m.RegisteredServers {
 						templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 81, "<p class=\"hint\">")
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
@@ -1316,7 +1316,7 @@ func DetachPopup(m Detach) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					if m.Waits {
+					if m.WaitsForClients {
 						templ_7745c5c3_Err = detachWaitNote(m).Render(ctx, templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
@@ -1419,7 +1419,7 @@ func detachWaitNote(m Detach) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if m.Waiting {
+		if m.AlreadyWaiting {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 93, "<p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -1576,7 +1576,7 @@ func forceCheckbox(m Detach) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if m.Waiting {
+		if m.AlreadyWaiting {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 108, " required")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -1592,7 +1592,7 @@ func forceCheckbox(m Detach) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if m.Waits {
+		if m.WaitsForClients {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 111, "<span>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -1633,7 +1633,7 @@ func forceCheckbox(m Detach) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if m.Waits {
+		if m.WaitsForClients {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 116, "<p class=\"hint\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

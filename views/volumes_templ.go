@@ -57,7 +57,7 @@ func VolumesPage(m VolumeList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = listToolbar(&m.List, tr(ctx, "volume.list"), volumeToolbarActions(FrameOf(ctx))).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = listToolbar(&m.List, tr(ctx, "volume.list"), volumeToolbarActions(PageContextOf(ctx))).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -270,7 +270,7 @@ func VolumesPage(m VolumeList) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					if FrameOf(ctx).User.Operator {
+					if PageContextOf(ctx).User.Operator {
 						templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 19, "<a class=\"button\" href=\"")
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
@@ -339,7 +339,7 @@ func VolumesPage(m VolumeList) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = rowActions(volumeRowActions(FrameOf(ctx))).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = rowActions(volumeRowActions(PageContextOf(ctx))).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -351,8 +351,8 @@ func VolumesPage(m VolumeList) templ.Component {
 	})
 }
 
-// VolumeRowHTML is one row of the list, on the page and in the event stream.
-func VolumeRowHTML(r VolumeRow) templ.Component {
+// VolumeTableRow is one row of the list, on the page and in the event stream.
+func VolumeTableRow(r VolumeRow) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -449,7 +449,7 @@ func VolumeRowHTML(r VolumeRow) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = failureSummary(r.Trouble).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = failureSummary(r.Failure).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
