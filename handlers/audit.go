@@ -69,7 +69,7 @@ func auditDetails(e *models.AuditEntry) []views.AuditFact {
 	f.addChange("column.name", p.OldName, p.Name)
 	f.addChange("field.description", p.OldDescription, p.Description)
 	if p.SizeGiB > 0 {
-		f.addMessage("column.size", views.Message{Key: "audit.gib", Args: [4]string{strconv.Itoa(p.SizeGiB)}})
+		f.addMessage("column.size", views.NewMessage("audit.gib", strconv.Itoa(p.SizeGiB)))
 	}
 	f.addLink("Volume", "volume", p.VolumeID)
 	f.addLink("Block Snapshot", "snapshot", p.SnapshotID)
@@ -88,9 +88,9 @@ func auditDetails(e *models.AuditEntry) []views.AuditFact {
 func auditDetail(e *models.AuditEntry) views.Message {
 	switch {
 	case strings.HasPrefix(e.Action, "user."):
-		return views.Message{Key: "audit.role", Args: [4]string{e.Detail}}
+		return views.NewMessage("audit.role", e.Detail)
 	case strings.HasPrefix(e.Action, "operation."):
-		return views.Message{Key: "audit.kind", Args: [4]string{e.Detail}}
+		return views.NewMessage("audit.kind", e.Detail)
 	}
 	return views.Message{}
 }
@@ -118,7 +118,7 @@ func (f *detailList) addFlag(name string, is bool) {
 // addLink adds a link to an object. noun is what the product calls it.
 func (f *detailList) addLink(noun, kind, id string) {
 	if id != "" {
-		f.append(views.AuditFact{Name: views.Message{Key: "audit.noun", Args: [4]string{noun}}, Text: id, Kind: kind})
+		f.append(views.AuditFact{Name: views.NewMessage("audit.noun", noun), Text: id, Kind: kind})
 	}
 }
 
@@ -128,5 +128,5 @@ func (f *detailList) addChange(name, from, to string) {
 		f.addText(name, to)
 		return
 	}
-	f.addMessage(name, views.Message{Key: "audit.changed", Args: [4]string{from, to}})
+	f.addMessage(name, views.NewMessage("audit.changed", from, to))
 }

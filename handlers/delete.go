@@ -124,9 +124,9 @@ func (r resource) DeleteMany(c echo.Context) error {
 		return r.noneDeleted(c, m)
 	}
 	asked := strconv.Itoa(len(update.operations))
-	update.message = views.Message{Key: "accepted." + r.title("delete_many"), Args: [4]string{asked}}
+	update.message = views.NewMessage("accepted."+r.title("delete_many"), asked)
 	if len(m.Blocked) > 0 {
-		update.message = views.Message{Key: "accepted.delete_partly", Args: [4]string{asked, strconv.Itoa(len(m.Blocked))}}
+		update.message = views.NewMessage("accepted.delete_partly", asked, strconv.Itoa(len(m.Blocked)))
 	}
 	return answerAccepted(c, last, update)
 }

@@ -1,13 +1,20 @@
 package handlers
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/a-h/templ"
+
 	"blockconsole/models"
+	"blockconsole/views"
+	"blockconsole/views/i18n"
 )
 
 // LiveStore is what Live needs.
@@ -130,4 +137,149 @@ func (l *Live) publishAge(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// batch is some changes that were read together. Its events are rendered once per
+// topic.
+type batch struct {
+	live     *Live
+	changes  []models.Change
+	last     int64 // the number of the last change
+	rendered map[topic][]byte
+
+	failed       []models.Operation // operations of the batch that have failed
+	failedLoaded bool
+}
+
+func newBatch(l *Live, changes []models.Change) *batch {
+	return &batch{live: l, changes: changes, last: changes[len(changes)-1].Seq, rendered: map[topic][]byte{}}
+}
+
+// event is the batch as one subscriber gets it; empty when nothing concerns it.
+func (b *batch) event(ctx context.Context, s *subscriber) ([]byte, error) {
+	event, ok := b.rendered[s.topic]
+	if !ok {
+		var err error
+		if event, err = b.render(ctx, s.topic); err != nil {
+			return nil, err
+		}
+		b.rendered[s.topic] = event
+	}
+	failures, err := b.failures(ctx, s)
+	return slices.Concat(event, failures), err
+}
+
+// failures are the messages to the subscriber's user about their operations that
+// have failed.
+func (b *batch) failures(ctx context.Context, s *subscriber) ([]byte, error) {
+	if err := b.loadFailed(ctx); err != nil || len(b.failed) == 0 {
+		return nil, err
+	}
+	var html strings.Builder
+	rowCtx := rowContext(i18n.WithLang(ctx, s.language), b.live.site)
+	for i := range b.failed {
+		op := &b.failed[i]
+		if op.AskedBy != s.user || !b.live.store.InScope(s.project, op.ProjectID) {
+			continue
+		}
+		if err := views.Told(failureAlert(op)).Render(rowCtx, &html); err != nil {
+			return nil, err
+		}
+	}
+	return sseEvent("told", html.String(), b.last), nil
+}
+
+// loadFailed loads the failed operations of the batch, once.
+func (b *batch) loadFailed(ctx context.Context) error {
+	if b.failedLoaded {
+		return nil
+	}
+	var ids []string
+	for _, c := range b.changes {
+		if c.Kind == models.SubjectOperation && !c.Deleted && !slices.Contains(ids, c.ID) {
+			ids = append(ids, c.ID)
+		}
+	}
+	var err error
+	if len(ids) > 0 {
+		b.failed, err = b.live.store.FailedOperations(ctx, ids)
+	}
+	b.failedLoaded = err == nil
+	return err
+}
+
+// failureAlert is the message that an operation has failed.
+func failureAlert(op *models.Operation) views.Alert {
+	return views.Alert{Message: views.NewMessage("failed.told", string(op.Kind), views.Label(op.SubjectID, op.SubjectName)),
+		Detail: Msg(op.LastError.Text), Sticky: true, RequestID: op.RequestID,
+		Link: activityPath + "/" + op.ID, LinkText: views.Message{Key: "failed.link"}}
+}
+
+// render renders the events of a topic.
+func (b *batch) render(ctx context.Context, to topic) ([]byte, error) {
+	var ids, objects []string
+	seen := map[string]bool{}
+	moved, operations := false, false
+	for _, c := range b.changes {
+		switch {
+		case !b.live.store.InScope(to.project, c.ProjectID):
+		case c.Kind == models.SubjectOperation:
+			operations = true
+		case c.Kind == models.SubjectConnection && to.kind == models.SubjectVolume && !slices.Contains(objects, c.ID):
+			objects = append(objects, c.ID)
+		case c.Kind != to.kind:
+		case c.Inserted || c.Deleted:
+			moved = true
+		case !seen[c.ID]:
+			seen[c.ID] = true
+			ids = append(ids, c.ID)
+		}
+	}
+	var events bytes.Buffer
+	if len(ids) > 0 {
+		rows, err := b.live.renderRows(i18n.WithLang(ctx, to.language), to, ids)
+		if err != nil {
+			return nil, err
+		}
+		events.Write(sseEvent("", rows, b.last))
+	}
+	events.Write(sseEvent("object", strings.Join(objects, " "), b.last)) // for the pages of these objects
+	if moved {
+		events.Write(sseEvent("list", "{}", b.last))
+	}
+	if operations && b.live.site.Operations != nil {
+		events.Write(sseEvent("activity", strconv.Itoa(b.live.site.Operations.Running(ctx, to.project)), b.last))
+	}
+	return events.Bytes(), nil
+}
+
+// renderRows renders those rows that still exist as partials of the page.
+func (l *Live) renderRows(ctx context.Context, to topic, ids []string) (string, error) {
+	rowCtx := rowContext(ctx, l.site)
+	rows, err := l.loadRows(rowCtx, to, ids)
+	if err != nil || len(rows) == 0 {
+		return "", err
+	}
+	var partials templ.Component = views.RowsPartial(string(to.kind)+"-", rows)
+	var b strings.Builder
+	err = partials.Render(rowCtx, &b)
+	return b.String(), err
+}
+
+func (l *Live) loadRows(ctx context.Context, to topic, ids []string) ([]views.RenderedRow, error) {
+	rules, projects := l.store.Rules(), projectNamesOf(l.store)
+	if to.kind == models.SubjectSnapshot {
+		rows, err := l.store.SnapshotsByID(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		rows = slices.DeleteFunc(rows, func(s models.Snapshot) bool { return !l.store.InScope(to.project, s.ProjectID) })
+		return renderRows(ctx, rows, rules, projects, l.rows.snapshot)
+	}
+	rows, err := l.store.VolumesByID(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	rows = slices.DeleteFunc(rows, func(v models.Volume) bool { return !l.store.InScope(to.project, v.ProjectID) })
+	return renderRows(ctx, rows, rules, projects, l.rows.volume)
 }

@@ -90,3 +90,8 @@ func putBuffer(b *bytes.Buffer) {
 func SeeOther(c echo.Context, to string) error {
 	return c.Redirect(http.StatusSeeOther, LocalPath(to, "/"))
 }
+
+// Help is the user guide.
+func Help(c echo.Context) error {
+	return Render(c, http.StatusOK, T(c, "nav.help"), views.HelpPage())
+}

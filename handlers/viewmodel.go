@@ -163,11 +163,7 @@ func quotaViews(needs []models.QuotaUse, chosen string, base int, known bool) []
 }
 
 // Msg converts a text of the models to one of the views.
-func Msg(t models.Text) views.Message {
-	m := views.Message{Key: t.Key}
-	copy(m.Args[:], t.Args)
-	return m
-}
+func Msg(t models.Text) views.Message { return views.NewMessage(t.Key, t.Args...) }
 
 // Denial converts a denial of the models to one of the views.
 func Denial(d *models.Denial) *views.Denial {

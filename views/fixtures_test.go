@@ -25,9 +25,7 @@ const hostile = `"><script>alert('x')</script><img src=x onerror=alert(1)>`
 var longName = strings.Repeat("가나다라 데이터 ñ 🗄 long-name ", 12)[:255]
 
 func msg(key string, args ...string) views.Message {
-	m := views.Message{Key: key}
-	copy(m.Args[:], args)
-	return m
+	return views.NewMessage(key, args...)
 }
 
 func frame() *views.Frame {

@@ -16,7 +16,11 @@ func messageText(ctx context.Context, m Message) string {
 	if m.Key == "" {
 		return ""
 	}
-	return i18n.T(ctx, m.Key, displayInSentence(m.Args[0]), displayInSentence(m.Args[1]), displayInSentence(m.Args[2]), displayInSentence(m.Args[3]))
+	var args []any
+	for _, arg := range m.Args() {
+		args = append(args, displayInSentence(arg))
+	}
+	return tr(ctx, m.Key, args...)
 }
 
 // placeholder marks the argument that a text is split at.

@@ -311,3 +311,14 @@ func BenchmarkSnapshotRow(b *testing.B) {
 		render(b, ctx, views.SnapshotRowHTML(row))
 	}
 }
+
+func TestMessage_KeepsEveryArgument(t *testing.T) {
+	for _, args := range [][]string{nil, {""}, {"a", "b", "c", "d", "e", "f"}, {"3:abc", "", "1:", "가나"}} {
+		if got := views.NewMessage("key", args...).Args(); !slices.Equal(got, args) {
+			t.Errorf("%q became %q", args, got)
+		}
+	}
+	if views.NewMessage("key", "ab", "c") == views.NewMessage("key", "a", "bc") {
+		t.Error("different arguments make equal messages")
+	}
+}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -92,7 +93,7 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 func pingUntilFree(pool *sql.DB) error {
 	timeout := time.After(10 * time.Second)
 	for {
-		err := pool.Ping()
+		err := pool.PingContext(context.Background())
 		if primaryCode(err) != sqlite3.SQLITE_BUSY {
 			return err
 		}

@@ -25,9 +25,9 @@ func (m *Main) lockData(context.Context) error {
 	return err
 }
 
-func (m *Main) listen(context.Context) (err error) {
+func (m *Main) listen(ctx context.Context) (err error) {
 	if m.Listener == nil {
-		m.Listener, err = m.listenAt(m.Config.Addr, "ADDR")
+		m.Listener, err = m.listenAt(ctx, m.Config.Addr, "ADDR")
 		return err
 	}
 	m.closeListener(m.Listener)
@@ -35,8 +35,8 @@ func (m *Main) listen(context.Context) (err error) {
 }
 
 // listenAt listens at the address that a setting names.
-func (m *Main) listenAt(addr, setting string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", addr)
+func (m *Main) listenAt(ctx context.Context, addr, setting string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("the address %s is in use by another program; stop it, or name another one in BLOCKCONSOLE_%s", addr, setting)
 	}
@@ -112,9 +112,9 @@ func (m *Main) openOpenStack(ctx context.Context) (closableBackend, models.Ident
 }
 
 // openLocal also listens where servers attach volumes.
-func (m *Main) openLocal(context.Context) (_ closableBackend, _ models.Identity, err error) {
+func (m *Main) openLocal(ctx context.Context) (_ closableBackend, _ models.Identity, err error) {
 	if m.Config.NBDAddr != "" {
-		if m.nbd, err = m.listenAt(m.Config.NBDAddr, "NBD_ADDR"); err != nil {
+		if m.nbd, err = m.listenAt(ctx, m.Config.NBDAddr, "NBD_ADDR"); err != nil {
 			return nil, models.Identity{}, err
 		}
 	}
@@ -152,9 +152,9 @@ func (m *Main) addFirstUser(ctx context.Context) error {
 }
 
 // listenMetrics listens for /metrics, which has an address of its own.
-func (m *Main) listenMetrics(context.Context) (err error) {
+func (m *Main) listenMetrics(ctx context.Context) (err error) {
 	if m.Config.MetricsAddr != "" {
-		m.metrics, err = m.listenAt(m.Config.MetricsAddr, "METRICS_ADDR")
+		m.metrics, err = m.listenAt(ctx, m.Config.MetricsAddr, "METRICS_ADDR")
 	}
 	return err
 }

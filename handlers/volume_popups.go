@@ -14,6 +14,45 @@ import (
 	"blockconsole/views"
 )
 
+// volumePopup renders a form about a volume.
+type volumePopup func(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error)
+
+// renderPopup renders the popup of an action for the volume in the path or the
+// selection, with the reason why it is not possible now.
+func (h Volumes) renderPopup(c echo.Context, name string, action models.Action, popup volumePopup) error {
+	id, ok := targetID(c)
+	if !ok {
+		return renderChooser(c, h.title(name), views.VolumesPath, "list.need_one")
+	}
+	row, err := h.Store.Volume(c.Request().Context(), Actor(c), id)
+	if err != nil {
+		return err
+	}
+	form := newForm(c, h.url(row.ID, name))
+	form.Denial = Denial(h.Store.Rules().Volume(action, row))
+	body, err := popup(c, form, row)
+	if err != nil {
+		return err
+	}
+	return Render(c, http.StatusOK, T(c, h.title(name)), body)
+}
+
+// answerPopup answers a submitted popup: with the operation, or the form again and
+// what is wrong with it.
+func (h Volumes) answerPopup(c echo.Context, op *models.Operation, err error, name string, popup volumePopup) error {
+	if err == nil {
+		return h.resource.answer(c, op, name)
+	}
+	form := submittedForm(c, h.url(c.Param("id"), name))
+	return rerenderForm(c, &form, err, h.title(name), func() (templ.Component, error) {
+		row, err := h.Store.Volume(c.Request().Context(), Actor(c), c.Param("id"))
+		if err != nil {
+			return nil, err
+		}
+		return popup(c, form, row)
+	})
+}
+
 const (
 	volumeCreateTitle = "volume.create"
 	maxServerChoices  = 200
@@ -154,4 +193,78 @@ func parseGiB(text string) int {
 		return 0
 	}
 	return n
+}
+
+// ExtendForm is the popup «Volume 확장».
+func (h Volumes) ExtendForm(c echo.Context) error {
+	return h.renderPopup(c, "extend", models.ActExtend, h.extendPopup)
+}
+
+// Extend grows a volume.
+func (h Volumes) Extend(c echo.Context) error {
+	op, err := h.Store.ExtendVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("size_gib"), c.FormValue("form_key"))
+	return h.answerPopup(c, op, err, "extend", h.extendPopup)
+}
+
+func (h Volumes) extendPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
+	caps, size := h.Store.Capabilities(), strconv.Itoa(row.SizeGiB+1)
+	if c.Request().Method == http.MethodPost {
+		size = c.FormValue("size_gib")
+	}
+	m := views.Extend{Form: form, Volume: volumeBrief(row), SizeGiB: size, MinGiB: row.SizeGiB + 1, MaxGiB: caps.MaxSizeGiB, FreeBytes: caps.FreeBytes}
+	if row.ProjectID == h.Store.OwnProjectID() { // another project's limits are not known
+		m.Quotas = quotaViews(models.QuotaForExtension(caps, parseGiB(size)-row.SizeGiB), row.VolumeType, row.SizeGiB, true)
+	}
+	return views.ExtendPopup(m), nil
+}
+
+// AttachForm is the popup «Volume 연결».
+func (h Volumes) AttachForm(c echo.Context) error {
+	return h.renderPopup(c, "attach", models.ActAttach, h.attachPopup)
+}
+
+// Attach attaches a volume to a server.
+func (h Volumes) Attach(c echo.Context) error {
+	op, err := h.Store.AttachVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("server_id"), c.FormValue("form_key"))
+	return h.answerPopup(c, op, err, "attach", h.attachPopup)
+}
+
+func (h Volumes) attachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
+	servers, err := h.serverChoices(c, row.ProjectID)
+	return views.AttachPopup(views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
+		Own: h.Store.Capabilities().OwnServers}), err
+}
+
+// DetachForm is the popup «Volume 연결 해제».
+func (h Volumes) DetachForm(c echo.Context) error {
+	return h.renderPopup(c, "detach", models.ActDetach, h.detachPopup)
+}
+
+// Detach detaches a volume from a server.
+func (h Volumes) Detach(c echo.Context) error {
+	op, err := h.Store.DetachVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("server_id"), c.FormValue("force") == "1", c.FormValue("form_key"))
+	return h.answerPopup(c, op, err, "detach", h.detachPopup)
+}
+
+func (h Volumes) detachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
+	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: c.FormValue("server_id"), Force: c.FormValue("force") == "1",
+		Waits: h.Store.Capabilities().OwnServers, Waiting: row.Status == models.Detaching, Attached: attachedServers(row)}
+	for _, a := range row.Attachments {
+		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
+	}
+	return views.DetachPopup(m), nil
+}
+
+// serverChoices are the servers that a volume of the project can be attached to; an
+// empty project is that of new volumes.
+func (h Volumes) serverChoices(c echo.Context, project string) ([]views.Link, error) {
+	if !h.Store.Capabilities().Attach {
+		return nil, nil
+	}
+	rows, err := h.Store.ServersOfProject(c.Request().Context(), Actor(c), project, maxServerChoices)
+	var all []views.Link
+	for _, s := range rows {
+		all = append(all, views.Link{ID: s.ID, Name: s.Name})
+	}
+	return all, err
 }
