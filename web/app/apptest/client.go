@@ -60,12 +60,18 @@ func (c *Client) JSON() *Client {
 type Answer struct {
 	*http.Response
 	Body string
+	doc  func() (*goquery.Document, error)
 }
 
-// Doc is the page or fragment.
+func newAnswer(resp *http.Response, body string) Answer {
+	parse := func() (*goquery.Document, error) { return goquery.NewDocumentFromReader(strings.NewReader(body)) }
+	return Answer{resp, body, sync.OnceValues(parse)}
+}
+
+// Doc is the page or fragment. It is for reading alone: all who ask get the same.
 func (a Answer) Doc(t testing.TB) *goquery.Document {
 	t.Helper()
-	doc, err := goquery.NewDocumentFromReader(strings.NewReader(a.Body))
+	doc, err := a.doc()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +129,7 @@ func (c *Client) Try(method, path string, form url.Values, headers ...string) (A
 		}
 	}
 	c.SetCookies(resp.Cookies()...)
-	return Answer{resp, string(body)}, nil
+	return newAnswer(resp, string(body)), nil
 }
 
 // Cookies are all that the client keeps.
