@@ -27,7 +27,6 @@ git worktree add -q --detach "$work/earlier" "$revision"
 measures='
 views:views                              SnapshotsPage:SnapshotsPage                 ns/op 200x
 views:views                              SnapshotRow:SnapshotRow                     ns/op 20000x
-models:models/store                      ListSnapshots:ListSnapshots                 ns/op 500x
 web:web                                  PageAgainstStatic:PageAgainstStatic         ratio 1x
 models/backend/local:models/backend/local PageOf50:PageOf50                           ns/op 2000x
 models/backend/local:models/backend/local Hold:Hold                                   ns/op 20x
