@@ -42,7 +42,7 @@ func (a Audit) List(c echo.Context) error {
 	}
 	for _, e := range page.Entries {
 		model.Rows = append(model.Rows, views.AuditRow{At: e.At, User: e.UserName, Address: e.Address, Action: e.Action, Kind: e.SubjectType,
-			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Facts: auditDetails(&e), Outcome: e.Outcome, RequestID: e.RequestID})
+			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Details: auditDetails(&e), Outcome: e.Outcome, RequestID: e.RequestID})
 	}
 	return Render(c, http.StatusOK, T(c, "nav.audit"), views.AuditPage(model))
 }
@@ -57,13 +57,13 @@ func cursorParam(c echo.Context, param string) int64 {
 
 // auditDetails are the details of an entry: the parameters of an operation, which
 // are JSON, or one word.
-func auditDetails(e *models.AuditEntry) []views.AuditFact {
+func auditDetails(e *models.AuditEntry) []views.AuditDetail {
 	var p models.Params
 	switch {
 	case e.Detail == "":
 		return nil
 	case !strings.HasPrefix(e.Detail, "{") || json.Unmarshal([]byte(e.Detail), &p) != nil:
-		return []views.AuditFact{{Value: auditDetail(e), Text: e.Detail}}
+		return []views.AuditDetail{{Value: auditDetail(e), Text: e.Detail}}
 	}
 	var f detailList
 	f.addChange("column.name", p.OldName, p.Name)
@@ -95,17 +95,17 @@ func auditDetail(e *models.AuditEntry) views.Message {
 	return views.Message{}
 }
 
-type detailList []views.AuditFact
+type detailList []views.AuditDetail
 
-func (f *detailList) append(fact views.AuditFact) { *f = append(*f, fact) }
+func (f *detailList) append(fact views.AuditDetail) { *f = append(*f, fact) }
 
 func (f *detailList) addMessage(name string, value views.Message) {
-	f.append(views.AuditFact{Name: views.Message{Key: name}, Value: value})
+	f.append(views.AuditDetail{Name: views.Message{Key: name}, Value: value})
 }
 
 func (f *detailList) addText(name, text string) {
 	if text != "" {
-		f.append(views.AuditFact{Name: views.Message{Key: name}, Text: text})
+		f.append(views.AuditDetail{Name: views.Message{Key: name}, Text: text})
 	}
 }
 
@@ -118,7 +118,7 @@ func (f *detailList) addFlag(name string, is bool) {
 // addLink adds a link to an object. noun is what the product calls it.
 func (f *detailList) addLink(noun, kind, id string) {
 	if id != "" {
-		f.append(views.AuditFact{Name: views.NewMessage("audit.noun", noun), Text: id, Kind: kind})
+		f.append(views.AuditDetail{Name: views.NewMessage("audit.noun", noun), Text: id, Kind: kind})
 	}
 }
 

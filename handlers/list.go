@@ -110,7 +110,7 @@ func (s *listState) view(summary models.ListSummary, statuses []models.Status, n
 	l := views.List{
 		Path: s.path, Query: s.query.Search, Status: string(s.query.Status), Sort: s.query.Sort, Size: s.query.Size,
 		Sizes: models.PageSizes, Next: s.cursorURL("after", next), Previous: s.cursorURL("before", previous),
-		Total: summary.Total, Filtered: s.query.Filtered(), FreshAt: summary.SeenAt,
+		Total: summary.Total, Filtered: s.query.Filtered(), LastReadAt: summary.SeenAt,
 		EventsURL: eventsURL(s.path, summary), Degraded: degraded(summary),
 		SortURL: map[string]string{}, ChipURL: map[string]string{}, SizeURL: map[int]string{},
 		CSVURL: s.withParam("format", "csv"),
@@ -124,7 +124,7 @@ func (s *listState) view(summary models.ListSummary, statuses []models.Status, n
 	if l.Filtered {
 		found := *s
 		found.path += "/count"
-		l.FoundURL = found.withParam("", "")
+		l.FilteredCountURL = found.withParam("", "")
 	}
 	for _, key := range models.Sorts {
 		l.SortURL[key] = s.withParam("sort", nextSort(s.query.Sort, key))
@@ -166,7 +166,7 @@ func degraded(summary models.ListSummary) views.Degraded {
 	if summary.FailedSince == 0 || summary.Failure.None() {
 		return views.Degraded{}
 	}
-	return views.Degraded{Since: summary.FailedSince, Reason: Msg(summary.Failure.Text), FreshAt: summary.SeenAt}
+	return views.Degraded{Since: summary.FailedSince, Reason: Msg(summary.Failure.Text), LastReadAt: summary.SeenAt}
 }
 
 // eventsURL is the live stream of a list after the changes that the page has.
@@ -281,7 +281,7 @@ func (l listing[R]) Count(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return Fragment(c, http.StatusOK, views.Found(min(n, models.CountLimit), n > models.CountLimit))
+	return Fragment(c, http.StatusOK, views.FilteredCount(min(n, models.CountLimit), n > models.CountLimit))
 }
 
 // listJSON is a page of a list. Next and Previous are URLs, empty at the ends.

@@ -182,7 +182,7 @@ func (b *batch) failures(ctx context.Context, s *subscriber) ([]byte, error) {
 		if op.AskedBy != s.user || !b.live.store.InScope(s.project, op.ProjectID) {
 			continue
 		}
-		if err := views.Told(failureAlert(op)).Render(rowCtx, &html); err != nil {
+		if err := views.AlertPartial(failureAlert(op)).Render(rowCtx, &html); err != nil {
 			return nil, err
 		}
 	}

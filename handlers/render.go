@@ -21,7 +21,7 @@ var varyOn = []string{"HX-Request", "HX-Boosted", "HX-History-Restore-Request", 
 // the whole page. An error is returned before anything was sent.
 func Render(c echo.Context, status int, title string, body templ.Component) error {
 	f := frame(c, title)
-	ctx := views.WithFrame(c.Request().Context(), f)
+	ctx := views.WithPageContext(c.Request().Context(), f)
 	page := body
 	if !f.Fragment {
 		f.Alerts = append(f.Alerts, takeNotices(c)...)

@@ -85,9 +85,9 @@ func TextOf(c echo.Context, text models.Text) string {
 }
 
 // frame is the view model of what surrounds the page.
-func frame(c echo.Context, title string) *views.Frame {
+func frame(c echo.Context, title string) *views.PageContext {
 	req := RequestOf(c)
-	f := &views.Frame{
+	f := &views.PageContext{
 		Active: activeEntry(c.Request().URL.Path), Title: title, URL: pageURL(c), CSRF: req.CSRF,
 		Theme: req.Theme, Compact: req.Compact, TimeZone: req.Site.TimeZone, Now: req.Site.Now().UnixMicro(),
 		Fragment: IsFragment(c),
@@ -115,7 +115,7 @@ func frame(c echo.Context, title string) *views.Frame {
 // WithFrame returns the request's context with the frame, for components that are not
 // rendered by Render.
 func WithFrame(c echo.Context) context.Context {
-	return views.WithFrame(c.Request().Context(), frame(c, ""))
+	return views.WithPageContext(c.Request().Context(), frame(c, ""))
 }
 
 // activeEntry is the menu entry that a path belongs to.

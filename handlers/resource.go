@@ -82,7 +82,7 @@ func (r resource) Edit(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			m.Version, m.Theirs = o.version, &views.Theirs{Name: o.Name, Description: o.description, By: o.editedBy, At: o.editedAt}
+			m.Version, m.Conflict = o.version, &views.EditConflict{Name: o.Name, Description: o.description, By: o.editedBy, At: o.editedAt}
 			return views.EditPopup(m), nil
 		})
 	}

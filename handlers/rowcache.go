@@ -64,20 +64,20 @@ func (r *RowCache) get(ctx context.Context, id string, row any, status string, r
 // rowContext is the context to render rows in. It has only what is the same for all
 // users.
 func rowContext(ctx context.Context, site *Site) context.Context {
-	return views.WithFrame(ctx, &views.Frame{TimeZone: site.TimeZone, Now: site.Now().UnixMicro()})
+	return views.WithPageContext(ctx, &views.PageContext{TimeZone: site.TimeZone, Now: site.Now().UnixMicro()})
 }
 
 // snapshot renders a row of the Block Snapshot list, in a rowContext.
 func (r *RowCache) snapshot(ctx context.Context, s *models.Snapshot, rules models.Rules, projects projectNames) (views.RenderedRow, error) {
 	row := snapshotRow(s, rules, projects)
-	html, err := r.get(ctx, row.ID, row, row.Status, func() templ.Component { return views.SnapshotRowHTML(row) })
+	html, err := r.get(ctx, row.ID, row, row.Status, func() templ.Component { return views.SnapshotTableRow(row) })
 	return views.RenderedRow{ID: row.ID, HTML: html}, err
 }
 
 // volume renders a row of the Volume list, in a rowContext.
 func (r *RowCache) volume(ctx context.Context, v *models.Volume, rules models.Rules, projects projectNames) (views.RenderedRow, error) {
 	row := volumeRow(v, rules, projects)
-	html, err := r.get(ctx, row.ID, row, row.Status, func() templ.Component { return views.VolumeRowHTML(row) })
+	html, err := r.get(ctx, row.ID, row, row.Status, func() templ.Component { return views.VolumeTableRow(row) })
 	return views.RenderedRow{ID: row.ID, HTML: html}, err
 }
 

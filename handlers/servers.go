@@ -39,7 +39,7 @@ func (h Servers) List(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	m := views.Servers{Own: h.Store.Capabilities().OwnServers, Owners: h.Store.AllProjects(), TLS: RequestOf(c).Site.ExportTLS}
+	m := views.Servers{Registered: h.Store.Capabilities().OwnServers, ShowProjects: h.Store.AllProjects(), TLS: RequestOf(c).Site.ExportTLS}
 	if m.More = len(rows) > maxServers; m.More {
 		rows = rows[:maxServers]
 	}
@@ -66,7 +66,7 @@ func (h Servers) List(c echo.Context) error {
 		row := serverRow(&rows[i])
 		row.Volumes, row.SharedWith, row.Project = use[row.ID], links(shared[row.ID]), all.link(rows[i].ProjectID)
 		m.Rows = append(m.Rows, row)
-		m.Shared = m.Shared || len(row.SharedWith) > 0
+		m.SharedAddresses = m.SharedAddresses || len(row.SharedWith) > 0
 	}
 	return Render(c, http.StatusOK, T(c, "nav.servers"), views.ServersPage(m))
 }
@@ -157,7 +157,7 @@ func (h Servers) Edit(c echo.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			m.Version, m.Theirs = now.Version, &views.ServerRow{Name: now.Name, Addresses: now.Addresses()}
+			m.Version, m.Conflict = now.Version, &views.ServerRow{Name: now.Name, Addresses: now.Addresses()}
 			return views.ServerPopup(m), nil
 		})
 	}

@@ -132,7 +132,7 @@ func (h Snapshots) Show(c echo.Context) error {
 		view.Deny.Revert = denialMessage(denial)
 	}
 	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: projectLink(h.Store, row.ProjectID), Degraded: degraded(summary),
-		CreatedBy: row.CreatedBy, TakenFrom: splitLines(row.TakenFrom), HeldUS: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, summary)}
+		CreatedBy: row.CreatedBy, TakenFrom: splitLines(row.TakenFrom), WritePauseMicros: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, summary)}
 	for i := range volumes {
 		m.Volumes = append(m.Volumes, volumeBrief(&volumes[i]))
 	}
@@ -158,6 +158,6 @@ func (h Snapshots) object(ctx context.Context, actor models.Actor, id string) (*
 			blockers, err := h.Store.SnapshotBlockers(ctx, s)
 			return rules.Snapshot(models.ActDelete, s, blockers...), err
 		},
-		row: func() templ.Component { return views.SnapshotRowHTML(snapshotRow(s, rules, projectNamesOf(h.Store))) },
+		row: func() templ.Component { return views.SnapshotTableRow(snapshotRow(s, rules, projectNamesOf(h.Store))) },
 	}, nil
 }

@@ -34,11 +34,11 @@ func (o projectNames) link(project string) views.Link {
 }
 
 // failureView is the failure of an object.
-func failureView(f models.Failure, requestID string) views.Trouble {
+func failureView(f models.Failure, requestID string) views.Failure {
 	if f.None() {
-		return views.Trouble{}
+		return views.Failure{}
 	}
-	t := views.Trouble{Reason: Msg(f.Text), RequestID: requestID, Count: len(f.Dependents)}
+	t := views.Failure{Reason: Msg(f.Text), RequestID: requestID, Count: len(f.Dependents)}
 	for i := range min(len(f.Dependents), len(t.Dependents)) {
 		d := f.Dependents[i]
 		t.Dependents[i] = views.Dependent{Kind: string(d.Type), Link: views.Link{ID: d.ID, Name: d.Name}}
@@ -51,8 +51,8 @@ func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views
 	why := func(action models.Action) views.Message { return denialMessage(rules.Snapshot(action, s)) }
 	return views.SnapshotRow{
 		ID: s.ID, BackendID: s.BackendID, Name: s.Name, Status: string(s.Status), Percent: s.Percent,
-		Trouble: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
-		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeGone: s.VolumeGone,
+		Failure: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
+		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeDeleted: s.VolumeGone,
 		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Since: s.StatusSince,
 		Deny: views.SnapshotDenials{
 			Edit: why(models.ActEdit), Delete: why(models.ActDelete), Restore: why(models.ActRestore),
@@ -66,7 +66,7 @@ func volumeRow(v *models.Volume, rules models.Rules, all projectNames) views.Vol
 	why := func(action models.Action) views.Message { return denialMessage(rules.Volume(action, v)) }
 	row := views.VolumeRow{
 		ID: v.ID, BackendID: v.BackendID, Name: v.Name, Status: string(v.Status), Percent: v.Percent,
-		Trouble: failureView(v.Failure, v.RequestID), Project: all.link(v.ProjectID), SizeGiB: v.SizeGiB, ServerCount: len(v.Attachments), SnapshotCount: v.SnapshotCount,
+		Failure: failureView(v.Failure, v.RequestID), Project: all.link(v.ProjectID), SizeGiB: v.SizeGiB, ServerCount: len(v.Attachments), SnapshotCount: v.SnapshotCount,
 		CreatedAt: v.CreatedAt, Since: v.StatusSince, Note: busyNote(v),
 		Deny: views.VolumeDenials{
 			Snapshot: why(models.ActCreateSnapshot), Edit: why(models.ActEdit), Attach: why(models.ActAttach),
@@ -95,11 +95,11 @@ func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
 // volumeBrief is a volume in a popup.
 func volumeBrief(v *models.Volume) views.VolumeBrief {
 	return views.VolumeBrief{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, Type: v.VolumeType, Servers: v.ServerNames(),
-		Use: string(v.Use("")), Clients: v.Clients(), HoldUS: v.HoldUS}
+		Use: string(v.Use("")), Clients: v.Clients(), WritePauseMicros: v.HoldUS}
 }
 
 // operationFailure has the request id also without a failure.
-func operationFailure(o *models.Operation) views.Trouble {
+func operationFailure(o *models.Operation) views.Failure {
 	t := failureView(o.LastError, o.RequestID)
 	t.RequestID = o.RequestID
 	return t
@@ -108,8 +108,8 @@ func operationFailure(o *models.Operation) views.Trouble {
 func operationRow(o *models.Operation, gone bool) views.OperationRow {
 	return views.OperationRow{
 		ID: o.ID, Kind: string(o.Kind), Subject: views.Link{ID: o.SubjectID, Name: o.SubjectName}, SubjectKind: string(o.SubjectType),
-		Gone: gone, State: string(o.State), Step: o.Step, Steps: o.Steps, Percent: o.Percent, Attempts: o.Attempts,
-		Trouble: operationFailure(o), AskedBy: o.AskedBy, AskedAt: o.AskedAt, StartedAt: o.StartedAt,
+		SubjectDeleted: gone, State: string(o.State), Step: o.Step, Steps: o.Steps, Percent: o.Percent, Attempts: o.Attempts,
+		Failure: operationFailure(o), AskedBy: o.AskedBy, AskedAt: o.AskedAt, StartedAt: o.StartedAt,
 		FinishedAt: o.FinishedAt, RunAt: o.RunAt, Cancel: o.Cancellable(), Retry: o.Retryable(),
 	}
 }
@@ -149,12 +149,12 @@ func failureText(c echo.Context, f models.Failure, requestID string) (text, requ
 func quotaViews(needs []models.QuotaUse, chosen string, base int, known bool) []views.Quota {
 	var all []views.Quota
 	for _, n := range needs {
-		q := views.Quota{What: n.What, Used: n.Used, Limit: n.Limit, Asked: n.Asked, PerGiB: n.PerGiB, Type: n.Type,
+		q := views.Quota{Resource: n.What, Used: n.Used, Limit: n.Limit, Requested: n.Asked, PerGiB: n.PerGiB, Type: n.Type,
 			Hidden: n.Type != "" && n.Type != chosen}
 		if n.PerGiB {
-			q.Base = base
+			q.CurrentGiB = base
 			if !known {
-				q.Asked = -1
+				q.Requested = -1
 			}
 		}
 		all = append(all, q)
@@ -170,7 +170,7 @@ func Denial(d *models.Denial) *views.Denial {
 	if d == nil {
 		return nil
 	}
-	return &views.Denial{Reason: Msg(d.Text), Guidance: Msg(d.Guidance), Volumes: links(d.Volumes), Snaps: links(d.Snaps), Servers: d.Servers}
+	return &views.Denial{Reason: Msg(d.Text), Guidance: Msg(d.Guidance), Volumes: links(d.Volumes), Snapshots: links(d.Snaps), Servers: d.Servers}
 }
 
 func links(all []models.Link) []views.Link {

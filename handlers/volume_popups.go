@@ -232,7 +232,7 @@ func (h Volumes) Attach(c echo.Context) error {
 func (h Volumes) attachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
 	servers, err := h.serverChoices(c, row.ProjectID)
 	return views.AttachPopup(views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
-		Own: h.Store.Capabilities().OwnServers}), err
+		RegisteredServers: h.Store.Capabilities().OwnServers}), err
 }
 
 // DetachForm is the popup «Volume 연결 해제».
@@ -248,7 +248,7 @@ func (h Volumes) Detach(c echo.Context) error {
 
 func (h Volumes) detachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
 	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: c.FormValue("server_id"), Force: c.FormValue("force") == "1",
-		Waits: h.Store.Capabilities().OwnServers, Waiting: row.Status == models.Detaching, Attached: attachedServers(row)}
+		WaitsForClients: h.Store.Capabilities().OwnServers, AlreadyWaiting: row.Status == models.Detaching, Attached: attachedServers(row)}
 	for _, a := range row.Attachments {
 		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
 	}

@@ -147,7 +147,7 @@ func (h Volumes) Show(c echo.Context) error {
 		case err == nil:
 			m.Source.Name = source.Name
 		case errors.Is(err, models.ErrNotFound):
-			m.SourceGone = true
+			m.SourceDeleted = true
 		default:
 			return err
 		}
@@ -178,6 +178,6 @@ func (h Volumes) object(ctx context.Context, actor models.Actor, id string) (*ob
 			}
 			return denial, err
 		},
-		row: func() templ.Component { return views.VolumeRowHTML(volumeRow(v, rules, projectNamesOf(h.Store))) },
+		row: func() templ.Component { return views.VolumeTableRow(volumeRow(v, rules, projectNamesOf(h.Store))) },
 	}, nil
 }

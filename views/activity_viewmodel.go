@@ -14,24 +14,24 @@ type Activity struct {
 
 // OperationRow is one operation in the activity list and on detail pages.
 type OperationRow struct {
-	ID          string
-	Kind        string // snapshot.create, volume.delete, …; catalog key operation.<kind>
-	Subject     Link
-	SubjectKind string // volume, snapshot
-	Gone        bool   // the subject no longer exists
-	State       string // PENDING RUNNING SUCCEEDED FAILED CANCELLED
-	Step        int
-	Steps       int
-	Percent     int
-	Attempts    int
-	Trouble     Trouble // its RequestID is also set without a failure
-	AskedBy     string
-	AskedAt     int64
-	StartedAt   int64
-	FinishedAt  int64
-	RunAt       int64 // of the next attempt
-	Cancel      bool  // may be cancelled
-	Retry       bool  // may be retried
+	ID             string
+	Kind           string // snapshot.create, volume.delete, …; catalog key operation.<kind>
+	Subject        Link
+	SubjectKind    string // volume, snapshot
+	SubjectDeleted bool   // the subject no longer exists
+	State          string // PENDING RUNNING SUCCEEDED FAILED CANCELLED
+	Step           int
+	Steps          int
+	Percent        int
+	Attempts       int
+	Failure        Failure // its RequestID is also set without a failure
+	AskedBy        string
+	AskedAt        int64
+	StartedAt      int64
+	FinishedAt     int64
+	RunAt          int64 // of the next attempt
+	Cancel         bool  // may be cancelled
+	Retry          bool  // may be retried
 }
 
 // OperationDetail is the page of one operation with its steps.

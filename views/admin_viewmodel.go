@@ -15,14 +15,14 @@ type AuditRow struct {
 	Action    string
 	Subject   Link
 	Kind      string
-	Facts     []AuditFact
+	Details   []AuditDetail
 	Outcome   string
 	RequestID string
 }
 
-// AuditFact is one detail of an audit line. Names of objects are not recorded, so
+// AuditDetail is one detail of an audit line. Names of objects are not recorded, so
 // links show the id.
-type AuditFact struct {
+type AuditDetail struct {
 	Name  Message // zero: Value alone
 	Value Message // of the catalog, or Text
 	Text  string

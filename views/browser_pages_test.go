@@ -59,7 +59,7 @@ func scenarioServer(t *testing.T) *httptest.Server {
 	mux.HandleFunc("/page/{name}", func(w http.ResponseWriter, r *http.Request) { serve(w, r, true) })
 	mux.HandleFunc("/fragment/{name}", func(w http.ResponseWriter, r *http.Request) { serve(w, r, false) })
 	mux.HandleFunc("/found", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(render(t, testContext("", frame()), views.Found(1000, true))))
+		_, _ = w.Write([]byte(render(t, testContext("", frame()), views.FilteredCount(1000, true))))
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -132,7 +132,7 @@ func TestBrowserScenarios(t *testing.T) {
 			if v.width < 600 {
 				height = 844
 			}
-			tab.Size(v.width, height)
+			tab.SetViewport(v.width, height)
 			for _, s := range scenarios() {
 				if s.popup || !v.asPage {
 					t.Run(s.name, func(t *testing.T) { checkScenario(t, tab.For(t), server.URL, s, v) })
@@ -143,7 +143,7 @@ func TestBrowserScenarios(t *testing.T) {
 }
 
 func checkScenario(t *testing.T, tab *viewtest.Tab, base string, s scenario, v variant) {
-	tab.Media(v.theme)
+	tab.EmulateColorScheme(v.theme)
 	query := "?lang=" + v.lang
 	if s.popup && !v.asPage {
 		openPopup(t, tab, base, s.name, query)
@@ -167,12 +167,12 @@ func checkScenario(t *testing.T, tab *viewtest.Tab, base string, s scenario, v v
 		t.Errorf("the page is %d px wider than the viewport", page.Overflow)
 	}
 	if v.axe && !v.asPage {
-		tab.Media(map[string]string{"light": "dark", "dark": "light"}[v.theme])
+		tab.EmulateColorScheme(map[string]string{"light": "dark", "dark": "light"}[v.theme])
 		for _, violation := range tab.Axe("color-contrast") {
 			t.Errorf("axe in the other theme: %s", violation)
 		}
 	}
-	for _, message := range tab.Complaints() {
+	for _, message := range tab.ConsoleMessages() {
 		t.Errorf("console: %s", message)
 	}
 }

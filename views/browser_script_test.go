@@ -138,7 +138,7 @@ func (s *liveServer) sendEvent(event, data string) {
 }
 
 func (s *liveServer) rowPartial(r views.SnapshotRow) string {
-	return render(s.t, testContext("ko", frame()), views.RowPartial("snapshot-"+r.ID, views.SnapshotRowHTML(r)))
+	return render(s.t, testContext("ko", frame()), views.RowPartial("snapshot-"+r.ID, views.SnapshotTableRow(r)))
 }
 
 // waitFor waits up to 8 s for a condition in the page.
@@ -155,7 +155,7 @@ func openLiveList(t *testing.T) (*liveServer, *viewtest.Tab) {
 	t.Parallel()
 	tab := viewtest.NewTab(t, viewtest.Browser(t))
 	server := newLiveServer(t)
-	tab.Media("light")
+	tab.EmulateColorScheme("light")
 	tab.Do(chromedp.Navigate(server.URL + listPath))
 	<-server.opened
 	return server, tab
@@ -163,7 +163,7 @@ func openLiveList(t *testing.T) (*liveServer, *viewtest.Tab) {
 
 func checkConsole(t *testing.T, tab *viewtest.Tab) {
 	t.Helper()
-	for _, c := range tab.Complaints() {
+	for _, c := range tab.ConsoleMessages() {
 		t.Errorf("console: %s", c)
 	}
 }
@@ -269,7 +269,7 @@ func TestBrowserPopup_ErrorsThenSuccess(t *testing.T) {
 	submit()
 	waitFor(t, tab, "success", `!document.querySelector("#popup").open && document.querySelector("#snapshot-`+uid(1)+` .name").textContent === "second-name"`)
 	waitFor(t, tab, "focus", `document.activeElement.dataset.action === "edit"`)
-	for _, c := range tab.Complaints() {
+	for _, c := range tab.ConsoleMessages() {
 		if !strings.Contains(c, "the server responded with a status of 500") && !strings.Contains(c, "the server responded with a status of 422") {
 			t.Errorf("console: %s", c)
 		}
@@ -298,7 +298,7 @@ func TestBrowserRowMenu_AndSearchKey(t *testing.T) {
 
 func TestBrowserMenu_DrawerOnPhone(t *testing.T) {
 	_, tab := openLiveList(t)
-	tab.Size(390, 844)
+	tab.SetViewport(390, 844)
 	visible := func() bool {
 		return viewtest.Eval[bool](tab, `document.querySelector("#menu a").checkVisibility()`)
 	}
@@ -320,7 +320,7 @@ func TestBrowserMenu_DrawerOnPhone(t *testing.T) {
 // TestBrowserLiveList_WindowsShareStream opens the list twice in one browser.
 func TestBrowserLiveList_WindowsShareStream(t *testing.T) {
 	server, first := openLiveList(t)
-	second := first.Neighbour(false)
+	second := first.OpenTab(false)
 	second.Do(chromedp.Navigate(server.URL + listPath))
 	if !viewtest.Eval[bool](second, `new Promise(resolve => { const poll = () => navigator.locks.query().then(s => s.pending.length === 1 && s.held.length === 1 ? resolve(true) : setTimeout(poll, 10)); poll(); })`) {
 		t.Fatal("the second window does not wait for the lock")
@@ -380,7 +380,7 @@ func TestBrowserLiveStream_RetriesUntilItBegins(t *testing.T) {
 	server.wait("the stream opens", server.opened)
 	server.sendEvent("fresh", "1000")
 	waitFor(t, tab, "age", `!document.querySelector(".fresh").classList.contains("stale")`)
-	for _, message := range tab.Complaints() {
+	for _, message := range tab.ConsoleMessages() {
 		if !strings.Contains(message, "status of 503") {
 			t.Errorf("console: %s", message)
 		}

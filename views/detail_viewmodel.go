@@ -2,35 +2,35 @@ package views
 
 // VolumeDetail is the page of one Volume.
 type VolumeDetail struct {
-	Row         VolumeRow
-	Description string
-	Source      *Link // the snapshot it was created from
-	SourceGone  bool  // that snapshot no longer exists
-	SourceImage string
-	SourceTaken string // consistency of that snapshot
-	Project     Link
-	Type, Zone  string
-	CreatedBy   string
-	Attached    []AttachedServer
-	Export      *Export       // nil: this console does not serve it
-	Snapshots   []SnapshotRow // the newest ones
-	Operations  []OperationRow
-	Deny        VolumeDenials
-	EventsURL   string // event stream of the volumes; empty: none
-	Degraded    Degraded
+	Row           VolumeRow
+	Description   string
+	Source        *Link // the snapshot it was created from
+	SourceDeleted bool  // that snapshot no longer exists
+	SourceImage   string
+	SourceTaken   string // consistency of that snapshot
+	Project       Link
+	Type, Zone    string
+	CreatedBy     string
+	Attached      []AttachedServer
+	Export        *Export       // nil: this console does not serve it
+	Snapshots     []SnapshotRow // the newest ones
+	Operations    []OperationRow
+	Deny          VolumeDenials
+	EventsURL     string // event stream of the volumes; empty: none
+	Degraded      Degraded
 }
 
 // SnapshotDetail is the page of one Block Snapshot.
 type SnapshotDetail struct {
-	Row         SnapshotRow
-	Description string
-	Project     Link
-	CreatedBy   string
-	TakenFrom   []string      // servers that the volume was attached to
-	Volumes     []VolumeBrief // created from it
-	Operations  []OperationRow
-	Deny        SnapshotDenials
-	HeldUS      int64  // how long writes were paused for it, microseconds
-	EventsURL   string // event stream of the snapshots; empty: none
-	Degraded    Degraded
+	Row              SnapshotRow
+	Description      string
+	Project          Link
+	CreatedBy        string
+	TakenFrom        []string      // servers that the volume was attached to
+	Volumes          []VolumeBrief // created from it
+	Operations       []OperationRow
+	Deny             SnapshotDenials
+	WritePauseMicros int64  // how long writes were paused for it, microseconds
+	EventsURL        string // event stream of the snapshots; empty: none
+	Degraded         Degraded
 }

@@ -6,8 +6,8 @@ import (
 	"blockconsole/views/i18n"
 )
 
-// ErrorPage is the page of any error.
-type ErrorPage struct {
+// ErrorInfo is the page of any error.
+type ErrorInfo struct {
 	Status    int
 	Message   Message
 	Guidance  Message
@@ -24,7 +24,7 @@ func errorTitle(ctx context.Context, status int) string {
 	return tr(ctx, key)
 }
 
-func errorBack(m ErrorPage) string {
+func errorBack(m ErrorInfo) string {
 	if m.Back != "" {
 		return m.Back
 	}

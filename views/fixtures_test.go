@@ -28,8 +28,8 @@ func msg(key string, args ...string) views.Message {
 	return views.NewMessage(key, args...)
 }
 
-func frame() *views.Frame {
-	return &views.Frame{
+func frame() *views.PageContext {
+	return &views.PageContext{
 		User:    views.User{Name: "admin", Role: "administrator", Operator: true, Administrator: true},
 		Project: "default", CSRF: "token", Running: 2, Attach: true, Revert: true,
 		TimeZone: "Asia/Seoul", Now: now.UnixMicro(), URL: "/storage/block-storage/snapshots",
@@ -37,8 +37,8 @@ func frame() *views.Frame {
 }
 
 // testContext is a context as handlers make it: a language and the frame of the page.
-func testContext(lang string, f *views.Frame) context.Context {
-	return views.WithFrame(i18n.WithLang(context.Background(), lang), f)
+func testContext(lang string, f *views.PageContext) context.Context {
+	return views.WithPageContext(i18n.WithLang(context.Background(), lang), f)
 }
 
 func render(t testing.TB, ctx context.Context, c templ.Component) string {
@@ -59,9 +59,9 @@ func snapshotRows() []views.SnapshotRow {
 			Deny: views.SnapshotDenials{Delete: deny, Restore: deny, Revert: deny, Repair: msg("deny.not_stuck")}},
 		{ID: uid(3), Name: "nightly-2211", Status: "CREATING", Percent: -1, SizeGiB: 20, Volume: volume, Consistency: "smear", CreatedAt: us(90 * time.Second), Since: us(90 * time.Second),
 			Deny: views.SnapshotDenials{Delete: deny, Restore: deny, Revert: deny}},
-		{ID: uid(4), Name: "old-logs", Status: "ERROR_DELETING", Percent: -1, SizeGiB: 50, Volume: views.Link{ID: uid(902), Name: "logs"}, VolumeGone: true, CreatedAt: us(400 * time.Hour),
-			Trouble: views.Trouble{Reason: msg("failure.busy", "1")}, Deny: views.SnapshotDenials{Delete: msg("deny.error_deleting"), Restore: msg("deny.status", "ERROR_DELETING"), Revert: msg("deny.status", "ERROR_DELETING")}},
-		{ID: uid(5), Name: "web-data-1121-0100", Status: "ERROR", Percent: -1, SizeGiB: 100, Volume: volume, Consistency: "crash", CreatedAt: us(30 * time.Hour), Trouble: views.Trouble{Reason: msg("failure.no_space", "107374182400", "21474836480")}},
+		{ID: uid(4), Name: "old-logs", Status: "ERROR_DELETING", Percent: -1, SizeGiB: 50, Volume: views.Link{ID: uid(902), Name: "logs"}, VolumeDeleted: true, CreatedAt: us(400 * time.Hour),
+			Failure: views.Failure{Reason: msg("failure.busy", "1")}, Deny: views.SnapshotDenials{Delete: msg("deny.error_deleting"), Restore: msg("deny.status", "ERROR_DELETING"), Revert: msg("deny.status", "ERROR_DELETING")}},
+		{ID: uid(5), Name: "web-data-1121-0100", Status: "ERROR", Percent: -1, SizeGiB: 100, Volume: volume, Consistency: "crash", CreatedAt: us(30 * time.Hour), Failure: views.Failure{Reason: msg("failure.no_space", "107374182400", "21474836480")}},
 		{ID: uid(6), Name: "being-removed", Status: "DELETING", Percent: -1, SizeGiB: 10, Volume: volume, Consistency: "clean", CreatedAt: us(50 * time.Hour), Since: us(12 * time.Second)},
 		{ID: uid(7), Name: "", Status: "AVAILABLE", Percent: -1, SizeGiB: 1, Volume: views.Link{ID: uid(903)}, CreatedAt: us(60 * time.Hour)},
 		{ID: uid(8), Name: hostile, Status: "AVAILABLE", Percent: -1, SizeGiB: 5, Volume: views.Link{ID: uid(904), Name: hostile}, Consistency: "clean", CreatedAt: us(70 * time.Hour)},
@@ -88,7 +88,7 @@ func volumeRows() []views.VolumeRow {
 		{ID: uid(910), Name: "scratch", Status: "AVAILABLE", Percent: -1, SizeGiB: 20, CreatedAt: us(20 * time.Hour), Deny: views.VolumeDenials{Detach: msg("deny.not_attached")}},
 		{ID: uid(911), Name: "restore-of-web", Status: "RESTORING", Percent: 73, SizeGiB: 100, CreatedAt: us(10 * time.Minute), Since: us(10 * time.Minute)},
 		{ID: uid(912), Name: "", Status: "ATTACHING", Percent: -1, SizeGiB: 1, CreatedAt: us(11 * time.Minute), Since: us(40 * time.Second)},
-		{ID: uid(913), Name: hostile, Status: "ERROR", Percent: -1, SizeGiB: 7, CreatedAt: us(12 * time.Hour), Trouble: views.Trouble{Reason: msg("failure.unavailable")}},
+		{ID: uid(913), Name: hostile, Status: "ERROR", Percent: -1, SizeGiB: 7, CreatedAt: us(12 * time.Hour), Failure: views.Failure{Reason: msg("failure.unavailable")}},
 		{ID: uid(914), Name: longName, Status: "maintenance", Percent: -1, SizeGiB: 3, Servers: [3]views.Link{{ID: "s9", Name: longName}}, ServerCount: 1, CreatedAt: us(13 * time.Hour)},
 	}
 	return rows
@@ -97,7 +97,7 @@ func volumeRows() []views.VolumeRow {
 func renderedSnapshots(t testing.TB, ctx context.Context, rows []views.SnapshotRow) []views.RenderedRow {
 	var all []views.RenderedRow
 	for _, r := range rows {
-		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(render(t, ctx, views.SnapshotRowHTML(r)))})
+		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(render(t, ctx, views.SnapshotTableRow(r)))})
 	}
 	return all
 }
@@ -105,7 +105,7 @@ func renderedSnapshots(t testing.TB, ctx context.Context, rows []views.SnapshotR
 func renderedVolumes(t testing.TB, ctx context.Context, rows []views.VolumeRow) []views.RenderedRow {
 	var all []views.RenderedRow
 	for _, r := range rows {
-		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(render(t, ctx, views.VolumeRowHTML(r)))})
+		all = append(all, views.RenderedRow{ID: r.ID, HTML: []byte(render(t, ctx, views.VolumeTableRow(r)))})
 	}
 	return all
 }
@@ -114,7 +114,7 @@ func list(path string) views.List {
 	at := func(query string) string { return path + "?" + query }
 	return views.List{
 		Path: path, Statuses: []string{"CREATING", "AVAILABLE", "DELETING", "ERROR", "ERROR_DELETING"},
-		Sort: "-created_at", Size: 50, Sizes: []int{20, 50, 100, 200}, Total: 1234567, FreshAt: us(3 * time.Second),
+		Sort: "-created_at", Size: 50, Sizes: []int{20, 50, 100, 200}, Total: 1234567, LastReadAt: us(3 * time.Second),
 		Next:    at("after=abc"),
 		SortURL: map[string]string{"name": at("sort=name"), "status": at("sort=status"), "size": at("sort=size"), "created_at": at("sort=created_at")},
 		SizeURL: map[int]string{20: at("size=20"), 50: path, 100: at("size=100"), 200: at("size=200")},
@@ -126,7 +126,7 @@ func filtered(path string) views.List {
 	l := list(path)
 	l.Query, l.Status, l.Filtered = "web "+hostile, "AVAILABLE", true
 	l.Volume = &views.Link{ID: uid(900), Name: "web-data"}
-	l.FoundURL = "/found"
+	l.FilteredCountURL = "/found"
 	l.ChipURL = map[string]string{"q": path + "?status=AVAILABLE", "status": path + "?q=web", "volume": path}
 	l.Notice = msg("list.first_page")
 	return l
@@ -140,9 +140,9 @@ func operationRows() []views.OperationRow {
 	return []views.OperationRow{
 		{ID: uid(700), Kind: "snapshot.create", Subject: views.Link{ID: uid(2), Name: "db-before-upgrade"}, SubjectKind: "snapshot", State: "RUNNING", Step: 1, Steps: 2, Percent: 42, Attempts: 1, AskedBy: "admin", AskedAt: us(3 * time.Minute), StartedAt: us(3 * time.Minute)},
 		{ID: uid(701), Kind: "snapshot.restore", Subject: views.Link{ID: uid(911), Name: "restore-of-web"}, SubjectKind: "volume", State: "RUNNING", Step: 2, Steps: 3, Percent: -1, Attempts: 1, AskedBy: "kim", AskedAt: us(10 * time.Minute), StartedAt: us(10 * time.Minute)},
-		{ID: uid(702), Kind: "volume.attach", Subject: views.Link{ID: uid(900), Name: "web-data"}, SubjectKind: "volume", State: "PENDING", Percent: -1, Attempts: 3, AskedBy: "kim", AskedAt: us(20 * time.Minute), RunAt: us(-time.Minute), Trouble: views.Trouble{Reason: msg("failure.unavailable")}, Cancel: true},
-		{ID: uid(703), Kind: "snapshot.delete", Subject: views.Link{ID: uid(990), Name: hostile}, SubjectKind: "snapshot", Gone: true, State: "SUCCEEDED", Percent: -1, Attempts: 1, AskedBy: "admin", AskedAt: us(2 * time.Hour), StartedAt: us(2 * time.Hour), FinishedAt: us(2*time.Hour - 3*time.Second)},
-		{ID: uid(704), Kind: "snapshot.create", Subject: views.Link{ID: uid(5), Name: longName}, SubjectKind: "snapshot", State: "FAILED", Percent: -1, Attempts: 5, AskedBy: "admin", AskedAt: us(30 * time.Hour), StartedAt: us(30 * time.Hour), FinishedAt: us(30*time.Hour - 90*time.Minute), Trouble: views.Trouble{Reason: msg("failure.no_space", "107374182400", "21474836480"), RequestID: "req-5f0c"}, Retry: true},
+		{ID: uid(702), Kind: "volume.attach", Subject: views.Link{ID: uid(900), Name: "web-data"}, SubjectKind: "volume", State: "PENDING", Percent: -1, Attempts: 3, AskedBy: "kim", AskedAt: us(20 * time.Minute), RunAt: us(-time.Minute), Failure: views.Failure{Reason: msg("failure.unavailable")}, Cancel: true},
+		{ID: uid(703), Kind: "snapshot.delete", Subject: views.Link{ID: uid(990), Name: hostile}, SubjectKind: "snapshot", SubjectDeleted: true, State: "SUCCEEDED", Percent: -1, Attempts: 1, AskedBy: "admin", AskedAt: us(2 * time.Hour), StartedAt: us(2 * time.Hour), FinishedAt: us(2*time.Hour - 3*time.Second)},
+		{ID: uid(704), Kind: "snapshot.create", Subject: views.Link{ID: uid(5), Name: longName}, SubjectKind: "snapshot", State: "FAILED", Percent: -1, Attempts: 5, AskedBy: "admin", AskedAt: us(30 * time.Hour), StartedAt: us(30 * time.Hour), FinishedAt: us(30*time.Hour - 90*time.Minute), Failure: views.Failure{Reason: msg("failure.no_space", "107374182400", "21474836480"), RequestID: "req-5f0c"}, Retry: true},
 		{ID: uid(705), Kind: "volume.extend", Subject: views.Link{ID: uid(900)}, SubjectKind: "volume", State: "CANCELLED", Percent: -1, AskedAt: us(40 * time.Hour)},
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"blockconsole/views/i18n"
 )
 
-// Frame is the data of the layout and of every form. It travels in the context, so
+// PageContext is the data of the layout and of every form. It travels in the context, so
 // that whole pages and fragments are rendered by the same code.
-type Frame struct {
+type PageContext struct {
 	User        User
 	Active      string  // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
 	Title       string  // of the document, in the user's language
@@ -33,17 +33,17 @@ type Frame struct {
 
 type frameKey struct{}
 
-// WithFrame returns a context that carries f.
-func WithFrame(ctx context.Context, f *Frame) context.Context {
+// WithPageContext returns a context that carries f.
+func WithPageContext(ctx context.Context, f *PageContext) context.Context {
 	return context.WithValue(ctx, frameKey{}, f)
 }
 
-// FrameOf returns the frame of the context, or an empty one.
-func FrameOf(ctx context.Context) *Frame {
-	if f, ok := ctx.Value(frameKey{}).(*Frame); ok {
+// PageContextOf returns the frame of the context, or an empty one.
+func PageContextOf(ctx context.Context) *PageContext {
+	if f, ok := ctx.Value(frameKey{}).(*PageContext); ok {
 		return f
 	}
-	return &Frame{}
+	return &PageContext{}
 }
 
 // Alert is a message after an action, shown in the live region. A sticky one is an
@@ -59,28 +59,28 @@ type Alert struct {
 
 type crumb struct{ path, text string }
 
-func densityName(f *Frame) string {
+func densityName(f *PageContext) string {
 	if f.Compact {
 		return "compact"
 	}
 	return "normal"
 }
 
-func themeName(f *Frame) string {
+func themeName(f *PageContext) string {
 	if f.Theme == "" {
 		return "system"
 	}
 	return f.Theme
 }
 
-func titleSeparator(f *Frame) string {
+func titleSeparator(f *PageContext) string {
 	if f.Title == "" {
 		return ""
 	}
 	return " · "
 }
 
-func bodyClass(f *Frame) string {
+func bodyClass(f *PageContext) string {
 	if f.User.Name == "" {
 		return "bare"
 	}
@@ -88,7 +88,7 @@ func bodyClass(f *Frame) string {
 }
 
 // csrfHeaders is the value of hx-headers that sends the session's token.
-func csrfHeaders(f *Frame) string {
+func csrfHeaders(f *PageContext) string {
 	b, err := json.Marshal(map[string]string{"X-CSRF-Token": f.CSRF})
 	if err != nil {
 		return "{}"
@@ -97,7 +97,7 @@ func csrfHeaders(f *Frame) string {
 }
 
 // searchAction is the list that Enter in the header's search leads to.
-func searchAction(f *Frame) string {
+func searchAction(f *PageContext) string {
 	if f.Active == "volumes" {
 		return VolumesPath
 	}

@@ -62,7 +62,7 @@ func (l *List) projectID() string {
 }
 
 // neverRead reports whether the backend has not been read since the installation.
-func (l *List) neverRead() bool { return l.FreshAt == 0 && !l.Filtered }
+func (l *List) neverRead() bool { return l.LastReadAt == 0 && !l.Filtered }
 
 // reasonText prefers the text degraded.<reason>, which is written for readers, to
 // that of the failure itself.

@@ -6,11 +6,11 @@ type SnapshotRow struct {
 	ID, BackendID, Name string
 	Status              string // as shown, upper case
 	Percent             int    // -1: unknown
-	Trouble             Trouble
+	Failure             Failure
 	SizeGiB             int
 	Volume              Link
 	Project             Link // set where several projects are shown
-	VolumeGone          bool
+	VolumeDeleted       bool
 	Consistency         string // clean (detached), crash (attached, one instant), smear (attached, plain copy); empty: unknown
 	CreatedAt           int64  // Unix microseconds
 	Since               int64  // of Status, Unix microseconds; 0: unknown
@@ -22,7 +22,7 @@ type VolumeRow struct {
 	ID, BackendID, Name string
 	Status              string
 	Percent             int
-	Trouble             Trouble
+	Failure             Failure
 	SizeGiB             int
 	Project             Link    // set where several projects are shown
 	Servers             [3]Link // the first ones it is attached to
@@ -34,8 +34,8 @@ type VolumeRow struct {
 	Deny                VolumeDenials
 }
 
-// Trouble is the last failure of an object. It is comparable, like the rows.
-type Trouble struct {
+// Failure is the last failure of an object. It is comparable, like the rows.
+type Failure struct {
 	Reason     Message
 	RequestID  string       // of the storage, for its logs
 	Dependents [3]Dependent // the first objects that block it
@@ -49,7 +49,7 @@ type Dependent struct {
 }
 
 // namedDependents are those in Dependents.
-func (t Trouble) namedDependents() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
+func (t Failure) namedDependents() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
 
 // SnapshotDenials is per action why it is denied for this row; zero: allowed.
 type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair Message }
@@ -59,37 +59,37 @@ type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repai
 
 // List is the state of a list page, all of it from the URL, and its figures.
 type List struct {
-	Path      string // of the list, such as /storage/block-storage/snapshots
-	Query     string // q
-	Status    string
-	Statuses  []string // the choices of the status filter
-	Volume    *Link    // filter of the snapshot list
-	Server    *Link    // filter of the volume list
-	Project   *Link    // filter of both lists
-	Projects  []Link   // the choices of that filter; none: there is one project
-	Sort      string   // -created_at, name, …
-	Size      int      // rows per page
-	Sizes     []int
-	Next      string // URLs; empty at the ends
-	Previous  string
-	Total     int64 // of the unfiltered list
-	Filtered  bool
-	FoundURL  string            // returns the filtered total, loaded after the page
-	Notice    Message           // such as: the cursor is invalid, this is the first page
-	FreshAt   int64             // when the backend was read last, Unix microseconds; 0: never
-	Degraded  Degraded          // the backend cannot be read
-	EventsURL string            // the event stream of this list, after the last change shown
-	SortURL   map[string]string // per column: the URL that sorts by it or reverses the order
-	ChipURL   map[string]string // per filter (q, status, volume, server, project): the URL without it
-	SizeURL   map[int]string
-	CSVURL    string
+	Path             string // of the list, such as /storage/block-storage/snapshots
+	Query            string // q
+	Status           string
+	Statuses         []string // the choices of the status filter
+	Volume           *Link    // filter of the snapshot list
+	Server           *Link    // filter of the volume list
+	Project          *Link    // filter of both lists
+	Projects         []Link   // the choices of that filter; none: there is one project
+	Sort             string   // -created_at, name, …
+	Size             int      // rows per page
+	Sizes            []int
+	Next             string // URLs; empty at the ends
+	Previous         string
+	Total            int64 // of the unfiltered list
+	Filtered         bool
+	FilteredCountURL string            // returns the filtered total, loaded after the page
+	Notice           Message           // such as: the cursor is invalid, this is the first page
+	LastReadAt       int64             // when the backend was read last, Unix microseconds; 0: never
+	Degraded         Degraded          // the backend cannot be read
+	EventsURL        string            // the event stream of this list, after the last change shown
+	SortURL          map[string]string // per column: the URL that sorts by it or reverses the order
+	ChipURL          map[string]string // per filter (q, status, volume, server, project): the URL without it
+	SizeURL          map[int]string
+	CSVURL           string
 }
 
 // Degraded is set while the backend cannot be read; the page shows the last state.
 type Degraded struct {
-	Since   int64 // Unix microseconds
-	Reason  Message
-	FreshAt int64 // when it was read last; 0: never
+	Since      int64 // Unix microseconds
+	Reason     Message
+	LastReadAt int64 // when it was read last; 0: never
 }
 
 // SnapshotList is the page of Block Snapshots. Its rows come rendered, from a cache.

@@ -45,7 +45,7 @@ type VolumeBrief struct {
 	Servers          []string // names of the servers it is attached to
 	Use              string   // of an attached one: never, idle, connected; empty: unknown
 	Clients          []string // addresses of the connected clients
-	HoldUS           int64    // expected pause of writes during a snapshot, microseconds
+	WritePauseMicros int64    // expected pause of writes during a snapshot, microseconds
 }
 
 // SnapshotBrief is a snapshot in a popup.
@@ -57,18 +57,18 @@ type SnapshotBrief struct {
 	CreatedAt        int64
 }
 
-// Edit is the popup «… 수정» of a volume or snapshot. Theirs is set when somebody
+// Edit is the popup «… 수정» of a volume or snapshot. Conflict is set when somebody
 // else changed the row since the form was opened.
 type Edit struct {
 	Form
 	Kind              string // volume, snapshot
 	ID                string
 	Name, Description string
-	Theirs            *Theirs
+	Conflict          *EditConflict
 }
 
-// Theirs is what somebody else saved since the form was opened.
-type Theirs struct {
+// Conflict is what somebody else saved since the form was opened.
+type EditConflict struct {
 	Name, Description string
 	By                string // user name; may be empty
 	At                int64  // Unix microseconds
@@ -140,22 +140,22 @@ type Extend struct {
 // Attach is the popup «Volume 연결».
 type Attach struct {
 	Form
-	Volume   VolumeBrief
-	Servers  []Link
-	ServerID string
-	Own      bool // servers are registered in this console
+	Volume            VolumeBrief
+	Servers           []Link
+	ServerID          string
+	RegisteredServers bool // servers are registered in this console
 }
 
 // Detach is the popup «Volume 연결 해제».
 type Detach struct {
 	Form
-	Volume   VolumeBrief
-	Servers  []Link
-	ServerID string
-	Force    bool             // disconnect the clients
-	Waits    bool             // detaching waits until no client is connected
-	Waiting  bool             // it is waiting already: only Force is left
-	Attached []AttachedServer // with their clients
+	Volume          VolumeBrief
+	Servers         []Link
+	ServerID        string
+	Force           bool             // disconnect the clients
+	WaitsForClients bool             // detaching waits until no client is connected
+	AlreadyWaiting  bool             // it is waiting already: only Force is left
+	Attached        []AttachedServer // with their clients
 }
 
 // Repair is the administrator's popup «복구».

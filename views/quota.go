@@ -4,11 +4,11 @@ import "context"
 
 // Quota is a limit of the project and how much of it the form requests.
 type Quota struct {
-	What        string // the storage's resource: volumes, snapshots, gigabytes, gigabytes_ssd, …
+	Resource    string // the storage's resource: volumes, snapshots, gigabytes, gigabytes_ssd, …
 	Used, Limit int64
-	Asked       int64  // by the form; -1: not chosen yet
+	Requested   int64  // by the form; -1: not chosen yet
 	PerGiB      bool   // Asked depends on the size
-	Base        int    // current GiB of a volume that is extended
+	CurrentGiB  int    // current GiB of a volume that is extended
 	Type        string // volume type; empty: any
 	Hidden      bool   // another volume type is chosen
 }
@@ -16,7 +16,7 @@ type Quota struct {
 // barWidth is the width of the bar in units of its viewBox.
 const barWidth = 1000
 
-func (q Quota) exceeded() bool { return q.Asked > 0 && q.Used+q.Asked > q.Limit }
+func (q Quota) exceeded() bool { return q.Requested > 0 && q.Used+q.Requested > q.Limit }
 
 // barPart is the width of an amount in the bar, at most what is left after start.
 func (q Quota) barPart(amount, start int64) int64 {
@@ -28,19 +28,19 @@ func (q Quota) barPart(amount, start int64) int64 {
 
 func (q Quota) usedWidth() int64 { return q.barPart(q.Used, 0) }
 
-func (q Quota) requestedWidth() int64 { return q.barPart(q.Asked, q.usedWidth()) }
+func (q Quota) requestedWidth() int64 { return q.barPart(q.Requested, q.usedWidth()) }
 
 // meterValue never exceeds meterMax.
-func (q Quota) meterValue() int64 { return min(q.Used+max(q.Asked, 0), q.meterMax()) }
+func (q Quota) meterValue() int64 { return min(q.Used+max(q.Requested, 0), q.meterMax()) }
 
 // meterMax is at least 1, as a meter of range 0 is invalid.
 func (q Quota) meterMax() int64 { return max(q.Limit, 1) }
 
 func (q Quota) requestedText() string {
-	if q.Asked < 0 {
+	if q.Requested < 0 {
 		return "—"
 	}
-	return formatNumber(q.Asked)
+	return formatNumber(q.Requested)
 }
 
 func (q Quota) perUnit() string {
@@ -50,7 +50,7 @@ func (q Quota) perUnit() string {
 	return "one"
 }
 
-func (q Quota) name(ctx context.Context) string { return tr(ctx, "quota.name", q.What) }
+func (q Quota) name(ctx context.Context) string { return tr(ctx, "quota.name", q.Resource) }
 
 // figureTexts are the texts before and after the requested amount.
 func (q Quota) figureTexts(ctx context.Context) (ahead, behind string) {

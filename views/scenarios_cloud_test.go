@@ -18,17 +18,17 @@ func cloudQuotas(over bool) []views.Quota {
 		asked = 61
 	}
 	return []views.Quota{
-		{What: "volumes", Used: 3, Limit: 10, Asked: 1},
-		{What: "gigabytes", Used: 40, Limit: 100, Asked: asked, PerGiB: true},
-		{What: "gigabytes_ssd", Used: 9, Limit: 10, Asked: asked, PerGiB: true, Type: "ssd"},
-		{What: "volumes_a-type-with-a-very-long-name-that-somebody-chose", Used: 0, Limit: 0, Asked: 1},
-		{What: "volumes_hdd", Used: 1, Limit: 2, Asked: 1, Type: "hdd", Hidden: true},
+		{Resource: "volumes", Used: 3, Limit: 10, Requested: 1},
+		{Resource: "gigabytes", Used: 40, Limit: 100, Requested: asked, PerGiB: true},
+		{Resource: "gigabytes_ssd", Used: 9, Limit: 10, Requested: asked, PerGiB: true, Type: "ssd"},
+		{Resource: "volumes_a-type-with-a-very-long-name-that-somebody-chose", Used: 0, Limit: 0, Requested: 1},
+		{Resource: "volumes_hdd", Used: 1, Limit: 2, Requested: 1, Type: "hdd", Hidden: true},
 	}
 }
 
 // cloudFailure names objects that block it, one without a name.
-func cloudFailure() views.Trouble {
-	t := views.Trouble{Reason: msg("failure.reported.015"), RequestID: "req-5f0c7e1f-a2b8-c3d7-a2b8-c3d70193a5c0", Count: 5}
+func cloudFailure() views.Failure {
+	t := views.Failure{Reason: msg("failure.reported.015"), RequestID: "req-5f0c7e1f-a2b8-c3d7-a2b8-c3d70193a5c0", Count: 5}
 	for i, name := range []string{"restore-of-web", "", hostile} {
 		t.Dependents[i] = views.Dependent{Kind: "volume", Link: views.Link{ID: uid(920 + i), Name: name}}
 	}
@@ -37,8 +37,8 @@ func cloudFailure() views.Trouble {
 
 func cloudSnapshots() []views.SnapshotRow {
 	rows := snapshotRows()[:9]
-	rows[0].Trouble = cloudFailure()
-	rows[3].Trouble = views.Trouble{Reason: msg("failure.reported", longName), RequestID: "req-1"}
+	rows[0].Failure = cloudFailure()
+	rows[3].Failure = views.Failure{Reason: msg("failure.reported", longName), RequestID: "req-1"}
 	rows[6].Name, rows[7].Name = rtl, bidi
 	for i := range rows {
 		rows[i].Project = views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}
@@ -50,7 +50,7 @@ func cloudSnapshots() []views.SnapshotRow {
 
 func cloudVolumes() []views.VolumeRow {
 	rows := volumeRows()
-	rows[5].Trouble = cloudFailure()
+	rows[5].Failure = cloudFailure()
 	rows[2].Name = bidi
 	for i := range rows {
 		rows[i].Project = views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}
@@ -60,38 +60,38 @@ func cloudVolumes() []views.VolumeRow {
 
 func ofAll(l views.List) views.List {
 	l.Projects = []views.Link{{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}, {ID: "77aa7e1fa2b8c3d7a2b8c3d70193a5c0"}, {ID: "x", Name: longName}}
-	l.Degraded = views.Degraded{Since: us(12 * time.Minute), FreshAt: us(13 * time.Minute), Reason: msg("failure.unavailable")}
-	l.FreshAt = us(13 * time.Minute)
+	l.Degraded = views.Degraded{Since: us(12 * time.Minute), LastReadAt: us(13 * time.Minute), Reason: msg("failure.unavailable")}
+	l.LastReadAt = us(13 * time.Minute)
 	return l
 }
 
 func cloudScenarios() []scenario {
 	snapshots, volumes := active("snapshots", views.SnapshotsPath), active("volumes", views.VolumesPath)
-	all := func(f *views.Frame) { snapshots(f); f.AllProjects = true }
-	told := func(f *views.Frame) {
+	all := func(f *views.PageContext) { snapshots(f); f.AllProjects = true }
+	told := func(f *views.PageContext) {
 		volumes(f)
 		f.Project = "lab"
 		f.Alerts = []views.Alert{{Message: msg("failed.told", "snapshot.delete", rtl), Detail: msg("failure.reported.015"), Sticky: true,
 			RequestID: "req-5f0c7e1f-a2b8-c3d7-a2b8-c3d70193a5c0", Link: "/activity/1", LinkText: msg("failed.link")}}
 	}
 	filter := ofAll(list(views.SnapshotsPath))
-	filter.Project, filter.Filtered, filter.FoundURL = &filter.Projects[0], true, "/found"
+	filter.Project, filter.Filtered, filter.FilteredCountURL = &filter.Projects[0], true, "/found"
 	filter.ChipURL = map[string]string{"project": views.SnapshotsPath}
 	unread := list(views.VolumesPath)
-	unread.Total, unread.Next, unread.FreshAt = 0, "", 0
+	unread.Total, unread.Next, unread.LastReadAt = 0, "", 0
 	unread.Degraded = views.Degraded{Since: us(time.Minute), Reason: msg("failure.credentials")}
 	row := cloudSnapshots()[0]
 	row.Status = "ERROR"
 	failed := operationRows()[4]
-	failed.ID, failed.Trouble = uid(799), cloudFailure()
+	failed.ID, failed.Failure = uid(799), cloudFailure()
 	onlyQuota := formWithErrors(views.SnapshotsPath)
 	onlyQuota.Errors["quota"] = msg("failure.quota", "gigabytes", "40", "100", "61")
 	sizeQuota := formWithErrors(views.VolumesPath)
 	sizeQuota.Errors["size_gib"] = msg("failure.quota", "gigabytes_ssd", "9", "10", "61")
 	quiet := views.VolumeBrief{ID: uid(910), Name: bidi, Status: "AVAILABLE", SizeGiB: 30, Type: "ssd"}
 	tooMany, clock := list(views.VolumesPath), list(views.SnapshotsPath)
-	tooMany.Degraded = views.Degraded{Since: us(12 * time.Minute), FreshAt: us(13 * time.Minute), Reason: msg("failure.too_many")}
-	clock.Degraded = views.Degraded{Since: us(26 * time.Hour), FreshAt: us(27 * time.Hour), Reason: msg("failure.clock")}
+	tooMany.Degraded = views.Degraded{Since: us(12 * time.Minute), LastReadAt: us(13 * time.Minute), Reason: msg("failure.too_many")}
+	clock.Degraded = views.Degraded{Since: us(26 * time.Hour), LastReadAt: us(27 * time.Hour), Reason: msg("failure.clock")}
 	return []scenario{
 		{"cloud-volumes-too-many", false, volumes, volumesScenario(tooMany, volumeRows)},
 		{"cloud-snapshots-clock", false, snapshots, snapshotsScenario(clock, fewSnapshots)},
@@ -110,6 +110,6 @@ func cloudScenarios() []scenario {
 			Types: []string{"ssd", "hdd"}, Zones: []string{"nova", "nova-2"}, VolumeType: "ssd", Quotas: cloudQuotas(false), Servers: []views.Link{{ID: "s1", Name: "web-1"}}}))},
 		{"cloud-create-over", true, volumes, component(views.VolumeCreatePopup(views.VolumeCreate{Form: sizeQuota, Name: "data-1", SizeGiB: "61", MinGiB: 1, FreeBytes: -1, Quotas: cloudQuotas(true)}))},
 		{"cloud-extend", true, volumes, component(views.ExtendPopup(views.Extend{Form: form("/x"), Volume: quiet, SizeGiB: "31", MinGiB: 31, FreeBytes: -1,
-			Quotas: []views.Quota{{What: "gigabytes", Used: 40, Limit: 100, Asked: 1, PerGiB: true, Base: 30}}}))},
+			Quotas: []views.Quota{{Resource: "gigabytes", Used: 40, Limit: 100, Requested: 1, PerGiB: true, CurrentGiB: 30}}}))},
 	}
 }

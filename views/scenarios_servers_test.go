@@ -29,7 +29,7 @@ func exported(tls bool) *views.Export {
 func serverScenarios() []scenario {
 	admin, onVolumes := active("servers", views.ServersPath), active("volumes", views.VolumesPath)
 	row := volumeRows()[0]
-	row.Status, row.Note, row.Trouble.Reason = "DETACHING", msg("volume.held_by", "10.0.0.5:43210"), msg("failure.disk_flush")
+	row.Status, row.Note, row.Failure.Reason = "DETACHING", msg("volume.held_by", "10.0.0.5:43210"), msg("failure.disk_flush")
 	rows := []views.ServerRow{
 		{ID: uid(1), Name: "web-1", Addresses: []string{"10.0.0.5", "10.1.0.0/24", "2001:db8::5"}, Volumes: 2, SharedWith: []views.Link{{ID: uid(2), Name: "db-1"}}, CreatedAt: us(time.Hour), CreatedBy: "admin"},
 		{ID: uid(2), Name: "db-1", Addresses: []string{"10.0.0.0/8"}, SharedWith: []views.Link{{ID: uid(1), Name: "web-1"}}, CreatedAt: us(time.Hour)},
@@ -44,33 +44,33 @@ func serverScenarios() []scenario {
 	forced := formWithErrors("/x")
 	forced.Errors["force"] = msg("detach.waits")
 	attached := *attachedVolume()
-	attached.Use, attached.Clients, attached.HoldUS = "connected", []string{"10.0.0.5:43210", "10.0.0.6:43211"}, 1_234_567
+	attached.Use, attached.Clients, attached.WritePauseMicros = "connected", []string{"10.0.0.5:43210", "10.0.0.6:43211"}, 1_234_567
 	never := attached
-	never.Use, never.Clients, never.HoldUS = "never", nil, 0
+	never.Use, never.Clients, never.WritePauseMicros = "never", nil, 0
 	servers := []views.Link{{ID: "srv-1", Name: "db-primary"}, {ID: "srv-2", Name: "db-standby"}}
 	return []scenario{
-		{"servers", false, admin, component(views.ServersPage(views.Servers{Own: true, Shared: true, Rows: rows}))},
-		{"servers-tls", false, admin, component(views.ServersPage(views.Servers{Own: true, TLS: true, Shared: true, More: true, Rows: rows}))},
-		{"servers-empty", false, admin, component(views.ServersPage(views.Servers{Own: true}))},
+		{"servers", false, admin, component(views.ServersPage(views.Servers{Registered: true, SharedAddresses: true, Rows: rows}))},
+		{"servers-tls", false, admin, component(views.ServersPage(views.Servers{Registered: true, TLS: true, SharedAddresses: true, More: true, Rows: rows}))},
+		{"servers-empty", false, admin, component(views.ServersPage(views.Servers{Registered: true}))},
 		{"servers-cloud", false, admin, component(views.ServersPage(views.Servers{Rows: []views.ServerRow{{ID: "x", Name: hostile, Status: "ACTIVE", Volumes: 1, CreatedAt: us(time.Hour)}, {ID: "no-name", Status: "SHUTOFF"}}}))},
-		{"servers-all", false, admin, component(views.ServersPage(views.Servers{Owners: true, Rows: []views.ServerRow{
+		{"servers-all", false, admin, component(views.ServersPage(views.Servers{ShowProjects: true, Rows: []views.ServerRow{
 			{ID: "5f0c7e1f-a2b8-43d7-a2b8-c3d70193a5c0", Name: "web-1", Status: "ACTIVE", Project: views.Link{ID: "5f0c7e1fa2b8c3d7a2b8c3d70193a5c0", Name: "lab"}, Volumes: 3, CreatedAt: us(time.Hour)},
 			{ID: "no-name", Status: "SHUTOFF", Project: views.Link{ID: "77aa7e1fa2b8c3d7a2b8c3d70193a5c0"}}, {ID: "x", Name: hostile, Status: "ERROR", Project: views.Link{ID: "p", Name: longName}}}}))},
 		{"volume-used", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: volumeRows()[0], Attached: usedServers(), Export: exported(false), Deny: volumeRows()[0].Deny}))},
 		{"volume-detaching", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: row, Attached: usedServers()[:1], Export: exported(true)}))},
 		{"operation-attached", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: operationRows()[0], Export: exported(true)}))},
-		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, HeldUS: 12_345}))},
+		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, WritePauseMicros: 12_345}))},
 		{"server-new", true, admin, component(views.ServerPopup(views.ServerForm{Form: bad, Name: "WEB-1", Address: "10.0.0.5/8"}))},
-		{"server-edit", true, admin, component(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Theirs: &rows[1]}))},
+		{"server-edit", true, admin, component(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Conflict: &rows[1]}))},
 		{"server-delete", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: form("/x"), Row: rows[0]}))},
 		{"server-delete-kept", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: kept, Row: rows[0]}))},
 		{"create-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &attached, Name: "db-main-1122", CrashSafe: true, NeedBytes: -1, FreeBytes: -1}))},
 		{"create-never-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &never, Name: "db-main-1122", NeedBytes: -1, FreeBytes: -1}))},
-		{"attach-own", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: attached, Servers: servers, Own: true}))},
-		{"attach-none-yet", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: never, Own: true}))},
-		{"detach-waits", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: attached, Servers: servers, Waits: true, Attached: usedServers()}))},
-		{"detach-nobody", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: never, Servers: servers[:1], Waits: true, Attached: usedServers()[1:2]}))},
-		{"detach-waiting", true, onVolumes, component(views.DetachPopup(views.Detach{Form: forced, Volume: attached, Servers: servers[:1], Waits: true, Waiting: true, Attached: usedServers()[:1]}))},
+		{"attach-own", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: attached, Servers: servers, RegisteredServers: true}))},
+		{"attach-none-yet", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: never, RegisteredServers: true}))},
+		{"detach-waits", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: attached, Servers: servers, WaitsForClients: true, Attached: usedServers()}))},
+		{"detach-nobody", true, onVolumes, component(views.DetachPopup(views.Detach{Form: form("/x"), Volume: never, Servers: servers[:1], WaitsForClients: true, Attached: usedServers()[1:2]}))},
+		{"detach-waiting", true, onVolumes, component(views.DetachPopup(views.Detach{Form: forced, Volume: attached, Servers: servers[:1], WaitsForClients: true, AlreadyWaiting: true, Attached: usedServers()[:1]}))},
 	}
 }
 
@@ -82,9 +82,9 @@ func TestSnapshotCreatePopup_ConsistencyText(t *testing.T) {
 	v := *attachedVolume()
 	texts := map[string]string{}
 	for name, m := range map[string]views.SnapshotCreate{
-		"copied, never used": {Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "never", HoldUS: 900_000}},
-		"instant, in use":    {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "connected", Clients: []string{"10.0.0.5:43210"}, HoldUS: 1_234_000}},
-		"instant, idle":      {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "idle", HoldUS: 50_000}},
+		"copied, never used": {Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "never", WritePauseMicros: 900_000}},
+		"instant, in use":    {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "connected", Clients: []string{"10.0.0.5:43210"}, WritePauseMicros: 1_234_000}},
+		"instant, idle":      {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "idle", WritePauseMicros: 50_000}},
 		"not known":          {Volume: &v},
 	} {
 		doc := page(t, "ko", frame(), views.SnapshotCreatePopup(m))

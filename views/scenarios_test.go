@@ -15,7 +15,7 @@ import (
 type scenario struct {
 	name  string
 	popup bool
-	frame func(*views.Frame)
+	frame func(*views.PageContext)
 	body  func(t testing.TB, ctx context.Context) templ.Component
 }
 
@@ -23,8 +23,8 @@ func component(c templ.Component) func(testing.TB, context.Context) templ.Compon
 	return func(testing.TB, context.Context) templ.Component { return c }
 }
 
-func active(name, url string) func(*views.Frame) {
-	return func(f *views.Frame) { f.Active, f.URL, f.Title = name, url, name }
+func active(name, url string) func(*views.PageContext) {
+	return func(f *views.PageContext) { f.Active, f.URL, f.Title = name, url, name }
 }
 
 func form(action string) views.Form {
@@ -75,13 +75,13 @@ func listScenarios() []scenario {
 	none.Total, none.Next = 0, ""
 	noVolumes := list(views.VolumesPath)
 	noVolumes.Total, noVolumes.Next = 0, ""
-	compact := func(f *views.Frame) { snapshots(f); f.Compact = true }
-	viewer := func(f *views.Frame) {
+	compact := func(f *views.PageContext) { snapshots(f); f.Compact = true }
+	viewer := func(f *views.PageContext) {
 		volumes(f)
 		f.User = views.User{Name: "viewer-1", Role: "viewer"}
 		f.Banner = msg("banner.unavailable")
 	}
-	noAttach := func(f *views.Frame) {
+	noAttach := func(f *views.PageContext) {
 		volumes(f)
 		f.Attach, f.Revert = false, false
 		f.Alerts = []views.Alert{{Message: msg("accepted.volume.create", "scratch"), Link: "/activity/1", LinkText: msg("accepted.link")},
@@ -101,7 +101,7 @@ func listScenarios() []scenario {
 }
 
 func pageScenarios() []scenario {
-	nobody := func(f *views.Frame) { f.User = views.User{}; f.URL = "/login?next=%2F" }
+	nobody := func(f *views.PageContext) { f.User = views.User{}; f.URL = "/login?next=%2F" }
 	rows, volumes := snapshotRows(), volumeRows()
 	return []scenario{
 		{"snapshot", false, active("snapshots", views.SnapshotsPath+"/x"), component(views.SnapshotPage(views.SnapshotDetail{Row: rows[3], Description: hostile, Project: views.Link{ID: "default"}, CreatedBy: "kim",
@@ -114,9 +114,9 @@ func pageScenarios() []scenario {
 		{"operation", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: operationRows()[4], Form: form("/activity/x"),
 			Steps: []views.OperationStep{{Name: "create", State: "DONE"}, {Name: "wait", State: "RUNNING"}, {Name: "attach", State: "WAITING"}, {Name: "finish", State: "FAILED"}}}))},
 		{"audit", false, active("audit", "/admin/audit"), component(views.AuditPage(views.Audit{Rows: []views.AuditRow{
-			{At: us(time.Minute), User: "admin", Address: "192.0.2.10", Action: "snapshot.repair", Subject: views.Link{ID: uid(4), Name: "old-logs"}, Kind: "snapshot", Facts: []views.AuditFact{{Name: msg("field.reason"), Text: hostile}, {Name: msg("audit.noun", "Volume"), Text: uid(900), Kind: "volume"}, {Name: msg("column.size"), Value: msg("audit.gib", "2048")}}, Outcome: "accepted", RequestID: "0193a5c0"},
+			{At: us(time.Minute), User: "admin", Address: "192.0.2.10", Action: "snapshot.repair", Subject: views.Link{ID: uid(4), Name: "old-logs"}, Kind: "snapshot", Details: []views.AuditDetail{{Name: msg("field.reason"), Text: hostile}, {Name: msg("audit.noun", "Volume"), Text: uid(900), Kind: "volume"}, {Name: msg("column.size"), Value: msg("audit.gib", "2048")}}, Outcome: "accepted", RequestID: "0193a5c0"},
 			{At: us(time.Hour), User: "kim", Address: "2001:db8::1", Action: "login.failed", Outcome: "denied", RequestID: "0193a5c1"},
-			{At: us(2 * time.Hour), User: "kim", Address: "192.0.2.11", Action: "something.new", Subject: views.Link{ID: "x", Name: longName}, Kind: "server", Facts: []views.AuditFact{{Text: longName}}, Outcome: "odd"}}, Previous: "/admin/audit"}))},
+			{At: us(2 * time.Hour), User: "kim", Address: "192.0.2.11", Action: "something.new", Subject: views.Link{ID: "x", Name: longName}, Kind: "server", Details: []views.AuditDetail{{Text: longName}}, Outcome: "odd"}}, Previous: "/admin/audit"}))},
 		{"users", false, active("users", "/admin/users"), component(views.UsersPage(views.Users{Form: formWithErrors("/admin/users", "name"), Name: "Kim!", Role: "operator", Rows: []views.UserRow{
 			{ID: uid(1), Name: "admin", Role: "administrator", CreatedAt: us(1000 * time.Hour), SeenAt: us(time.Minute), Self: true},
 			{ID: uid(2), Name: "kim", Role: "operator", CreatedAt: us(900 * time.Hour), SeenAt: us(50 * time.Hour)},
@@ -124,7 +124,7 @@ func pageScenarios() []scenario {
 		{"account", false, active("account", "/account"), component(views.AccountPage(views.Account{Form: views.Form{Action: "/account", Errors: map[string]views.Message{"again": msg("password.mismatch")}}, Sessions: []views.SessionRow{
 			{ID: uid(1), Address: "127.0.0.1", Browser: "Chromium 156, Linux", SeenAt: us(time.Second), Current: true}, {ID: uid(2), Address: "192.0.2.10", Browser: "Firefox 147, Windows", SeenAt: us(5 * time.Hour)}}}))},
 		{"help", false, active("help", "/help"), component(views.HelpPage())},
-		{"error-404", false, active("", "/nowhere"), component(views.ErrorView(views.ErrorPage{Status: 404, Message: msg("error.404"), Guidance: msg("error.404.guide"), RequestID: "0193a5c07e1f"}))},
+		{"error-404", false, active("", "/nowhere"), component(views.ErrorPage(views.ErrorInfo{Status: 404, Message: msg("error.404"), Guidance: msg("error.404.guide"), RequestID: "0193a5c07e1f"}))},
 		{"login", false, nobody, component(views.LoginPage(views.Login{Next: "/"}))},
 		{"login-failed", false, nobody, component(views.LoginPage(views.Login{Form: views.Form{Error: msg("login.failed")}, Username: hostile, Next: "/"}))},
 	}
@@ -149,7 +149,7 @@ func popupScenarios() []scenario {
 		{"create-choose", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "volume_id"), SearchURL: "/choices", NeedBytes: -1, FreeBytes: -1,
 			VolumeChoices: []views.VolumeBrief{quiet, *attachedVolume(), {ID: uid(5), Name: longName, SizeGiB: 1, Status: "AVAILABLE"}, {ID: uid(6), Status: "AVAILABLE", SizeGiB: 3}}}))},
 		{"edit", true, onList, component(views.EditPopup(views.Edit{Form: edit, Kind: "snapshot", Name: "web-data-1122-1530", Description: "before the upgrade"}))},
-		{"edit-conflict", true, onList, component(views.EditPopup(views.Edit{Form: formWithErrors(views.SnapshotsPath+"/x/edit", "name"), Kind: "snapshot", Name: hostile, Theirs: &views.Theirs{Name: "by-someone-else", By: "kim", At: us(time.Minute)}}))},
+		{"edit-conflict", true, onList, component(views.EditPopup(views.Edit{Form: formWithErrors(views.SnapshotsPath+"/x/edit", "name"), Kind: "snapshot", Name: hostile, Conflict: &views.EditConflict{Name: "by-someone-else", By: "kim", At: us(time.Minute)}}))},
 		{"delete", true, onList, component(views.DeletePopup(views.Delete{Form: form("/x"), Kind: "snapshot", Items: []views.DeleteItem{item(rows[0])}}))},
 		{"delete-many", true, onList, component(views.DeletePopup(views.Delete{Form: form("/x"), Kind: "snapshot", Items: []views.DeleteItem{item(rows[0]), item(rows[7]), item(rows[8])},
 			Blocked: []views.BlockedItem{{DeleteItem: item(rows[3]), Denial: views.Denial{Reason: msg("deny.error_deleting")}}, {DeleteItem: item(rows[1]), Denial: *refused.Denial}}}))},
@@ -160,7 +160,7 @@ func popupScenarios() []scenario {
 		{"revert", true, onList, component(views.RevertPopup(views.Revert{Form: form("/x"), Snapshot: brief, Volume: quiet}))},
 		{"restore", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Snapshot: &brief, Name: "db-restore-1122", SizeGiB: "2048", MinGiB: 2048, MaxGiB: 4096, FreeBytes: 4 << 40,
 			Servers: []views.Link{{ID: "s1", Name: "web-1"}, {ID: "s2", Name: hostile}}}))},
-		{"popup-error", true, onList, component(views.ErrorView(views.ErrorPage{Status: 404, Message: msg("error.404"), Guidance: msg("error.404.guide"), RequestID: "0193a5c07e1f"}))},
+		{"popup-error", true, onList, component(views.ErrorPage(views.ErrorInfo{Status: 404, Message: msg("error.404"), Guidance: msg("error.404.guide"), RequestID: "0193a5c07e1f"}))},
 	}
 }
 

@@ -2,12 +2,12 @@ package views
 
 // Servers is the page of the servers that volumes can be attached to.
 type Servers struct {
-	Rows   []ServerRow
-	Own    bool // registered in this console; false: in the cloud
-	TLS    bool // servers authenticate by certificate
-	Shared bool // some have the same address
-	More   bool // more exist than are shown
-	Owners bool // projects are shown
+	Rows            []ServerRow
+	Registered      bool // registered in this console; false: in the cloud
+	TLS             bool // servers authenticate by certificate
+	SharedAddresses bool // some have the same address
+	More            bool // more exist than are shown
+	ShowProjects    bool // projects are shown
 }
 
 // ServerRow is one server.
@@ -22,12 +22,12 @@ type ServerRow struct {
 	CreatedBy  string
 }
 
-// ServerForm is the popup «서버 등록», and with an ID «서버 수정». Theirs is set when
+// ServerForm is the popup «서버 등록», and with an ID «서버 수정». Conflict is set when
 // somebody else changed the server since the form was opened.
 type ServerForm struct {
 	Form
 	ID, Name, Address string
-	Theirs            *ServerRow
+	Conflict          *ServerRow
 }
 
 func (m ServerForm) titleKey() string {

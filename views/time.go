@@ -12,7 +12,7 @@ var zones sync.Map // IANA name -> *time.Location
 
 // location is the time zone of displayed times; UTC for an unknown name.
 func location(ctx context.Context) *time.Location {
-	name := FrameOf(ctx).TimeZone
+	name := PageContextOf(ctx).TimeZone
 	if l, ok := zones.Load(name); ok {
 		return l.(*time.Location)
 	}
@@ -42,9 +42,9 @@ func formatRFC3339(ctx context.Context, us int64) string {
 	return localTime(ctx, us).Format(time.RFC3339)
 }
 
-// formatAge is the age at Frame.Now, or the time itself without Now.
+// formatAge is the age at PageContext.Now, or the time itself without Now.
 func formatAge(ctx context.Context, us int64) string {
-	now := FrameOf(ctx).Now
+	now := PageContextOf(ctx).Now
 	if now == 0 {
 		return formatSecond(ctx, us)
 	}

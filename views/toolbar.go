@@ -21,7 +21,7 @@ func snapshotToolbarActions() []toolbarAction {
 	}
 }
 
-func volumeToolbarActions(f *Frame) []toolbarAction {
+func volumeToolbarActions(f *PageContext) []toolbarAction {
 	all := []toolbarAction{
 		{action: "create", url: VolumesPath + "/new", key: "action.create", icon: "plus", create: true},
 		{action: "snapshot", url: VolumesPath + "/new-snapshot", key: "action.create_snapshot", icon: "camera", selection: "any"},
@@ -43,7 +43,7 @@ type rowAction struct {
 	danger                  bool
 }
 
-func snapshotRowActions(f *Frame) []rowAction {
+func snapshotRowActions(f *PageContext) []rowAction {
 	if !f.User.Operator {
 		return nil
 	}
@@ -60,7 +60,7 @@ func snapshotRowActions(f *Frame) []rowAction {
 	return append(all, rowAction{action: "delete", path: "delete", key: "action.delete", icon: "trash", danger: true})
 }
 
-func volumeRowActions(f *Frame) []rowAction {
+func volumeRowActions(f *PageContext) []rowAction {
 	if !f.User.Operator {
 		return nil
 	}
@@ -103,7 +103,7 @@ func detailActions(ctx context.Context, actions []rowAction, denials map[string]
 
 func (m VolumeDetail) actions(ctx context.Context) []detailAction {
 	d := m.Deny
-	return detailActions(ctx, volumeRowActions(FrameOf(ctx)), map[string]Message{
+	return detailActions(ctx, volumeRowActions(PageContextOf(ctx)), map[string]Message{
 		"snapshot": d.Snapshot, "edit": d.Edit, "attach": d.Attach, "detach": d.Detach,
 		"extend": d.Extend, "delete": d.Delete, "repair": d.Repair,
 	})
@@ -111,7 +111,7 @@ func (m VolumeDetail) actions(ctx context.Context) []detailAction {
 
 func (m SnapshotDetail) actions(ctx context.Context) []detailAction {
 	d := m.Deny
-	return detailActions(ctx, snapshotRowActions(FrameOf(ctx)), map[string]Message{
+	return detailActions(ctx, snapshotRowActions(PageContextOf(ctx)), map[string]Message{
 		"edit": d.Edit, "delete": d.Delete, "restore": d.Restore, "revert": d.Revert, "repair": d.Repair,
 	})
 }

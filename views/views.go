@@ -59,11 +59,11 @@ type Link struct{ ID, Name string }
 
 // Denial is why an action is not possible now, with links to what blocks it.
 type Denial struct {
-	Reason   Message
-	Volumes  []Link
-	Snaps    []Link
-	Servers  []string
-	Guidance Message // what to do about it; zero: nothing is known
+	Reason    Message
+	Volumes   []Link
+	Snapshots []Link
+	Servers   []string
+	Guidance  Message // what to do about it; zero: nothing is known
 }
 
 // User is the signed-in user; zero: nobody is.

@@ -16,7 +16,7 @@ import (
 	"blockconsole/views"
 )
 
-func page(t testing.TB, lang string, f *views.Frame, body templ.Component) *goquery.Document {
+func page(t testing.TB, lang string, f *views.PageContext, body templ.Component) *goquery.Document {
 	t.Helper()
 	ctx := templ.WithChildren(testContext(lang, f), body)
 	doc, err := goquery.NewDocumentFromReader(strings.NewReader(render(t, ctx, views.Layout(f))))
@@ -195,7 +195,7 @@ func TestEditPopup_FormFields(t *testing.T) {
 func TestDeletePopup_DeniedWithBlockers(t *testing.T) {
 	t.Parallel()
 	f := form("")
-	f.Denial = &views.Denial{Reason: msg("deny.has_snapshots", "2"), Snaps: []views.Link{{ID: uid(1), Name: "one"}}, Guidance: msg("guide.delete_snapshots")}
+	f.Denial = &views.Denial{Reason: msg("deny.has_snapshots", "2"), Snapshots: []views.Link{{ID: uid(1), Name: "one"}}, Guidance: msg("guide.delete_snapshots")}
 	doc := page(t, "ko", frame(), views.DeletePopup(views.Delete{Form: f, Kind: "volume"}))
 	equal(t, "blocker", names(doc.Find("main .blockers a[href='"+views.SnapshotsPath+"/"+uid(1)+"']")), []string{"one"})
 	equal(t, "buttons", names(doc.Find("main .popup-foot button")), []string{"취소"})
@@ -308,7 +308,7 @@ func BenchmarkSnapshotRow(b *testing.B) {
 	row := snapshotRows()[1]
 	b.ReportAllocs()
 	for b.Loop() {
-		render(b, ctx, views.SnapshotRowHTML(row))
+		render(b, ctx, views.SnapshotTableRow(row))
 	}
 }
 

@@ -146,7 +146,7 @@ func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 		return c.NoContent(f.status)
 	}
 	req := handlers.RequestOf(c)
-	return handlers.Render(c, f.status, handlers.TextOf(c, f.text), views.ErrorView(views.ErrorPage{
+	return handlers.Render(c, f.status, handlers.TextOf(c, f.text), views.ErrorPage(views.ErrorInfo{
 		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: backURL(c),
 	}))
 }

@@ -17,7 +17,8 @@ const (
 )
 
 // syncDelta copies the volumes that have changed since the previous delta. There is none
-// before the first resync.
+// before the first resync. It renews the leader's lease between two resyncs also where
+// the backend has no delta.
 func (m *Mirror) syncDelta(ctx context.Context) (next time.Duration, err error) {
 	interval := m.Capabilities().Pace.Changed
 	if interval == 0 {
@@ -29,9 +30,13 @@ func (m *Mirror) syncDelta(ctx context.Context) (next time.Duration, err error) 
 		return min(interval, leaderRenewal), err
 	}
 	requestedAt := m.Store.Now()
+	if requestedAt.Before(m.noDeltaUntil) {
+		return leaderRenewal, nil
+	}
 	volumes, err := m.Backend.ChangedVolumes(ctx, since.Add(-deltaOverlap))
 	if errors.Is(err, backend.ErrUnsupported) {
-		return unsupportedRecheck, nil
+		m.noDeltaUntil = requestedAt.Add(unsupportedRecheck)
+		return leaderRenewal, nil
 	}
 	if err != nil {
 		m.resync.runBy(requestedAt.Add(interval)) // it records what is wrong, and the end of it

@@ -35,6 +35,8 @@ type Mirror struct {
 	log      *slog.Logger
 	owner    string // of the leader's lease
 
+	noDeltaUntil time.Time // the backend has no ChangedVolumes; only the delta task uses it
+
 	mu      sync.Mutex
 	caps    backend.Capabilities
 	servers map[string]string // names by id; nil: not read yet

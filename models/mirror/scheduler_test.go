@@ -90,6 +90,24 @@ func TestScheduler_RetryAfter(t *testing.T) {
 	}
 }
 
+// TestLeader_WithoutDelta: the leader renews its lease also where there is no delta to
+// do it between two resyncs, which are longer apart than the lease.
+func TestLeader_WithoutDelta(t *testing.T) {
+	clock := storetest.NewClock()
+	store := storetest.Open(t, clock.Now)
+	cloud := workertest.New(t)
+	cloud.Fake.SetCapabilities(func(c *backend.Capabilities) { c.Pace.Changed, c.Pace.Whole = 10*time.Second, 2*time.Minute })
+	one := workertest.Share(t, store, clock, cloud.Fake)
+	two := workertest.Share(t, storetest.Second(t, store, clock.Now), clock, cloud.Fake)
+	for end := clock.Now().Add(30 * time.Minute); clock.Now().Before(end); clock.Add(time.Second) {
+		one.Mirror.RunDue(t.Context())
+		two.Mirror.RunDue(t.Context())
+	}
+	if n, m := one.Faulty.Calls("Volumes"), two.Faulty.Calls("Volumes"); n < 12 || m != 0 {
+		t.Errorf("%d and %d listings", n, m)
+	}
+}
+
 // TestLeader_OneConsole expects that one of two consoles on a database mirrors, and the other
 // one when the first resigns or dies.
 func TestLeader_OneConsole(t *testing.T) {

@@ -111,9 +111,9 @@ func NewTab(t *testing.T, browser context.Context) *Tab {
 	return newTab(t, browser, chromedp.WithNewBrowserContext())
 }
 
-// Neighbour opens another tab with the same cookies and storage: in the same
+// OpenTab opens another tab with the same cookies and storage: in the same
 // window, where it hides this one, or in a window of its own.
-func (tab *Tab) Neighbour(sameWindow bool) *Tab {
+func (tab *Tab) OpenTab(sameWindow bool) *Tab {
 	tab.t.Helper()
 	return newTab(tab.t, tab.Context, chromedp.WithNewWindow(!sameWindow))
 }
@@ -163,9 +163,9 @@ func (tab *Tab) collect(event any) {
 	tab.console = append(tab.console, strings.TrimSpace(text))
 }
 
-// Complaints returns the console messages since the last call: errors, warnings,
+// ConsoleMessages returns the console messages since the last call: errors, warnings,
 // uncaught exceptions and violations of the content security policy.
-func (tab *Tab) Complaints() []string {
+func (tab *Tab) ConsoleMessages() []string {
 	tab.mu.Lock()
 	defer tab.mu.Unlock()
 	all := tab.console
@@ -191,9 +191,9 @@ func Eval[T any](tab *Tab, script string) T {
 	return v
 }
 
-// Media emulates the system's colour scheme, light or dark. Motion is always
+// EmulateColorScheme emulates the system's colour scheme, light or dark. Motion is always
 // reduced, so that nothing is measured in the middle of an animation.
-func (tab *Tab) Media(scheme string) {
+func (tab *Tab) EmulateColorScheme(scheme string) {
 	tab.t.Helper()
 	_, err := chromedp.Call(tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme},
@@ -204,8 +204,8 @@ func (tab *Tab) Media(scheme string) {
 	}
 }
 
-// Script enables or disables JavaScript in the pages that are opened next.
-func (tab *Tab) Script(on bool) {
+// EnableScripts enables or disables JavaScript in the pages that are opened next.
+func (tab *Tab) EnableScripts(on bool) {
 	tab.t.Helper()
 	_, err := chromedp.Call(tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 	if err != nil {
@@ -213,8 +213,8 @@ func (tab *Tab) Script(on bool) {
 	}
 }
 
-// Size sets the viewport in CSS pixels.
-func (tab *Tab) Size(width, height int64) {
+// SetViewport sets the viewport in CSS pixels.
+func (tab *Tab) SetViewport(width, height int64) {
 	tab.t.Helper()
 	tab.Do(chromedp.EmulateViewport(width, height))
 }

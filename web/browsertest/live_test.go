@@ -23,7 +23,7 @@ func scenarioLive(p *page) {
 	one := p.c.volume(prefix + "-1")
 	two := p.c.volume(prefix + "-2")
 	p.manyOld(prefix)
-	p.Size(1280, 420)
+	p.SetViewport(1280, 420)
 	p.Open(views.VolumesPath + "?q=" + prefix)
 	p.Mark()
 	p.streaming()
@@ -209,7 +209,7 @@ func scenarioWindows(p *page) {
 func (p *page) neighbour(sameWindow bool) *page {
 	p.t.Helper()
 	tab := *p.Page
-	tab.Tab = p.Neighbour(sameWindow)
+	tab.Tab = p.OpenTab(sameWindow)
 	return &page{Page: &tab, c: p.c, say: p.say}
 }
 
@@ -237,7 +237,7 @@ func scenarioCutOff(p *page) {
 	p.Click("button", p.say.create)
 	p.Told(p.say.lost)
 	p.Wait("%s.value === %s", By("textbox", p.say.volumeName), JS(name+"-typed"))
-	p.Complaints() // the network's, and htmx's about it
+	p.ConsoleMessages() // the network's, and htmx's about it
 	p.Clean("cut off")
 	p.c.ask(views.VolumesPath+"/"+id+"/edit", url.Values{"name": {name + "-moved"}})
 	p.offline(false)
@@ -245,7 +245,7 @@ func scenarioCutOff(p *page) {
 	p.Click("button", p.say.create)
 	p.NoPopup()
 	p.HasRow(name+"-typed", "AVAILABLE")
-	p.Complaints()
+	p.ConsoleMessages()
 }
 
 // offline takes the network from the tab, or gives it back.

@@ -36,8 +36,8 @@ type Page struct {
 func NewPage(t *testing.T, tab *viewtest.Tab, url, lang string, script bool, session string) *Page {
 	t.Helper()
 	p := &Page{Tab: tab, t: t, url: url, lang: lang, script: script, Patience: 30 * time.Second}
-	p.Media("light")
-	p.Tab.Script(script)
+	p.EmulateColorScheme("light")
+	p.Tab.EnableScripts(script)
 	if _, err := chromedp.Call(p, emulation.SetLocaleOverride, emulation.SetLocaleOverrideParams{Locale: lang}); err != nil {
 		t.Fatal(err)
 	}
@@ -360,8 +360,8 @@ func (p *Page) Clean(where string) {
 	p.t.Helper()
 	p.Quiet(where)
 	if !p.script {
-		p.Script(true) // for axe-core; the page's own are not loaded any more
-		defer p.Script(false)
+		p.EnableScripts(true) // for axe-core; the page's own are not loaded any more
+		defer p.EnableScripts(false)
 	}
 	for _, v := range p.Axe() {
 		p.t.Errorf("%s: axe: %s", where, v)
@@ -373,7 +373,7 @@ func (p *Page) Clean(where string) {
 func (p *Page) Quiet(where string, expected ...int) {
 	p.t.Helper()
 complaints:
-	for _, c := range p.Complaints() {
+	for _, c := range p.ConsoleMessages() {
 		for _, status := range expected {
 			if strings.Contains(c, fmt.Sprintf("status of %d", status)) {
 				continue complaints

@@ -66,8 +66,8 @@ func scenarioTour(p *page) {
 	stops := p.sights("tour" + p.lang)
 	looks := map[string][]look{"ko": {{"light", 1280}, {"dark", 390}}, "en": {{"dark", 1280}, {"light", 390}}}[p.lang]
 	for i, look := range looks {
-		p.Media(look.theme)
-		p.Size(look.width, 844)
+		p.EmulateColorScheme(look.theme)
+		p.SetViewport(look.width, 844)
 		for _, stop := range stops {
 			if i == 0 || stop.twice || os.Getenv(viewtest.ScreenshotsEnv) != "" {
 				p.visit(stop, p.lang+"-"+look.theme)

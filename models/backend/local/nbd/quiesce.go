@@ -28,7 +28,7 @@ func (g *writeGate) tryEnter() bool {
 	return true
 }
 
-// dialExport waits until the gate is open. The error is that of ctx; without one, leave
+// enter waits until the gate is open. The error is that of ctx; without one, leave
 // must follow.
 func (g *writeGate) enter(ctx context.Context) error {
 	for {
