@@ -8,14 +8,17 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 	"blockconsole/web/app"
+	"blockconsole/web/app/apptest"
 )
 
 // newMain is a console with a database and a folder of its own; settings are
@@ -138,5 +141,44 @@ func TestServe_ListenerFails(t *testing.T) {
 	}
 	if err := m.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestServe_CallInFlight: Serve ends after the call to the storage that was under way,
+// its result is saved, and the operation is free for the next console.
+func TestServe_CallInFlight(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(letGo)
+	slow := func(ctx context.Context, method string, call func(context.Context) error) error {
+		if method == "CreateVolume" {
+			close(entered)
+			<-release
+		}
+		return call(ctx)
+	}
+	c := apptest.Open(t, apptest.Options{Backend: backend.Intercept(backendtest.NewFake(nil), slow), WallClock: true})
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- c.Main.Serve(ctx) }()
+	asked, err := c.Store.Volumes.CreateVolume(t.Context(), storetest.Operator(), models.VolumeInput{Name: "data-1", Size: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	stop()
+	select {
+	case err := <-served:
+		t.Fatalf("it has ended with %v while the storage makes a volume", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	letGo()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	op, err := c.Store.Queue.Operation(t.Context(), storetest.Operator(), asked.ID)
+	if err != nil || op.LeaseOwner != "" || c.Volume(asked.SubjectID).BackendID == "" {
+		t.Errorf("the operation is %+v, error %v", op, err)
 	}
 }
