@@ -19,6 +19,11 @@ import (
 // the disk to flush what they wrote.
 const shutdownTimeout = 10 * time.Second
 
+const (
+	registrationInterval = 300 * time.Millisecond // between looks whether who is connected is still registered
+	replyLimit           = time.Second / 2        // for a client that is not to take the answers under way
+)
+
 // exportServer serves attached volumes over NBD.
 type exportServer struct {
 	server   nbd.Server
@@ -51,6 +56,7 @@ func (b *Backend) startServing(o Options) {
 			b.log.Error("nobody can connect to volumes any more", "address", b.nbd.address, "error", err)
 		}
 	})
+	b.wg.Go(b.watchRegistrations)
 }
 
 // stopServing finishes the requests under way, and flushes and closes the files of all
@@ -77,6 +83,64 @@ func (b *Backend) stopServing() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// watchRegistrations ends the connections of peers that would not be let in any more,
+// until Close.
+func (b *Backend) watchRegistrations() {
+	ticker := time.NewTicker(registrationInterval)
+	defer ticker.Stop()
+	for known := true; ; {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := b.endUnregistered(b.ctx)
+		if err != nil && known && b.ctx.Err() == nil {
+			b.log.Warn("it is not known who is registered; clients stay connected meanwhile", "error", err)
+		}
+		known = err == nil
+	}
+}
+
+// endUnregistered ends, after the requests under way, the connections that no longer
+// match the registration of a server that their volume is attached to. The error is
+// the console's; nothing ends then.
+func (b *Backend) endUnregistered(ctx context.Context) error {
+	used := b.usedExports()
+	if len(used) == 0 {
+		return nil
+	}
+	servers, err := b.nbd.registry.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range used {
+		if o.export == nil {
+			continue
+		}
+		ending := o.export.nbd.Revoke(replyLimit, func(c nbd.ConnStats) bool { return !b.isAttachedToLocked(o, c.Peer, servers) })
+		for _, c := range ending {
+			b.log.Warn("a client is disconnected: it no longer matches the registration of its server", "volume", o.meta.Ref, "addr", c.Addr, "subject", c.Subject)
+		}
+	}
+	return nil
+}
+
+// usedExports are the volumes with clients.
+func (b *Backend) usedExports() []*object {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var used []*object
+	for _, o := range b.exports {
+		if o.export.nbd != nil && len(o.export.nbd.Conns()) > 0 {
+			used = append(used, o)
+		}
+	}
+	return used
 }
 
 // admitsAddress reports whether any registered server has the address.
@@ -149,9 +213,12 @@ func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 
 // allowsPeerLocked reports whether the export accepts a connection of the peer.
 func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
-	if o.export.nbd == nil || o.isDetaching() {
-		return false
-	}
+	return o.export.nbd != nil && !o.isDetaching() && b.isAttachedToLocked(o, peer, servers)
+}
+
+// isAttachedToLocked reports whether the peer is a server that the volume is attached
+// to.
+func (b *Backend) isAttachedToLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
 	return slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool {
 		s, ok := servers[a.Server]
 		return ok && s.isPeer(peer, b.nbd.tls)

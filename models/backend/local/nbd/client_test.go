@@ -158,19 +158,31 @@ func dial(t testing.TB, addr string) *client {
 
 func dialAs(t testing.TB, addr string, flags byte) *client {
 	t.Helper()
+	c := connect(t, addr)
+	c.greet(flags)
+	return c
+}
+
+// connect makes a connection on which nothing is exchanged yet.
+func connect(t testing.TB, addr string) *client {
+	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(testTimeout))
-	c := &client{TB: t, Conn: nc, reads: map[uint64]int{}}
+	return &client{TB: t, Conn: nc, reads: map[uint64]int{}}
+}
+
+// greet exchanges the greeting and the flags.
+func (c *client) greet(flags byte) {
+	c.Helper()
 	p := c.readN(18)
 	if binary.BigEndian.Uint64(p) != initPasswd || binary.BigEndian.Uint64(p[8:]) != optMagic || binary.BigEndian.Uint16(p[16:]) != 3 {
-		t.Fatalf("greeting %x", p)
+		c.Fatalf("greeting %x", p)
 	}
 	c.write([]byte{0, 0, 0, flags})
-	return c
 }
 
 func (c *client) write(p []byte) {
@@ -250,19 +262,25 @@ func metaData(name string, queries ...string) []byte {
 func dialExport(t testing.TB, addr, name string, structured bool) *client {
 	t.Helper()
 	c := dial(t, addr)
+	c.openExport(name, structured)
+	return c
+}
+
+// openExport goes from the handshake to transmission.
+func (c *client) openExport(name string, structured bool) {
+	c.Helper()
 	if structured {
 		if _, final := c.option(optStructuredReply, nil); final != repAck {
-			t.Fatalf("STRUCTURED_REPLY: %#x", final)
+			c.Fatalf("STRUCTURED_REPLY: %#x", final)
 		}
 		if _, final := c.option(optSetMetaContext, metaData(name, contextAllocation)); final != repAck {
-			t.Fatalf("SET_META_CONTEXT: %#x", final)
+			c.Fatalf("SET_META_CONTEXT: %#x", final)
 		}
 		c.structured = true
 	}
 	if _, final := c.option(optGo, goData(name)); final != repAck {
-		t.Fatalf("GO: %#x", final)
+		c.Fatalf("GO: %#x", final)
 	}
-	return c
 }
 
 func requestFrame(q request) []byte {

@@ -26,8 +26,8 @@ const (
 
 // ConnStats describes a connection in the transmission phase.
 type ConnStats struct {
-	ID                      uint64 // unique within the server, increasing
-	Addr                    netip.AddrPort
+	ID uint64 // unique within the server, increasing
+	Peer
 	Subject                 string // of the client's certificate, empty without TLS
 	Since, LastActivity     time.Time
 	BytesRead, BytesWritten uint64 // from and to the device
@@ -41,9 +41,9 @@ type conn struct {
 	peer Peer
 	done chan struct{} // closed at the end, after the flush of an export's last connection
 
-	mu       sync.Mutex // guards draining, and nc while TLS replaces it
+	mu       sync.Mutex // guards changes of draining, and nc while TLS replaces it
 	nc       net.Conn
-	draining bool
+	draining atomic.Bool
 
 	handshakeDone bool // guarded by srv.mu
 
@@ -83,7 +83,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 func (c *conn) stats() ConnStats {
 	s := ConnStats{
-		ID: c.id, Addr: c.peer.Addr, Since: c.connectedAt, LastActivity: time.Unix(0, c.lastActive.Load()),
+		ID: c.id, Peer: c.peer, Since: c.connectedAt, LastActivity: time.Unix(0, c.lastActive.Load()),
 		BytesRead: c.read.Load(), BytesWritten: c.written.Load(), Size: c.size,
 	}
 	if c.peer.Certificate != nil {
@@ -92,7 +92,7 @@ func (c *conn) stats() ConnStats {
 	return s
 }
 
-// callIfSet serves the connection from the greeting to its end.
+// run serves the connection from the greeting to its end.
 func (c *conn) run(ctx context.Context) {
 	defer close(c.done)
 	defer c.srv.removeConn(c)
@@ -127,12 +127,14 @@ func (c *conn) leaveExport(ctx context.Context) {
 	c.export.removeConn(c)
 }
 
-// drain stops reading requests; those already read are finished and answered.
-func (c *conn) drain() {
+// drain stops reading requests; those under way are finished and answered. It
+// reports whether the connection was not draining before.
+func (c *conn) drain() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.draining = true
+	begun := c.draining.CompareAndSwap(false, true)
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	return begun
 }
 
 // closeSocket closes the socket. It may be repeated.
@@ -146,7 +148,7 @@ func (c *conn) closeSocket() {
 func (c *conn) setReadTimeout(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.draining {
+	if c.draining.Load() {
 		return
 	}
 	if limit <= 0 {
@@ -265,5 +267,5 @@ func (c *conn) discardPayload(n int) error {
 }
 
 // isTimeout reports whether err is the end of a read or write deadline, also of the
-// singleExport that drain sets.
+// one that drain sets.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

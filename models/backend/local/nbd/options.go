@@ -107,6 +107,7 @@ func (h *handshake) openExport(ctx context.Context, name string) (*Export, int64
 // enterExport adds the connection to the export. Its errors are those of addConn.
 func (h *handshake) enterExport(export *Export, size int64) error {
 	// Set first: Export.Conns shows the connection from addConn on.
+	h.out.init(h.nc, h.srv.StallTimeout)
 	h.export, h.size, h.connectedAt = export, size, h.srv.Now()
 	h.lastActive.Store(h.connectedAt.UnixNano())
 	h.nowaitDev, _ = export.dev.(NowaitDevice)

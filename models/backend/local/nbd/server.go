@@ -47,7 +47,7 @@ type Server struct {
 	diskSlots chan struct{}
 	tls       *tls.Config
 	lastID    atomic.Uint64
-	wg        sync.WaitGroup // singleExport per connection
+	wg        sync.WaitGroup // one per connection
 
 	mu         sync.Mutex
 	closing    bool
