@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -19,6 +20,10 @@ import (
 // the disk to flush what they wrote.
 const shutdownTimeout = 10 * time.Second
 
+// refusedRegistration counts clients that were disconnected because of a changed
+// registration.
+const refusedRegistration nbd.Refusal = "registration"
+
 const (
 	registrationInterval = 300 * time.Millisecond // between looks whether who is connected is still registered
 	replyLimit           = time.Second / 2        // for a client that is not to take the answers under way
@@ -30,6 +35,7 @@ type exportServer struct {
 	registry serverRegistry
 	address  string
 	tls      bool
+	refused  func(nbd.Refusal)
 	wg       sync.WaitGroup
 }
 
@@ -44,8 +50,13 @@ func (b *Backend) newExportServer(o Options) (*exportServer, error) {
 	s := &exportServer{
 		address: o.NBD.Addr().String(), tls: o.NBDTLS != nil,
 		registry: serverRegistry{fetch: o.Servers, now: b.now},
+		refused: func(why nbd.Refusal) {
+			if o.OnRefused != nil {
+				o.OnRefused(string(why))
+			}
+		},
 	}
-	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: b.admitsAddress, Log: b.log}
+	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: b.admitAddress, OnRefused: s.refused, Log: b.log}
 	return s, nil
 }
 
@@ -56,7 +67,7 @@ func (b *Backend) startServing(o Options) {
 			b.log.Error("nobody can connect to volumes any more", "address", b.nbd.address, "error", err)
 		}
 	})
-	b.wg.Go(b.watchRegistrations)
+	b.nbd.wg.Go(b.watchRegistrations)
 }
 
 // stopServing finishes the requests under way, and flushes and closes the files of all
@@ -124,6 +135,7 @@ func (b *Backend) endUnregistered(ctx context.Context) error {
 		}
 		ending := o.export.nbd.Revoke(replyLimit, func(c nbd.ConnStats) bool { return !b.isAttachedToLocked(o, c.Peer, servers) })
 		for _, c := range ending {
+			b.nbd.refused(refusedRegistration)
 			b.log.Warn("a client is disconnected: it no longer matches the registration of its server", "volume", o.meta.Ref, "addr", c.Addr, "subject", c.Subject)
 		}
 	}
@@ -143,19 +155,19 @@ func (b *Backend) usedExports() []*object {
 	return used
 }
 
-// admitsAddress reports whether any registered server has the address.
-func (b *Backend) admitsAddress(a netip.Addr) bool {
+// admitAddress returns why nobody may connect from the address; nil when a registered
+// server has it.
+func (b *Backend) admitAddress(a netip.Addr) error {
 	servers, err := b.nbd.registry.list(b.ctx)
 	if err != nil {
-		b.log.Warn("nobody is let in while it is not known who may", "error", err)
-		return false
+		return fmt.Errorf("nobody is let in while it is not known who may: %w", err)
 	}
 	for _, s := range servers {
 		if s.hasAddress(a) {
-			return true
+			return nil
 		}
 	}
-	return false
+	return errors.New("no registered server has the address")
 }
 
 // refreshServerNames makes attachments show the present names of their servers, or the
@@ -175,7 +187,7 @@ type nbdExports struct{ b *Backend }
 var _ nbd.Exports = nbdExports{}
 
 // Open returns the export of a volume that is attached to the peer. Errors:
-// nbd.ErrUnknownExport, and those of the console's list of servers.
+// nbd.ErrUnknownExport with the reason for the log, and those of the console's list of servers.
 func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
 	servers, err := d.b.nbd.registry.list(ctx)
 	if err != nil {
@@ -184,8 +196,11 @@ func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
 	o := d.b.exports[name]
-	if o == nil || !d.b.allowsPeerLocked(o, peer, servers) {
-		return nil, nbd.ErrUnknownExport
+	switch {
+	case o == nil:
+		return nil, fmt.Errorf("%w: no attached volume is called %.64q", nbd.ErrUnknownExport, name)
+	case !d.b.allowsPeerLocked(o, peer, servers):
+		return nil, fmt.Errorf("%w: %s", nbd.ErrUnknownExport, d.b.explainDenialLocked(o, peer, servers))
 	}
 	o.export.lastUsed = d.b.now().UTC()
 	return o.export.nbd, nil
@@ -214,6 +229,22 @@ func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 // allowsPeerLocked reports whether the export accepts a connection of the peer.
 func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
 	return o.export.nbd != nil && !o.isDetaching() && b.isAttachedToLocked(o, peer, servers)
+}
+
+// explainDenialLocked says why the export does not accept a connection of the peer.
+func (b *Backend) explainDenialLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) string {
+	s, registered := servers[o.meta.Attachments[0].Server]
+	switch {
+	case o.export.nbd == nil:
+		return "the file of the volume cannot be opened"
+	case o.isDetaching():
+		return "the volume is being detached"
+	case !registered:
+		return "the server that the volume is attached to is not registered any more"
+	case !s.hasAddress(peer.Addr.Addr()):
+		return "the volume is attached to " + s.Name + ", which does not have the address"
+	}
+	return "the volume is attached to " + s.Name + ", and the certificate has another name"
 }
 
 // isAttachedToLocked reports whether the peer is a server that the volume is attached

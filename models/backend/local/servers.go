@@ -47,10 +47,11 @@ func (r *serverRegistry) list(ctx context.Context) (map[string]registeredServer,
 		return r.byID, nil
 	}
 	err := r.refreshLocked(ctx)
-	if r.byID != nil {
-		return r.byID, nil
+	if r.byID == nil {
+		return nil, err
 	}
-	return nil, err
+	r.fetchedAt = r.now() // also after an error: clients must not wait for a console that hangs one after the other
+	return r.byID, nil
 }
 
 // refresh asks the console. The error is the console's.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +45,44 @@ func startServer(t testing.TB, exports Exports, configure func(*Server)) (addr s
 	return l.Addr().String(), s
 }
 
+// lockedBuffer is a log of a test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// waitFor reports whether the log contains text in time.
+func (l *lockedBuffer) waitFor(text string) bool {
+	for deadline := time.Now().Add(testTimeout); !strings.Contains(l.String(), text); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// runConn serves a connection until its end.
+func runConn(s *Server, nc net.Conn) {
+	c := newConn(s, nc)
+	if _, err := s.addConn(c); err != nil {
+		panic(err)
+	}
+	defer s.wg.Done()
+	c.run(context.Background())
+}
+
 // memDevice is a Device in memory. Its hooks are called before the operation.
 type memDevice struct {
 	mu                        sync.RWMutex
@@ -52,6 +92,7 @@ type memDevice struct {
 	zeroFlags                 atomic.Int64 // of the last WriteZeroes
 	noFastZero                atomic.Bool
 	trimmed, cached, statuses atomic.Int64
+	largeReads                atomic.Int64 // of more than ownBuffer
 }
 
 func newMemDevice(size int) *memDevice { return &memDevice{b: make([]byte, size)} }
@@ -77,6 +118,9 @@ func blockingHook() (hook func() error, entered, release chan struct{}) {
 func (m *memDevice) Size() (int64, error) { return int64(len(m.b)), nil }
 
 func (m *memDevice) ReadAt(p []byte, off int64) (int, error) {
+	if len(p) > ownBuffer {
+		m.largeReads.Add(1)
+	}
 	if err := callIfSet(m.onRead); err != nil {
 		return 0, err
 	}

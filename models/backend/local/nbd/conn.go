@@ -19,9 +19,6 @@ import (
 const (
 	handshakeBuffer = 4 << 10
 	readBuffer      = 256 << 10 // many small requests in one system call
-	connMemory      = 64 << 20  // bytes of a connection's requests under way
-	connMinCost     = 256 << 10 // of connMemory for the smallest request: at most 256 under way
-	serverMinCost   = 8 << 10   // of Server.MaxMemory for the smallest request: a goroutine's stack
 )
 
 // ConnStats describes a connection in the transmission phase.
@@ -44,8 +41,11 @@ type conn struct {
 	mu       sync.Mutex // guards changes of draining, and nc while TLS replaces it
 	nc       net.Conn
 	draining atomic.Bool
+	drained  chan struct{} // closed when draining begins
 
-	handshakeDone bool // guarded by srv.mu
+	address     *address
+	inHandshake bool // guarded by srv.mu
+	hasTurn     bool // for the handshake
 
 	br        *bufio.Reader
 	input     cappedReader // what br reads from during transmission
@@ -58,12 +58,14 @@ type conn struct {
 	allocationExport string // … for the export of this name
 
 	out           replyWriter
-	batch         *buffer // replies without data and small reads, not yet sent; may be nil
-	batched       int     // bytes in batch
-	offloadWrites int     // this many writes more go to other goroutines, after a slow one
-	pipe          *pipe   // from the socket to the device; nil before the first use
-	noPipe        bool    // splice is of no use on this connection
-	budget        *semaphore.Weighted
+	batch         *buffer             // replies without data and small reads, not yet sent; may be nil
+	batched       int                 // bytes in batch
+	offloadWrites int                 // this many writes more go to other goroutines, after a slow one
+	pipe          *pipe               // from the socket to the device; nil before the first use
+	noPipe        bool                // splice is of no use on this connection
+	budget        *semaphore.Weighted // connMemory
+	own           *semaphore.Weighted // ownBuffer
+	exclusive     sync.RWMutex        // held for reading by every send, for writing by a reply in pieces
 	inflight      sync.WaitGroup
 
 	connectedAt time.Time
@@ -73,7 +75,9 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, id: s.lastID.Add(1), nc: newSocket(nc), done: make(chan struct{}), budget: semaphore.NewWeighted(connMemory)}
+	c := &conn{
+		srv: s, id: s.lastID.Add(1), nc: newSocket(nc), done: make(chan struct{}), drained: make(chan struct{}), budget: semaphore.NewWeighted(connMemory), own: semaphore.NewWeighted(ownBuffer),
+	}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.peer.Addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
@@ -99,20 +103,29 @@ func (c *conn) run(ctx context.Context) {
 	defer c.closeSocket()
 	defer c.leaveExport(ctx)
 	log := c.srv.Log.With("conn", c.id, "addr", c.peer.Addr)
-	err := c.runHandshake(ctx)
-	c.srv.handshakeDone(c)
-	if err != nil {
-		if !errors.Is(err, errClientAborted) {
-			log.Info("nbd negotiation", "error", err)
-		}
+	if err := c.awaitTurn(); err != nil {
+		c.refused(RefusedHandshakes, err)
+		return
+	}
+	if err := c.runHandshake(ctx); err != nil {
+		c.refused(RefusedNegotiation, err)
 		return
 	}
 	log = log.With("export", c.export.name)
 	log.Info("nbd connected")
-	err = c.transmit(ctx)
+	err := c.transmit(ctx)
 	c.inflight.Wait()
 	c.closeSocket()
 	log.Info("nbd disconnected", "read", c.read.Load(), "written", c.written.Load(), "reason", err)
+}
+
+// refused tells of a handshake that failed, unless that is told already or this server
+// or the client ended it in good order.
+func (c *conn) refused(why Refusal, err error) {
+	if c.draining.Load() || errors.Is(err, errClientAborted) || errors.Is(err, errRefused) {
+		return
+	}
+	c.srv.refuse(why, c.peer, err)
 }
 
 // leaveExport removes the connection from its export, if it has one. The last one
@@ -133,6 +146,9 @@ func (c *conn) drain() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	begun := c.draining.CompareAndSwap(false, true)
+	if begun {
+		close(c.drained)
+	}
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	return begun
 }
@@ -172,40 +188,6 @@ func (c *conn) upgradeTLS(ctx context.Context) error {
 	c.nc, c.br = t, bufio.NewReaderSize(t, handshakeBuffer)
 	c.peer.Certificate = t.ConnectionState().PeerCertificates[0]
 	return nil
-}
-
-// acquireBuffer waits for n bytes of both budgets and returns a buffer of at least
-// that size. The error is that of ctx or of the connection.
-func (c *conn) acquireBuffer(ctx context.Context, n int) (*buffer, error) {
-	size := int64(1) << classOf(n)
-	mine, all := max(size, connMinCost), max(size, serverMinCost)
-	if !c.budget.TryAcquire(mine) {
-		if err := c.flushBatch(); err != nil {
-			return nil, err
-		}
-		if err := c.budget.Acquire(ctx, mine); err != nil {
-			return nil, err
-		}
-	}
-	if !c.srv.budget.TryAcquire(all) {
-		err := c.flushBatch()
-		if err == nil {
-			err = c.srv.budget.Acquire(ctx, all)
-		}
-		if err != nil {
-			c.budget.Release(mine)
-			return nil, err
-		}
-	}
-	b := getBuffer(n)
-	b.owner = c
-	return b, nil
-}
-
-// releaseBudget gives back what acquireBuffer took for a buffer of size bytes.
-func (c *conn) releaseBudget(size int64) {
-	c.budget.Release(max(size, connMinCost))
-	c.srv.budget.Release(max(size, serverMinCost))
 }
 
 // readPayload fills p with the payload of a WRITE.

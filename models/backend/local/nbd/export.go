@@ -59,6 +59,8 @@ type Export struct {
 
 	dirty atomic.Bool // changed since the last flush
 
+	share share // of the server's memory
+
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	mayWrite int // connections that may still change the device

@@ -191,6 +191,13 @@ func (c *conn) flushBatch() error {
 
 // send sends segments and notes the time. The error is that of the connection.
 func (c *conn) send(segs ...segment) error {
+	c.exclusive.RLock()
+	defer c.exclusive.RUnlock()
+	return c.sendExclusive(segs...)
+}
+
+// sendExclusive is send for a caller that holds exclusive.
+func (c *conn) sendExclusive(segs ...segment) error {
 	err := c.out.send(segs...)
 	c.lastActive.Store(c.srv.Now().UnixNano())
 	return err
