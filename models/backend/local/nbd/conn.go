@@ -125,6 +125,10 @@ func (c *conn) refused(why Refusal, err error) {
 	if c.draining.Load() || errors.Is(err, errClientAborted) || errors.Is(err, errRefused) {
 		return
 	}
+	var failed *tlsError
+	if errors.As(err, &failed) {
+		why = RefusedTLS
+	}
 	c.srv.refuse(why, c.peer, err)
 }
 
@@ -181,7 +185,7 @@ func (c *conn) upgradeTLS(ctx context.Context) error {
 	}
 	t := tls.Server(c.nc, c.srv.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
-		return err
+		return explainTLS(err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

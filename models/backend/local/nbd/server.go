@@ -76,8 +76,7 @@ func (s *Server) init() {
 			s.Now = time.Now
 		}
 		if s.TLS != nil {
-			s.tls = s.TLS.Clone()
-			s.tls.ClientAuth = tls.RequireAndVerifyClientCert
+			s.tls = serverTLS(s.TLS)
 		}
 		s.memory.max = s.MaxMemory
 		s.diskSlots = make(chan struct{}, s.MaxDiskCalls)
