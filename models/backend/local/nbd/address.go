@@ -32,13 +32,13 @@ func (s *Server) addConn(c *conn) (Refusal, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.addresses[ip]
+	a, free := s.addresses[ip], s.MaxConns-len(s.conns)
 	switch {
 	case s.closing:
 		return "", ErrServerClosed
-	case len(s.conns) >= s.MaxConns:
+	case free <= 0:
 		return RefusedConnections, errServerFull
-	case a != nil && a.handshakes >= s.MaxHandshakes+s.MaxWaiting:
+	case a != nil && a.handshakes >= s.MaxHandshakes+min(s.MaxWaiting, free/2): // leave others room
 		return RefusedHandshakes, errTooManyWaiting
 	case a == nil:
 		a = &address{turns: make(chan struct{}, s.MaxHandshakes)}

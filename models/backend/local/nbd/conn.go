@@ -114,6 +114,9 @@ func (c *conn) run(ctx context.Context) {
 	log = log.With("export", c.export.name)
 	log.Info("nbd connected")
 	err := c.transmit(ctx)
+	if c.draining.Load() {
+		err = errEnded
+	}
 	c.inflight.Wait()
 	c.closeSocket()
 	log.Info("nbd disconnected", "read", c.read.Load(), "written", c.written.Load(), "reason", err)

@@ -43,7 +43,7 @@ type Server struct {
 	StallTimeout     time.Duration // for a client to take a reply or to send a payload; zero means 60 s
 	MaxConns         int           // connections at once; zero means 1024
 	MaxHandshakes    int           // handshakes at once from one address; zero means 32
-	MaxWaiting       int           // connections that wait for those; zero means 256. They wait for 4 HandshakeTimeouts
+	MaxWaiting       int           // connections that wait for those, for 4 HandshakeTimeouts at most; zero means 256
 	MaxMemory        int64         // bytes shared by requests under way; zero means 256 MiB
 	MaxDiskCalls     int           // blocking calls of devices at once; zero means 256
 

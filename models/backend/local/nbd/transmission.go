@@ -74,7 +74,7 @@ func readError(err error) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("connection closed by the client")
 	case isTimeout(err):
-		return fmt.Errorf("%w or stalled: %w", errEnded, err)
+		return fmt.Errorf("stalled: %w", err)
 	}
 	return err
 }
