@@ -7,14 +7,17 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/backend/local/nbd"
 )
 
 // dialNBD connects to the backend from a local address.
@@ -362,4 +365,57 @@ func TestDetachVolume_RegistrationTakenAway(t *testing.T) {
 	}
 	servers.set(backend.RegisteredServer{ID: "here", Name: "web-1", Addresses: []string{"127.0.0.9"}}, testServers[1])
 	waitStatus(t, b, ref, backend.Available)
+}
+
+// syncBuffer is a log that is written while a test reads it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// A client that is denied an export learns nothing; the log says why.
+func TestExport_DenialsAreExplained(t *testing.T) {
+	t.Parallel()
+	a := backendtest.NewAuthority(t)
+	var log syncBuffer
+	refused := make(chan string, 10)
+	b := open(t, withNBD(t, Options{Dir: memDir(t), Log: slog.New(slog.NewTextHandler(&log, nil)), OnRefused: func(reason string) { refused <- reason },
+		NBDTLS: &tls.Config{Certificates: []tls.Certificate{a.Server()}, ClientCAs: a.Pool()}}))
+	ref := newRef(t)
+	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, SizeGiB: 1}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, "here"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ from, certificate, export, want string }{
+		{"127.0.0.3", "web-1", "data-1", "no attached volume is called"},
+		{"127.0.0.2", "web-1", ref, "attached to web-1, which does not have the address"},
+		{"127.0.0.1", "db-1", ref, "attached to web-1, and the certificate has another name"},
+	} {
+		c, err := backendtest.DialNBD(t.Context(), b.nbd.address, tt.from, clientTLS(a, tt.certificate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if err := c.Use(tt.export); !errors.Is(err, backendtest.ErrNBDUnknown) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		if reason := <-refused; reason != string(nbd.RefusedExport) || !strings.Contains(log.String(), tt.want) || !strings.Contains(log.String(), `subject="CN=`+tt.certificate) {
+			t.Errorf("%+v: %s\n%s", tt, reason, log.String())
+		}
+	}
 }
