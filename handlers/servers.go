@@ -18,6 +18,7 @@ type ServerStore interface {
 	ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
 	ServerUse(ctx context.Context, ids []string) (map[string]int, error)
+	ServerClients(ctx context.Context, id string) ([]models.ServerClient, error)
 	ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error)
 	AddServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error)
 	EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error)
@@ -135,8 +136,23 @@ func (h Servers) EditForm(c echo.Context) error {
 		return c.JSON(http.StatusOK, toServerJSON(row, use[row.ID]))
 	}
 	m := views.ServerForm{Form: newForm(c, serverPath(row.ID)), ID: row.ID, Name: row.Name, Address: row.Address}
-	m.Version, m.Denial = row.Version, h.readOnlyDenial()
+	m.Version = row.Version
+	if err := h.completeEdit(ctx, &m); err != nil {
+		return err
+	}
 	return Render(c, http.StatusOK, T(c, "server.edit"), views.ServerPopup(m))
+}
+
+// completeEdit fills in what the popup «서버 수정» shows beside the fields.
+func (h Servers) completeEdit(ctx context.Context, m *views.ServerForm) error {
+	if m.Denial = h.readOnlyDenial(); m.Denial != nil {
+		return nil
+	}
+	clients, err := h.Store.ServerClients(ctx, m.ID)
+	for _, c := range clients {
+		m.Clients = append(m.Clients, views.ServerClient{Volume: views.Link{ID: c.VolumeID, Name: c.VolumeName}, Address: c.Address, Identity: c.Identity})
+	}
+	return err
 }
 
 func serverPath(id string) string { return views.ServersPath + "/" + id }
@@ -149,9 +165,8 @@ func (h Servers) Edit(c echo.Context) error {
 	row, err := h.Store.EditServer(ctx, actor, models.ServerInput{ID: id, Name: m.Name, Address: m.Address, Version: m.Version})
 	if err != nil {
 		return rerenderForm(c, &m.Form, err, "server.edit", func() (templ.Component, error) {
-			m.Denial = h.readOnlyDenial()
-			if !isStale(err) {
-				return views.ServerPopup(m), nil
+			if incomplete := h.completeEdit(ctx, &m); incomplete != nil || !isStale(err) {
+				return views.ServerPopup(m), incomplete
 			}
 			now, err := h.Store.Server(ctx, actor, id)
 			if err != nil {

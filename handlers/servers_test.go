@@ -144,3 +144,27 @@ func TestServers_OfStorageReadOnly(t *testing.T) {
 		}
 	}
 }
+
+// The form says who is connected before a change that may disconnect them.
+func TestServers_EditNamesConnectedClients(t *testing.T) {
+	t.Parallel()
+	c := newExportConsole(t, "nbd")
+	admin := c.As(models.Administrator)
+	s := c.server("web-1", "10.0.0.5")
+	path := views.ServersPath + "/" + s.ID
+	popup := admin.Get(path)
+	apptest.WantText(t, popup, "#popup-form .hint-note", "1초 안에")
+	apptest.WantNone(t, popup, "#popup-form .callout")
+	v, _ := c.attachedTo("data-1", s)
+	c.connect(v, s, "10.0.0.5:43210")
+	neighbour := c.server("web-2", "10.0.0.6")
+	other, _ := c.attachedTo("data-2", neighbour)
+	c.connect(other, neighbour, "10.0.0.6:43210")
+	for _, a := range []apptest.Answer{admin.Get(path), admin.Post(path, apptest.Form("name", "", "address", "10.0.0.9", "version", "1"))} {
+		apptest.WantText(t, a, "#popup-form .callout-caution .callout-title", "클라이언트 1개")
+		apptest.WantText(t, a, "#popup-form .callout-caution", "1초 안에")
+		apptest.WantText(t, a, "#popup-form .callout-caution a[href='"+apptest.VolumePath(v.ID)+"']", "data-1")
+		apptest.WantText(t, a, "#popup-form .callout-caution li", "10.0.0.5:43210")
+	}
+	apptest.WantText(t, admin.Get(path, "Accept-Language", "en"), "#popup-form .callout-caution", "within a second")
+}

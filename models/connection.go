@@ -8,3 +8,6 @@ type Connection struct {
 	VolumeID           string
 	backend.Connection `gorm:"embedded"`
 }
+
+// ServerClient is a client of a server that is connected to a volume.
+type ServerClient struct{ VolumeID, VolumeName, Address, Identity string }

@@ -1,6 +1,7 @@
 package views_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,11 @@ func usedServers() []views.AttachedServer {
 		{Server: views.Link{ID: "srv-2", Name: "db-standby"}, Use: "never"},
 		{Server: views.Link{ID: "srv-3", Name: strings.Repeat("long-name-of-a-server.", 2)}, Use: "idle", UsedAt: us(40 * time.Minute)},
 	}
+}
+
+func clientsOf(n int) []views.ServerClient {
+	c := []views.ServerClient{{Volume: views.Link{ID: uid(901), Name: longName}, Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535", Identity: hostile}}
+	return append(c, slices.Repeat([]views.ServerClient{{Volume: views.Link{ID: uid(900), Name: "db-main"}, Address: "10.0.0.5:43210", Identity: "CN=web-1"}}, n-1)...)
 }
 
 func exported(tls bool) *views.Export {
@@ -62,6 +68,7 @@ func serverScenarios() []scenario {
 		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, WritePauseMicros: 12_345}))},
 		{"server-new", true, admin, component(views.ServerPopup(views.ServerForm{Form: bad, Name: "WEB-1", Address: "10.0.0.5/8"}))},
 		{"server-edit", true, admin, component(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Conflict: &rows[1]}))},
+		{"server-edit-clients", true, admin, component(views.ServerPopup(views.ServerForm{Form: form("/x"), ID: uid(1), Name: "web-1", Address: "10.0.0.5", Clients: clientsOf(24)}))},
 		{"server-delete", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: form("/x"), Row: rows[0]}))},
 		{"server-delete-kept", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: kept, Row: rows[0]}))},
 		{"create-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &attached, Name: "db-main-1122", CrashSafe: true, NeedBytes: -1, FreeBytes: -1}))},

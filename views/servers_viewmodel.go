@@ -28,7 +28,17 @@ type ServerForm struct {
 	Form
 	ID, Name, Address string
 	Conflict          *ServerRow
+	Clients           []ServerClient // that are connected now
 }
+
+// ServerClient is a client that is connected to a volume.
+type ServerClient struct {
+	Volume            Link
+	Address, Identity string
+}
+
+// maxClients is how many clients the form of a server lists.
+const maxClients = 20
 
 func (m ServerForm) titleKey() string {
 	if m.ID == "" {

@@ -58,6 +58,16 @@ func CloudMetrics(registry *prometheus.Registry) func(method string, status int)
 	return func(method string, status int) { requests.WithLabelValues(method, strconv.Itoa(status)).Inc() }
 }
 
+// NBDMetrics returns a counter of the clients of attached volumes that were turned
+// away or disconnected, by reason.
+func NBDMetrics(registry *prometheus.Registry) func(reason string) {
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "blockconsole_nbd_refused_total", Help: "NBD clients that were turned away or disconnected, by reason.",
+	}, []string{"reason"})
+	registry.MustRegister(refused)
+	return func(reason string) { refused.WithLabelValues(reason).Inc() }
+}
+
 func metricsHandler(registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

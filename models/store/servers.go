@@ -117,8 +117,8 @@ func checkNameFree(tx *gorm.DB, project, name, except string) error {
 	return err
 }
 
-// EditServer changes a registered server; new connections are checked against the new
-// addresses. Errors: ErrNotFound, CodeInvalid with the fields name and address,
+// EditServer changes a registered server; clients that do not match any more are
+// disconnected. Errors: ErrNotFound, CodeInvalid with the fields name and address,
 // CodeStale, CodeUnsupported, those of the database.
 func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
 	var row *models.Server
@@ -217,6 +217,14 @@ func serverDenial(q *gorm.DB, row *models.Server) (*models.Denial, error) {
 		return &models.Denial{Text: models.NewText("deny.server_awaited"), Volumes: attached, Guidance: models.NewText("guide.wait")}, nil
 	}
 	return nil, nil
+}
+
+// ServerClients returns the clients of a server that are connected, in the order of
+// their volumes' names. Errors: those of the database.
+func (s Servers) ServerClients(ctx context.Context, id string) ([]models.ServerClient, error) {
+	var rows []models.ServerClient
+	return rows, s.read(ctx).Raw(`SELECT c.volume_id, v.name AS volume_name, c.address, c.identity FROM connections c JOIN volumes v ON v.id = c.volume_id
+		WHERE c.server_id = ? ORDER BY v.name, c.volume_id, c.since, c.id`, id).Scan(&rows).Error
 }
 
 // RegisteredServers returns the registered servers of all projects, for a backend that

@@ -182,3 +182,40 @@ func TestServe_CallInFlight(t *testing.T) {
 		t.Errorf("the operation is %+v, error %v", op, err)
 	}
 }
+
+// Clients of NBD that are turned away are in the metrics.
+func TestOpen_CountsRefusedClients(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	m := newMain(t, "NBD_ADDR="+address)
+	m.Stdout = io.Discard
+	if err := m.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	stranger, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if said, err := io.ReadAll(stranger); len(said) > 0 {
+		t.Errorf("%q, %v", said, err)
+	}
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "blockconsole_nbd_refused_total" {
+			if c := f.GetMetric()[0]; c.GetLabel()[0].GetValue() != "address" || c.GetCounter().GetValue() != 1 {
+				t.Errorf("%v", c)
+			}
+			return
+		}
+	}
+	t.Error("not in the metrics")
+}

@@ -120,6 +120,7 @@ func (m *Main) openLocal(ctx context.Context) (_ closableBackend, _ models.Ident
 	}
 	b, err := local.Open(local.Options{
 		Dir: m.Config.Data, Now: m.Now, Log: m.Log, NBD: m.nbd, NBDTLS: m.Config.NBDTLS(), Servers: m.registeredServers,
+		OnRefused: web.NBDMetrics(m.Registry),
 	})
 	if err != nil {
 		return nil, models.Identity{}, fmt.Errorf("cannot use the volumes in %s: %w; check BLOCKCONSOLE_DATA", m.Config.Data, err)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"blockconsole/models/backend/backendtest"
 	"blockconsole/views"
@@ -266,7 +267,38 @@ func TestNBDLifecycle(t *testing.T) {
 	if err := c.Ended(); err != nil {
 		t.Error(err)
 	}
+	s.wantCutOff(id)
 	s.done(volume + "/delete")
+}
+
+// wantCutOff checks that a server whose address is taken away stops writing within a
+// second, and delays no detachment.
+func (s *site) wantCutOff(id string) {
+	s.t.Helper()
+	s.attach(id, "web-1")
+	c, err := s.raw("127.0.0.1", id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	detaching := s.api.Ask(views.VolumesPath+"/"+id+"/detach", "server_id", s.servers["web-1"])
+	eventually(s.t, "detaching", func() bool { return s.status(id) == "DETACHING" })
+	ended := make(chan time.Time, 1)
+	go func() {
+		for err == nil {
+			_, err = c.WriteAt([]byte("on and on"), 0)
+		}
+		ended <- time.Now()
+	}()
+	apptest.WantStatus(s.t, s.post(views.ServersPath+"/"+s.servers["web-1"], "name", "web-1", "address", "127.0.0.7"), http.StatusOK)
+	saved := time.Now()
+	if took := (<-ended).Sub(saved); took > time.Second {
+		s.t.Errorf("cut off after %s", took)
+	}
+	eventually(s.t, "detached", func() bool {
+		var op apptest.Operation
+		s.api.Read("/activity/"+detaching.Operation, &op)
+		return op.State == "SUCCEEDED" && s.status(id) == "AVAILABLE"
+	})
 }
 
 // TestNBDSurvivesKill kills the program while a server writes.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -19,12 +20,22 @@ import (
 // the disk to flush what they wrote.
 const shutdownTimeout = 10 * time.Second
 
+// refusedRegistration counts clients that were disconnected because of a changed
+// registration.
+const refusedRegistration nbd.Refusal = "registration"
+
+const (
+	registrationInterval = 300 * time.Millisecond // between looks whether who is connected is still registered
+	replyLimit           = time.Second / 2        // for a client that is not to take the answers under way
+)
+
 // exportServer serves attached volumes over NBD.
 type exportServer struct {
 	server   nbd.Server
 	registry serverRegistry
 	address  string
 	tls      bool
+	refused  func(nbd.Refusal)
 	wg       sync.WaitGroup
 }
 
@@ -39,8 +50,13 @@ func (b *Backend) newExportServer(o Options) (*exportServer, error) {
 	s := &exportServer{
 		address: o.NBD.Addr().String(), tls: o.NBDTLS != nil,
 		registry: serverRegistry{fetch: o.Servers, now: b.now},
+		refused: func(why nbd.Refusal) {
+			if o.OnRefused != nil {
+				o.OnRefused(string(why))
+			}
+		},
 	}
-	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: b.admitsAddress, Log: b.log}
+	s.server = nbd.Server{Exports: nbdExports{b}, TLS: o.NBDTLS, Admit: b.admitAddress, OnRefused: s.refused, Log: b.log}
 	return s, nil
 }
 
@@ -51,6 +67,7 @@ func (b *Backend) startServing(o Options) {
 			b.log.Error("nobody can connect to volumes any more", "address", b.nbd.address, "error", err)
 		}
 	})
+	b.nbd.wg.Go(b.watchRegistrations)
 }
 
 // stopServing finishes the requests under way, and flushes and closes the files of all
@@ -79,19 +96,78 @@ func (b *Backend) stopServing() error {
 	return errors.Join(errs...)
 }
 
-// admitsAddress reports whether any registered server has the address.
-func (b *Backend) admitsAddress(a netip.Addr) bool {
+// watchRegistrations ends the connections of peers that would not be let in any more,
+// until Close.
+func (b *Backend) watchRegistrations() {
+	ticker := time.NewTicker(registrationInterval)
+	defer ticker.Stop()
+	for known := true; ; {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := b.endUnregistered(b.ctx)
+		if err != nil && known && b.ctx.Err() == nil {
+			b.log.Warn("it is not known who is registered; clients stay connected meanwhile", "error", err)
+		}
+		known = err == nil
+	}
+}
+
+// endUnregistered ends, after the requests under way, the connections that no longer
+// match the registration of a server that their volume is attached to. The error is
+// the console's; nothing ends then.
+func (b *Backend) endUnregistered(ctx context.Context) error {
+	used := b.usedExports()
+	if len(used) == 0 {
+		return nil
+	}
+	servers, err := b.nbd.registry.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, o := range used {
+		if o.export == nil {
+			continue
+		}
+		ending := o.export.nbd.Revoke(replyLimit, func(c nbd.ConnStats) bool { return !b.isAttachedToLocked(o, c.Peer, servers) })
+		for _, c := range ending {
+			b.nbd.refused(refusedRegistration)
+			b.log.Warn("a client is disconnected: it no longer matches the registration of its server", "volume", o.meta.Ref, "addr", c.Addr, "subject", c.Subject)
+		}
+	}
+	return nil
+}
+
+// usedExports are the volumes with clients.
+func (b *Backend) usedExports() []*object {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var used []*object
+	for _, o := range b.exports {
+		if o.export.nbd != nil && len(o.export.nbd.Conns()) > 0 {
+			used = append(used, o)
+		}
+	}
+	return used
+}
+
+// admitAddress returns why nobody may connect from the address; nil when a registered
+// server has it.
+func (b *Backend) admitAddress(a netip.Addr) error {
 	servers, err := b.nbd.registry.list(b.ctx)
 	if err != nil {
-		b.log.Warn("nobody is let in while it is not known who may", "error", err)
-		return false
+		return fmt.Errorf("nobody is let in while it is not known who may: %w", err)
 	}
 	for _, s := range servers {
 		if s.hasAddress(a) {
-			return true
+			return nil
 		}
 	}
-	return false
+	return errors.New("no registered server has the address")
 }
 
 // refreshServerNames makes attachments show the present names of their servers, or the
@@ -111,7 +187,7 @@ type nbdExports struct{ b *Backend }
 var _ nbd.Exports = nbdExports{}
 
 // Open returns the export of a volume that is attached to the peer. Errors:
-// nbd.ErrUnknownExport, and those of the console's list of servers.
+// nbd.ErrUnknownExport with the reason for the log, and those of the console's list of servers.
 func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
 	servers, err := d.b.nbd.registry.list(ctx)
 	if err != nil {
@@ -120,8 +196,11 @@ func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
 	o := d.b.exports[name]
-	if o == nil || !d.b.allowsPeerLocked(o, peer, servers) {
-		return nil, nbd.ErrUnknownExport
+	switch {
+	case o == nil:
+		return nil, fmt.Errorf("%w: no attached volume is called %.64q", nbd.ErrUnknownExport, name)
+	case !d.b.allowsPeerLocked(o, peer, servers):
+		return nil, fmt.Errorf("%w: %s", nbd.ErrUnknownExport, d.b.explainDenialLocked(o, peer, servers))
 	}
 	o.export.lastUsed = d.b.now().UTC()
 	return o.export.nbd, nil
@@ -149,9 +228,28 @@ func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 
 // allowsPeerLocked reports whether the export accepts a connection of the peer.
 func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
-	if o.export.nbd == nil || o.isDetaching() {
-		return false
+	return o.export.nbd != nil && !o.isDetaching() && b.isAttachedToLocked(o, peer, servers)
+}
+
+// explainDenialLocked says why the export does not accept a connection of the peer.
+func (b *Backend) explainDenialLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) string {
+	s, registered := servers[o.meta.Attachments[0].Server]
+	switch {
+	case o.export.nbd == nil:
+		return "the file of the volume cannot be opened"
+	case o.isDetaching():
+		return "the volume is being detached"
+	case !registered:
+		return "the server that the volume is attached to is not registered any more"
+	case !s.hasAddress(peer.Addr.Addr()):
+		return "the volume is attached to " + s.Name + ", which does not have the address"
 	}
+	return "the volume is attached to " + s.Name + ", and the certificate has another name"
+}
+
+// isAttachedToLocked reports whether the peer is a server that the volume is attached
+// to.
+func (b *Backend) isAttachedToLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
 	return slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool {
 		s, ok := servers[a.Server]
 		return ok && s.isPeer(peer, b.nbd.tls)

@@ -5,15 +5,19 @@ package local
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/backend/local/nbd"
 )
 
 // dialNBD connects to the backend from a local address.
@@ -248,5 +252,170 @@ func TestOpen_NBDOptions(t *testing.T) {
 	if b, err := Open(withNBD(t, Options{Dir: s.dir})); !errors.Is(err, ErrInUse) {
 		b.Close()
 		t.Error(err)
+	}
+}
+
+// changeableServers are registered servers that a test changes.
+type changeableServers struct {
+	list atomic.Pointer[[]backend.RegisteredServer]
+	down atomic.Bool
+}
+
+func (s *changeableServers) set(list ...backend.RegisteredServer) { s.list.Store(&list) }
+
+func (s *changeableServers) fetch(context.Context) ([]backend.RegisteredServer, error) {
+	if s.down.Load() {
+		return nil, errors.New("no database")
+	}
+	return *s.list.Load(), nil
+}
+
+// newChangeable has two volumes, one attached to each of two servers.
+func newChangeable(t *testing.T, secure *tls.Config) (b *Backend, servers *changeableServers, mine, other string) {
+	t.Helper()
+	servers = &changeableServers{}
+	servers.set(testServers[:2]...)
+	b = open(t, withNBD(t, Options{Dir: memDir(t), Servers: servers.fetch, NBDTLS: secure}))
+	refs := []string{newRef(t), newRef(t)}
+	for i, ref := range refs {
+		if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, SizeGiB: 1}); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, b)
+		if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, testServers[i].ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b, servers, refs[0], refs[1]
+}
+
+// Who would not be let in any more is disconnected, and nobody else.
+func TestExport_RegistrationTakenAway(t *testing.T) {
+	t.Parallel()
+	a := backendtest.NewAuthority(t)
+	secure := &tls.Config{Certificates: []tls.Certificate{a.Server()}, ClientCAs: a.Pool()}
+	other := testServers[1]
+	for _, tt := range []struct {
+		name string
+		tls  bool
+		now  []backend.RegisteredServer
+	}{
+		{"address", false, []backend.RegisteredServer{{ID: "here", Name: "web-1", Addresses: []string{"127.0.0.9"}}, other}},
+		{"address given to another", false, []backend.RegisteredServer{{ID: "here", Name: "web-1", Addresses: []string{"127.0.0.9"}}, {ID: "there", Name: "web-2", Addresses: []string{"127.0.0.1", "127.0.0.2"}}}},
+		{"deleted", false, []backend.RegisteredServer{other}},
+		{"certificate of the former name", true, []backend.RegisteredServer{{ID: "here", Name: "db-1", Addresses: []string{"127.0.0.1"}}, other}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var config, mine, theirs *tls.Config
+			if tt.tls {
+				config, mine, theirs = secure, clientTLS(a, "web-1"), clientTLS(a, "web-2")
+			}
+			b, servers, ref, otherRef := newChangeable(t, config)
+			use := func(from, ref string, secure *tls.Config) *backendtest.NBD {
+				c, err := backendtest.DialNBD(t.Context(), b.nbd.address, from, secure)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { c.Close() })
+				if err := c.Use(ref); err != nil {
+					t.Fatal(err)
+				}
+				return c
+			}
+			ended, stays := use("127.0.0.1", ref, mine), use("127.0.0.2", otherRef, theirs)
+			if _, err := ended.WriteAt(text, 4096); err != nil {
+				t.Fatal(err)
+			}
+			servers.set(tt.now...)
+			if err := ended.Ended(); err != nil {
+				t.Fatal("still connected:", err)
+			}
+			if err := stays.Flush(); err != nil {
+				t.Error("another server was disconnected:", err)
+			}
+		})
+	}
+}
+
+// A console that does not answer takes no registration away.
+func TestExport_RegistrationsUnknown(t *testing.T) {
+	t.Parallel()
+	b, servers, ref, _ := newChangeable(t, nil)
+	c := useExport(t, b, ref)
+	servers.down.Store(true)
+	if err := b.endUnregistered(t.Context()); err == nil {
+		t.Error("the console answered")
+	}
+	if err := c.Flush(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Clients without a registration do not keep a detachment waiting.
+func TestDetachVolume_RegistrationTakenAway(t *testing.T) {
+	t.Parallel()
+	b, servers, ref, _ := newChangeable(t, nil)
+	useExport(t, b, ref)
+	if err := b.DetachVolume(t.Context(), backend.Key{Ref: ref}, "here", false); err != nil {
+		t.Fatal(err)
+	}
+	if v := getVolume(t, b, ref); v.Status != backend.Detaching {
+		t.Fatalf("%+v", v)
+	}
+	servers.set(backend.RegisteredServer{ID: "here", Name: "web-1", Addresses: []string{"127.0.0.9"}}, testServers[1])
+	waitStatus(t, b, ref, backend.Available)
+}
+
+// syncBuffer is a log that is written while a test reads it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// A client that is denied an export learns nothing; the log says why.
+func TestExport_DenialsAreExplained(t *testing.T) {
+	t.Parallel()
+	a := backendtest.NewAuthority(t)
+	var log syncBuffer
+	refused := make(chan string, 10)
+	b := open(t, withNBD(t, Options{Dir: memDir(t), Log: slog.New(slog.NewTextHandler(&log, nil)), OnRefused: func(reason string) { refused <- reason },
+		NBDTLS: &tls.Config{Certificates: []tls.Certificate{a.Server()}, ClientCAs: a.Pool()}}))
+	ref := newRef(t)
+	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, SizeGiB: 1}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, "here"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ from, certificate, export, want string }{
+		{"127.0.0.3", "web-1", "data-1", "no attached volume is called"},
+		{"127.0.0.2", "web-1", ref, "attached to web-1, which does not have the address"},
+		{"127.0.0.1", "db-1", ref, "attached to web-1, and the certificate has another name"},
+	} {
+		c, err := backendtest.DialNBD(t.Context(), b.nbd.address, tt.from, clientTLS(a, tt.certificate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if err := c.Use(tt.export); !errors.Is(err, backendtest.ErrNBDUnknown) {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		if reason := <-refused; reason != string(nbd.RefusedExport) || !strings.Contains(log.String(), tt.want) || !strings.Contains(log.String(), `subject="CN=`+tt.certificate) {
+			t.Errorf("%+v: %s\n%s", tt, reason, log.String())
+		}
 	}
 }

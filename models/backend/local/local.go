@@ -48,6 +48,9 @@ type Options struct {
 	// NBD. It is called when a volume is attached and at most once a second when
 	// clients connect; ctx ends after 5 seconds.
 	Servers func(context.Context) ([]backend.RegisteredServer, error)
+	// OnRefused is told why a client of NBD was turned away or disconnected: one of
+	// the values of [nbd.Refusal], or "registration". It must not block. nil discards.
+	OnRefused func(reason string)
 
 	hook func(op, string) error // tests: makes calls to the disk fail
 }

@@ -47,21 +47,29 @@ func (r *serverRegistry) list(ctx context.Context) (map[string]registeredServer,
 		return r.byID, nil
 	}
 	err := r.refreshLocked(ctx)
-	if r.byID != nil {
-		return r.byID, nil
+	if r.byID == nil {
+		return nil, err
 	}
-	return nil, err
+	r.fetchedAt = r.now() // also after an error: clients must not wait for a console that hangs one after the other
+	return r.byID, nil
+}
+
+// refresh asks the console. The error is the console's.
+func (r *serverRegistry) refresh(ctx context.Context) (map[string]registeredServer, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.refreshLocked(ctx)
+	return r.byID, err
 }
 
 // lookup asks the console, since the answer decides on an attachment. Errors:
 // CodeInvalid when the server is not registered, CodeUnavailable.
 func (r *serverRegistry) lookup(ctx context.Context, id string) (registeredServer, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.refreshLocked(ctx); err != nil {
+	servers, err := r.refresh(ctx)
+	if err != nil {
 		return registeredServer{}, &backend.Error{Code: backend.CodeUnavailable, Err: err}
 	}
-	s, ok := r.byID[id]
+	s, ok := servers[id]
 	if !ok {
 		return registeredServer{}, &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "no such server"}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"time"
 
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/backendtest"
@@ -108,5 +109,34 @@ func TestExport_Certificates(t *testing.T) {
 	if b, err := Open(o); err == nil {
 		b.Close()
 		t.Error("opened without an authority that could tell clients apart")
+	}
+}
+
+// While the console does not answer it is asked once in a while, not by every client.
+func TestServerRegistry_ConsoleDown(t *testing.T) {
+	t.Parallel()
+	now, asked := time.Now(), 0
+	var down error
+	r := serverRegistry{now: func() time.Time { return now }, fetch: func(context.Context) ([]backend.RegisteredServer, error) {
+		asked++
+		return testServers, down
+	}}
+	for i, tt := range []struct {
+		after time.Duration
+		down  error
+		asked int
+	}{
+		{0, errors.New("no database"), 1},
+		{0, errors.New("no database"), 2}, // it is not known who may connect
+		{0, nil, 3},
+		{serversTTL, errors.New("no database"), 4},
+		{0, errors.New("no database"), 4},
+		{serversTTL, nil, 5},
+	} {
+		now, down = now.Add(tt.after), tt.down
+		list, err := r.list(t.Context())
+		if asked != tt.asked || (err == nil) != (len(list) == len(testServers)) || (err == nil) != (i >= 2) {
+			t.Errorf("%d: asked %d times, %d servers, %v", i, asked, len(list), err)
+		}
 	}
 }

@@ -16,8 +16,20 @@ const (
 type buffer struct {
 	b     []byte // of 1<<class bytes
 	class int
-	owner *conn // whose budget it is charged to; nil for a batch
+	owner *conn // whose request it serves; nil for a batch
+
+	source bufferSource // of its bytes …
+	cost   int64        // … and what the request costs of owner.budget
 }
+
+// bufferSource is what a buffer is charged to, beside the number of requests under way.
+type bufferSource int
+
+const (
+	ownSmall bufferSource = iota // nothing: the number bounds it
+	shared                       // Server.memory
+	own                          // conn.own
+)
 
 var pools [maxClass + 1]sync.Pool
 
@@ -32,13 +44,13 @@ func getBuffer(n int) *buffer {
 	return &buffer{b: make([]byte, 1<<class), class: class}
 }
 
-// release returns the buffer to its pool and its size to the budgets. b may be nil.
+// release returns the buffer to its pool and its size to where it is from. b may be nil.
 func (b *buffer) release() {
 	if b == nil {
 		return
 	}
 	if b.owner != nil {
-		b.owner.releaseBudget(int64(len(b.b)))
+		b.owner.releaseBuffer(b)
 		b.owner = nil
 	}
 	pools[b.class].Put(b)

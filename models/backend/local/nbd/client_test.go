@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,6 +45,44 @@ func startServer(t testing.TB, exports Exports, configure func(*Server)) (addr s
 	return l.Addr().String(), s
 }
 
+// lockedBuffer is a log of a test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// waitFor reports whether the log contains text in time.
+func (l *lockedBuffer) waitFor(text string) bool {
+	for deadline := time.Now().Add(testTimeout); !strings.Contains(l.String(), text); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
+// runConn serves a connection until its end.
+func runConn(s *Server, nc net.Conn) {
+	c := newConn(s, nc)
+	if _, err := s.addConn(c); err != nil {
+		panic(err)
+	}
+	defer s.wg.Done()
+	c.run(context.Background())
+}
+
 // memDevice is a Device in memory. Its hooks are called before the operation.
 type memDevice struct {
 	mu                        sync.RWMutex
@@ -52,6 +92,7 @@ type memDevice struct {
 	zeroFlags                 atomic.Int64 // of the last WriteZeroes
 	noFastZero                atomic.Bool
 	trimmed, cached, statuses atomic.Int64
+	largeReads                atomic.Int64 // of more than ownBuffer
 }
 
 func newMemDevice(size int) *memDevice { return &memDevice{b: make([]byte, size)} }
@@ -77,6 +118,9 @@ func blockingHook() (hook func() error, entered, release chan struct{}) {
 func (m *memDevice) Size() (int64, error) { return int64(len(m.b)), nil }
 
 func (m *memDevice) ReadAt(p []byte, off int64) (int, error) {
+	if len(p) > ownBuffer {
+		m.largeReads.Add(1)
+	}
 	if err := callIfSet(m.onRead); err != nil {
 		return 0, err
 	}
@@ -158,19 +202,31 @@ func dial(t testing.TB, addr string) *client {
 
 func dialAs(t testing.TB, addr string, flags byte) *client {
 	t.Helper()
+	c := connect(t, addr)
+	c.greet(flags)
+	return c
+}
+
+// connect makes a connection on which nothing is exchanged yet.
+func connect(t testing.TB, addr string) *client {
+	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(testTimeout))
-	c := &client{TB: t, Conn: nc, reads: map[uint64]int{}}
+	return &client{TB: t, Conn: nc, reads: map[uint64]int{}}
+}
+
+// greet exchanges the greeting and the flags.
+func (c *client) greet(flags byte) {
+	c.Helper()
 	p := c.readN(18)
 	if binary.BigEndian.Uint64(p) != initPasswd || binary.BigEndian.Uint64(p[8:]) != optMagic || binary.BigEndian.Uint16(p[16:]) != 3 {
-		t.Fatalf("greeting %x", p)
+		c.Fatalf("greeting %x", p)
 	}
 	c.write([]byte{0, 0, 0, flags})
-	return c
 }
 
 func (c *client) write(p []byte) {
@@ -250,19 +306,25 @@ func metaData(name string, queries ...string) []byte {
 func dialExport(t testing.TB, addr, name string, structured bool) *client {
 	t.Helper()
 	c := dial(t, addr)
+	c.openExport(name, structured)
+	return c
+}
+
+// openExport goes from the handshake to transmission.
+func (c *client) openExport(name string, structured bool) {
+	c.Helper()
 	if structured {
 		if _, final := c.option(optStructuredReply, nil); final != repAck {
-			t.Fatalf("STRUCTURED_REPLY: %#x", final)
+			c.Fatalf("STRUCTURED_REPLY: %#x", final)
 		}
 		if _, final := c.option(optSetMetaContext, metaData(name, contextAllocation)); final != repAck {
-			t.Fatalf("SET_META_CONTEXT: %#x", final)
+			c.Fatalf("SET_META_CONTEXT: %#x", final)
 		}
 		c.structured = true
 	}
 	if _, final := c.option(optGo, goData(name)); final != repAck {
-		t.Fatalf("GO: %#x", final)
+		c.Fatalf("GO: %#x", final)
 	}
-	return c
 }
 
 func requestFrame(q request) []byte {

@@ -30,6 +30,10 @@ func (c *conn) startRead(ctx context.Context, q request) error {
 	if err != nil {
 		return err
 	}
+	if len(buf.b) < n {
+		c.spawn(func() { c.readInPieces(q, buf) })
+		return nil
+	}
 	got := 0
 	if c.nowaitDev != nil && n > maxInlineRead {
 		got = c.nowaitDev.ReadNowait(buf.b[:n], int64(q.off))
@@ -96,6 +100,44 @@ func (c *conn) readBlocking(q request, buf *buffer, got int) {
 	_ = c.sendData(q, buf)
 }
 
+// readInPieces answers a READ of more than buf holds. Nothing else is sent between the
+// pieces. A reply whose head has promised all data can report an error only by ending
+// the connection.
+func (c *conn) readInPieces(q request, buf *buffer) {
+	defer buf.release()
+	c.exclusive.Lock()
+	defer c.exclusive.Unlock()
+	off, n := q.span()
+	chunks := c.structured && !q.has(cmdFlagDF)
+	var space [maxHead]byte
+	for done := int64(0); done < n; {
+		m := min(n-done, int64(len(buf.b)))
+		if err := c.withDiskSlot(func() error { return readFull(c.dev(), buf.b[:m], off+done) }); err != nil {
+			c.export.reportError("read", err)
+			if done > 0 && !chunks {
+				c.closeSocket()
+				return
+			}
+			_ = c.sendExclusive(newSegment(appendReply(space[:0], c.structured, q, errnoOf(err)), nil, nil))
+			return
+		}
+		var head []byte
+		switch {
+		case chunks && done+m < n:
+			head = c.appendDataHead(space[:0], q, uint64(off+done), int(m), 0)
+		case chunks:
+			head = c.appendDataHead(space[:0], q, uint64(off+done), int(m), replyFlagDone)
+		case done == 0:
+			head = c.appendDataHead(space[:0], q, q.off, int(n), replyFlagDone)
+		}
+		if err := c.sendExclusive(newSegment(head, buf.b[:m], nil)); err != nil {
+			return
+		}
+		c.read.Add(uint64(m))
+		done += m
+	}
+}
+
 func (c *conn) dev() Device { return c.export.dev }
 
 // readFull reads all of p, or returns the device's error or io.ErrUnexpectedEOF.
@@ -157,6 +199,9 @@ func (c *conn) startWrite(ctx context.Context, q request) error {
 	buf, err := c.acquireBuffer(ctx, n)
 	if err != nil {
 		return err
+	}
+	if len(buf.b) < n {
+		return c.writeInPieces(ctx, q, buf)
 	}
 	if err := c.readPayload(buf.b[:n]); err != nil {
 		buf.release()
@@ -226,6 +271,38 @@ func (c *conn) writeBlocking(ctx context.Context, q request, buf *buffer) {
 		return err
 	})
 	c.replyDone(q, buf, "write", err)
+}
+
+// writeInPieces writes a payload of more than buf holds. One that never arrives in full
+// may have changed a part of its range, as a disk that loses power does. The error is
+// that of the connection.
+func (c *conn) writeInPieces(ctx context.Context, q request, buf *buffer) error {
+	defer buf.release()
+	off, n := q.span()
+	for done := int64(0); done < n; {
+		m := min(n-done, int64(len(buf.b)))
+		if err := c.readPayload(buf.b[:m]); err != nil {
+			return err
+		}
+		piece := q
+		if done+m < n {
+			piece.flags = 0 // FUA comes with the last piece, and for all
+		}
+		err := c.modify(ctx, piece, func() error {
+			_, err := c.dev().WriteAt(buf.b[:m], off+done)
+			c.countWritten(int(m), err)
+			return err
+		})
+		done += m
+		if err != nil {
+			c.export.reportError("write", err)
+			if err := c.discardPayload(int(n - done)); err != nil {
+				return err
+			}
+			return c.batchReply(q, errnoOf(err))
+		}
+	}
+	return c.batchReply(q, 0)
 }
 
 // modify runs f, which changes the device, inside the gate, and flushes when the

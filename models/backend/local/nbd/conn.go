@@ -19,15 +19,12 @@ import (
 const (
 	handshakeBuffer = 4 << 10
 	readBuffer      = 256 << 10 // many small requests in one system call
-	connMemory      = 64 << 20  // bytes of a connection's requests under way
-	connMinCost     = 256 << 10 // of connMemory for the smallest request: at most 256 under way
-	serverMinCost   = 8 << 10   // of Server.MaxMemory for the smallest request: a goroutine's stack
 )
 
 // ConnStats describes a connection in the transmission phase.
 type ConnStats struct {
-	ID                      uint64 // unique within the server, increasing
-	Addr                    netip.AddrPort
+	ID uint64 // unique within the server, increasing
+	Peer
 	Subject                 string // of the client's certificate, empty without TLS
 	Since, LastActivity     time.Time
 	BytesRead, BytesWritten uint64 // from and to the device
@@ -41,11 +38,14 @@ type conn struct {
 	peer Peer
 	done chan struct{} // closed at the end, after the flush of an export's last connection
 
-	mu       sync.Mutex // guards draining, and nc while TLS replaces it
+	mu       sync.Mutex // guards changes of draining, and nc while TLS replaces it
 	nc       net.Conn
-	draining bool
+	draining atomic.Bool
+	drained  chan struct{} // closed when draining begins
 
-	handshakeDone bool // guarded by srv.mu
+	address     *address
+	inHandshake bool // guarded by srv.mu
+	hasTurn     bool // for the handshake
 
 	br        *bufio.Reader
 	input     cappedReader // what br reads from during transmission
@@ -58,12 +58,14 @@ type conn struct {
 	allocationExport string // … for the export of this name
 
 	out           replyWriter
-	batch         *buffer // replies without data and small reads, not yet sent; may be nil
-	batched       int     // bytes in batch
-	offloadWrites int     // this many writes more go to other goroutines, after a slow one
-	pipe          *pipe   // from the socket to the device; nil before the first use
-	noPipe        bool    // splice is of no use on this connection
-	budget        *semaphore.Weighted
+	batch         *buffer             // replies without data and small reads, not yet sent; may be nil
+	batched       int                 // bytes in batch
+	offloadWrites int                 // this many writes more go to other goroutines, after a slow one
+	pipe          *pipe               // from the socket to the device; nil before the first use
+	noPipe        bool                // splice is of no use on this connection
+	budget        *semaphore.Weighted // connMemory
+	own           *semaphore.Weighted // ownBuffer
+	exclusive     sync.RWMutex        // held for reading by every send, for writing by a reply in pieces
 	inflight      sync.WaitGroup
 
 	connectedAt time.Time
@@ -73,7 +75,9 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, id: s.lastID.Add(1), nc: newSocket(nc), done: make(chan struct{}), budget: semaphore.NewWeighted(connMemory)}
+	c := &conn{
+		srv: s, id: s.lastID.Add(1), nc: newSocket(nc), done: make(chan struct{}), drained: make(chan struct{}), budget: semaphore.NewWeighted(connMemory), own: semaphore.NewWeighted(ownBuffer),
+	}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := a.AddrPort()
 		c.peer.Addr = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
@@ -83,7 +87,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 func (c *conn) stats() ConnStats {
 	s := ConnStats{
-		ID: c.id, Addr: c.peer.Addr, Since: c.connectedAt, LastActivity: time.Unix(0, c.lastActive.Load()),
+		ID: c.id, Peer: c.peer, Since: c.connectedAt, LastActivity: time.Unix(0, c.lastActive.Load()),
 		BytesRead: c.read.Load(), BytesWritten: c.written.Load(), Size: c.size,
 	}
 	if c.peer.Certificate != nil {
@@ -92,27 +96,43 @@ func (c *conn) stats() ConnStats {
 	return s
 }
 
-// callIfSet serves the connection from the greeting to its end.
+// run serves the connection from the greeting to its end.
 func (c *conn) run(ctx context.Context) {
 	defer close(c.done)
 	defer c.srv.removeConn(c)
 	defer c.closeSocket()
 	defer c.leaveExport(ctx)
 	log := c.srv.Log.With("conn", c.id, "addr", c.peer.Addr)
-	err := c.runHandshake(ctx)
-	c.srv.handshakeDone(c)
-	if err != nil {
-		if !errors.Is(err, errClientAborted) {
-			log.Info("nbd negotiation", "error", err)
-		}
+	if err := c.awaitTurn(); err != nil {
+		c.refused(RefusedHandshakes, err)
+		return
+	}
+	if err := c.runHandshake(ctx); err != nil {
+		c.refused(RefusedNegotiation, err)
 		return
 	}
 	log = log.With("export", c.export.name)
 	log.Info("nbd connected")
-	err = c.transmit(ctx)
+	err := c.transmit(ctx)
+	if c.draining.Load() {
+		err = errEnded
+	}
 	c.inflight.Wait()
 	c.closeSocket()
 	log.Info("nbd disconnected", "read", c.read.Load(), "written", c.written.Load(), "reason", err)
+}
+
+// refused tells of a handshake that failed, unless that is told already or this server
+// or the client ended it in good order.
+func (c *conn) refused(why Refusal, err error) {
+	if c.draining.Load() || errors.Is(err, errClientAborted) || errors.Is(err, errRefused) {
+		return
+	}
+	var failed *tlsError
+	if errors.As(err, &failed) {
+		why = RefusedTLS
+	}
+	c.srv.refuse(why, c.peer, err)
 }
 
 // leaveExport removes the connection from its export, if it has one. The last one
@@ -127,12 +147,17 @@ func (c *conn) leaveExport(ctx context.Context) {
 	c.export.removeConn(c)
 }
 
-// drain stops reading requests; those already read are finished and answered.
-func (c *conn) drain() {
+// drain stops reading requests; those under way are finished and answered. It
+// reports whether the connection was not draining before.
+func (c *conn) drain() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.draining = true
+	begun := c.draining.CompareAndSwap(false, true)
+	if begun {
+		close(c.drained)
+	}
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	return begun
 }
 
 // closeSocket closes the socket. It may be repeated.
@@ -146,7 +171,7 @@ func (c *conn) closeSocket() {
 func (c *conn) setReadTimeout(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.draining {
+	if c.draining.Load() {
 		return
 	}
 	if limit <= 0 {
@@ -163,47 +188,13 @@ func (c *conn) upgradeTLS(ctx context.Context) error {
 	}
 	t := tls.Server(c.nc, c.srv.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
-		return err
+		return explainTLS(err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nc, c.br = t, bufio.NewReaderSize(t, handshakeBuffer)
 	c.peer.Certificate = t.ConnectionState().PeerCertificates[0]
 	return nil
-}
-
-// acquireBuffer waits for n bytes of both budgets and returns a buffer of at least
-// that size. The error is that of ctx or of the connection.
-func (c *conn) acquireBuffer(ctx context.Context, n int) (*buffer, error) {
-	size := int64(1) << classOf(n)
-	mine, all := max(size, connMinCost), max(size, serverMinCost)
-	if !c.budget.TryAcquire(mine) {
-		if err := c.flushBatch(); err != nil {
-			return nil, err
-		}
-		if err := c.budget.Acquire(ctx, mine); err != nil {
-			return nil, err
-		}
-	}
-	if !c.srv.budget.TryAcquire(all) {
-		err := c.flushBatch()
-		if err == nil {
-			err = c.srv.budget.Acquire(ctx, all)
-		}
-		if err != nil {
-			c.budget.Release(mine)
-			return nil, err
-		}
-	}
-	b := getBuffer(n)
-	b.owner = c
-	return b, nil
-}
-
-// releaseBudget gives back what acquireBuffer took for a buffer of size bytes.
-func (c *conn) releaseBudget(size int64) {
-	c.budget.Release(max(size, connMinCost))
-	c.srv.budget.Release(max(size, serverMinCost))
 }
 
 // readPayload fills p with the payload of a WRITE.
@@ -265,5 +256,5 @@ func (c *conn) discardPayload(n int) error {
 }
 
 // isTimeout reports whether err is the end of a read or write deadline, also of the
-// singleExport that drain sets.
+// one that drain sets.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

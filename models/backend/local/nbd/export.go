@@ -59,6 +59,8 @@ type Export struct {
 
 	dirty atomic.Bool // changed since the last flush
 
+	share share // of the server's memory
+
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	mayWrite int // connections that may still change the device
@@ -129,8 +131,22 @@ func (e *Export) Disconnect(ctx context.Context, match func(ConnStats) bool) err
 	return e.flushWithin(ctx)
 }
 
+// Revoke ends the connections that match, without waiting for their end: it reads no
+// more requests, finishes those under way and gives the client limit to take each
+// piece of the answers. It returns the connections that were not ending already.
+func (e *Export) Revoke(limit time.Duration, match func(ConnStats) bool) []ConnStats {
+	var ending []ConnStats
+	for _, c := range e.connsMatching(match) {
+		if c.drain() {
+			c.out.limitWrites(limit)
+			ending = append(ending, c.stats())
+		}
+	}
+	return ending
+}
+
 // Close refuses new connections and ends all others as Disconnect does, with the
-// wantSameContent errors. It does not close the device. It may be repeated.
+// same errors. It does not close the device. It may be repeated.
 func (e *Export) Close(ctx context.Context) error {
 	e.mu.Lock()
 	e.closed = true

@@ -384,7 +384,7 @@ func TestExport_ClientGoneBeforeGoReply(t *testing.T) {
 	s := &Server{Exports: singleExport{e}}
 	s.init()
 	said := append([]byte{0, 0, 0, flagFixedNewstyle}, optionFrame(optGo, goData("v"))...)
-	newConn(s, &noReplyConn{scriptedConn: scriptedConn{in: bytes.NewReader(said)}}).run(context.Background())
+	runConn(s, &noReplyConn{scriptedConn: scriptedConn{in: bytes.NewReader(said)}})
 	if n := len(e.Conns()); n != 0 {
 		t.Error("connections listed:", n)
 	}

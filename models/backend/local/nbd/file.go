@@ -17,7 +17,7 @@ type FileDevice struct {
 	// disks.
 	Hook func(op string) error
 
-	noPunch, noZeroRange, noReadNowait, noSplice atomic.Bool // wantRefused by the file system
+	noPunch, noZeroRange, noReadNowait, noSplice atomic.Bool // refused by the file system
 
 	writing sync.Mutex
 
@@ -66,7 +66,7 @@ func (d *FileDevice) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // Flush returns the result of an fdatasync that began after the call; calls at the
-// wantSameContent time share one. The kernel reports lost writes only once, so the first error
+// same time share one. The kernel reports lost writes only once, so the first error
 // is also that of every later Flush. ctx has no effect: fdatasync cannot be
 // interrupted.
 func (d *FileDevice) Flush(context.Context) error {

@@ -2,7 +2,6 @@ package nbd
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"io"
 	"net"
@@ -44,7 +43,7 @@ func serveScript(t *testing.T, said []byte) []byte {
 	s := &Server{Exports: exports}
 	s.init()
 	p := &scriptedConn{in: bytes.NewReader(said)}
-	newConn(s, p).run(context.Background())
+	runConn(s, p)
 	for _, e := range exports {
 		if len(e.Conns()) != 0 {
 			t.Error("the connection is still listed")

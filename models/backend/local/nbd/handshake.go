@@ -14,6 +14,9 @@ import (
 // errClientAborted ends a handshake in good order.
 var errClientAborted = errors.New("aborted by the client")
 
+// errRefused ends a handshake whose refusal is told already.
+var errRefused = errors.New("refused")
+
 // errTransmissionStarts ends a handshake after EXPORT_NAME or GO.
 var errTransmissionStarts = errors.New("entering transmission")
 

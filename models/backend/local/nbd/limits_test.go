@@ -1,24 +1,34 @@
 package nbd
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net/netip"
+	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// waitMemoryReleased waits until the whole memory budget is free.
+// waitMemoryReleased waits until the whole shared memory is free.
 func waitMemoryReleased(t testing.TB, s *Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-	defer cancel()
-	if err := s.budget.Acquire(ctx, s.MaxMemory); err != nil {
-		t.Fatal("memory is still charged")
+	for deadline := time.Now().Add(testTimeout); s.memoryUsed() > 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("memory is still charged")
+		}
 	}
-	s.budget.Release(s.MaxMemory)
+}
+
+func (s *Server) memoryUsed() int64 {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	return s.memory.used
 }
 
 // Each malformed frame ends its connection and disturbs no other.
@@ -143,57 +153,44 @@ func TestServer_StallTimeout(t *testing.T) {
 	waitMemoryReleased(t, s)
 }
 
-// Payloads under way stay within MaxMemory, and all requests are served in the end.
+// Payloads under way stay within MaxMemory and what each connection has for itself, and
+// all requests are served.
 func TestServer_MaxMemory(t *testing.T) {
 	t.Parallel()
-	const length = MaxRequest / 2 // two fit
+	const conns, length = 8, MaxRequest / 2 // one fits, in half of the memory
 	m := newMemDevice(MaxRequest)
 	var mu sync.Mutex
-	now, most := 0, 0
-	two, open := make(chan struct{}), make(chan struct{})
+	inside := 0
+	all, open := make(chan struct{}), make(chan struct{})
 	m.onRead = func() error {
 		mu.Lock()
-		now++
-		most = max(most, now)
-		if now == 2 && most == 2 {
-			select {
-			case <-two:
-			default:
-				close(two)
-			}
+		if inside++; inside == conns {
+			close(all)
 		}
 		mu.Unlock()
 		<-open
-		mu.Lock()
-		now--
-		mu.Unlock()
 		return nil
 	}
-	addr, s := startServer(t, singleExport{NewExport("v", m, ExportOptions{})}, func(s *Server) { s.MaxMemory = 1 })
-	if s.MaxMemory != MaxRequest {
-		t.Error("memory of one request at least:", s.MaxMemory)
-	}
-	var all sync.WaitGroup
-	for range 8 {
+	addr, s := startServer(t, singleExport{NewExport("v", m, ExportOptions{})}, func(s *Server) { s.MaxMemory = MaxRequest })
+	var clients sync.WaitGroup
+	for range conns {
 		c := dialExport(t, addr, "v", false)
 		c.send(cmdRead, 0, 0, length, nil)
-		all.Go(func() {
+		clients.Go(func() {
 			if a := c.receive(); a.errno != 0 || len(a.data) != length {
 				t.Error("error", a.errno, len(a.data))
 			}
 		})
 	}
-	<-two
-	if s.budget.TryAcquire(1) {
-		t.Error("there is memory left")
+	<-all // at once: nobody waits for the memory of others
+	if used := s.memoryUsed(); used != length {
+		t.Errorf("%d bytes of the memory are used, one payload has %d", used, length)
+	}
+	if n := m.largeReads.Load(); n != 1 {
+		t.Errorf("%d reads of more than a connection has for itself", n)
 	}
 	close(open)
-	all.Wait()
-	mu.Lock()
-	defer mu.Unlock()
-	if most != 2 {
-		t.Errorf("%d payloads at once, 2 fit", most)
-	}
+	clients.Wait()
 }
 
 // A connection has at most connMemory/connMinCost small requests under way.
@@ -240,7 +237,12 @@ func TestServer_Admission(t *testing.T) {
 	t.Parallel()
 	e := NewExport("v", newMemDevice(4096), ExportOptions{})
 	addr, _ := startServer(t, exportMap{"v": e}, func(s *Server) {
-		s.Admit = func(ip netip.Addr) bool { return !ip.IsLoopback() }
+		s.Admit = func(ip netip.Addr) error {
+			if ip.IsLoopback() {
+				return errors.New("a stranger")
+			}
+			return nil
+		}
 	})
 	wantRefused(t, addr)
 
@@ -251,8 +253,146 @@ func TestServer_Admission(t *testing.T) {
 	b.wantDisconnected()
 	a.wantErrno(cmdFlush, 0, 0, 0, nil, 0)
 
-	addr, _ = startServer(t, exportMap{"v": e}, func(s *Server) { s.MaxHandshakes = 1 })
+	addr, _ = startServer(t, exportMap{"v": e}, func(s *Server) { s.MaxHandshakes, s.MaxWaiting = 1, 1 })
 	dialExport(t, addr, "v", true) // past its handshake
 	dial(t, addr)
+	connect(t, addr) // waits
 	wantRefused(t, addr)
+}
+
+// A machine with many disks that boots: its handshakes wait for their turn.
+func TestServer_HandshakesQueue(t *testing.T) {
+	t.Parallel()
+	e := NewExport("v", newMemDevice(4096), ExportOptions{})
+	addr, _ := startServer(t, exportMap{"v": e}, nil)
+	var all []*client
+	for range 40 {
+		all = append(all, connect(t, addr))
+	}
+	for _, c := range all {
+		c.greet(flagFixedNewstyle | flagNoZeroes)
+		c.openExport("v", false)
+		c.wantErrno(cmdFlush, 0, 0, 0, nil, 0)
+	}
+}
+
+// Clients that take no answers, or send no payload, wait for themselves: requests of
+// others, however large they are, are answered meanwhile.
+func TestServer_SlowReaders(t *testing.T) {
+	t.Parallel()
+	slow, m := newMemDevice(MaxRequest), newMemDevice(MaxRequest)
+	var mu sync.Mutex
+	reads, full := 0, make(chan struct{})
+	slow.onRead = func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if reads++; reads == 8 { // of 32 MiB each, which is all
+			close(full)
+		}
+		return nil
+	}
+	exports := exportMap{"slow": NewExport("slow", slow, ExportOptions{}), "v": NewExport("v", m, ExportOptions{})}
+	addr, _ := startServer(t, exports, func(s *Server) { s.StallTimeout = time.Hour })
+	for range 9 {
+		c := dialExport(t, addr, "slow", true)
+		for range 4 {
+			c.send(cmdRead, 0, 0, MaxRequest, nil)
+		}
+		dialExport(t, addr, "slow", true).send(cmdWrite, 0, 0, MaxRequest, nil)
+	}
+	<-full
+	data := randomBytes(MaxRequest)
+	for _, structured := range []bool{true, false} {
+		c := dialExport(t, addr, "v", structured)
+		c.wantErrno(cmdFlush, 0, 0, 0, nil, 0)
+		c.wantErrno(cmdWrite, 0, 0, 4096, data[:4096], 0)
+		c.wantErrno(cmdTrim, 0, 0, 4096, nil, 0)
+		c.wantErrno(cmdWrite, cmdFlagFUA, 0, MaxRequest, data, 0)
+		if a := c.roundTrip(cmdRead, 0, 0, MaxRequest, nil); !bytes.Equal(a.data, data) {
+			t.Error("what was written is not what is read")
+		}
+		clear(data)
+	}
+	if n := len(exports["slow"].Conns()); n != 18 {
+		t.Errorf("%d slow clients are still there, not 18", n)
+	}
+}
+
+// Whoever is turned away is counted, and the log says why, once for those that repeat.
+func TestServer_RefusalsAreToldOf(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	var clock atomic.Int64
+	counted := make(chan Refusal, 100)
+	full := NewExport("full", newMemDevice(4096), ExportOptions{MaxConns: 1})
+	start := func(configure func(*Server)) string {
+		addr, _ := startServer(t, exportMap{"full": full}, func(s *Server) {
+			s.Log, s.OnRefused = slog.New(slog.NewTextHandler(&log, nil)), func(r Refusal) { counted <- r }
+			s.Now = func() time.Time { return time.Unix(1e9, clock.Load()) }
+			configure(s)
+		})
+		return addr
+	}
+	want := func(r Refusal, text string) {
+		t.Helper()
+		if got := <-counted; got != r {
+			t.Errorf("counted as %q, not %q", got, r)
+		}
+		if !log.waitFor(text) {
+			t.Errorf("no %s in %s", text, log.String())
+		}
+	}
+	addr := start(func(s *Server) { s.Admit = func(netip.Addr) error { return errors.New("a stranger") } })
+	wantRefused(t, addr)
+	want(RefusedAddress, "a stranger")
+
+	addr = start(func(s *Server) { s.MaxConns = 1 })
+	dialExport(t, addr, "full", false)
+	wantRefused(t, addr)
+	want(RefusedConnections, "too many connections to the server")
+
+	addr = start(func(s *Server) {})
+	c := dial(t, addr)
+	if _, final := c.option(optGo, goData("full")); final != repErrPolicy {
+		t.Errorf("%#x", final)
+	}
+	want(RefusedConnections, "too many connections to the export")
+	c.option(optGo, goData("none"))
+	want(RefusedExport, "unknown export")
+	c = dial(t, addr)
+	c.write(optionFrame(optExportName, []byte("none")))
+	c.wantDisconnected()
+	want(RefusedExport, "unknown export")
+	c = dial(t, addr)
+	c.write([]byte("GET / HTTP/1.1\r\n\r\n"))
+	c.wantDisconnected()
+	want(RefusedNegotiation, "bad option magic")
+
+	addr = start(func(s *Server) { s.MaxHandshakes, s.MaxWaiting, s.HandshakeTimeout = 1, 1, time.Minute })
+	dial(t, addr)
+	waits := connect(t, addr)
+	for range 3 {
+		wantRefused(t, addr)
+		want(RefusedHandshakes, "too many handshakes from the address")
+	}
+	clock.Add(int64(refusalInterval))
+	wantRefused(t, addr)
+	want(RefusedHandshakes, "repeated=2")
+	if n := strings.Count(log.String(), "too many handshakes"); n != 2 {
+		t.Errorf("%d lines:\n%s", n, log.String())
+	}
+	waits.Close()
+
+	clock.Add(int64(refusalInterval))
+	addr = start(func(s *Server) { s.MaxHandshakes, s.HandshakeTimeout = 1, 20*time.Millisecond })
+	for range 8 {
+		connect(t, addr)
+	}
+	seen := map[Refusal]int{}
+	for range 8 {
+		seen[<-counted]++
+	}
+	if seen[RefusedNegotiation] == 0 || seen[RefusedHandshakes] == 0 || len(seen) != 2 || !log.waitFor("waited too long") {
+		t.Errorf("%v\n%s", seen, log.String())
+	}
 }

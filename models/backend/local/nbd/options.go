@@ -19,7 +19,8 @@ func (h *handshake) handleExportName(ctx context.Context, name string) error {
 		err = h.enterExport(export, size)
 	}
 	if err != nil {
-		return err
+		h.replyForError(err)
+		return errRefused
 	}
 	h.replies = binary.BigEndian.AppendUint64(h.replies, uint64(h.size))
 	h.replies = binary.BigEndian.AppendUint16(h.replies, h.export.transmissionFlags(h.structured))
@@ -107,6 +108,7 @@ func (h *handshake) openExport(ctx context.Context, name string) (*Export, int64
 // enterExport adds the connection to the export. Its errors are those of addConn.
 func (h *handshake) enterExport(export *Export, size int64) error {
 	// Set first: Export.Conns shows the connection from addConn on.
+	h.out.init(h.nc, h.srv.StallTimeout)
 	h.export, h.size, h.connectedAt = export, size, h.srv.Now()
 	h.lastActive.Store(h.connectedAt.UnixNano())
 	h.nowaitDev, _ = export.dev.(NowaitDevice)
@@ -119,13 +121,17 @@ func (h *handshake) enterExport(export *Export, size int64) error {
 	return nil
 }
 
-// replyForError is the reply to an error of openExport or enterExport. Another
-// peer's export must look like one that does not exist.
+// replyForError tells of an error of openExport or enterExport and returns the reply.
+// Another peer's export must look like one that does not exist.
 func (h *handshake) replyForError(err error) uint32 {
+	why := RefusedExport
+	if errors.Is(err, errTooManyConns) {
+		why = RefusedConnections
+	}
+	h.srv.refuse(why, h.peer, err)
 	if errors.Is(err, ErrUnknownExport) {
 		return repErrUnknown
 	}
-	h.srv.Log.Warn("nbd export refused", "addr", h.peer.Addr, "error", err)
 	return repErrPolicy
 }
 

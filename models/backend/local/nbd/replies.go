@@ -51,6 +51,14 @@ func (r *replyWriter) init(nc net.Conn, stall time.Duration) {
 	r.notFull.L = &r.mu
 }
 
+// limitWrites limits the time of the present write and of those to come.
+func (r *replyWriter) limitWrites(limit time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.writeTimeout = limit
+	_ = r.nc.SetWriteDeadline(time.Now().Add(limit))
+}
+
 // send sends segs without anything between them. The error is that of the
 // connection, which is closed then.
 func (r *replyWriter) send(segs ...segment) error {
@@ -82,6 +90,7 @@ func (r *replyWriter) send(segs ...segment) error {
 func (r *replyWriter) writeQueue() {
 	queue, size := r.queue, r.size
 	r.queue, r.size = r.spare[:0], 0
+	_ = r.nc.SetWriteDeadline(time.Now().Add(r.writeTimeout))
 	r.mu.Unlock()
 	err := r.write(queue, size)
 	for i := range queue {
@@ -104,7 +113,6 @@ func (r *replyWriter) writeQueue() {
 }
 
 func (r *replyWriter) write(queue []segment, size int) error {
-	_ = r.nc.SetWriteDeadline(time.Now().Add(r.writeTimeout))
 	if len(queue) == 1 && queue[0].nhead == 0 {
 		_, err := r.nc.Write(queue[0].body)
 		return err

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
@@ -21,47 +19,56 @@ var ErrServerClosed = errors.New("nbd: server closed")
 // Server serves exports over NBD. The first Serve reads the fields, which must not
 // change afterwards; all but Exports may be zero.
 //
-// Requests under way use at most MaxMemory bytes, and those of one connection at
-// most 64 MiB; a request beyond that waits. A connection also uses 256 KiB, up to 1
-// MiB of replies that its client has not taken, and in the kernel up to 8 MiB of
-// socket buffers and a pipe of 256 KiB.
+// Requests under way share MaxMemory bytes: no export and no address holds more of
+// them than it leaves to others, and requests that get none are served in pieces. A
+// connection has at most 64 MiB of requests under way, beyond which it waits for
+// itself. It also uses 256 KiB, 1 MiB each for small requests, for pieces and for
+// replies that its client has not taken, and in the kernel up to 8 MiB of socket
+// buffers and a pipe of 256 KiB.
 type Server struct {
 	Exports Exports
 	// TLS makes TLS mandatory (FORCEDTLS), with client certificates signed by
 	// ClientCAs, which must be set. nil: no TLS.
 	TLS *tls.Config
-	// Admit decides on a connection before any byte is exchanged. nil admits all.
-	Admit func(netip.Addr) bool
-	Log   *slog.Logger     // nil discards
-	Now   func() time.Time // nil means time.Now
+	// Admit decides on a connection before any byte is exchanged: an error is the
+	// reason to refuse it. nil admits all.
+	Admit func(netip.Addr) error
+	// OnRefused is told of every client that is turned away, and must not block. The
+	// log folds those that repeat. nil discards.
+	OnRefused func(Refusal)
+	Log       *slog.Logger     // nil discards
+	Now       func() time.Time // nil means time.Now
 
 	HandshakeTimeout time.Duration // for the whole handshake; zero means 15 s
 	StallTimeout     time.Duration // for a client to take a reply or to send a payload; zero means 60 s
 	MaxConns         int           // connections at once; zero means 1024
 	MaxHandshakes    int           // handshakes at once from one address; zero means 32
-	MaxMemory        int64         // bytes of all requests under way; zero means 256 MiB, at least MaxRequest
+	MaxWaiting       int           // connections that wait for those, for 4 HandshakeTimeouts at most; zero means 256
+	MaxMemory        int64         // bytes shared by requests under way; zero means 256 MiB
 	MaxDiskCalls     int           // blocking calls of devices at once; zero means 256
 
 	initOnce  sync.Once
-	budget    *semaphore.Weighted
+	memory    memory
+	refusals  refusals
 	diskSlots chan struct{}
 	tls       *tls.Config
 	lastID    atomic.Uint64
-	wg        sync.WaitGroup // singleExport per connection
+	wg        sync.WaitGroup // one per connection
 
-	mu         sync.Mutex
-	closing    bool
-	listeners  map[net.Listener]struct{}
-	conns      map[*conn]struct{}
-	handshakes map[netip.Addr]int
+	mu        sync.Mutex
+	closing   bool
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	addresses map[netip.Addr]*address // that have connections
 }
 
 func (s *Server) init() {
 	s.initOnce.Do(func() {
-		s.MaxMemory = max(cmp.Or(s.MaxMemory, 256<<20), MaxRequest)
+		s.MaxMemory = cmp.Or(s.MaxMemory, 256<<20)
 		s.MaxDiskCalls = cmp.Or(s.MaxDiskCalls, 256)
 		s.MaxConns = cmp.Or(s.MaxConns, 1024)
 		s.MaxHandshakes = cmp.Or(s.MaxHandshakes, 32)
+		s.MaxWaiting = cmp.Or(s.MaxWaiting, 256)
 		s.HandshakeTimeout = cmp.Or(s.HandshakeTimeout, 15*time.Second)
 		s.StallTimeout = cmp.Or(s.StallTimeout, 60*time.Second)
 		s.Log = cmp.Or(s.Log, slog.New(slog.DiscardHandler))
@@ -69,14 +76,13 @@ func (s *Server) init() {
 			s.Now = time.Now
 		}
 		if s.TLS != nil {
-			s.tls = s.TLS.Clone()
-			s.tls.ClientAuth = tls.RequireAndVerifyClientCert
+			s.tls = serverTLS(s.TLS)
 		}
-		s.budget = semaphore.NewWeighted(s.MaxMemory)
+		s.memory.max = s.MaxMemory
 		s.diskSlots = make(chan struct{}, s.MaxDiskCalls)
 		s.listeners = map[net.Listener]struct{}{}
 		s.conns = map[*conn]struct{}{}
-		s.handshakes = map[netip.Addr]int{}
+		s.addresses = map[netip.Addr]*address{}
 	})
 }
 
@@ -145,7 +151,10 @@ func (s *Server) startConn(ctx context.Context, nc net.Conn) {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6})
 	}
 	c := newConn(s, nc)
-	if !s.addConn(c) {
+	if why, err := s.addConn(c); err != nil {
+		if why != "" {
+			s.refuse(why, c.peer, err)
+		}
 		nc.Close()
 		return
 	}
@@ -153,44 +162,6 @@ func (s *Server) startConn(ctx context.Context, nc net.Conn) {
 		defer s.wg.Done()
 		c.run(ctx)
 	}()
-}
-
-// addConn counts a connection, or returns false where it is refused.
-func (s *Server) addConn(c *conn) bool {
-	ip := c.peer.Addr.Addr()
-	if s.Admit != nil && !s.Admit(ip) {
-		s.Log.Info("nbd refused", "addr", c.peer.Addr)
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing || len(s.conns) >= s.MaxConns || s.handshakes[ip] >= s.MaxHandshakes {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	s.handshakes[ip]++
-	s.wg.Add(1)
-	return true
-}
-
-// handshakeDone takes a connection off the count of handshakes. It may be repeated.
-func (s *Server) handshakeDone(c *conn) {
-	ip := c.peer.Addr.Addr()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.handshakeDone {
-		return
-	}
-	c.handshakeDone = true
-	if s.handshakes[ip]--; s.handshakes[ip] <= 0 {
-		delete(s.handshakes, ip)
-	}
-}
-
-func (s *Server) removeConn(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
 }
 
 // closeAndDrain closes the listeners and drains every connection.

@@ -15,7 +15,7 @@ const maxIovecs = 256 // of one writev
 // socket is a TCP connection whose system calls bypass the Go scheduler. They do not
 // block, but copying a large payload takes so long that the scheduler would wake
 // another thread for the processor: a fifth of the throughput with two processors,
-// singleExport of them the client's.
+// one of them the client's.
 type socket struct {
 	*net.TCPConn
 	raw syscall.RawConn

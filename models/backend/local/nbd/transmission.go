@@ -20,6 +20,9 @@ const (
 	offloadAfterSlow = 32
 )
 
+// errEnded ends a connection that drains.
+var errEnded = errors.New("ended here")
+
 // errDisconnected ends a connection after NBD_CMD_DISC.
 var errDisconnected = errors.New("disconnected by the client")
 
@@ -37,10 +40,13 @@ var commandFlags = map[uint16]uint16{
 
 // transmit reads requests until the connection ends, and returns the reason.
 func (c *conn) transmit(ctx context.Context) error {
-	c.out.init(c.nc, c.srv.StallTimeout)
 	defer func() { c.batch.release() }()
 	defer func() { c.pipe.close() }()
 	for {
+		if c.draining.Load() { // what the buffer still holds is not under way
+			_ = c.flushBatch()
+			return errEnded
+		}
 		if c.br.Buffered() < requestSize {
 			if err := c.flushBatch(); err != nil {
 				return err
@@ -68,7 +74,7 @@ func readError(err error) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("connection closed by the client")
 	case isTimeout(err):
-		return fmt.Errorf("ended here or stalled: %w", err)
+		return fmt.Errorf("stalled: %w", err)
 	}
 	return err
 }
@@ -185,6 +191,13 @@ func (c *conn) flushBatch() error {
 
 // send sends segments and notes the time. The error is that of the connection.
 func (c *conn) send(segs ...segment) error {
+	c.exclusive.RLock()
+	defer c.exclusive.RUnlock()
+	return c.sendExclusive(segs...)
+}
+
+// sendExclusive is send for a caller that holds exclusive.
+func (c *conn) sendExclusive(segs ...segment) error {
 	err := c.out.send(segs...)
 	c.lastActive.Store(c.srv.Now().UnixNano())
 	return err
