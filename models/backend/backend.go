@@ -27,7 +27,7 @@ type Key struct{ Ref, ID string }
 type State struct {
 	Status  Status
 	Percent int // 0 to 100, or PercentUnknown
-	// Failure is why Status is ERROR or ERROR_DELETING, or the disk error of a volume that is IN-USE or DETACHING:
+	// Failure is why Status is ERROR or ERROR_DELETING, or the disk error or damage of a volume that is IN-USE or DETACHING:
 	// an [*Error]; nil when the backend does not say.
 	Failure   error
 	RequestID string    // the backend's id of the request that led to Status, for its logs; may be empty
@@ -102,7 +102,13 @@ type Exporter interface {
 	// Export is where the volume's servers reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
 	// CodeUnsupported when the server is off.
 	Export(ctx context.Context, key Key) (Export, error)
+	// Damaged lists the objects whose files somebody changed behind the backend's back, as it found out by itself:
+	// their State says what is wrong. Errors: CodeUnavailable.
+	Damaged(ctx context.Context) (Damages, error)
 }
+
+// Damages are the damaged objects of each kind.
+type Damages struct{ Volumes, Snapshots []Key }
 
 // RegisteredServer is a server that was registered in the console, for backends
 // with the capability OwnServers. A client that connects from one of Addresses (each
@@ -188,6 +194,7 @@ type Capabilities struct {
 	MaxSizeGiB     int   // of a volume; 0: unknown
 	FreeBytes      int64 // free space now; -1: unknown
 	Types, Zones   []string
+	DataDir        string          // the folder that has the objects; empty where they are elsewhere
 	Quotas         []Quota         // of Project; none where the backend has no limits
 	Project        Project         // of new objects; empty where the backend has no projects
 	Projects       []Project       // whose objects are listed, where that is more than Project

@@ -86,21 +86,28 @@ func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (source, error)
 // objectSource finds the volume or snapshot to copy from, and its size in GiB.
 func (b *Backend) objectSource(k kind, key backend.Key) (source, int, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	o, err := b.indexOf(k).find(key)
+	var m meta
+	if err == nil {
+		m = o.meta
+	}
+	b.mu.Unlock()
 	if err != nil {
 		return source{}, 0, err
 	}
-	if o.meta.Status != backend.Available {
-		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(o.meta.Status)}
+	if m.Status != backend.Available {
+		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(m.Status)}
 	}
-	src := source{path: b.objectDir(published, o.meta) + "/" + dataFile, object: o, size: int64(o.meta.SizeGiB) * gib}
+	if err := b.dataDamageOf(o); err != nil {
+		return source{}, 0, err
+	}
+	src := source{path: b.objectDir(published, m) + "/" + dataFile, object: o, size: int64(m.SizeGiB) * gib}
 	fi, err := os.Lstat(src.path)
 	if err != nil {
-		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source's file is missing"}
+		return source{}, 0, b.portError(err, 0)
 	}
 	src.allocated = min(allocated(fi), src.size)
-	return src, o.meta.SizeGiB, nil
+	return src, m.SizeGiB, nil
 }
 
 // create returns the object that has m.Ref, or starts making it from the source that

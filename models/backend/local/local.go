@@ -84,6 +84,11 @@ type Backend struct {
 	jobs          map[*job]bool
 	exports       map[string]*object // the volumes with an export, by ref
 	holdPerExtent time.Duration      // see estimateHoldLocked
+	damaged       map[*object]bool   // those with object.damage
+	turn          turn
+
+	inspectNow  chan struct{} // wakes the inspections …
+	inspections chan struct{} // … which close this at their end
 }
 
 var _ backend.Exporter = (*Backend)(nil)
@@ -104,6 +109,7 @@ func Open(o Options) (*Backend, error) {
 		b.resumeExports()
 		b.startServing(o)
 	}
+	go b.runInspections()
 	return b, nil
 }
 
@@ -119,6 +125,7 @@ func openBackend(o Options) (*Backend, error) {
 		dir: dir, now: o.Now, log: cmp.Or(o.Log, slog.Default()), disk: disk{hook: o.hook}, reserve: o.Reserve,
 		volumes: newIndex(), snapshots: newIndex(), children: relation{}, copyTargets: relation{},
 		jobs: map[*job]bool{}, exports: map[string]*object{}, holdPerExtent: initialHoldPerExtent,
+		damaged: map[*object]bool{}, turn: turn{kind: volumes}, inspectNow: make(chan struct{}, 1), inspections: make(chan struct{}),
 		copySlots: make(chan struct{}, cmp.Or(o.MaxCopies, 2)),
 	}
 	if b.now == nil {
@@ -153,9 +160,16 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	b.closed = true
+	for _, o := range b.volumes.byRef {
+		b.dropKeptLocked(o)
+	}
 	b.mu.Unlock()
 	b.cancel()
 	b.wg.Wait()
+	select {
+	case <-b.inspections:
+	case <-time.After(shutdownTimeout): // the disk hangs
+	}
 	return errors.Join(b.stopServing(), b.lock.Close())
 }
 
@@ -185,7 +199,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
-		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1,
+		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1, DataDir: b.dir,
 		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true, CrashSafe: b.reflink,
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}
