@@ -169,15 +169,12 @@ func (b *Backend) checkOpened(e *export) error {
 	if err := syscall.Fstat(int(e.file.Fd()), &st); err != nil {
 		return err
 	}
-	want := e.size.Load()
-	d := &backend.Error{Code: backend.CodeDamaged, Path: e.file.Name(), Want: want, Served: true}
-	switch {
+	switch want := e.size.Load(); {
 	case st.Nlink == 0:
-		d.Damage = backend.Gone
-		return d
+		return &backend.Error{Code: backend.CodeDamaged, Path: e.file.Name(), Damage: backend.Gone, Want: want, Served: true}
 	case st.Size < want:
-		d.Damage, d.Have = backend.WrongSize, st.Size
-		e.shortened.CompareAndSwap(nil, d)
+		e.shortened.CompareAndSwap(nil, &backend.Error{Code: backend.CodeDamaged, Path: e.file.Name(), Damage: backend.WrongSize,
+			Have: st.Size, Want: want, Served: true})
 	}
 	if shortened := e.shortened.Load(); shortened != nil {
 		return shortened
