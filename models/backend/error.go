@@ -23,6 +23,7 @@ const (
 	CodeNoSpace     Code = "no_space"    // the bytes do not fit
 	CodeFault       Code = "fault"       // the disk under an object failed
 	CodeDamaged     Code = "damaged"     // an object's files were removed, shortened or replaced behind the backend's back
+	CodeChanged     Code = "changed"     // the image changed while it was copied
 	CodeReported    Code = "reported"    // the backend reports a failure of a request that it had accepted
 	CodeUnavailable Code = "unavailable" // the backend cannot answer now
 )
@@ -44,7 +45,7 @@ type Error struct {
 
 	Role string // forbidden
 
-	Path       string // damaged: the file
+	Path       string // damaged, changed: the file
 	Damage     Damage // damaged: what is wrong with it
 	Have, Want int64  // damaged by size: bytes of the file, and of the object
 	// Served says of damaged that servers used the file meanwhile: what they wrote without FLUSH may be lost. Kept is
@@ -119,6 +120,8 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("the disk failed in %s: %v", e.Op, e.Err)
 	case CodeDamaged:
 		return fmt.Sprintf("files changed by hand: %s: %s", e.Path, e.Damage)
+	case CodeChanged:
+		return fmt.Sprintf("%s changed while it was copied", e.Path)
 	case CodeUnavailable:
 		return fmt.Sprintf("backend unavailable: %v", e.Err)
 	}

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,8 @@ func failureArgs(e *backend.Error) []string {
 		return []string{e.What, number(e.Used), number(e.Limit), number(e.Asked)}
 	case backend.CodeConflict:
 		return []string{e.Message}
+	case backend.CodeChanged:
+		return []string{filepath.Base(e.Path)}
 	case backend.CodeBusy:
 		return []string{strconv.Itoa(len(e.Dependents))}
 	case backend.CodeForbidden:

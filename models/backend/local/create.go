@@ -13,9 +13,10 @@ import (
 // source is where a new object's bytes come from; the zero value means zeroes.
 type source struct {
 	path      string
-	object    *object // nil for an image
-	size      int64   // bytes to copy
-	allocated int64   // bytes that are not holes
+	object    *object     // nil for an image
+	image     os.FileInfo // of an image, when it was chosen
+	size      int64       // bytes to copy
+	allocated int64       // bytes that are not holes
 }
 
 // CreateVolume makes a sparse file of the requested size, filled from a snapshot or an
@@ -241,7 +242,7 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src source) erro
 	}
 	defer f.Close()
 	if src.path != "" {
-		if err := b.copySource(ctx, o, f, src, j); err != nil {
+		if err := b.fillFromSource(ctx, o, f, src, j); err != nil {
 			return err
 		}
 	}
@@ -254,6 +255,26 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src source) erro
 		}
 	}
 	return b.publish(ctx, o, f)
+}
+
+// fillFromSource is copySource, and an error where the source did not stay the same
+// meanwhile: CodeChanged of an image, CodeDamaged of a volume or snapshot.
+func (b *Backend) fillFromSource(ctx context.Context, o *object, f *os.File, src source, j *job) error {
+	err := b.copySource(ctx, o, f, src, j)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if src.object != nil {
+		if damage := b.dataDamageOf(src.object); damage != nil {
+			return damage
+		}
+		return err
+	}
+	now, statErr := os.Lstat(src.path)
+	if statErr != nil || !os.SameFile(now, src.image) || now.Size() != src.image.Size() || !now.ModTime().Equal(src.image.ModTime()) {
+		return &backend.Error{Code: backend.CodeChanged, Path: src.path, Err: statErr}
+	}
+	return err
 }
 
 // copySource gives o's file f the source's bytes: by sharing its blocks, else by a

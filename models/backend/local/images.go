@@ -53,5 +53,5 @@ func (b *Backend) imageSource(id string, sizeGiB int) (source, error) {
 	case fi.Size() > int64(sizeGiB)*gib:
 		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
 	}
-	return source{path: path, size: fi.Size(), allocated: min(allocated(fi), fi.Size())}, nil
+	return source{path: path, image: fi, size: fi.Size(), allocated: min(allocated(fi), fi.Size())}, nil
 }
