@@ -140,11 +140,28 @@ type Server struct {
 	CreatedAt                 time.Time
 }
 
-// Image is raw content that a new volume can start with.
+// Image is content that a new volume can start with.
 type Image struct {
 	ID, Name  string
 	SizeBytes int64
+	// Format is what the content is, in its makers' words, where that is not the disk itself: a volume of it needs
+	// VolumeSpec.Raw, but of FormatISO.
+	Format   string
+	Unusable Unusable // empty: a volume can be made of it
 }
+
+// FormatISO is the Image.Format whose bytes are the disk.
+const FormatISO = "ISO 9660"
+
+// Unusable is why no volume can be made of an image.
+type Unusable string
+
+// The reasons.
+const (
+	BadName    Unusable = "name"       // its name is not UTF-8, or has a control character
+	Unreadable Unusable = "unreadable" // the backend may not read it
+	BadFormat  Unusable = "format"     // its name says that it is not the disk itself
+)
 
 // VolumeSpec asks for a volume. At most one of Snapshot and Image is set.
 type VolumeSpec struct {
@@ -154,6 +171,7 @@ type VolumeSpec struct {
 	SizeGiB     int
 	Snapshot    *Key   // start with this snapshot's bytes
 	Image       string // start with this image's bytes, by Image.ID
+	Raw         bool   // whatever Image.Format is
 	Project     string
 	Type, Zone  string
 }
@@ -257,8 +275,8 @@ type Backend interface {
 	Snapshot(ctx context.Context, key Key) (Snapshot, error)
 
 	// CreateVolume starts, continues or returns the volume with spec.Ref; it does not wait until it is AVAILABLE.
-	// Errors: CodeNotFound when the source is gone, CodeConflict when the source is not AVAILABLE, CodeInvalid
-	// (also when the size does not fit the source), CodeQuota, CodeNoSpace.
+	// Errors: CodeNotFound when the source is gone, CodeConflict when the source is not AVAILABLE, CodeContainer unless
+	// spec.Raw, CodeInvalid (also when the size does not fit the source), CodeQuota, CodeNoSpace.
 	CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error)
 	// CreateSnapshot starts, continues or returns the snapshot with spec.Ref; it does not wait until it is AVAILABLE.
 	// Errors: CodeNotFound when the volume is gone, CodeConflict when its status forbids it or nobody acknowledged

@@ -23,6 +23,7 @@ const (
 	CodeNoSpace     Code = "no_space"    // the bytes do not fit
 	CodeFault       Code = "fault"       // the disk under an object failed
 	CodeDamaged     Code = "damaged"     // an object's files were removed, shortened or replaced behind the backend's back
+	CodeContainer   Code = "container"   // the image holds a disk in a format, and is not the disk itself
 	CodeChanged     Code = "changed"     // the image changed while it was copied
 	CodeReported    Code = "reported"    // the backend reports a failure of a request that it had accepted
 	CodeUnavailable Code = "unavailable" // the backend cannot answer now
@@ -38,14 +39,14 @@ type Error struct {
 
 	Dependents []Key // busy
 
-	What               string // quota: the limited thing in the backend's words, such as gigabytes
+	What               string // quota: the limited thing in the backend's words, such as gigabytes; container: Image.Format
 	Used, Limit, Asked int64  // quota: in units of What
 
 	Field string // invalid: ref, name, description, size_gib, snapshot, image, server, type, zone or status
 
 	Role string // forbidden
 
-	Path       string // damaged, changed: the file
+	Path       string // damaged, changed, container: the file
 	Damage     Damage // damaged: what is wrong with it
 	Have, Want int64  // damaged by size: bytes of the file, and of the object
 	// Served says of damaged that servers used the file meanwhile: what they wrote without FLUSH may be lost. Kept is
@@ -120,6 +121,8 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("the disk failed in %s: %v", e.Op, e.Err)
 	case CodeDamaged:
 		return fmt.Sprintf("files changed by hand: %s: %s", e.Path, e.Damage)
+	case CodeContainer:
+		return fmt.Sprintf("%s is %s", e.Path, e.What)
 	case CodeChanged:
 		return fmt.Sprintf("%s changed while it was copied", e.Path)
 	case CodeUnavailable:

@@ -44,6 +44,8 @@ func failureArgs(e *backend.Error) []string {
 		return []string{e.Message}
 	case backend.CodeChanged:
 		return []string{filepath.Base(e.Path)}
+	case backend.CodeContainer:
+		return []string{filepath.Base(e.Path), e.What}
 	case backend.CodeBusy:
 		return []string{strconv.Itoa(len(e.Dependents))}
 	case backend.CodeForbidden:

@@ -68,7 +68,7 @@ func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (source, error)
 		return source{}, err
 	}
 	if spec.Image != "" {
-		return b.imageSource(spec.Image, spec.SizeGiB)
+		return b.imageSource(spec.Image, spec.Raw, spec.SizeGiB)
 	}
 	if spec.Snapshot == nil {
 		return source{}, nil
@@ -271,7 +271,7 @@ func (b *Backend) fillFromSource(ctx context.Context, o *object, f *os.File, src
 		return err
 	}
 	now, statErr := os.Lstat(src.path)
-	if statErr != nil || !os.SameFile(now, src.image) || now.Size() != src.image.Size() || !now.ModTime().Equal(src.image.ModTime()) {
+	if statErr != nil || !sameContent(src.image, now) {
 		return &backend.Error{Code: backend.CodeChanged, Path: src.path, Err: statErr}
 	}
 	return err
