@@ -79,7 +79,7 @@ const (
 	Gone          Damage = "gone"        // the data is not there
 	WrongSize     Damage = "size"        // the data is shorter or longer than the object
 	Replaced      Damage = "replaced"    // something else is at its place
-	NoDescription Damage = "description" // the data is whole, and what describes it is gone
+	NoDescription Damage = "description" // the data is whole, and what describes it is not
 )
 
 // Cause is why a backend is unavailable.

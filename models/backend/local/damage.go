@@ -94,7 +94,7 @@ func (b *Backend) inspect(o *object) *backend.Error {
 	if l != published || m.Status != backend.Available {
 		return nil
 	}
-	found, err := b.findDamage(m, e)
+	found, err := b.findDamage(m, e, &o.described)
 	if err != nil {
 		return before // the disk does not even tell
 	}
@@ -127,8 +127,9 @@ func (b *Backend) setDamageLocked(o *object, found *backend.Error) {
 }
 
 // findDamage compares the files of a published object with its description and, of an
-// attached volume, with the file that its servers use. Its error is that of the disk.
-func (b *Backend) findDamage(m meta, e *export) (*backend.Error, error) {
+// attached volume, with the file that its servers use. described is the state in which
+// meta.json was readable last. Its error is that of the disk.
+func (b *Backend) findDamage(m meta, e *export, described *os.FileInfo) (*backend.Error, error) {
 	if e != nil {
 		if shortened := e.shortened.Load(); shortened != nil {
 			return shortened, nil // a later write may have made it longer again
@@ -147,12 +148,21 @@ func (b *Backend) findDamage(m meta, e *export) (*backend.Error, error) {
 	case !m.hasSize(fi.Size()):
 		d.Damage, d.Have = backend.WrongSize, fi.Size()
 	default:
-		d.Path = dir + "/" + metaFile
-		_, err := os.Lstat(d.Path)
-		if !errors.Is(err, fs.ErrNotExist) {
+		d.Path, d.Damage = dir+"/"+metaFile, backend.NoDescription
+		fi, err := os.Lstat(d.Path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return d, nil
+		case err != nil || described != nil && sameContent(*described, fi):
 			return nil, err
 		}
-		d.Damage = backend.NoDescription
+		if _, err := readMeta(dir, m.Kind, m.Ref); err != nil {
+			return d, nil
+		}
+		if described != nil {
+			*described = fi
+		}
+		return nil, nil
 	}
 	d.Served = e != nil && e.nbd != nil && d.Damage != backend.NoDescription
 	if d.Served && (d.Damage == backend.Gone || d.Damage == backend.Replaced) && runtime.GOOS == "linux" {

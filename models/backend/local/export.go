@@ -56,7 +56,7 @@ func (b *Backend) openExport(m meta) (*export, error) {
 	if err == nil {
 		e.opened, err = f.Stat()
 	}
-	if d, _ := b.findDamage(m, nil); d != nil && d.Damage != backend.NoDescription {
+	if d, _ := b.findDamage(m, nil, nil); d != nil && d.Damage != backend.NoDescription {
 		if f != nil {
 			f.Close()
 		}

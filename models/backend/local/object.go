@@ -21,7 +21,8 @@ const (
 
 // object is a volume or snapshot in memory.
 type object struct {
-	filesMu sync.Mutex // held while the folder changes; taken before Backend.mu
+	filesMu   sync.Mutex  // held while the folder changes; taken before Backend.mu
+	described os.FileInfo // meta.json when it was read last; guarded by filesMu
 
 	// The rest is guarded by Backend.mu.
 	meta         meta

@@ -109,7 +109,7 @@ func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, *backend.Error, er
 	var damage *backend.Error
 	size, err := m.dataSizeGiB(dir)
 	if err != nil && m.Status == backend.Available {
-		if damage, _ = b.findDamage(m, nil); damage == nil {
+		if damage, _ = b.findDamage(m, nil, nil); damage == nil {
 			return nil, nil, err
 		}
 	}

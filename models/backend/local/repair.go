@@ -54,7 +54,7 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	}
 	size, err := m.dataSizeGiB(b.objectDir(l, m))
 	complete := l != unpublished && err == nil
-	if d, _ := b.findDamage(m, nil); to == backend.Available && l == published && !complete && d != nil {
+	if d, _ := b.findDamage(m, nil, nil); to == backend.Available && l == published && !complete && d != nil {
 		return d
 	}
 	if to == backend.Available && !complete {
