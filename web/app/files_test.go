@@ -88,7 +88,7 @@ func TestFiles_Damage(t *testing.T) {
 	for _, text := range []string{data, "FLUSH 없이", "/proc/"} {
 		apptest.WantText(t, page, "main", text)
 	}
-	apptest.WantText(t, c.Get(apptest.VolumePath(id), "Accept-Language", "en"), "main", "The data file went missing while a server used it: "+data)
+	apptest.WantText(t, c.Get(apptest.VolumePath(id), "Accept-Language", "en"), "main", "The data file went missing while a server used it ("+data)
 	c.Succeed(20*time.Second, apptest.VolumePath(id, "detach"), "server_id", servers[0].ID)
 	if row := c.Volume(id); row.Status != models.ErrorStatus || row.AttachmentCount != 0 || !row.Failure.IsDamage() {
 		t.Fatalf("detached: %s %+v", row.Status, row.Failure)

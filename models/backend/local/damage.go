@@ -69,10 +69,8 @@ func (b *Backend) dueInspections() []*object {
 			due = append(due, o)
 		}
 	}
-	all := len(b.volumes.order) + len(b.snapshots.order)
-	n := 1 + all*int(inspectInterval)/int(inspectRound)
 	x := b.indexOf(b.turn.kind)
-	refs, next := x.page(b.turn.ref, n)
+	refs, next := x.page(b.turn.ref, inspectedAtOnce(len(b.volumes.order)+len(b.snapshots.order)))
 	for _, ref := range refs {
 		due = append(due, x.byRef[ref])
 	}
@@ -84,6 +82,10 @@ func (b *Backend) dueInspections() []*object {
 	}
 	return due
 }
+
+// inspectedAtOnce is how many of all objects have their turn at each inspectInterval.
+// The turns for changing between volumes and snapshots are in the one too many.
+func inspectedAtOnce(all int) int { return 1 + all/int(inspectRound/inspectInterval) }
 
 // inspect looks at an object's files and returns what is wrong with them; nil: nothing,
 // or it cannot be told now. The caller holds filesMu.

@@ -259,3 +259,26 @@ func TestDamage_OpenedShortened(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// TestInspections_Turn: every object has its turn, and within a day however many there
+// are.
+func TestInspections_Turn(t *testing.T) {
+	t.Parallel()
+	s := newHarness(t, nil)
+	seen := map[string]int{}
+	for range 4 * 2 {
+		for _, o := range s.b.dueInspections() {
+			seen[o.meta.Ref]++
+		}
+	}
+	for _, ref := range []string{s.vol, s.bare, s.used, s.snap} {
+		if seen[ref] < 2 {
+			t.Errorf("%d turns in twice as many inspections as there are objects", seen[ref])
+		}
+	}
+	for _, all := range []int{1, 86_399, 86_400, 200_000, 10_000_000} {
+		if n := inspectedAtOnce(all); n*86_400 < all || n > 1+all/86_400 {
+			t.Errorf("%d of %d at once", n, all)
+		}
+	}
+}
