@@ -78,6 +78,7 @@ func auditDetails(e *models.AuditEntry) []views.AuditDetail {
 	f.addText("field.reason", p.Reason)
 	f.addText("audit.was", string(p.PriorStatus))
 	f.addText("field.reset_to", string(p.ResetTo))
+	f.addFlag("audit.raw", p.Raw)
 	f.addFlag("audit.forced", p.Force)
 	f.addFlag("audit.attached", p.Attached)
 	f.addFlag("audit.acknowledged", p.Acknowledged)

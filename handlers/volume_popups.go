@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -103,8 +104,13 @@ func (h Volumes) fillCreateForm(c echo.Context, m *views.VolumeCreate, snapshotI
 		if err != nil {
 			return err
 		}
+		slices.SortStableFunc(images, func(a, b models.Image) int { return cmp.Compare(min(len(a.Unusable), 1), min(len(b.Unusable), 1)) })
 		for _, i := range images {
-			m.Images = append(m.Images, views.ImageBrief{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes})
+			brief := views.ImageBrief{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes, Format: i.Format, Container: i.Container()}
+			if why := i.Denial(true); why != nil {
+				brief.Unusable = Msg(*why)
+			}
+			m.Images = append(m.Images, brief)
 		}
 	}
 	m.Quotas = h.quotas(m)
@@ -140,10 +146,10 @@ func (h Volumes) Restore(c echo.Context) error {
 func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 	m := views.VolumeCreate{
 		Form: submittedForm(c, action), Name: c.FormValue("name"), Description: c.FormValue("description"), SizeGiB: c.FormValue("size_gib"),
-		Image: c.FormValue("image"), ServerID: c.FormValue("server_id"), VolumeType: c.FormValue("volume_type"), Zone: c.FormValue("availability_zone"),
+		Image: c.FormValue("image"), Raw: c.FormValue("raw") == "1", ServerID: c.FormValue("server_id"), VolumeType: c.FormValue("volume_type"), Zone: c.FormValue("availability_zone"),
 	}
 	op, err := h.Store.CreateVolume(c.Request().Context(), Actor(c), models.VolumeInput{
-		Name: m.Name, Description: m.Description, Size: m.SizeGiB, SnapshotID: snapshotID, ImageID: m.Image,
+		Name: m.Name, Description: m.Description, Size: m.SizeGiB, SnapshotID: snapshotID, ImageID: m.Image, Raw: m.Raw,
 		ServerID: m.ServerID, Type: m.VolumeType, Zone: m.Zone, FormKey: m.Key,
 	})
 	if err != nil && c.Param("id") != "" {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Failure is why an operation failed or an object is in error, as a text of the
@@ -94,6 +95,13 @@ const (
 func (f Failure) IsDisk() bool {
 	return f.Key == FailureDisk || f.Key == FailureDiskFull || f.Key == FailureDiskFlush
 }
+
+// IsDamage reports whether f says that the object's files were changed by hand.
+func (f Failure) IsDamage() bool { return strings.HasPrefix(f.Key, FailureDamaged) }
+
+// FailureDamaged begins the keys of the failures of objects whose files were changed by
+// hand.
+const FailureDamaged = "failure.damaged."
 
 // FailureUnknown is the failure of an object in error for which the backend reports no
 // reason.

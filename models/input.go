@@ -86,6 +86,7 @@ type VolumeInput struct {
 	Size              string // GiB as typed; empty: the snapshot's size
 	SnapshotID        string
 	ImageID           string
+	Raw               bool   // the image's bytes as they are, whatever Image.Format is
 	ServerID          string // to attach the new volume to; may be empty
 	Type, Zone        string
 	FormKey           string

@@ -129,6 +129,7 @@ type Params struct {
 	VolumeID       string `json:"volume_id,omitempty"`   // of a new snapshot: to check a retry
 	SnapshotID     string `json:"snapshot_id,omitempty"` // of a revert; of a restore: to check a retry
 	ImageID        string `json:"image_id,omitempty"`    // audit
+	Raw            bool   `json:"raw,omitempty"`         // of a create: the image's bytes as they are
 	ServerID       string `json:"server_id,omitempty"`
 	Name           string `json:"name,omitempty"`        // of an edit; else audit
 	Description    string `json:"description,omitempty"` // of an edit; else audit

@@ -126,7 +126,10 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
-		return r.repair(v.Status, v.StatusSince)
+		return r.repair(v.Status, v.StatusSince, v.Failure.IsDamage() && v.AttachmentCount == 0)
+	}
+	if action == ActDetach && v.Status == ErrorStatus && v.AttachmentCount > 0 && r.Capabilities.OwnServers {
+		return nil // its data was damaged while it was attached
 	}
 	if d := statusDenial(action, v.Status, r.VolumeStatusesFor(action)); d != nil {
 		if action == ActDelete && v.Status == InUse {
@@ -159,7 +162,7 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
-		return r.repair(s.Status, s.StatusSince)
+		return r.repair(s.Status, s.StatusSince, s.Failure.IsDamage())
 	}
 	if d := statusDenial(action, s.Status, SnapshotStatusesFor(action)); d != nil {
 		return d
@@ -195,12 +198,13 @@ func statusDenial(action Action, status Status, allowed []Status) *Denial {
 	return NewDenial("deny.status", string(status), strings.Join(names, ", "))
 }
 
-// repair allows ERROR_DELETING, and being in transition for longer than StuckAfter.
-func (r Rules) repair(status Status, since int64) *Denial {
+// repair allows ERROR_DELETING, ERROR by a damage from which an administrator can
+// recover, and being in transition for longer than StuckAfter.
+func (r Rules) repair(status Status, since int64, damaged bool) *Denial {
 	if !r.Capabilities.Repair {
 		return NewDenial("deny.unsupported")
 	}
-	if status == ErrorDeleting {
+	if status == ErrorDeleting || status == ErrorStatus && damaged {
 		return nil
 	}
 	canStick := slices.Contains([]Status{Creating, Deleting, Attaching, Detaching}, status)

@@ -1,5 +1,7 @@
 package models
 
+import "blockconsole/models/backend"
+
 // Server is a machine that volumes can be attached to. CreatedAt is in Unix
 // microseconds. Version is a number that grows with each edit.
 type Server struct {
@@ -17,11 +19,34 @@ type Server struct {
 // Link is the server's link.
 func (s *Server) Link() Link { return Link{ID: s.ID, Name: s.Name} }
 
-// Image is raw content that a new volume can start with.
+// Image is content that a new volume can start with.
 type Image struct {
 	ID        string `gorm:"primaryKey"`
 	Name      string
 	SizeBytes int64
+	Format    string           // see [backend.Image]
+	Unusable  backend.Unusable // empty: a volume can be made of it
+}
+
+// Container reports whether a volume of the image's bytes is not the disk that the image
+// holds.
+func (i Image) Container() bool { return i.Format != "" && i.Format != backend.FormatISO }
+
+// Denial is why no volume can be made of the image; raw says that its bytes are wanted as
+// they are. nil: one can.
+func (i Image) Denial(raw bool) *Text {
+	var why Text
+	switch {
+	case i.Unusable == backend.BadFormat:
+		why = NewText("image.unusable.format", i.Format)
+	case i.Unusable != "":
+		why = NewText("image.unusable." + string(i.Unusable))
+	case i.Container() && !raw:
+		why = NewText("image.container", i.Format)
+	default:
+		return nil
+	}
+	return &why
 }
 
 const gib = 1 << 30

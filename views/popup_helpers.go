@@ -2,8 +2,11 @@ package views
 
 import (
 	"context"
+	"slices"
 
 	"github.com/a-h/templ"
+
+	"blockconsole/views/i18n"
 )
 
 // NamePattern is the pattern attribute of names. The dash is escaped because
@@ -126,3 +129,20 @@ func (d Detach) allClients() []Client {
 
 // longHold is the shortest pause of writes that the popup mentions, microseconds.
 const longHold = 50_000
+
+// size is the image's size, and its format where that is not the disk itself.
+func (i ImageBrief) size(ctx context.Context) string {
+	size := i18n.Bytes(i.SizeBytes)
+	if i.Format == "" {
+		return size
+	}
+	return tr(ctx, "volume.source_format", size, displayText(i.Format))
+}
+
+func (m VolumeCreate) hasContainer() bool {
+	return slices.ContainsFunc(m.Images, func(i ImageBrief) bool { return i.Container && i.Unusable.Key == "" })
+}
+
+func (m VolumeCreate) hasISO() bool {
+	return slices.ContainsFunc(m.Images, func(i ImageBrief) bool { return i.Format != "" && !i.Container })
+}

@@ -111,6 +111,7 @@ type VolumeCreate struct {
 	FreeBytes   int64 // -1: unknown
 	Quotas      []Quota
 	Image       string
+	Raw         bool   // the image's bytes as they are
 	Servers     []Link // to attach to; none: the backend cannot attach
 	ServerID    string
 	Types       []string
@@ -124,6 +125,9 @@ type VolumeCreate struct {
 type ImageBrief struct {
 	ID, Name  string
 	SizeBytes int64
+	Format    string // empty: the disk itself
+	Container bool   // it needs VolumeCreate.Raw
+	Unusable  Message
 }
 
 // Extend is the popup «Volume 확장».

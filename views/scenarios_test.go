@@ -169,7 +169,9 @@ func volumePopupScenarios() []scenario {
 	attached := *attachedVolume()
 	servers := []views.Link{{ID: "s1", Name: "web-1"}, {ID: "s2", Name: longName}}
 	return []scenario{
-		{"volume-create", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: formWithErrors(views.VolumesPath, "name", "size_gib", "form"), Images: []views.ImageBrief{{ID: "debian.raw", Name: "debian.raw", SizeBytes: 2 << 30}},
+		{"volume-create", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: formWithErrors(views.VolumesPath, "name", "size_gib", "form"), Images: []views.ImageBrief{{ID: "debian.raw", Name: "debian.raw", SizeBytes: 2 << 30},
+			{ID: "install.iso", Name: "install.iso", SizeBytes: 700 << 20, Format: "ISO 9660"}, {ID: "disk.img", Name: "disk.img", SizeBytes: 3 << 20, Format: "QCOW2", Container: true},
+			{ID: `"two\nlines.img"`, Name: `"two\nlines.img"`, SizeBytes: 1 << 20, Unusable: views.NewMessage("image.unusable.name")}},
 			Name: "내 볼륨", SizeGiB: "99999", MinGiB: 1, MaxGiB: 512, FreeBytes: 512 << 30, NameTaken: true, Servers: servers, Types: []string{"ssd", "hdd"}, Zones: []string{"nova"}}))},
 		{"volume-delete", true, onList, component(views.DeletePopup(views.Delete{Form: form("/x"), Kind: "volume", Items: []views.DeleteItem{{ID: uid(910), Name: "scratch", SizeGiB: 20}}}))},
 		{"extend", true, onList, component(views.ExtendPopup(views.Extend{Form: form("/x"), Volume: attached, SizeGiB: "2049", MinGiB: 2049, MaxGiB: 4096, FreeBytes: 3 << 40}))},

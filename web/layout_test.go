@@ -34,9 +34,11 @@ var arrows = map[string][]string{
 	"models/backend":           {},
 	"models/mirror":            {"models", "models/store", "models/backend"},
 	"models/worker":            {"models", "models/store", "models/mirror", "models/backend"},
-	"models/backend/local":     {"models/backend", "models/backend/local/nbd"},
+	"models/backend/local":     {"models/backend", "models/backend/local/nbd", "models/backend/local/imageformat"},
 	"models/backend/local/nbd": {},
 	"models/backend/openstack": {"models/backend"},
+
+	"models/backend/local/imageformat": {},
 }
 
 // anything is allowed to the wiring.

@@ -27,7 +27,7 @@ type Key struct{ Ref, ID string }
 type State struct {
 	Status  Status
 	Percent int // 0 to 100, or PercentUnknown
-	// Failure is why Status is ERROR or ERROR_DELETING, or the disk error of a volume that is IN-USE or DETACHING:
+	// Failure is why Status is ERROR or ERROR_DELETING, or the disk error or damage of a volume that is IN-USE or DETACHING:
 	// an [*Error]; nil when the backend does not say.
 	Failure   error
 	RequestID string    // the backend's id of the request that led to Status, for its logs; may be empty
@@ -102,7 +102,13 @@ type Exporter interface {
 	// Export is where the volume's servers reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
 	// CodeUnsupported when the server is off.
 	Export(ctx context.Context, key Key) (Export, error)
+	// Damaged lists the objects whose files somebody changed behind the backend's back, as it found out by itself:
+	// their State says what is wrong. Errors: CodeUnavailable.
+	Damaged(ctx context.Context) (Damages, error)
 }
+
+// Damages are the damaged objects of each kind.
+type Damages struct{ Volumes, Snapshots []Key }
 
 // RegisteredServer is a server that was registered in the console, for backends
 // with the capability OwnServers. A client that connects from one of Addresses (each
@@ -134,11 +140,28 @@ type Server struct {
 	CreatedAt                 time.Time
 }
 
-// Image is raw content that a new volume can start with.
+// Image is content that a new volume can start with.
 type Image struct {
 	ID, Name  string
 	SizeBytes int64
+	// Format is what the content is, in its makers' words, where that is not the disk itself: a volume of it needs
+	// VolumeSpec.Raw, but of FormatISO.
+	Format   string
+	Unusable Unusable // empty: a volume can be made of it
 }
+
+// FormatISO is the Image.Format whose bytes are the disk.
+const FormatISO = "ISO 9660"
+
+// Unusable is why no volume can be made of an image.
+type Unusable string
+
+// The reasons.
+const (
+	BadName    Unusable = "name"       // its name is not UTF-8, or has a control character
+	Unreadable Unusable = "unreadable" // the backend may not read it
+	BadFormat  Unusable = "format"     // its name says that it is not the disk itself
+)
 
 // VolumeSpec asks for a volume. At most one of Snapshot and Image is set.
 type VolumeSpec struct {
@@ -148,6 +171,7 @@ type VolumeSpec struct {
 	SizeGiB     int
 	Snapshot    *Key   // start with this snapshot's bytes
 	Image       string // start with this image's bytes, by Image.ID
+	Raw         bool   // whatever Image.Format is
 	Project     string
 	Type, Zone  string
 }
@@ -188,6 +212,7 @@ type Capabilities struct {
 	MaxSizeGiB     int   // of a volume; 0: unknown
 	FreeBytes      int64 // free space now; -1: unknown
 	Types, Zones   []string
+	DataDir        string          // the folder that has the objects; empty where they are elsewhere
 	Quotas         []Quota         // of Project; none where the backend has no limits
 	Project        Project         // of new objects; empty where the backend has no projects
 	Projects       []Project       // whose objects are listed, where that is more than Project
@@ -250,8 +275,8 @@ type Backend interface {
 	Snapshot(ctx context.Context, key Key) (Snapshot, error)
 
 	// CreateVolume starts, continues or returns the volume with spec.Ref; it does not wait until it is AVAILABLE.
-	// Errors: CodeNotFound when the source is gone, CodeConflict when the source is not AVAILABLE, CodeInvalid
-	// (also when the size does not fit the source), CodeQuota, CodeNoSpace.
+	// Errors: CodeNotFound when the source is gone, CodeConflict when the source is not AVAILABLE, CodeContainer unless
+	// spec.Raw, CodeInvalid (also when the size does not fit the source), CodeQuota, CodeNoSpace.
 	CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error)
 	// CreateSnapshot starts, continues or returns the snapshot with spec.Ref; it does not wait until it is AVAILABLE.
 	// Errors: CodeNotFound when the volume is gone, CodeConflict when its status forbids it or nobody acknowledged

@@ -22,6 +22,9 @@ const (
 	CodeForbidden   Code = "forbidden"   // the console's account lacks a role
 	CodeNoSpace     Code = "no_space"    // the bytes do not fit
 	CodeFault       Code = "fault"       // the disk under an object failed
+	CodeDamaged     Code = "damaged"     // an object's files were removed, shortened or replaced behind the backend's back
+	CodeContainer   Code = "container"   // the image holds a disk in a format, and is not the disk itself
+	CodeChanged     Code = "changed"     // the image changed while it was copied
 	CodeReported    Code = "reported"    // the backend reports a failure of a request that it had accepted
 	CodeUnavailable Code = "unavailable" // the backend cannot answer now
 )
@@ -36,12 +39,20 @@ type Error struct {
 
 	Dependents []Key // busy
 
-	What               string // quota: the limited thing in the backend's words, such as gigabytes
+	What               string // quota: the limited thing in the backend's words, such as gigabytes; container: Image.Format
 	Used, Limit, Asked int64  // quota: in units of What
 
 	Field string // invalid: ref, name, description, size_gib, snapshot, image, server, type, zone or status
 
 	Role string // forbidden
+
+	Path       string // damaged, changed, container: the file
+	Damage     Damage // damaged: what is wrong with it
+	Have, Want int64  // damaged by size: bytes of the file, and of the object
+	// Served says of damaged that servers used the file meanwhile: what they wrote without FLUSH may be lost. Kept is
+	// where all they wrote can be read until the console ends; empty: nowhere.
+	Served bool
+	Kept   string
 
 	Need, Free int64 // no_space: bytes; -1 where unknown
 
@@ -59,6 +70,17 @@ type Error struct {
 
 	Err error // fault, unavailable: what went wrong underneath; may be nil
 }
+
+// Damage is what is wrong with a file of an object.
+type Damage string
+
+// The damages.
+const (
+	Gone          Damage = "gone"        // the data is not there
+	WrongSize     Damage = "size"        // the data is shorter or longer than the object
+	Replaced      Damage = "replaced"    // something else is at its place
+	NoDescription Damage = "description" // the data is whole, and what describes it is not
+)
 
 // Cause is why a backend is unavailable.
 type Cause string
@@ -97,6 +119,12 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("no space: %d bytes needed, %d free", e.Need, e.Free)
 	case CodeFault:
 		return fmt.Sprintf("the disk failed in %s: %v", e.Op, e.Err)
+	case CodeDamaged:
+		return fmt.Sprintf("files changed by hand: %s: %s", e.Path, e.Damage)
+	case CodeContainer:
+		return fmt.Sprintf("%s is %s", e.Path, e.What)
+	case CodeChanged:
+		return fmt.Sprintf("%s changed while it was copied", e.Path)
 	case CodeUnavailable:
 		return fmt.Sprintf("backend unavailable: %v", e.Err)
 	}

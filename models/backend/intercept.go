@@ -130,6 +130,10 @@ func (i interceptedExporter) Connections(ctx context.Context) ([]Connection, err
 	return returning(ctx, i.intercepted, "Connections", i.e.Connections)
 }
 
+func (i interceptedExporter) Damaged(ctx context.Context) (Damages, error) {
+	return returning(ctx, i.intercepted, "Damaged", i.e.Damaged)
+}
+
 func (i interceptedExporter) Export(ctx context.Context, key Key) (Export, error) {
 	return returning(ctx, i.intercepted, "Export", func(ctx context.Context) (Export, error) { return i.e.Export(ctx, key) })
 }

@@ -41,7 +41,7 @@ func (p Policy) class(method string) class {
 	switch method {
 	case "Volumes", "Snapshots", "Servers", "ChangedVolumes", "Capabilities": // several requests, or long answers
 		return class{cmp.Or(p.List, 60*time.Second), true}
-	case "Volume", "Snapshot", "Images", "LastFailure", "Connections", "Export":
+	case "Volume", "Snapshot", "Images", "LastFailure", "Connections", "Export", "Damaged":
 		return class{cmp.Or(p.Read, 15*time.Second), true}
 	}
 	return class{cmp.Or(p.Write, 45*time.Second), false}

@@ -34,7 +34,7 @@ func (m *Mirror) pollConnections(ctx context.Context) {
 }
 
 // SyncConnections copies the connections to attached volumes, and the state of these
-// volumes: a disk may fail while they are used. Errors: those of the port, those of the
+// volumes and of damaged objects: a disk may fail while they are used. Errors: those of the port, those of the
 // database.
 func (m *Mirror) SyncConnections(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectionsTimeout)
@@ -49,7 +49,47 @@ func (m *Mirror) SyncConnections(ctx context.Context) error {
 	if err := m.Store.Sync.SyncConnections(ctx, connections); err != nil {
 		return err
 	}
+	if err := m.syncDamaged(ctx); err != nil {
+		return err
+	}
 	return m.syncConnectedVolumes(ctx, connections)
+}
+
+// syncDamaged copies the state of the objects that the backend found damaged, and of
+// those that are damaged no longer.
+func (m *Mirror) syncDamaged(ctx context.Context) error {
+	damaged, err := m.exporter.Damaged(ctx)
+	if err != nil {
+		return err
+	}
+	requestedAt := m.Store.Now()
+	for _, of := range []struct {
+		kind models.SubjectType
+		keys []backend.Key
+	}{{models.SubjectVolume, damaged.Volumes}, {models.SubjectSnapshot, damaged.Snapshots}} {
+		now := map[string]bool{}
+		for _, key := range of.keys {
+			now[key.ID] = true
+		}
+		var objects []store.ObservedObject
+		for id := range m.tracker.replaceDamaged(of.kind, now) {
+			object, err := m.fetch(ctx, of.kind, id)
+			if errors.Is(err, backend.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			objects = append(objects, object)
+		}
+		if len(objects) == 0 {
+			continue
+		}
+		if _, err := m.upsert(ctx, of.kind, objects, requestedAt, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *Mirror) syncConnectedVolumes(ctx context.Context, connections []backend.Connection) error {

@@ -68,3 +68,40 @@ func TestConnections_DiskFailureInUse(t *testing.T) {
 		}
 	}
 }
+
+// TestConnections_Damaged: what the backend finds out about files reaches the rows
+// without a listing, of objects without clients too, and so does their recovery.
+func TestConnections_Damaged(t *testing.T) {
+	t.Parallel()
+	h, server := workertest.NewExporter(t)
+	attached := h.CreateAttached("data-1", server)
+	snapshot := h.CreateVolumeAndSnapshot()
+	damage := &backend.Error{Code: backend.CodeDamaged, Path: "/data/x", Damage: backend.WrongSize, Have: 5, Want: 7}
+	whole, err := h.Fake.Volume(t.Context(), backend.Key{Ref: attached})
+	h.Must(err)
+	wholeSnapshot, err := h.Fake.Snapshot(t.Context(), backend.Key{Ref: snapshot})
+	h.Must(err)
+	v, s := whole, wholeSnapshot
+	v.Status, v.Failure, s.Status, s.Failure = backend.ErrorStatus, damage, backend.ErrorStatus, damage
+	h.Fake.PutVolume(v)
+	h.Fake.PutSnapshot(s)
+	h.Must(h.Mirror.SyncConnections(t.Context()))
+	want := models.NewFailure("failure.damaged.size", "/data/x", "5", "7")
+	row := h.Volume(attached)
+	if row.Status != models.ErrorStatus || !row.Failure.Equal(want) || row.AttachmentCount != 1 || h.Snapshot(snapshot).Status != models.ErrorStatus {
+		t.Errorf("%s %+v, snapshot %s", row.Status, row.Failure, h.Snapshot(snapshot).Status)
+	}
+	rules := h.Store.Rules()
+	if d := rules.Volume(models.ActDetach, row); d != nil {
+		t.Errorf("detach: %+v", d)
+	}
+	if rules.Volume(models.ActRepair, row) == nil || rules.Snapshot(models.ActRepair, h.Snapshot(snapshot)) != nil {
+		t.Error("repaired while attached, or not at all")
+	}
+	h.Fake.PutVolume(whole)
+	h.Fake.PutSnapshot(wholeSnapshot)
+	h.Must(h.Mirror.SyncConnections(t.Context()))
+	if row := h.Volume(attached); row.Status != models.InUse || !row.Failure.None() || h.Snapshot(snapshot).Status != models.Available {
+		t.Errorf("whole again: %s %+v", row.Status, row.Failure)
+	}
+}

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,8 @@ func FailureOf(err error) models.Failure {
 		return models.NewFailure("failure.internal")
 	case e.Code == backend.CodeReported:
 		return failureReported(e)
+	case e.Code == backend.CodeDamaged:
+		return failureDamaged(e)
 	}
 	return models.NewFailure("failure."+backend.ErrorCode(e), failureArgs(e)...)
 }
@@ -39,6 +42,10 @@ func failureArgs(e *backend.Error) []string {
 		return []string{e.What, number(e.Used), number(e.Limit), number(e.Asked)}
 	case backend.CodeConflict:
 		return []string{e.Message}
+	case backend.CodeChanged:
+		return []string{filepath.Base(e.Path)}
+	case backend.CodeContainer:
+		return []string{filepath.Base(e.Path), e.What}
 	case backend.CodeBusy:
 		return []string{strconv.Itoa(len(e.Dependents))}
 	case backend.CodeForbidden:
@@ -61,6 +68,21 @@ func failureReported(e *backend.Error) models.Failure {
 		return models.NewFailure("failure.reported."+detail, e.Message, e.EventID)
 	}
 	return models.NewFailure("failure.reported", e.Message, e.EventID)
+}
+
+// failureDamaged converts CodeDamaged.
+func failureDamaged(e *backend.Error) models.Failure {
+	key, args := models.FailureDamaged+string(e.Damage), []string{e.Path}
+	switch {
+	case e.Kept != "":
+		key, args = key+".kept", append(args, e.Kept)
+	case e.Served:
+		key += ".served"
+	}
+	if e.Damage == backend.WrongSize {
+		args = append(args, strconv.FormatInt(e.Have, 10), strconv.FormatInt(e.Want, 10))
+	}
+	return models.NewFailure(key, args...)
 }
 
 // FailureWithDependents is FailureOf for a request on an object of this kind, with the
@@ -94,12 +116,14 @@ func Permanent(err error) bool {
 	return e != nil && e.Code != backend.CodeUnavailable && e.Code != backend.CodeFault
 }
 
-// diskFailure converts the disk error of a volume that stays IN-USE.
+// diskFailure converts the disk error or damage of a volume that is IN-USE or DETACHING.
 func diskFailure(err error) models.Failure {
 	e := backend.AsError(err)
 	switch {
 	case err == nil:
 		return models.Failure{}
+	case e != nil && e.Code == backend.CodeDamaged:
+		return failureDamaged(e)
 	case e != nil && e.Code == backend.CodeNoSpace:
 		return models.NewFailure(models.FailureDiskFull)
 	case e != nil && e.Code == backend.CodeFault && e.Op == "flush":

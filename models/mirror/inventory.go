@@ -85,7 +85,7 @@ func (m *Mirror) syncImages(ctx context.Context) error {
 	}
 	rows := make([]models.Image, 0, len(images))
 	for _, i := range images {
-		rows = append(rows, models.Image{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes})
+		rows = append(rows, models.Image{ID: i.ID, Name: i.Name, SizeBytes: i.SizeBytes, Format: i.Format, Unusable: i.Unusable})
 	}
 	return m.Store.Sync.SyncImages(ctx, rows)
 }

@@ -95,7 +95,7 @@ func TestResync_ObjectsGone(t *testing.T) {
 				return
 			}
 			row := h.Snapshot(id)
-			if row.Status != models.ErrorStatus || row.Failure.Key != "failure.vanished" || h.Volume(volume).Status != models.ErrorStatus {
+			if row.Status != models.ErrorStatus || row.Failure.Key != "failure.missing" || h.Volume(volume).Status != models.ErrorStatus {
 				h.Fatalf("%+v", row)
 			}
 			h.Resync()

@@ -152,7 +152,7 @@ func (s *Store) changedColumns(o ObservedState, row rowState) map[string]any {
 // same status without a reason: the row's reason came from another call, or from a
 // refused request.
 func (o ObservedState) lacksDetail(row rowState) bool {
-	if row.failure.IsDisk() {
+	if row.failure.IsDisk() || row.failure.IsDamage() {
 		return false // listings have these, and the end of them
 	}
 	return o.fromListing && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == models.FailureUnknown)

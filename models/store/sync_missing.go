@@ -10,7 +10,12 @@ import (
 	"blockconsole/models/backend"
 )
 
-const failureMissing = "failure.vanished"
+const failureMissing = "failure.missing"
+
+// missingFailure says where the objects should be.
+func (s *Store) missingFailure() models.Failure {
+	return models.NewFailure(failureMissing, s.Capabilities().DataDir)
+}
 
 // SyncMissing marks the rows whose objects a complete listing did not have: listed has
 // the console's ids, startedAt is when the listing began. In a shared backend they were
@@ -33,7 +38,7 @@ func (s Sync) SyncMissing(ctx context.Context, kind models.SubjectType, listed m
 // markMissing marks rows after locking them and checking again that no operation has
 // begun.
 func (s *Store) markMissing(ctx context.Context, kind models.SubjectType, ids []string, startedAt time.Time) (int, error) {
-	o := ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: models.NewFailure(failureMissing)}
+	o := ObservedState{Status: models.ErrorStatus, Percent: backend.PercentUnknown, Failure: s.missingFailure()}
 	if s.Capabilities().Shared {
 		o = ObservedState{Gone: true}
 	}
@@ -69,7 +74,7 @@ func (s *Store) findMissing(ctx context.Context, kind models.SubjectType, listed
 	for last := ""; ; {
 		var ids []string
 		err := s.read(ctx).Table(kind.Plural()).Order("id").Limit(page).
-			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(startedAt), models.NewFailure(failureMissing)).Pluck("id", &ids).Error
+			Where("id > ? AND backend_id <> '' AND status_since < ? AND failure <> ?", last, models.Micros(startedAt), s.missingFailure()).Pluck("id", &ids).Error
 		if err != nil {
 			return nil, err
 		}

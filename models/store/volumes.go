@@ -224,6 +224,7 @@ func (s *Store) checkSource(tx *gorm.DB, actor models.Actor, in models.VolumeInp
 		fields["image"] = models.NewText("image.not_found")
 		return nil, 1, nil
 	}
+	fields.Add("image", image.Denial(in.Raw))
 	return nil, image.MinGiB(), err
 }
 
@@ -273,7 +274,7 @@ func (s *Store) insertVolume(tx *gorm.DB, actor models.Actor, in models.VolumeIn
 		VolumeType: in.Type, Zone: in.Zone, CreatedBy: actor.Name, Origin: models.ByHand, CreatedAt: now, Version: 1,
 	}
 	op := &models.Operation{Kind: models.VolumeCreate, SubjectType: models.SubjectVolume, SubjectID: row.ID, SubjectName: in.Name,
-		Params: models.Params{Name: in.Name, Description: in.Description, SizeGiB: size, ImageID: in.ImageID, ServerID: in.ServerID}}
+		Params: models.Params{Name: in.Name, Description: in.Description, SizeGiB: size, ImageID: in.ImageID, Raw: in.Raw && in.ImageID != "", ServerID: in.ServerID}}
 	if source != nil {
 		row.SnapshotID, row.Consistency = source.ID, source.Consistency
 		op.Kind, op.Params.SnapshotID = models.SnapshotRestore, source.ID

@@ -29,6 +29,11 @@ func (w *Worker) attachVolume(ctx context.Context, op *models.Operation, s *subj
 		return p, nil
 	}
 	if err := w.backend.AttachVolume(ctx, s.key, op.Params.ServerID); err != nil {
+		if backend.AsError(err, backend.CodeDamaged) != nil { // found just now
+			if now, err := s.observe(ctx); err == nil {
+				o = now
+			}
+		}
 		p, err := w.failRefused(ctx, op, err, &o)
 		if err == nil && op.Kind != models.VolumeAttach {
 			p.Subject = withFailure(o, models.NewFailure("failure.attach"))

@@ -63,7 +63,7 @@ func (w *Worker) awaitSettle(op *models.Operation) *store.Progress {
 
 func (w *Worker) createVolume(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
 	o, wait, err := w.findOrCreate(ctx, op, s, func(ctx context.Context) (store.ObservedState, error) {
-		spec, err := w.volumeSpec(ctx, s.volume)
+		spec, err := w.volumeSpec(ctx, op, s.volume)
 		if err != nil {
 			return store.ObservedState{}, err
 		}
@@ -88,9 +88,9 @@ func (w *Worker) createVolume(ctx context.Context, op *models.Operation, s *subj
 	return w.followCreate(ctx, op, s, o), nil
 }
 
-func (w *Worker) volumeSpec(ctx context.Context, row *models.Volume) (backend.VolumeSpec, error) {
+func (w *Worker) volumeSpec(ctx context.Context, op *models.Operation, row *models.Volume) (backend.VolumeSpec, error) {
 	spec := backend.VolumeSpec{
-		Ref: row.ID, Name: row.Name, Description: row.Description, SizeGiB: row.SizeGiB, Image: row.ImageID,
+		Ref: row.ID, Name: row.Name, Description: row.Description, SizeGiB: row.SizeGiB, Image: row.ImageID, Raw: op.Params.Raw,
 		Project: row.ProjectID, Type: row.VolumeType, Zone: row.Zone,
 	}
 	if row.SnapshotID == "" {

@@ -172,7 +172,7 @@ func withoutComments(text string) string {
 var computedPrefixes = []string{
 	"ago.", "role.", "operation.", "opstate.", "stepstate.", "step.", "accepted.", "failure.", "deny.", "guide.", "quota.",
 	"audit.", "outcome.", "error.", "theme.", "density.", "consistency.", "field.", "help.", "snapshot.", "volume.", "list.need_",
-	"degraded.", "use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.",
+	"degraded.", "use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.", "image.unusable.",
 }
 
 var literalKey = regexp.MustCompile(`\b(?:tr|T|N|textBefore|textAfter|textAround)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
@@ -226,9 +226,11 @@ func TestCatalogs_EnumeratedKeys(t *testing.T) {
 			"snapshot.create", "snapshot.edit", "snapshot.delete", "snapshot.restore", "snapshot.repair"},
 		"consistency.": {"clean", "crash", "smear", "clean.hint", "crash.hint", "smear.hint"},
 		"failure.": {"no_space", "quota", "not_found", "conflict", "busy", "forbidden", "unavailable", "unsupported", "invalid", "internal", "vanished", "timeout",
-			"credentials", "token", "too_many", "certificate", "clock"},
-		"degraded.": {"credentials", "token", "too_many", "certificate", "clock", "unavailable", "internal", "never"},
-		"error.":    {"403", "404", "405", "413", "429", "500", "503", "403.guide", "404.guide", "405.guide", "413.guide", "429.guide", "500.guide", "503.guide"},
+			"credentials", "token", "too_many", "certificate", "clock", "missing", "changed", "container", "damaged.gone", "damaged.gone.served", "damaged.gone.kept",
+			"damaged.size", "damaged.size.served", "damaged.replaced", "damaged.replaced.served", "damaged.replaced.kept", "damaged.description"},
+		"image.unusable.": {"name", "unreadable", "format"},
+		"degraded.":       {"credentials", "token", "too_many", "certificate", "clock", "unavailable", "internal", "never"},
+		"error.":          {"403", "404", "405", "413", "429", "500", "503", "403.guide", "404.guide", "405.guide", "413.guide", "429.guide", "500.guide", "503.guide"},
 	}
 	for prefix, words := range families {
 		for _, word := range words {

@@ -231,12 +231,16 @@ func writeImage(t *testing.T, folder string) {
 	if err := os.MkdirAll(images, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(images, "hello.raw"), []byte(imageText), 0o600); err != nil {
-		t.Fatal(err)
+	for name, content := range map[string]string{"hello.raw": imageText, "disk.img": containerText, "packed.vmdk": "KDMV"} {
+		if err := os.WriteFile(filepath.Join(images, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
-// scenarioImages makes a volume of a raw image.
+const containerText = "QFI\xfb\x00\x00\x00\x03"
+
+// scenarioImages makes volumes of a raw image and, as raw bytes, of a qcow2 image.
 func scenarioImages(p *page) {
 	name := "image-" + p.lang
 	p.Open(views.VolumesPath)
@@ -253,6 +257,24 @@ func scenarioImages(p *page) {
 		p.t.Errorf("the volume begins with %q", got)
 	}
 	p.Quiet("image")
+
+	p.Click("link", p.say.create)
+	p.Popup(p.say.newVolume)
+	p.Pick(p.say.source, p.say.containerOption)
+	p.Fill("textbox", p.say.volumeName, name+"-q")
+	p.Fill("textbox", p.say.size, "1")
+	p.Click("button", p.say.create)
+	p.Sees(p.say.container)
+	p.Quiet("container", http.StatusUnprocessableEntity)
+	p.Clean("container")
+	p.Click("checkbox", p.say.raw)
+	p.Click("button", p.say.create)
+	p.NoPopup()
+	p.HasRow(name+"-q", "AVAILABLE")
+	if got := readStart(p.t, p.c.dataOf("volumes", p.c.volumesNamed(name + "-q")[0].ID), len(containerText)); string(got) != containerText {
+		p.t.Errorf("the volume begins with %q", got)
+	}
+	p.Quiet("raw bytes")
 }
 
 // scenarioBytes restores a snapshot and compares the bytes.

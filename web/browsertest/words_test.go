@@ -14,6 +14,7 @@ type words struct {
 	user, password, signIn, signOut, wrong, userMenu                                  string
 	clean, live, found, next, previous, find, status, name, volumeField, chooseVolume string
 	sizeSmall, sizeInvalid, reasonMissing, theirs, imageOption, tickMissing           string
+	containerOption, container, raw                                                   string
 	opened, done, activity, stepAttach, progress, noneFound, firstPage, lost          string
 }
 
@@ -33,7 +34,7 @@ var wordsOf = map[string]words{
 		clean: "정상", live: "연결 중 생성", found: "조건에 맞는 항목", next: "다음", previous: "이전", find: "찾기", status: "상태", name: "이름",
 		volumeField: "Volume", chooseVolume: "스냅샷을 생성할 Volume을 선택하세요.",
 		sizeSmall: "크기는 2 GiB 이상이어야 합니다.", sizeInvalid: "크기는 1 이상의 정수(GiB)로 입력하세요.", reasonMissing: "사유를 입력하세요.",
-		theirs: "다른 사용자가 먼저 수정했습니다", imageOption: "이미지: hello", tickMissing: "계속하려면 데이터 손상 가능성을 확인했다고 표시하세요.",
+		theirs: "다른 사용자가 먼저 수정했습니다", imageOption: "이미지: hello", containerOption: "이미지: disk.img", container: "QCOW2 형식이라", raw: "그대로 원시 바이트로", tickMissing: "계속하려면 데이터 손상 가능성을 확인했다고 표시하세요.",
 		opened: "전체 검색", done: "완료", activity: "작업", stepAttach: "서버에 연결", progress: "CREATING 진행률", noneFound: "조건에 맞는 항목이 없습니다",
 		lost:      "서버에 연결할 수 없습니다.",
 		firstPage: "북마크한 위치를 더 이상 찾을 수 없어 첫 페이지를 표시합니다.",
@@ -53,7 +54,7 @@ var wordsOf = map[string]words{
 		clean: "Clean", live: "Taken live", found: "matching", next: "Next", previous: "Previous", find: "Find", status: "Status", name: "Name",
 		volumeField: "Volume", chooseVolume: "Choose the volume to take a snapshot of.",
 		sizeSmall: "The size must be at least 2 GiB.", sizeInvalid: "The size must be a whole number of GiB, 1 or more.", reasonMissing: "Give a reason.",
-		theirs: "Somebody else has changed this meanwhile", imageOption: "Image: hello", tickMissing: "Tick that you understand the risk to go on.",
+		theirs: "Somebody else has changed this meanwhile", imageOption: "Image: hello", containerOption: "Image: disk.img", container: "this file is QCOW2", raw: "As raw bytes", tickMissing: "Tick that you understand the risk to go on.",
 		opened: "Search everywhere", done: "done", activity: "Activity", stepAttach: "Attach to the server", progress: "CREATING progress", noneFound: "Nothing matches",
 		lost:      "cannot be reached",
 		firstPage: "The bookmarked place is gone; this is the first page.",

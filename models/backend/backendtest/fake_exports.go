@@ -150,3 +150,22 @@ func (f *Fake) registeredServer(id string) *backend.Server {
 	}
 	return nil
 }
+
+// Damaged lists the objects whose failure is CodeDamaged.
+func (f *Fake) Damaged(ctx context.Context) (damaged backend.Damages, err error) {
+	if err := f.enter(ctx, "Damaged", ""); err != nil {
+		return damaged, err
+	}
+	defer f.mu.Unlock()
+	for _, v := range f.volumes {
+		if backend.AsError(v.Failure, backend.CodeDamaged) != nil {
+			damaged.Volumes = append(damaged.Volumes, v.Key)
+		}
+	}
+	for _, s := range f.snapshots {
+		if backend.AsError(s.Failure, backend.CodeDamaged) != nil {
+			damaged.Snapshots = append(damaged.Snapshots, s.Key)
+		}
+	}
+	return damaged, nil
+}

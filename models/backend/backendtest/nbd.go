@@ -141,10 +141,14 @@ func (c *NBD) Use(name string) error {
 
 // request makes one command; errors of the server are of type [syscall.Errno].
 func (c *NBD) request(kind uint16, off int64, payload, into []byte) error {
+	return c.requestFlagged(0, kind, off, payload, into)
+}
+
+func (c *NBD) requestFlagged(flags, kind uint16, off int64, payload, into []byte) error {
 	c.setDeadline()
 	be := binary.BigEndian
 	n := max(len(payload), len(into))
-	p := be.AppendUint16(be.AppendUint16(be.AppendUint32(nil, 0x25609513), 0), kind)
+	p := be.AppendUint16(be.AppendUint16(be.AppendUint32(nil, 0x25609513), flags), kind)
 	p = be.AppendUint32(be.AppendUint64(be.AppendUint64(p, 1), uint64(off)), uint32(n))
 	if _, err := c.nc.Write(append(p, payload...)); err != nil {
 		return err
@@ -168,6 +172,9 @@ func (c *NBD) ReadAt(p []byte, off int64) (int, error) { return len(p), c.reques
 
 // WriteAt writes all of p.
 func (c *NBD) WriteAt(p []byte, off int64) (int, error) { return len(p), c.request(1, off, p, nil) }
+
+// WriteFUA writes all of p, to stable storage before the answer.
+func (c *NBD) WriteFUA(p []byte, off int64) error { return c.requestFlagged(1, 1, off, p, nil) }
 
 // Flush sends NBD_CMD_FLUSH.
 func (c *NBD) Flush() error { return c.request(3, 0, nil, nil) }

@@ -20,7 +20,7 @@ type attachment struct {
 // AttachVolume exports the volume under its ref to a registered server. Only one
 // server at a time, since file systems on a volume do not expect another writer.
 // Errors: CodeUnsupported without NBD, CodeNotFound, CodeInvalid for a server that is
-// not registered, CodeConflict, CodeFault, CodeNoSpace, CodeUnavailable.
+// not registered, CodeConflict, CodeDamaged, CodeFault, CodeNoSpace, CodeUnavailable.
 func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID string) error {
 	if b.nbd == nil {
 		return backend.ErrUnsupported
@@ -31,6 +31,9 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 	}
 	defer unlock()
 	if done, err := b.checkAttached(o, serverID); done || err != nil {
+		return err
+	}
+	if err := b.dataDamage(o); err != nil {
 		return err
 	}
 	server, err := b.nbd.registry.lookup(ctx, serverID)

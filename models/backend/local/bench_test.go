@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/backend/backendtest"
+	"blockconsole/models/backend/local/nbd"
 )
 
 // The benchmarks compare the whole way of a snapshot, from the call to
@@ -234,4 +236,67 @@ func BenchmarkPageOf50(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkCheckOpened compares FLUSH and 4 KiB WRITEs with FUA over NBD with and without
+// the look at the file before the answer, by turns, on a file in memory, where a sync
+// costs nothing, and on the disk.
+func BenchmarkCheckOpened(b *testing.B) {
+	for name, dir := range map[string]string{"memory": memDir(b), "disk": b.TempDir()} {
+		for _, request := range []string{"flush", "fua"} {
+			b.Run(name+"/"+request, func(b *testing.B) { benchCheckOpened(b, dir, request == "fua") })
+		}
+	}
+}
+
+func benchCheckOpened(b *testing.B, dir string, fua bool) {
+	s := open(b, withNBD(b, Options{Dir: filepath.Join(dir, newRef(b))}))
+	var looks [2]*backendtest.NBD
+	for i := range looks {
+		ref := newRef(b)
+		_, err := s.CreateVolume(b.Context(), backend.VolumeSpec{Ref: ref, Name: "bench", SizeGiB: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		settle(b, s)
+		if err := s.AttachVolume(b.Context(), backend.Key{Ref: ref}, "here"); err != nil {
+			b.Fatal(err)
+		}
+		if i == 0 {
+			e := s.exports[ref].export
+			e.nbd = nbd.NewExport(ref, nbd.NewFileDevice(e.file), nbd.ExportOptions{})
+		}
+		if looks[i], err = backendtest.DialNBD(b.Context(), s.nbd.address, "127.0.0.1", nil); err != nil {
+			b.Fatal(err)
+		}
+		defer looks[i].Close()
+		if err := looks[i].Use(ref); err != nil {
+			b.Fatal(err)
+		}
+	}
+	block := make([]byte, 4096)
+	took := [2][]time.Duration{}
+	for b.Loop() {
+		first := len(took[0]) % 2
+		for _, i := range []int{first, 1 - first} {
+			begin := time.Now()
+			err := error(nil)
+			if fua {
+				err = looks[i].WriteFUA(block, int64(len(took[0])%1000)*4096)
+			} else {
+				err = looks[i].Flush()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			took[i] = append(took[i], time.Since(begin))
+		}
+	}
+	for i := range took {
+		slices.Sort(took[i])
+	}
+	without, with := took[0][len(took[0])/2], took[1][len(took[1])/2]
+	b.ReportMetric(float64(without.Nanoseconds())/1000, "µs-without")
+	b.ReportMetric(float64(with.Nanoseconds())/1000, "µs-with")
+	b.ReportMetric(float64(with)/float64(without), "ratio")
 }

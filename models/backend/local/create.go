@@ -13,9 +13,10 @@ import (
 // source is where a new object's bytes come from; the zero value means zeroes.
 type source struct {
 	path      string
-	object    *object // nil for an image
-	size      int64   // bytes to copy
-	allocated int64   // bytes that are not holes
+	object    *object     // nil for an image
+	image     os.FileInfo // of an image, when it was chosen
+	size      int64       // bytes to copy
+	allocated int64       // bytes that are not holes
 }
 
 // CreateVolume makes a sparse file of the requested size, filled from a snapshot or an
@@ -67,7 +68,7 @@ func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (source, error)
 		return source{}, err
 	}
 	if spec.Image != "" {
-		return b.imageSource(spec.Image, spec.SizeGiB)
+		return b.imageSource(spec.Image, spec.Raw, spec.SizeGiB)
 	}
 	if spec.Snapshot == nil {
 		return source{}, nil
@@ -86,21 +87,28 @@ func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (source, error)
 // objectSource finds the volume or snapshot to copy from, and its size in GiB.
 func (b *Backend) objectSource(k kind, key backend.Key) (source, int, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	o, err := b.indexOf(k).find(key)
+	var m meta
+	if err == nil {
+		m = o.meta
+	}
+	b.mu.Unlock()
 	if err != nil {
 		return source{}, 0, err
 	}
-	if o.meta.Status != backend.Available {
-		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(o.meta.Status)}
+	if m.Status != backend.Available {
+		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(m.Status)}
 	}
-	src := source{path: b.objectDir(published, o.meta) + "/" + dataFile, object: o, size: int64(o.meta.SizeGiB) * gib}
+	if err := b.dataDamageOf(o); err != nil {
+		return source{}, 0, err
+	}
+	src := source{path: b.objectDir(published, m) + "/" + dataFile, object: o, size: int64(m.SizeGiB) * gib}
 	fi, err := os.Lstat(src.path)
 	if err != nil {
-		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source's file is missing"}
+		return source{}, 0, b.portError(err, 0)
 	}
 	src.allocated = min(allocated(fi), src.size)
-	return src, o.meta.SizeGiB, nil
+	return src, m.SizeGiB, nil
 }
 
 // create returns the object that has m.Ref, or starts making it from the source that
@@ -234,7 +242,7 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src source) erro
 	}
 	defer f.Close()
 	if src.path != "" {
-		if err := b.copySource(ctx, o, f, src, j); err != nil {
+		if err := b.fillFromSource(ctx, o, f, src, j); err != nil {
 			return err
 		}
 	}
@@ -247,6 +255,26 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src source) erro
 		}
 	}
 	return b.publish(ctx, o, f)
+}
+
+// fillFromSource is copySource, and an error where the source did not stay the same
+// meanwhile: CodeChanged of an image, CodeDamaged of a volume or snapshot.
+func (b *Backend) fillFromSource(ctx context.Context, o *object, f *os.File, src source, j *job) error {
+	err := b.copySource(ctx, o, f, src, j)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if src.object != nil {
+		if damage := b.dataDamageOf(src.object); damage != nil {
+			return damage
+		}
+		return err
+	}
+	now, statErr := os.Lstat(src.path)
+	if statErr != nil || !sameContent(src.image, now) {
+		return &backend.Error{Code: backend.CodeChanged, Path: src.path, Err: statErr}
+	}
+	return err
 }
 
 // copySource gives o's file f the source's bytes: by sharing its blocks, else by a

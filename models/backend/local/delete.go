@@ -3,7 +3,9 @@ package local
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 
 	"blockconsole/models/backend"
@@ -114,7 +116,14 @@ func (b *Backend) storeFailure(o *object, failure error) {
 func (b *Backend) removeFiles(o *object) error {
 	m, l := b.metaOf(o)
 	if l == published {
-		if err := b.disk.rename(b.objectDir(published, m), b.objectDir(trashed, m)); err != nil {
+		err := b.disk.rename(b.objectDir(published, m), b.objectDir(trashed, m))
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, gone := os.Lstat(b.objectDir(published, m)); errors.Is(gone, fs.ErrNotExist) { // removed by hand
+				b.setLocation(o, unpublished)
+				return nil
+			}
+		}
+		if err != nil {
 			return err
 		}
 		b.setLocation(o, trashed)

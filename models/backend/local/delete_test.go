@@ -135,7 +135,7 @@ func TestRepairSnapshot_DataFileMissing(t *testing.T) {
 	if err := s.b.RepairSnapshot(ctx, key, backend.ErrorStatus); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.b.RepairSnapshot(ctx, key, backend.Available); backend.AsError(err, backend.CodeConflict) == nil {
+	if err := s.b.RepairSnapshot(ctx, key, backend.Available); backend.AsError(err, backend.CodeDamaged) == nil {
 		t.Errorf("%v", err)
 	}
 	if _, err := s.b.CreateVolume(ctx, backend.VolumeSpec{Ref: s.new, SizeGiB: 1, Snapshot: &key}); backend.AsError(err, backend.CodeConflict) == nil {

@@ -2,6 +2,8 @@ package local
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -46,7 +48,7 @@ func (b *Backend) startDetach(ctx context.Context, key backend.Key, serverID str
 	if !detaching {
 		m.Attachments = slices.Clone(m.Attachments)
 		m.Attachments[0].DetachingSince = b.now().UTC()
-		if err := b.replaceMeta(published, m.withFinalStatus()); err != nil {
+		if err := b.replaceMetaIfThere(o, m.withFinalStatus()); err != nil {
 			return nil, b.portError(err, overheadBytes)
 		}
 	}
@@ -79,15 +81,21 @@ func (b *Backend) runDetach(ctx context.Context, o *object, e *export, j *job) {
 	o.filesMu.Lock()
 	defer o.filesMu.Unlock()
 	status := backend.Available
+	if lost != nil && backend.AsError(lost, backend.CodeDamaged) == nil {
+		lost = &backend.Error{Code: backend.CodeFault, Op: "flush", Err: lost}
+	}
+	if damage := b.dataDamage(o); damage != nil {
+		lost = damage
+	}
 	if lost != nil { // an administrator decides
-		status, lost = backend.ErrorStatus, &backend.Error{Code: backend.CodeFault, Op: "flush", Err: lost}
+		status = backend.ErrorStatus
 	}
 	var err error
 	if drained {
 		m, _ := b.metaOf(o)
 		m = b.withStatus(m, status, lost)
 		m.Attachments = nil
-		err = b.replaceMeta(published, m)
+		err = b.replaceMetaIfThere(o, m)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,9 +110,31 @@ func (b *Backend) runDetach(ctx context.Context, o *object, e *export, j *job) {
 		o.meta.Attachments, o.export = nil, nil
 		delete(b.exports, o.meta.Ref)
 		b.setStatusLocked(o, status, lost)
-		if e.file != nil {
+		b.setDamageLocked(o, nil) // the status tells now
+		switch d := backend.AsError(lost, backend.CodeDamaged); {
+		case d != nil && d.Kept != "":
+			o.kept = e.file
+		case e.file != nil:
 			e.file.Close() // flushed, or known to be lost
 		}
+	}
+}
+
+// replaceMetaIfThere is replaceMeta, without error where somebody removed the folder: an
+// attachment must not outlive its volume.
+func (b *Backend) replaceMetaIfThere(o *object, m meta) error {
+	err := b.replaceMeta(published, m)
+	if errors.Is(err, fs.ErrNotExist) && b.dataDamage(o) != nil {
+		return nil
+	}
+	return err
+}
+
+// dropKeptLocked gives up the file of a volume that somebody removed.
+func (b *Backend) dropKeptLocked(o *object) {
+	if o.kept != nil {
+		o.kept.Close()
+		o.kept = nil
 	}
 }
 

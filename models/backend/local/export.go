@@ -25,6 +25,10 @@ type export struct {
 	nbd  *nbd.Export // nil, as file, when the file could not be opened
 	file *os.File
 
+	opened    os.FileInfo                   // of file, to know it again
+	size      atomic.Int64                  // bytes that file has at least
+	shortened atomic.Pointer[backend.Error] // file was found shorter once; what servers write later may hide it
+
 	forced      chan struct{} // closed when a detachment shall not wait for clients
 	force       func()        // closes forced; may be repeated
 	lastFailure atomic.Pointer[diskFailure]
@@ -43,12 +47,21 @@ type diskFailure struct {
 	transient bool // shown for noSpaceShownFor only
 }
 
-// openExport opens a volume's file for its servers. With an error, CodeFault, it
-// returns an export without device that shows it.
+// openExport opens a volume's file for its servers. With an error, CodeDamaged or
+// CodeFault, it returns an export without device; the latter it shows.
 func (b *Backend) openExport(m meta) (*export, error) {
 	forced := make(chan struct{})
 	e := &export{forced: forced, force: sync.OnceFunc(func() { close(forced) })}
 	f, err := b.disk.open(b.objectDir(published, m)+"/"+dataFile, os.O_RDWR)
+	if err == nil {
+		e.opened, err = f.Stat()
+	}
+	if d, _ := b.findDamage(m, nil, nil); d != nil && d.Damage != backend.NoDescription {
+		if f != nil {
+			f.Close()
+		}
+		return e, d
+	}
 	if err != nil {
 		err = &backend.Error{Code: backend.CodeFault, Op: "open", Err: err}
 		e.lastFailure.Store(&diskFailure{err: err, at: b.now()})
@@ -59,6 +72,8 @@ func (b *Backend) openExport(m meta) (*export, error) {
 		dev.Hook = func(name string) error { return b.disk.callHook(op(name), f.Name()) }
 	}
 	e.file = f
+	e.size.Store(e.opened.Size())
+	dev.Check = func() error { return b.checkOpened(e) }
 	e.nbd = nbd.NewExport(m.Ref, dev, nbd.ExportOptions{
 		MaxQuiesce: maxQuiesce,
 		OnError:    func(op string, err error) { b.recordFailure(e, m.Ref, op, err) },
@@ -69,6 +84,13 @@ func (b *Backend) openExport(m meta) (*export, error) {
 // recordFailure makes the volume show an error of the disk. It is called for every
 // request that fails, so it must not block.
 func (b *Backend) recordFailure(e *export, ref, op string, err error) {
+	if backend.AsError(err, backend.CodeDamaged) != nil {
+		select {
+		case b.inspectNow <- struct{}{}:
+		default:
+		}
+		return
+	}
 	t := &diskFailure{err: &backend.Error{Code: backend.CodeFault, Op: op, Err: err}, at: b.now()}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		t.err, t.transient = &backend.Error{Code: backend.CodeNoSpace, Need: -1, Free: 0}, op != "flush"

@@ -9,7 +9,7 @@ import (
 
 // ExtendVolume grows the file to sizeGiB. meta.json names the new size before the file
 // has it, so that the next Open understands what a crash leaves. Errors: CodeNotFound,
-// CodeInvalid, CodeConflict, CodeNoSpace, CodeUnavailable.
+// CodeInvalid, CodeConflict, CodeDamaged, CodeNoSpace, CodeUnavailable.
 func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) error {
 	o, unlock, err := b.lockObject(ctx, volumes, key)
 	if err != nil {
@@ -25,6 +25,9 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	case m.Status != backend.Available:
 		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(m.Status)}
 	}
+	if err := b.dataDamage(o); err != nil { // growing a shortened file would hide it
+		return err
+	}
 	if err := b.checkSize(sizeGiB); err != nil {
 		return err
 	}
@@ -35,6 +38,11 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 		return b.portError(err, overheadBytes)
 	}
 	b.setSize(o, sizeGiB, 0)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if o.export != nil {
+		o.export.size.Store(int64(sizeGiB) * gib)
+	}
 	return nil
 }
 

@@ -6,7 +6,7 @@
 //	snapshots/<ref>/meta.json snapshots/<ref>/data.raw   read-only, a copy of its own
 //	tmp/<ref>/                being made; published by one rename
 //	trash/<ref>/              being deleted; the rename into it is the deletion
-//	images/*.raw, *.img       put there by the administrator
+//	images/*.raw, .img, .iso  put there by the administrator
 //	quarantine/               what was found at start and is not ours
 //
 // An object appears and disappears by one rename whose folders are synced, so a
@@ -87,6 +87,13 @@ type Backend struct {
 	jobs          map[*job]bool
 	exports       map[string]*object // the volumes with an export, by ref
 	holdPerExtent time.Duration      // see estimateHoldLocked
+	damaged       map[*object]bool   // those with object.damage
+	turn          turn
+
+	imageFormats imageFormats
+
+	inspectNow  chan struct{} // wakes the inspections …
+	inspections chan struct{} // … which close this at their end
 }
 
 var _ backend.Exporter = (*Backend)(nil)
@@ -107,6 +114,7 @@ func Open(o Options) (*Backend, error) {
 		b.resumeExports()
 		b.startServing(o)
 	}
+	go b.runInspections()
 	return b, nil
 }
 
@@ -122,7 +130,9 @@ func openBackend(o Options) (*Backend, error) {
 		dir: dir, now: o.Now, log: cmp.Or(o.Log, slog.Default()), disk: disk{hook: o.hook}, reserve: o.Reserve,
 		volumes: newIndex(), snapshots: newIndex(), children: relation{}, copyTargets: relation{},
 		jobs: map[*job]bool{}, exports: map[string]*object{}, holdPerExtent: initialHoldPerExtent,
-		copySlots: make(chan struct{}, cmp.Or(o.MaxCopies, 2)),
+		damaged: map[*object]bool{}, turn: turn{kind: volumes}, inspectNow: make(chan struct{}, 1), inspections: make(chan struct{}),
+		imageFormats: imageFormats{known: map[string]knownFormat{}},
+		copySlots:    make(chan struct{}, cmp.Or(o.MaxCopies, 2)),
 	}
 	if b.now == nil {
 		b.now = time.Now
@@ -156,9 +166,16 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	b.closed = true
+	for _, o := range b.volumes.byRef {
+		b.dropKeptLocked(o)
+	}
 	b.mu.Unlock()
 	b.cancel()
 	b.wg.Wait()
+	select {
+	case <-b.inspections:
+	case <-time.After(shutdownTimeout): // the disk hangs
+	}
 	return errors.Join(b.stopServing(), b.lock.Close())
 }
 
@@ -176,6 +193,10 @@ func (b *Backend) checkOpen(ctx context.Context) error {
 	return nil
 }
 
+// imagesPace is how often images/ is read: one that was put there is offered within two
+// seconds.
+const imagesPace = 1500 * time.Millisecond
+
 // path joins the data folder and names, which are ours or valid refs.
 func (b *Backend) path(names ...string) string {
 	return filepath.Join(append([]string{b.dir}, names...)...)
@@ -188,8 +209,9 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
-		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1,
+		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1, DataDir: b.dir,
 		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true, CrashSafe: b.reflink,
+		Pace: backend.Pace{Small: imagesPace},
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}
 	if sp, err := b.disk.space(b.dir); err == nil {

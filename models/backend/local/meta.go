@@ -54,7 +54,15 @@ type meta struct {
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
 	Failure      string         `json:"failure,omitempty"`
+	Damage       *storedDamage  `json:"damage,omitempty"` // Failure, where that is CodeDamaged
 	Since        time.Time      `json:"since"`
+}
+
+// storedDamage is a backend.Error of the code damaged, without what a restart changes.
+type storedDamage struct {
+	Damage     backend.Damage `json:"kind"`
+	Have, Want int64          // bytes
+	Served     bool
 }
 
 var errNewerFormat = errors.New("made by a newer version of the console")
@@ -176,8 +184,13 @@ func (m meta) dataSizeGiB(dir string) (int, error) {
 		return 0, errors.New(dataFile + " is not a regular file")
 	}
 	n := fi.Size()
-	if n == int64(m.SizeGiB)*gib || m.ExtendingTo > 0 && n > int64(m.SizeGiB)*gib && n%gib == 0 {
+	if m.hasSize(n) {
 		return int(n / gib), nil
 	}
 	return 0, fmt.Errorf("%s has %d bytes instead of %d GiB", dataFile, n, m.SizeGiB)
+}
+
+// hasSize reports whether the data file may have n bytes.
+func (m meta) hasSize(n int64) bool {
+	return n == int64(m.SizeGiB)*gib || m.ExtendingTo > 0 && n > int64(m.SizeGiB)*gib && n%gib == 0
 }

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -20,7 +21,8 @@ const (
 
 // object is a volume or snapshot in memory.
 type object struct {
-	filesMu sync.Mutex // held while the folder changes; taken before Backend.mu
+	filesMu   sync.Mutex  // held while the folder changes; taken before Backend.mu
+	described os.FileInfo // meta.json when it was read last; guarded by filesMu
 
 	// The rest is guarded by Backend.mu.
 	meta         meta
@@ -30,6 +32,10 @@ type object struct {
 	createFailed bool    // the next create call tries again
 	attaching    bool    // its attachment is being written
 	export       *export // while it is attached and NBD is on
+
+	damage       *backend.Error // what inspect found last; nil: nothing
+	damagedSince time.Time
+	kept         *os.File // the file that servers wrote to, after somebody removed it
 }
 
 func (o *object) key() backend.Key { return backend.Key{Ref: o.meta.Ref, ID: o.meta.Ref} }
@@ -47,9 +53,17 @@ func (o *object) state(now time.Time) backend.State {
 	case o.export != nil:
 		a := o.meta.Attachments[0]
 		s.Status, s.Since, s.Failure = backend.InUse, a.Since, o.export.failureAt(now)
-		if o.isDetaching() {
+		switch {
+		case o.isDetaching():
 			s.Status, s.Since = backend.Detaching, a.DetachingSince
+		case o.damage != nil:
+			s.Status, s.Since = backend.ErrorStatus, o.damagedSince
 		}
+		if o.damage != nil {
+			s.Failure = o.damage
+		}
+	case o.meta.Status == backend.Available && o.damage != nil:
+		s.Status, s.Since, s.Failure = backend.ErrorStatus, o.damagedSince, o.damage
 	case o.meta.Status == backend.Available:
 		s.Percent = 100
 	case o.meta.Status == backend.Creating && o.job != nil && o.job.copying.Load() && o.job.bytesNeeded > 0:
@@ -134,15 +148,21 @@ func (b *Backend) setStatusLocked(o *object, s backend.Status, failure error) {
 
 // withStatus returns m with a new status.
 func (b *Backend) withStatus(m meta, s backend.Status, failure error) meta {
-	m.Status, m.Failure, m.Since = s, "", b.now().UTC()
+	m.Status, m.Failure, m.Damage, m.Since = s, "", nil, b.now().UTC()
 	if failure != nil {
 		m.Failure = failure.Error()
+	}
+	if d := backend.AsError(failure, backend.CodeDamaged); d != nil {
+		m.Damage = &storedDamage{d.Damage, d.Have, d.Want, d.Served}
 	}
 	return m
 }
 
-// storedFailure is the failure that meta.json remembers.
-func storedFailure(m meta) error {
+// storedFailure is the failure that meta.json in dir remembers.
+func storedFailure(dir string, m meta) error {
+	if d := m.Damage; d != nil {
+		return &backend.Error{Code: backend.CodeDamaged, Path: dir + "/" + dataFile, Damage: d.Damage, Have: d.Have, Want: d.Want, Served: d.Served}
+	}
 	if m.Failure == "" {
 		return nil
 	}
@@ -170,5 +190,7 @@ func (b *Backend) setChildLocked(o *object, on bool) {
 
 func (b *Backend) forgetLocked(o *object) {
 	b.indexOf(o.meta.Kind).remove(o.meta.Ref)
+	delete(b.damaged, o)
+	b.dropKeptLocked(o)
 	b.setChildLocked(o, false)
 }

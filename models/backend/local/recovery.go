@@ -64,8 +64,9 @@ func (b *Backend) loadKind(k kind) error {
 		return err
 	}
 	type result struct {
-		o   *object
-		err error
+		o      *object
+		damage *backend.Error
+		err    error
 	}
 	results := make([]result, len(entries))
 	var wg sync.WaitGroup
@@ -73,7 +74,7 @@ func (b *Backend) loadKind(k kind) error {
 	for w := range workers { // a goroutine per entry takes twice as long
 		wg.Go(func() {
 			for i := w; i < len(entries); i += workers {
-				results[i].o, results[i].err = b.loadObject(k, entries[i])
+				results[i].o, results[i].damage, results[i].err = b.loadObject(k, entries[i])
 			}
 		})
 	}
@@ -89,23 +90,28 @@ func (b *Backend) loadKind(k kind) error {
 		}
 		x.add(r.o) // entries come sorted, so this appends
 		b.setChildLocked(r.o, true)
+		b.setDamageLocked(r.o, r.damage)
 	}
 	return nil
 }
 
-// loadObject reads an object. Its error says why the entry is none.
-func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, error) {
+// loadObject reads an object, and finds out whether its data is there. Its error says
+// why the entry is none.
+func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, *backend.Error, error) {
 	if !e.IsDir() || !validRef(e.Name()) {
-		return nil, errors.New("not a folder named by a UUID")
+		return nil, nil, errors.New("not a folder named by a UUID")
 	}
 	dir := b.path(string(k), e.Name())
 	m, err := readMeta(dir, k, e.Name())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	var damage *backend.Error
 	size, err := m.dataSizeGiB(dir)
 	if err != nil && m.Status == backend.Available {
-		return nil, err
+		if damage, _ = b.findDamage(m, nil, nil); damage == nil {
+			return nil, nil, err
+		}
 	}
 	if m.ExtendingTo > 0 { // interrupted by a crash
 		if err == nil {
@@ -116,7 +122,7 @@ func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, error) {
 			b.log.Warn("the description still tells of an extension", "ref", m.Ref, "error", err)
 		}
 	}
-	return &object{meta: m, failure: storedFailure(m), location: published}, nil
+	return &object{meta: m, failure: storedFailure(dir, m), location: published}, damage, nil
 }
 
 // loadTrash starts again the deletions that a crash interrupted, and loads those that
@@ -146,7 +152,7 @@ func (b *Backend) loadTrashed(e os.DirEntry) error {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		o := &object{meta: m, failure: storedFailure(m), location: trashed}
+		o := &object{meta: m, failure: storedFailure(dir, m), location: trashed}
 		if m.Status != backend.ErrorDeleting {
 			if _, err := b.startJobLocked(o, 0, func(_ context.Context, j *job) { b.runDelete(o, j) }); err != nil {
 				return err

@@ -77,9 +77,12 @@ func TestOpen_Quarantine(t *testing.T) {
 	s.b = open(t, Options{Dir: s.dir, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 	found := map[string]bool{}
 	for lines := json.NewDecoder(&log); lines.More(); {
-		var line struct{ Path, Now, Reason string }
+		var line struct{ Path, Now, Reason, Damage string }
 		if err := lines.Decode(&line); err != nil {
 			t.Fatal(err)
+		}
+		if line.Damage != "" {
+			continue
 		}
 		from, err := filepath.Rel(s.dir, line.Path)
 		if err != nil {
@@ -91,8 +94,8 @@ func TestOpen_Quarantine(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"volumes/lost+found", "volumes/stray.txt", "volumes/" + refs[0], "volumes/" + refs[1], "volumes/" + refs[2], "volumes/" + refs[3],
-		"snapshots/" + refs[4], "volumes/" + refs[5], "tmp/upload.part", "tmp/" + refs[7], "trash/holiday.jpg", "volumes/link",
+		"volumes/lost+found", "volumes/stray.txt", "volumes/" + refs[0], "volumes/" + refs[1], "volumes/" + refs[3],
+		"snapshots/" + refs[4], "tmp/upload.part", "tmp/" + refs[7], "trash/holiday.jpg", "volumes/link",
 	} {
 		if !found[want] {
 			t.Errorf("%s was not put aside", want)
@@ -105,8 +108,11 @@ func TestOpen_Quarantine(t *testing.T) {
 		}
 		return len(entries)
 	}
-	if len(found) != 13 || quarantined() != 13 {
-		t.Errorf("%d things were put aside, want 13: %v", quarantined(), found)
+	if len(found) != 11 || quarantined() != 11 {
+		t.Errorf("%d things were put aside, want 11: %v", quarantined(), found)
+	}
+	for _, ref := range []string{refs[2], refs[5]} { // ours, without their data
+		wantDamaged(t, s.b, ref, s.dataPath(ref))
 	}
 	if got, err := os.ReadFile(filepath.Join(outside, "precious/data.raw")); err != nil || string(got) != "precious" {
 		t.Errorf("behind the links: %q %v", got, err)
@@ -114,7 +120,7 @@ func TestOpen_Quarantine(t *testing.T) {
 	s.wantConsistent()
 	s.b.Close()
 	s.b = open(t, Options{Dir: s.dir})
-	if n := quarantined(); n != 13 {
+	if n := quarantined(); n != 11 {
 		t.Errorf("%d things after the next start", n)
 	}
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // RenameVolume sets name and description. Errors: CodeInvalid, CodeNotFound,
-// CodeConflict while it is being deleted, CodeNoSpace, CodeUnavailable.
+// CodeConflict while it is being deleted, CodeDamaged without a folder, CodeNoSpace,
+// CodeUnavailable.
 func (b *Backend) RenameVolume(ctx context.Context, key backend.Key, name, description string) error {
 	return b.rename(ctx, volumes, key, name, description)
 }
@@ -36,6 +37,9 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	m.Name, m.Description = name, description
 	if l != unpublished { // else publish writes it
 		if err := b.replaceMeta(l, m.withFinalStatus()); err != nil {
+			if d := b.inspect(o); d != nil {
+				return d
+			}
 			return b.portError(err, overheadBytes)
 		}
 	}

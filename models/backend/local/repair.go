@@ -8,7 +8,8 @@ import (
 
 // RepairVolume ends a failed state. AVAILABLE needs a complete data file. Work under
 // way cannot be repaired, except a detachment that waits for clients: it disconnects
-// them. Errors: CodeInvalid, CodeNotFound, CodeConflict, CodeNoSpace, CodeUnavailable.
+// them. Errors: CodeInvalid, CodeNotFound, CodeConflict, CodeDamaged, CodeNoSpace,
+// CodeUnavailable.
 func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.Status) error {
 	if err := checkRepair(to); err != nil {
 		return err
@@ -41,16 +42,21 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	}
 	defer unlock()
 	b.mu.Lock()
-	m, l, working := o.meta, o.location, o.job != nil
+	m, l, working, damaged := o.meta, o.location, o.job != nil, o.damage != nil
 	b.mu.Unlock()
 	switch {
 	case working:
 		return &backend.Error{Code: backend.CodeConflict, Message: "the work is still going on"}
 	case m.Status == to:
-		return nil
+		return b.repairFiles(o, l, m)
+	case damaged && to == backend.ErrorStatus:
+		return nil // which it shows
 	}
 	size, err := m.dataSizeGiB(b.objectDir(l, m))
 	complete := l != unpublished && err == nil
+	if d, _ := b.findDamage(m, nil, nil); to == backend.Available && l == published && !complete && d != nil {
+		return d
+	}
 	if to == backend.Available && !complete {
 		return &backend.Error{Code: backend.CodeConflict, Message: "the data file is missing or has the wrong size"}
 	}
@@ -69,10 +75,27 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 		return nil // a delete call came meanwhile and waits for the files
 	}
 	b.setStatusLocked(o, to, nil)
+	b.dropKeptLocked(o)
 	if complete && o.createFailed { // after everything was there
 		o.createFailed = false
 		b.setChildLocked(o, true)
 	}
+	return nil
+}
+
+// repairFiles writes a description anew that somebody removed. Errors: CodeDamaged where
+// the data is, CodeNoSpace, CodeUnavailable.
+func (b *Backend) repairFiles(o *object, l location, m meta) error {
+	switch d := b.inspect(o); {
+	case d == nil:
+		return nil
+	case d.Damage != backend.NoDescription:
+		return d
+	}
+	if err := b.replaceMeta(l, m.withFinalStatus()); err != nil {
+		return b.portError(err, overheadBytes)
+	}
+	_ = b.inspect(o)
 	return nil
 }
 

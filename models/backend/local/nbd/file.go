@@ -17,6 +17,10 @@ type FileDevice struct {
 	// disks.
 	Hook func(op string) error
 
+	// Check, when set before use, is called after each sync; its error replaces the
+	// result of that Flush alone. It tells whether the file is still what it should be.
+	Check func() error
+
 	noPunch, noZeroRange, noReadNowait, noSplice atomic.Bool // refused by the file system
 
 	writing sync.Mutex
@@ -65,11 +69,19 @@ func (d *FileDevice) WriteAt(p []byte, off int64) (int, error) {
 	return d.f.WriteAt(p, off)
 }
 
-// Flush returns the result of an fdatasync that began after the call; calls at the
-// same time share one. The kernel reports lost writes only once, so the first error
-// is also that of every later Flush. ctx has no effect: fdatasync cannot be
-// interrupted.
+// Flush returns the result of sync, or else of Check. ctx has no effect: fdatasync
+// cannot be interrupted.
 func (d *FileDevice) Flush(context.Context) error {
+	if err := d.sync(); err != nil || d.Check == nil {
+		return err
+	}
+	return d.Check()
+}
+
+// sync returns the result of an fdatasync that began after the call; calls at the
+// same time share one. The kernel reports lost writes only once, so the first error is
+// also that of every later sync.
+func (d *FileDevice) sync() error {
 	before := d.syncsBegun.Load()
 	d.syncing.Lock()
 	defer d.syncing.Unlock()
