@@ -99,6 +99,9 @@ type Exporter interface {
 	Backend
 	// Connections lists the clients of all attached volumes. Errors: CodeUnsupported when the server is off.
 	Connections(ctx context.Context) ([]Connection, error)
+	// Faulty lists the attached volumes that show a failure of their disk. Errors: CodeUnsupported when the server is
+	// off.
+	Faulty(ctx context.Context) ([]Key, error)
 	// Export is where the volume's servers reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
 	// CodeUnsupported when the server is off.
 	Export(ctx context.Context, key Key) (Export, error)
@@ -184,9 +187,10 @@ type Capabilities struct {
 	CrashSafe      bool   // a snapshot of an attached volume is of one instant (crash-consistent)
 	BusySnapshots  bool   // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
-	OwnServers     bool  // servers are registered in the console; Servers is empty
-	MaxSizeGiB     int   // of a volume; 0: unknown
-	FreeBytes      int64 // free space now; -1: unknown
+	OwnServers     bool      // servers are registered in the console; Servers is empty
+	MaxSizeGiB     int       // of a volume; -1: unknown
+	FreeBytes      int64     // free space now; -1: unknown
+	Shortage       *Shortage // nothing new can be made now; nil: not so, or unknown
 	Types, Zones   []string
 	Quotas         []Quota         // of Project; none where the backend has no limits
 	Project        Project         // of new objects; empty where the backend has no projects
@@ -194,6 +198,13 @@ type Capabilities struct {
 	Poll           []time.Duration // between polls of work under way; the last repeats
 	Settle         time.Duration   // how long a create with an unknown outcome may take to become visible
 	Pace           Pace
+}
+
+// Shortage is what a disk has too little of, or why it takes nothing.
+type Shortage struct {
+	Cause       Cause  // one of DiskCauses
+	Disk        string // a folder on it
+	Free, Total int64  // bytes; of NoInodes inodes
 }
 
 // ProjectNames are the names of the projects whose objects are shown, by id.

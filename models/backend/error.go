@@ -45,6 +45,8 @@ type Error struct {
 
 	Need, Free int64 // no_space: bytes; -1 where unknown
 
+	Path string // no_space, fault, of this machine's disk: the folder
+
 	// Op of a fault is read, write, flush, trim, zero, status, cache or open. After flush, what servers wrote may be
 	// lost; after the others a server got an error.
 	Op string
@@ -54,10 +56,10 @@ type Error struct {
 	EventID string
 
 	RetryAfter time.Duration // unavailable: when to ask again; zero: the caller's own backoff
-	Cause      Cause         // unavailable: empty when the backend is silent or answers nonsense
+	Cause      Cause         // unavailable: empty when the backend is silent or answers nonsense; fault, no_space: why the disk refuses
 	Unsent     bool          // unavailable: the backend was not reached, so the change has certainly not begun
 
-	Err error // fault, unavailable: what went wrong underneath; may be nil
+	Err error // fault, no_space, unavailable: what went wrong underneath; may be nil
 }
 
 // Cause is why a backend is unavailable.
@@ -114,7 +116,7 @@ func (e *Error) Is(target error) bool {
 
 // temporary says of unavailable that the same call may succeed a moment later.
 func (e *Error) temporary() bool {
-	return e.Cause == "" || e.Cause == TooMany && e.RetryAfter > 0
+	return e.Cause == "" || e.Cause == TooManyFiles || e.Cause == TooMany && e.RetryAfter > 0
 }
 
 // AsError finds the port's error in err's tree. It is nil when there is none, or

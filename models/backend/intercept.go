@@ -130,6 +130,10 @@ func (i interceptedExporter) Connections(ctx context.Context) ([]Connection, err
 	return returning(ctx, i.intercepted, "Connections", i.e.Connections)
 }
 
+func (i interceptedExporter) Faulty(ctx context.Context) ([]Key, error) {
+	return returning(ctx, i.intercepted, "Faulty", i.e.Faulty)
+}
+
 func (i interceptedExporter) Export(ctx context.Context, key Key) (Export, error) {
 	return returning(ctx, i.intercepted, "Export", func(ctx context.Context) (Export, error) { return i.e.Export(ctx, key) })
 }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"blockconsole/models"
@@ -11,7 +12,7 @@ import (
 )
 
 const (
-	connectionsInterval = 2 * time.Second
+	connectionsInterval = time.Second // with what pages take, a failure is there within two
 	connectionsTimeout  = 10 * time.Second
 )
 
@@ -34,7 +35,7 @@ func (m *Mirror) pollConnections(ctx context.Context) {
 }
 
 // SyncConnections copies the connections to attached volumes, and the state of these
-// volumes: a disk may fail while they are used. Errors: those of the port, those of the
+// volumes and of the faulty ones: a disk may fail while they are used. Errors: those of the port, those of the
 // database.
 func (m *Mirror) SyncConnections(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectionsTimeout)
@@ -49,19 +50,30 @@ func (m *Mirror) SyncConnections(ctx context.Context) error {
 	if err := m.Store.Sync.SyncConnections(ctx, connections); err != nil {
 		return err
 	}
-	return m.syncConnectedVolumes(ctx, connections)
+	faulty, err := m.exporter.Faulty(ctx)
+	if err != nil && !errors.Is(err, backend.ErrUnsupported) {
+		return err
+	}
+	m.mu.Lock()
+	keys := slices.Concat(faulty, m.faulty) // those that were faulty may be so no more
+	m.faulty = faulty
+	m.mu.Unlock()
+	for _, c := range connections {
+		keys = append(keys, c.Volume)
+	}
+	return m.syncVolumesInUse(ctx, keys)
 }
 
-func (m *Mirror) syncConnectedVolumes(ctx context.Context, connections []backend.Connection) error {
+func (m *Mirror) syncVolumesInUse(ctx context.Context, keys []backend.Key) error {
 	requestedAt := m.Store.Now()
 	var objects []store.ObservedObject
 	synced := map[backend.Key]bool{}
-	for _, c := range connections {
-		if synced[c.Volume] {
+	for _, key := range keys {
+		if synced[key] {
 			continue
 		}
-		synced[c.Volume] = true
-		v, err := m.Backend.Volume(ctx, c.Volume)
+		synced[key] = true
+		v, err := m.Backend.Volume(ctx, key)
 		if errors.Is(err, backend.ErrNotFound) {
 			continue
 		}

@@ -40,6 +40,7 @@ type Mirror struct {
 	mu      sync.Mutex
 	caps    backend.Capabilities
 	servers map[string]string // names by id; nil: not read yet
+	faulty  []backend.Key     // volumes in use that showed a failure of their disk last
 
 	inventory, quotas, delta, poll, prune, resync *task
 	wake, wakeResync                              chan struct{}

@@ -118,6 +118,23 @@ func (f *Fake) Connections(ctx context.Context) ([]backend.Connection, error) {
 	return slices.Clone(f.exports.connections), nil
 }
 
+// Faulty lists the attached volumes with an error of SetDiskFault.
+func (f *Fake) Faulty(ctx context.Context) (keys []backend.Key, err error) {
+	if err := f.enter(ctx, "Faulty", ""); err != nil {
+		return nil, err
+	}
+	defer f.mu.Unlock()
+	if f.exports.protocol == "" {
+		return nil, backend.ErrUnsupported
+	}
+	for _, v := range f.volumes {
+		if len(v.Attachments) > 0 && v.Failure != nil {
+			keys = append(keys, v.Key)
+		}
+	}
+	return keys, nil
+}
+
 // Export is where an attached volume is served.
 func (f *Fake) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
 	v, err := enterObject(ctx, f, "Export", f.volumes, key)

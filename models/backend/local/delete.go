@@ -82,7 +82,7 @@ func (b *Backend) dependentsLocked(o *object) (keys []backend.Key) {
 func (b *Backend) runDelete(o *object, j *job) {
 	o.filesMu.Lock()
 	defer o.filesMu.Unlock()
-	err := b.removeFiles(o)
+	err := b.withReserve(func() error { return b.removeFiles(o) })
 	if err != nil {
 		err = b.portError(err, 0)
 		b.storeFailure(o, err)

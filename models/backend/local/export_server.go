@@ -190,6 +190,23 @@ func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error)
 	return list, nil
 }
 
+// Faulty lists the attached volumes that show a failure of their disk. Errors:
+// CodeUnavailable after Close.
+func (b *Backend) Faulty(ctx context.Context) ([]backend.Key, error) {
+	if err := b.checkOpen(ctx); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var keys []backend.Key
+	for _, o := range b.exports {
+		if o.export.failureAt(b.now()) != nil {
+			keys = append(keys, o.key())
+		}
+	}
+	return keys, nil
+}
+
 // Export is where an attached volume is served. Errors: CodeUnsupported without NBD,
 // CodeNotFound, CodeConflict when it is not attached, CodeUnavailable after Close.
 func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, error) {

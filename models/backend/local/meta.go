@@ -54,6 +54,8 @@ type meta struct {
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
 	Failure      string         `json:"failure,omitempty"`
+	FailureCause backend.Cause  `json:"failure_cause,omitempty"` // why the disk refused
+	FailureOp    string         `json:"failure_op,omitempty"`    // what it refused, as in backend.Error
 	Since        time.Time      `json:"since"`
 }
 
@@ -137,6 +139,10 @@ func (d disk) createMeta(path string, m meta) (*os.File, error) {
 // replaceMeta replaces the object's meta.json atomically and durably. After a crash
 // the next Open removes the temporary file, which is in tmp/.
 func (b *Backend) replaceMeta(l location, m meta) error {
+	return b.withReserve(func() error { return b.writeMeta(l, m) })
+}
+
+func (b *Backend) writeMeta(l location, m meta) error {
 	tmp := b.path("tmp", m.Ref+".meta")
 	if err := b.disk.unlink(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -134,17 +134,23 @@ func (b *Backend) setStatusLocked(o *object, s backend.Status, failure error) {
 
 // withStatus returns m with a new status.
 func (b *Backend) withStatus(m meta, s backend.Status, failure error) meta {
-	m.Status, m.Failure, m.Since = s, "", b.now().UTC()
+	m.Status, m.Failure, m.FailureCause, m.FailureOp, m.Since = s, "", backend.DiskCause(failure), "", b.now().UTC()
 	if failure != nil {
 		m.Failure = failure.Error()
+	}
+	if fault := backend.AsError(failure, backend.CodeFault); fault != nil {
+		m.FailureOp = fault.Op
 	}
 	return m
 }
 
 // storedFailure is the failure that meta.json remembers.
-func storedFailure(m meta) error {
+func (b *Backend) storedFailure(m meta) error {
 	if m.Failure == "" {
 		return nil
+	}
+	if m.FailureCause != "" || m.FailureOp != "" {
+		return &backend.Error{Code: backend.CodeFault, Op: m.FailureOp, Cause: m.FailureCause, Path: b.dir, Err: errors.New(m.Failure)}
 	}
 	return &backend.Error{Code: backend.CodeUnavailable, Err: errors.New(m.Failure)}
 }

@@ -13,9 +13,10 @@ import (
 )
 
 // load prepares the data folder, removes what a crash left and fills the indexes.
-func (b *Backend) load() error {
+func (b *Backend) load(o Options) error {
 	for _, step := range []func() error{
 		b.openDataDir,
+		func() error { return b.openReserve(o) },
 		b.probeFilesystem,
 		b.cleanTmp,
 		func() error { return b.loadKind(volumes) },
@@ -116,7 +117,7 @@ func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, error) {
 			b.log.Warn("the description still tells of an extension", "ref", m.Ref, "error", err)
 		}
 	}
-	return &object{meta: m, failure: storedFailure(m), location: published}, nil
+	return &object{meta: m, failure: b.storedFailure(m), location: published}, nil
 }
 
 // loadTrash starts again the deletions that a crash interrupted, and loads those that
@@ -146,7 +147,7 @@ func (b *Backend) loadTrashed(e os.DirEntry) error {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		o := &object{meta: m, failure: storedFailure(m), location: trashed}
+		o := &object{meta: m, failure: b.storedFailure(m), location: trashed}
 		if m.Status != backend.ErrorDeleting {
 			if _, err := b.startJobLocked(o, 0, func(_ context.Context, j *job) { b.runDelete(o, j) }); err != nil {
 				return err
