@@ -22,7 +22,7 @@ const module = "blockconsole"
 var arrows = map[string][]string{
 	"":                         {"web/app"},
 	"web/app":                  anything,
-	"web":                      {"web/config", "handlers", "models", "models/store", "views", "views/i18n", "static"},
+	"web":                      {"web/config", "handlers", "models", "models/backend", "models/store", "views", "views/i18n", "static"},
 	"web/config":               {"models"},
 	"handlers":                 {"models", "views", "views/i18n"},
 	"views":                    {"views/i18n", "static"},

@@ -79,10 +79,10 @@ type Backend struct {
 
 	ctx       context.Context // ends at Close: copies stop
 	cancel    context.CancelFunc
-	copySlots chan struct{} // one token per running copy
+	copySlots chan struct{}  // one token per running copy
 	wg        sync.WaitGroup // of the jobs
 	watching  sync.WaitGroup // of the own reserve
-	nbd       *exportServer // nil: off
+	nbd       *exportServer  // nil: off
 
 	onDiskError func(op string, cause backend.Cause)
 
