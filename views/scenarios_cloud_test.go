@@ -105,11 +105,11 @@ func cloudScenarios() []scenario {
 		{"cloud-operation", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: failed, Form: form("/activity/x"),
 			Steps: []views.OperationStep{{Name: "delete", State: "DONE"}, {Name: "gone", State: "FAILED"}}}))},
 		{"cloud-activity", false, active("activity", "/activity"), component(views.ActivityPage(views.Activity{Rows: append(operationRows(), failed), Degraded: filter.Degraded}))},
-		{"cloud-create-snapshot", true, volumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: onlyQuota, Volume: &quiet, Name: "one-more", NeedBytes: -1, FreeBytes: -1, MaxSizeGiB: -1, Quotas: cloudQuotas(true)}))},
-		{"cloud-create-volume", true, volumes, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Name: "data-1", SizeGiB: "30", MinGiB: 1, FreeBytes: -1, MaxSizeGiB: -1,
+		{"cloud-create-snapshot", true, volumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: onlyQuota, Volume: &quiet, Name: "one-more", NeedBytes: -1, FreeBytes: -1, Quotas: cloudQuotas(true)}))},
+		{"cloud-create-volume", true, volumes, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Name: "data-1", SizeGiB: "30", MinGiB: 1, FreeBytes: -1,
 			Types: []string{"ssd", "hdd"}, Zones: []string{"nova", "nova-2"}, VolumeType: "ssd", Quotas: cloudQuotas(false), Servers: []views.Link{{ID: "s1", Name: "web-1"}}}))},
-		{"cloud-create-over", true, volumes, component(views.VolumeCreatePopup(views.VolumeCreate{Form: sizeQuota, Name: "data-1", SizeGiB: "61", MinGiB: 1, FreeBytes: -1, MaxSizeGiB: -1, Quotas: cloudQuotas(true)}))},
-		{"cloud-extend", true, volumes, component(views.ExtendPopup(views.Extend{Form: form("/x"), Volume: quiet, SizeGiB: "31", MinGiB: 31, FreeBytes: -1, MaxSizeGiB: -1,
+		{"cloud-create-over", true, volumes, component(views.VolumeCreatePopup(views.VolumeCreate{Form: sizeQuota, Name: "data-1", SizeGiB: "61", MinGiB: 1, FreeBytes: -1, Quotas: cloudQuotas(true)}))},
+		{"cloud-extend", true, volumes, component(views.ExtendPopup(views.Extend{Form: form("/x"), Volume: quiet, SizeGiB: "31", MinGiB: 31, FreeBytes: -1,
 			Quotas: []views.Quota{{Resource: "gigabytes", Used: 40, Limit: 100, Requested: 1, PerGiB: true, CurrentGiB: 30}}}))},
 	}
 }

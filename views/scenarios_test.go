@@ -146,7 +146,7 @@ func popupScenarios() []scenario {
 		{"create", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: &quiet, Name: "scratch-1122-1530", NeedBytes: 20 << 30, FreeBytes: 120 << 30}))},
 		{"create-attached", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: attachedVolume(), Name: "db-main-1122-1530", CrashSafe: true, NeedBytes: -1, FreeBytes: 120 << 30}))},
 		{"create-attached-wrong", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "name", "acknowledge"), Volume: attachedVolume(), Name: "스냅샷 " + hostile, NeedBytes: 2048 << 30, FreeBytes: 120 << 30, NameTaken: true}))},
-		{"create-choose", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "volume_id"), SearchURL: "/choices", NeedBytes: -1, FreeBytes: -1, MaxSizeGiB: -1,
+		{"create-choose", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "volume_id"), SearchURL: "/choices", NeedBytes: -1, FreeBytes: -1,
 			VolumeChoices: []views.VolumeBrief{quiet, *attachedVolume(), {ID: uid(5), Name: longName, SizeGiB: 1, Status: "AVAILABLE"}, {ID: uid(6), Status: "AVAILABLE", SizeGiB: 3}}}))},
 		{"edit", true, onList, component(views.EditPopup(views.Edit{Form: edit, Kind: "snapshot", Name: "web-data-1122-1530", Description: "before the upgrade"}))},
 		{"edit-conflict", true, onList, component(views.EditPopup(views.Edit{Form: formWithErrors(views.SnapshotsPath+"/x/edit", "name"), Kind: "snapshot", Name: hostile, Conflict: &views.EditConflict{Name: "by-someone-else", By: "kim", At: us(time.Minute)}}))},

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 )
 
@@ -44,7 +45,7 @@ func DiskCauses() []Cause {
 // ENOSPC is NoBytes: only the file system's figures tell NoInodes.
 func DiskCause(err error) Cause {
 	switch e := AsError(err); {
-	case e != nil && e.Cause != "":
+	case e != nil && slices.Contains(DiskCauses(), e.Cause):
 		return e.Cause
 	case e != nil && e.Code == CodeNoSpace:
 		return NoBytes

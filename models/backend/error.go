@@ -31,7 +31,9 @@ const (
 type Error struct {
 	Code Code
 
-	Message   string // conflict, invalid, reported: one English sentence; reported: written by the backend for users
+	Message   string // conflict, invalid, reported: one English sentence; without Why it is the cloud's, for users
+	Why       Why    // conflict, invalid: empty when only the cloud knows
+	WhyArg    string // the figure or status of Why
 	RequestID string // busy, reported: the backend's id of the accepted request that failed; may be empty
 
 	Dependents []Key // busy

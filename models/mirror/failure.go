@@ -30,6 +30,10 @@ func FailureOf(err error) models.Failure {
 		return models.NewFailure("failure."+string(cmp.Or(backend.DiskCause(e), backend.DiskError)), e.Path)
 	case e.Code == backend.CodeReported:
 		return failureReported(e)
+	case e.Why != "":
+		return models.NewFailure("failure.why."+string(e.Why), e.Field, e.WhyArg)
+	case e.Code == backend.CodeInvalid && e.Cause != "":
+		return models.NewFailure("failure."+string(e.Cause), e.Path)
 	}
 	return models.NewFailure("failure."+backend.ErrorCode(e), failureArgs(e)...)
 }

@@ -45,9 +45,9 @@ func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 	case o.meta.Status == backend.Deleting:
 		return o.job, nil
 	case o.meta.Status == backend.ErrorDeleting:
-		return nil, &backend.Error{Code: backend.CodeConflict, Message: "an earlier deletion failed; it needs a repair first"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDeletionFailed, Message: "an earlier deletion failed; it needs a repair first"}
 	case o.attaching, o.export != nil:
-		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to a server"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "the volume is attached to a server"}
 	}
 	if busy := b.dependentsLocked(o); len(busy) > 0 {
 		return nil, &backend.Error{Code: backend.CodeBusy, Dependents: busy}

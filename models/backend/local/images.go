@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"blockconsole/models/backend"
@@ -51,7 +52,7 @@ func (b *Backend) imageSource(id string, sizeGiB int) (source, error) {
 	case !fi.Mode().IsRegular():
 		return source{}, backend.ErrNotFound
 	case fi.Size() > int64(sizeGiB)*gib:
-		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
+		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhySmallerThanImage, WhyArg: strconv.FormatInt(fi.Size(), 10), Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
 	}
 	return source{path: path, size: fi.Size(), allocated: min(allocated(fi), fi.Size())}, nil
 }

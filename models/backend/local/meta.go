@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -71,7 +72,7 @@ func validRef(s string) bool {
 // check refuses a ref, name or description that cannot be stored.
 func (m meta) check() error {
 	if !validRef(m.Ref) {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID in lower case"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Why: backend.WhyNoUUID, Message: "not a UUID in lower case"}
 	}
 	return checkText(m.Name, m.Description)
 }
@@ -83,10 +84,10 @@ func checkText(name, description string) error {
 		limit       int
 	}{{"name", name, maxNameChars}, {"description", description, maxDescriptionChars}} {
 		if !utf8.ValidString(t.text) {
-			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: "not UTF-8"}
+			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Why: backend.WhyNoUTF8, Message: "not UTF-8"}
 		}
 		if utf8.RuneCountInString(t.text) > t.limit {
-			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: fmt.Sprintf("longer than %d characters", t.limit)}
+			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Why: backend.WhyTooLong, WhyArg: strconv.Itoa(t.limit), Message: fmt.Sprintf("longer than %d characters", t.limit)}
 		}
 	}
 	return nil

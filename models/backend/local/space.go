@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strconv"
 	"syscall"
 
 	"blockconsole/models/backend"
@@ -38,11 +39,11 @@ func (b *Backend) openReserve(o Options) (err error) {
 // checkSize refuses a size that the file system can never hold.
 func (b *Backend) checkSize(sizeGiB int) error {
 	if sizeGiB <= 0 {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "at least 1 GiB"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhyTooSmall, Message: "at least 1 GiB"}
 	}
 	limit := min(b.maxFile, b.space.State().Total)
 	if int64(sizeGiB) > math.MaxInt64/gib || int64(sizeGiB)*gib > limit {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("the file system holds at most %d GiB", limit/gib)}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhyTooLarge, WhyArg: strconv.FormatInt(limit/gib, 10), Message: fmt.Sprintf("the file system holds at most %d GiB", limit/gib)}
 	}
 	return nil
 }
