@@ -175,3 +175,57 @@ func readAll(t *testing.T, resp *http.Response) string {
 	}
 	return string(body)
 }
+
+// TestReadOnlyDisk: the file system refuses all writes from one moment on. Who is signed in
+// goes on reading, every click says so, and nothing is acknowledged.
+func TestReadOnlyDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: breaks a disk")
+	}
+	folder, device := mounttest.Image(t, 1400*mib, "errors=remount-ro", "mkfs.ext4", "-q", "-m", "0")
+	s := newSite(t, []string{"DATA=" + filepath.Join(folder, "data"), "METRICS_ADDR=" + freeAddress(t)}, [2]string{"web-1", "127.0.0.1"})
+	id := s.newVolume("disk")
+	s.attach(id, "web-1")
+	c, err := s.raw("127.0.0.1", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WriteAt([]byte("before"), 0); err != nil {
+		t.Fatal(err)
+	}
+	mounttest.FailReadOnly(t, device)
+	if _, err := c.WriteAt([]byte("after"), 4096); !errors.Is(err, syscall.EIO) {
+		t.Errorf("the server receives %v", err)
+	}
+	wantMetric(t, s, `blockconsole_disk_short{cause="read_only"} 1`)
+	wantMetric(t, s, `blockconsole_disk_errors_total{cause="read_only",op="write"} 1`)
+	eventually(t, "it is not ready", func() bool { return s.Client.Get("/readyz").StatusCode == http.StatusServiceUnavailable })
+	if text := s.banner(); !strings.Contains(text, "data) is read-only") {
+		t.Errorf("the banner is %q", text)
+	}
+	for path, form := range map[string][]string{
+		views.VolumesPath + "/" + id + "/edit":   {"name", "other"},
+		views.VolumesPath + "/" + id + "/detach": {},
+		views.ServersPath:                        {"name", "web-2", "address", "127.0.0.2"},
+		"/admin/users":                           {"name", "somebody", "password", "correct horse battery", "role", "viewer"},
+	} {
+		if problem := apptest.WantProblem(t, s.post(path, form...), http.StatusInsufficientStorage); problem.Code != "unsaved" || !strings.Contains(problem.Message, "read-only") {
+			t.Errorf("%s says %+v", path, problem)
+		}
+	}
+	a := s.Client.Post(views.VolumesPath+"/"+id+"/edit", apptest.FormWithKey("name", "what-was-typed"), "HX-Request", "true")
+	apptest.WantStatus(t, a, http.StatusInsufficientStorage)
+	if typed, _ := a.Doc(t).Find("input[name=name]").Attr("value"); typed != "what-was-typed" {
+		t.Errorf("the form comes back with %q: %s", typed, a.Body)
+	}
+	for _, path := range []string{views.VolumesPath, views.VolumesPath + "/" + id, views.SnapshotsPath, "/activity", "/admin/audit", "/help"} {
+		apptest.WantStatus(t, s.Client.Get(path), http.StatusOK)
+	}
+	if _, err := c.ReadAt(make([]byte, 6), 0); err != nil {
+		t.Errorf("the server cannot read: %v", err)
+	}
+	if s.status(id) != "IN-USE" {
+		t.Error("a click was acknowledged")
+	}
+	s.Kill()
+}
