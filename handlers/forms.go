@@ -80,6 +80,9 @@ func FormError(form *views.Form, err error) (status int, ok bool) {
 			form.Denial = Denial(e.Denial)
 		}
 		return http.StatusConflict, true
+	case models.CodeUnsaved:
+		form.Error = Msg(e.Text)
+		return http.StatusInsufficientStorage, true
 	}
 	return 0, false
 }

@@ -45,7 +45,7 @@ func TestLists_AllProjects(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
 	b := c.As(models.Operator)
-	c.Store.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: ownProject, Name: "lab"},
+	c.Store.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, MaxSizeGiB: -1, Project: models.Project{ID: ownProject, Name: "lab"},
 		Projects: []models.Project{{ID: ownProject, Name: "lab"}, {ID: otherProject, Name: "<b>other</b>"}}})
 	now := c.Clock.Now()
 	for _, project := range []string{ownProject, otherProject} {
@@ -118,7 +118,7 @@ func TestLists_OneProject(t *testing.T) {
 func TestServers_AllProjects(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, "ALL_PROJECTS=true", "BACKEND=openstack")
-	c.Store.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1,
+	c.Store.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1, MaxSizeGiB: -1,
 		Project: models.Project{ID: ownProject, Name: "lab"}, Projects: []models.Project{{ID: ownProject, Name: "lab"}}})
 	now := c.Clock.Now()
 	servers := []models.Server{{ID: "s-web", Name: "web", ProjectID: ownProject, Version: 1}, {ID: "s-db", Name: "db", ProjectID: otherProject, Version: 1}}

@@ -27,6 +27,8 @@ type Site struct {
 	Secure     bool   // browsers come by HTTPS
 	ExportHost string // where servers find attached volumes; empty: where the backend listens
 	ExportTLS  bool   // servers prove by certificate who they are
+
+	Trouble func() models.Text // what every page says above it; nil, or the zero Text: nothing
 }
 
 // SiteStore is what every page asks. It answers from memory.
@@ -105,6 +107,9 @@ func frame(c echo.Context, title string) *views.PageContext {
 	f.Project = in.ProjectID
 	if req.Site.Store != nil {
 		f.Project, f.AllProjects = req.Site.Store.OwnProjectName(), req.Site.Store.AllProjects()
+	}
+	if req.Site.Trouble != nil {
+		f.Banner = Msg(req.Site.Trouble())
 	}
 	if req.Site.Operations != nil {
 		f.Running = req.Site.Operations.Running(c.Request().Context(), in.ProjectID)

@@ -88,6 +88,9 @@ func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volum
 	caps := h.Store.Capabilities()
 	m.CrashSafe, m.FreeBytes, m.NeedBytes = caps.CrashSafe, caps.FreeBytes, -1
 	m.SearchURL = views.SnapshotsPath + "/new/volumes"
+	if m.Denial == nil {
+		m.Denial = Denial(h.Store.Rules().Room(models.ActCreateSnapshot))
+	}
 	m.Quotas = quotaViews(models.QuotaForSnapshot(caps, 0), "", 0, false)
 	if volumeID == "" {
 		var err error

@@ -113,6 +113,9 @@ func (h Volumes) fillCreateForm(c echo.Context, m *views.VolumeCreate, snapshotI
 			m.Images = append(m.Images, brief)
 		}
 	}
+	if m.Denial == nil {
+		m.Denial = Denial(h.Store.Rules().Room(models.ActCreateVolume))
+	}
 	m.Quotas = h.quotas(m)
 	var err error
 	m.Servers, err = h.serverChoices(c, "")

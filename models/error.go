@@ -15,6 +15,7 @@ const (
 	CodeUnauthorized Code = "unauthorized" // not signed in, or wrong name or password
 	CodeThrottled    Code = "throttled"    // too many attempts
 	CodeUnsupported  Code = "unsupported"  // the backend lacks the capability
+	CodeUnsaved      Code = "unsaved"      // the database's disk takes no writes
 )
 
 // Text is a key of the text catalog with its arguments. The zero Text is none.

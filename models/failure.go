@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"blockconsole/models/backend"
 )
 
 // Failure is why an operation failed or an object is in error, as a text of the
@@ -84,16 +86,28 @@ func (f Failure) Sanitized() Failure {
 }
 
 // The failures of a volume whose bytes could not be read or written. Its status stays
-// IN-USE.
+// IN-USE. Those of other causes have keys of their own, see DiskFailure.
 const (
 	FailureDisk      = "failure.disk"
 	FailureDiskFull  = "failure.disk_full"
 	FailureDiskFlush = "failure.disk_flush" // writes of its servers may be lost
 )
 
-// IsDisk reports whether f is one of the disk failures.
+// DiskFailure is the failure of a volume whose server got an error for this cause; empty
+// is one that nobody can name.
+func DiskFailure(cause backend.Cause) Failure {
+	switch cause {
+	case "", backend.DiskError:
+		return NewFailure(FailureDisk)
+	case backend.NoBytes:
+		return NewFailure(FailureDiskFull)
+	}
+	return NewFailure("failure.disk_" + string(cause))
+}
+
+// IsDisk reports whether f is one of the disk failures of a volume in use.
 func (f Failure) IsDisk() bool {
-	return f.Key == FailureDisk || f.Key == FailureDiskFull || f.Key == FailureDiskFlush
+	return f.Key == FailureDisk || strings.HasPrefix(f.Key, FailureDisk+"_")
 }
 
 // IsDamage reports whether f says that the object's files were changed by hand.

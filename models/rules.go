@@ -76,6 +76,22 @@ func CanRole(action Action, role Role) *Denial {
 	return &Denial{Text: NewText("deny.role", string(action.NeededRole())), role: true}
 }
 
+// Room returns why nothing new can be made on the storage's disk; nil when it can, or when
+// the action makes nothing new.
+func (r Rules) Room(action Action) *Denial {
+	if action != ActCreateVolume && action != ActCreateSnapshot {
+		return nil
+	}
+	if action == ActCreateVolume && r.Capabilities.MaxSizeGiB == 0 {
+		return NewDenial("size.none")
+	}
+	short := r.Capabilities.Shortage
+	if short == nil {
+		return nil
+	}
+	return NewDenial("deny.short."+string(short.Cause), short.Disk, strconv.FormatInt(short.Free, 10), strconv.FormatInt(short.Total, 10))
+}
+
 // VolumeStatusesFor returns the statuses in which a volume allows the action; nil
 // means any but DELETING.
 func (r Rules) VolumeStatusesFor(action Action) []Status {

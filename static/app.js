@@ -101,7 +101,7 @@
     if (isBackground(ctx.sourceElement)) {
       event.preventDefault();
       markStale();
-    } else if (status >= 500) {
+    } else if (status >= 500 && status !== 507) { // which carries the form and why it could not be saved
       event.preventDefault();
       showAlertTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
     }

@@ -26,7 +26,7 @@ type PageContext struct {
 	Revert      bool    // the backend can revert a volume to its latest snapshot
 	Fragment    bool    // only the body is sent (htmx), without the layout
 	TimeZone    string  // IANA name in which times are shown
-	Banner      Message // above the page, such as: the storage does not answer
+	Banner      Message // above the page, such as: the disk is full
 	Alerts      []Alert // of this page, after an action without JavaScript
 	Now         int64   // Unix microseconds, for ages; 0: times are shown instead of ages
 }

@@ -107,7 +107,7 @@ type VolumeCreate struct {
 	Description string
 	SizeGiB     string // as typed
 	MinGiB      int
-	MaxGiB      int   // 0: unknown
+	MaxGiB      int   // -1: unknown
 	FreeBytes   int64 // -1: unknown
 	Quotas      []Quota
 	Image       string

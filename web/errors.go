@@ -25,6 +25,7 @@ var statusOf = map[models.Code]int{
 	models.CodeUnauthorized: http.StatusUnauthorized,
 	models.CodeThrottled:    http.StatusTooManyRequests,
 	models.CodeUnsupported:  http.StatusConflict,
+	models.CodeUnsaved:      http.StatusInsufficientStorage,
 }
 
 // textOf is the message of a status whose error has none. Other statuses have the

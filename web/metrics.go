@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"blockconsole/models/backend"
 )
 
 type metrics struct {
@@ -46,6 +48,38 @@ func StorageMetrics(registry *prometheus.Registry) func(call string, took time.D
 	return func(call string, took time.Duration, kind string) {
 		calls.WithLabelValues(call, kind).Observe(took.Seconds())
 	}
+}
+
+// DiskMetrics returns a counter of the errors of this machine's disk: by the call that
+// failed, and by cause, empty where it is none of a disk.
+func DiskMetrics(registry *prometheus.Registry) func(op string, cause backend.Cause) {
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "blockconsole_disk_errors_total", Help: "Errors of the data folder's disk, by operation (of a server, open or files) and cause.",
+	}, []string{"op", "cause"})
+	registry.MustRegister(failures)
+	return func(op string, cause backend.Cause) { failures.WithLabelValues(op, string(cause)).Inc() }
+}
+
+// ReserveMetrics shows the free space of the data folder's disk. short is what there is
+// too little of, empty for nothing; whole says that the reserve is in place.
+func ReserveMetrics(registry *prometheus.Registry, state func() (freeBytes, freeInodes int64, short string, whole bool)) {
+	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	gauge("blockconsole_disk_free_bytes", "Free bytes of the data folder's disk.", nil, func() float64 { n, _, _, _ := state(); return float64(n) })
+	gauge("blockconsole_disk_free_inodes", "Free inodes of the data folder's disk; 0 where they are made as needed.", nil, func() float64 { _, n, _, _ := state(); return float64(n) })
+	gauge("blockconsole_disk_reserve_whole", "1 while the reserve of the data folder is in place, 0 after it was given back.", nil, func() float64 { _, _, _, whole := state(); return oneIf(whole) })
+	for _, cause := range backend.DiskCauses() {
+		gauge("blockconsole_disk_short", "1 while the data folder's disk takes nothing new for this cause.", prometheus.Labels{"cause": string(cause)},
+			func() float64 { _, _, short, _ := state(); return oneIf(short == string(cause)) })
+	}
+}
+
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // CloudMetrics returns a counter of the requests to a cloud. status is that of the

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"blockconsole/handlers"
+	"blockconsole/models"
 	"blockconsole/models/store"
 	"blockconsole/web/config"
 )
@@ -39,6 +40,9 @@ type Options struct {
 	Now      func() time.Time     // nil: the wall clock
 	Log      *slog.Logger         // nil: slog.Default()
 	Registry *prometheus.Registry // of the metrics; nil: one that nobody reads
+	// Trouble is what every page says above it, such as a full disk; the zero Text: nothing. writable is false while
+	// nothing can be saved. nil: there is never any.
+	Trouble func() (text models.Text, writable bool)
 }
 
 // Server is the console's HTTP side.
@@ -53,6 +57,7 @@ type Server struct {
 	now     func() time.Time
 	metrics *metrics
 	access  []accessRule
+	trouble func() (text models.Text, writable bool)
 
 	streams    context.Context // done when the live streams have to end
 	endStreams context.CancelFunc
@@ -66,15 +71,19 @@ func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	if o.Trouble == nil {
+		o.Trouble = func() (models.Text, bool) { return models.Text{}, true }
+	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
 	}
-	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now,
+	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now, trouble: o.Trouble,
 		metrics: newMetrics(o.Registry)}
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.site = &handlers.Site{
 		Store: o.Store, Operations: handlers.NewOpCounter(o.Store.Queue, o.Now, o.Log), Now: o.Now, Log: o.Log,
 		TimeZone: o.Config.TimeZone.String(), Secure: o.Config.Secure(), ExportHost: o.Config.ExportHost(), ExportTLS: o.Config.ExportTLS(),
+		Trouble: func() models.Text { text, _ := o.Trouble(); return text },
 	}
 	s.Echo.HideBanner, s.Echo.HidePort = true, true
 	s.Echo.HTTPErrorHandler = s.handleError

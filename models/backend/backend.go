@@ -102,13 +102,13 @@ type Exporter interface {
 	// Export is where the volume's servers reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
 	// CodeUnsupported when the server is off.
 	Export(ctx context.Context, key Key) (Export, error)
-	// Damaged lists the objects whose files somebody changed behind the backend's back, as it found out by itself:
-	// their State says what is wrong. Errors: CodeUnavailable.
-	Damaged(ctx context.Context) (Damages, error)
+	// Faults lists what the backend found out by itself: the objects whose files somebody changed behind its back, and
+	// the attached volumes whose disk failed a server. Their State says what is wrong. Errors: CodeUnavailable.
+	Faults(ctx context.Context) (Faults, error)
 }
 
-// Damages are the damaged objects of each kind.
-type Damages struct{ Volumes, Snapshots []Key }
+// Faults are the objects of each kind that are in fault.
+type Faults struct{ Volumes, Snapshots []Key }
 
 // RegisteredServer is a server that was registered in the console, for backends
 // with the capability OwnServers. A client that connects from one of Addresses (each
@@ -208,9 +208,10 @@ type Capabilities struct {
 	CrashSafe      bool   // a snapshot of an attached volume is of one instant (crash-consistent)
 	BusySnapshots  bool   // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
-	OwnServers     bool  // servers are registered in the console; Servers is empty
-	MaxSizeGiB     int   // of a volume; 0: unknown
-	FreeBytes      int64 // free space now; -1: unknown
+	OwnServers     bool      // servers are registered in the console; Servers is empty
+	MaxSizeGiB     int       // of a volume; -1: unknown
+	FreeBytes      int64     // free space now; -1: unknown
+	Shortage       *Shortage // nothing new can be made now; nil: not so, or unknown
 	Types, Zones   []string
 	DataDir        string          // the folder that has the objects; empty where they are elsewhere
 	Quotas         []Quota         // of Project; none where the backend has no limits
@@ -219,6 +220,13 @@ type Capabilities struct {
 	Poll           []time.Duration // between polls of work under way; the last repeats
 	Settle         time.Duration   // how long a create with an unknown outcome may take to become visible
 	Pace           Pace
+}
+
+// Shortage is what a disk has too little of, or why it takes nothing.
+type Shortage struct {
+	Cause       Cause  // one of DiskCauses
+	Disk        string // a folder on it
+	Free, Total int64  // bytes; of NoInodes inodes
 }
 
 // ProjectNames are the names of the projects whose objects are shown, by id.

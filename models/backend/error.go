@@ -34,7 +34,9 @@ const (
 type Error struct {
 	Code Code
 
-	Message   string // conflict, invalid, reported: one English sentence; reported: written by the backend for users
+	Message   string // conflict, invalid, reported: one English sentence; without Why it is the cloud's, for users
+	Why       Why    // conflict, invalid: empty when only the cloud knows
+	WhyArg    string // the figure or status of Why
 	RequestID string // busy, reported: the backend's id of the accepted request that failed; may be empty
 
 	Dependents []Key // busy
@@ -46,7 +48,7 @@ type Error struct {
 
 	Role string // forbidden
 
-	Path       string // damaged, changed, container: the file
+	Path       string // damaged, changed, container: the file; no_space, fault of this machine's disk: the folder
 	Damage     Damage // damaged: what is wrong with it
 	Have, Want int64  // damaged by size: bytes of the file, and of the object
 	// Served says of damaged that servers used the file meanwhile: what they wrote without FLUSH may be lost. Kept is
@@ -65,10 +67,10 @@ type Error struct {
 	EventID string
 
 	RetryAfter time.Duration // unavailable: when to ask again; zero: the caller's own backoff
-	Cause      Cause         // unavailable: empty when the backend is silent or answers nonsense
+	Cause      Cause         // unavailable: empty when the backend is silent or answers nonsense; fault, no_space: why the disk refuses
 	Unsent     bool          // unavailable: the backend was not reached, so the change has certainly not begun
 
-	Err error // fault, unavailable: what went wrong underneath; may be nil
+	Err error // fault, no_space, unavailable: what went wrong underneath; may be nil
 }
 
 // Damage is what is wrong with a file of an object.
@@ -142,7 +144,7 @@ func (e *Error) Is(target error) bool {
 
 // temporary says of unavailable that the same call may succeed a moment later.
 func (e *Error) temporary() bool {
-	return e.Cause == "" || e.Cause == TooMany && e.RetryAfter > 0
+	return e.Cause == "" || e.Cause == TooManyFiles || e.Cause == TooMany && e.RetryAfter > 0
 }
 
 // AsError finds the port's error in err's tree. It is nil when there is none, or

@@ -130,8 +130,8 @@ func (i interceptedExporter) Connections(ctx context.Context) ([]Connection, err
 	return returning(ctx, i.intercepted, "Connections", i.e.Connections)
 }
 
-func (i interceptedExporter) Damaged(ctx context.Context) (Damages, error) {
-	return returning(ctx, i.intercepted, "Damaged", i.e.Damaged)
+func (i interceptedExporter) Faults(ctx context.Context) (Faults, error) {
+	return returning(ctx, i.intercepted, "Faults", i.e.Faults)
 }
 
 func (i interceptedExporter) Export(ctx context.Context, key Key) (Export, error) {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	connectionsInterval = 2 * time.Second
+	connectionsInterval = time.Second // with what pages take, a failure is there within two
 	connectionsTimeout  = 10 * time.Second
 )
 
@@ -34,8 +34,8 @@ func (m *Mirror) pollConnections(ctx context.Context) {
 }
 
 // SyncConnections copies the connections to attached volumes, and the state of these
-// volumes and of damaged objects: a disk may fail while they are used. Errors: those of the port, those of the
-// database.
+// volumes and of the objects in fault: a disk may fail while they are used. Errors: those
+// of the port, those of the database.
 func (m *Mirror) SyncConnections(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectionsTimeout)
 	defer cancel()
@@ -49,16 +49,16 @@ func (m *Mirror) SyncConnections(ctx context.Context) error {
 	if err := m.Store.Sync.SyncConnections(ctx, connections); err != nil {
 		return err
 	}
-	if err := m.syncDamaged(ctx); err != nil {
+	if err := m.syncFaults(ctx); err != nil {
 		return err
 	}
 	return m.syncConnectedVolumes(ctx, connections)
 }
 
-// syncDamaged copies the state of the objects that the backend found damaged, and of
-// those that are damaged no longer.
-func (m *Mirror) syncDamaged(ctx context.Context) error {
-	damaged, err := m.exporter.Damaged(ctx)
+// syncFaults copies the state of the objects that the backend found in fault, and of
+// those that are so no longer.
+func (m *Mirror) syncFaults(ctx context.Context) error {
+	faults, err := m.exporter.Faults(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,13 +66,13 @@ func (m *Mirror) syncDamaged(ctx context.Context) error {
 	for _, of := range []struct {
 		kind models.SubjectType
 		keys []backend.Key
-	}{{models.SubjectVolume, damaged.Volumes}, {models.SubjectSnapshot, damaged.Snapshots}} {
+	}{{models.SubjectVolume, faults.Volumes}, {models.SubjectSnapshot, faults.Snapshots}} {
 		now := map[string]bool{}
 		for _, key := range of.keys {
 			now[key.ID] = true
 		}
 		var objects []store.ObservedObject
-		for id := range m.tracker.replaceDamaged(of.kind, now) {
+		for id := range m.tracker.replaceFaults(of.kind, now) {
 			object, err := m.fetch(ctx, of.kind, id)
 			if errors.Is(err, backend.ErrNotFound) {
 				continue

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -22,12 +23,20 @@ func FailureOf(err error) models.Failure {
 		return models.Failure{}
 	case errors.As(err, &identity):
 		return models.NewFailure(models.FailureOtherProject)
-	case e == nil || e.Code == backend.CodeFault:
+	case e == nil:
 		return models.NewFailure("failure.internal")
+	case e.Code == backend.CodeFault && e.Op == "flush":
+		return models.NewFailure(models.FailureDiskFlush)
+	case e.Code == backend.CodeFault:
+		return models.NewFailure("failure."+string(cmp.Or(backend.DiskCause(e), backend.DiskError)), e.Path)
 	case e.Code == backend.CodeReported:
 		return failureReported(e)
 	case e.Code == backend.CodeDamaged:
 		return failureDamaged(e)
+	case e.Why != "":
+		return models.NewFailure("failure.why."+string(e.Why), e.Field, e.WhyArg)
+	case e.Code == backend.CodeInvalid && e.Cause != "":
+		return models.NewFailure("failure."+string(e.Cause), e.Path)
 	}
 	return models.NewFailure("failure."+backend.ErrorCode(e), failureArgs(e)...)
 }
@@ -35,9 +44,13 @@ func FailureOf(err error) models.Failure {
 // failureArgs are the arguments of the catalog's text for e.Code.
 func failureArgs(e *backend.Error) []string {
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	switch e.Code {
-	case backend.CodeNoSpace:
+	switch {
+	case e.Code == backend.CodeNoSpace && (e.Cause == "" || e.Cause == backend.NoBytes):
 		return []string{number(e.Need), number(e.Free)}
+	case e.Code == backend.CodeNoSpace:
+		return []string{e.Path}
+	}
+	switch e.Code {
 	case backend.CodeQuota:
 		return []string{e.What, number(e.Used), number(e.Limit), number(e.Asked)}
 	case backend.CodeConflict:
@@ -110,10 +123,11 @@ func (m *Mirror) FailureWithDependents(ctx context.Context, kind models.SubjectT
 	return failure
 }
 
-// Permanent reports whether a retry is useless: the backend refused the request.
+// Permanent reports whether a retry is useless until somebody has done something: the
+// backend refused the request, or its disk did.
 func Permanent(err error) bool {
 	e := backend.AsError(err)
-	return e != nil && e.Code != backend.CodeUnavailable && e.Code != backend.CodeFault
+	return e != nil && e.Code != backend.CodeUnavailable && (e.Code != backend.CodeFault || backend.DiskCause(e) != "")
 }
 
 // diskFailure converts the disk error or damage of a volume that is IN-USE or DETACHING.
@@ -124,10 +138,8 @@ func diskFailure(err error) models.Failure {
 		return models.Failure{}
 	case e != nil && e.Code == backend.CodeDamaged:
 		return failureDamaged(e)
-	case e != nil && e.Code == backend.CodeNoSpace:
-		return models.NewFailure(models.FailureDiskFull)
 	case e != nil && e.Code == backend.CodeFault && e.Op == "flush":
 		return models.NewFailure(models.FailureDiskFlush)
 	}
-	return models.NewFailure(models.FailureDisk)
+	return models.DiskFailure(backend.DiskCause(err))
 }

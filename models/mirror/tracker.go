@@ -22,14 +22,14 @@ type tracker struct {
 	duplicateSince map[string]time.Time     // when a duplicate was listed first
 	foreignRef     map[string]bool          // objects that carry the Ref of another one and are no duplicates
 
-	damaged map[models.SubjectType]map[string]bool // objects that the backend found damaged
+	faults map[models.SubjectType]map[string]bool // objects that the backend found in fault
 
 	explainWindow time.Time // start of the current minute
 	explainCalls  int       // in this minute
 }
 
 func newTracker() *tracker {
-	return &tracker{damaged: map[models.SubjectType]map[string]bool{}, polledAt: map[string]time.Time{}, polled: map[string]*polledObject{},
+	return &tracker{faults: map[models.SubjectType]map[string]bool{}, polledAt: map[string]time.Time{}, polled: map[string]*polledObject{},
 		explained: map[string]int64{}, duplicateSince: map[string]time.Time{}, foreignRef: map[string]bool{}}
 }
 
@@ -161,13 +161,13 @@ func (t *tracker) dropDuplicates(listed map[string]bool, now time.Time) {
 	}
 }
 
-// replaceDamaged remembers which objects of a kind are damaged now, and returns these and
+// replaceFaults remembers which objects of a kind are in fault now, and returns these and
 // those that were before.
-func (t *tracker) replaceDamaged(kind models.SubjectType, now map[string]bool) map[string]bool {
+func (t *tracker) replaceFaults(kind models.SubjectType, now map[string]bool) map[string]bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	both := maps.Clone(now)
-	maps.Copy(both, t.damaged[kind])
-	t.damaged[kind] = now
+	maps.Copy(both, t.faults[kind])
+	t.faults[kind] = now
 	return both
 }

@@ -29,6 +29,9 @@ func (s *Store) enqueue(ctx context.Context, actor models.Actor, action models.A
 			return existing, err
 		}
 	}
+	if d := s.Rules().Room(action); d != nil {
+		return nil, models.Refused(d)
+	}
 	var op *models.Operation
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		var err error

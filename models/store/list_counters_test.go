@@ -32,7 +32,7 @@ func checkCounters(t *testing.T, db *store.Store, when string) {
 func TestCounters(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, random := t.Context(), rand.New(rand.NewPCG(5, 6))
-		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
+		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1, MaxSizeGiB: -1})
 		volumes, snapshots := insertRandom(t, db, random, 60)
 		checkCounters(t, db, "after many inserts")
 		for round := range 10 {

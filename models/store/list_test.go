@@ -251,7 +251,7 @@ func TestList_LastPageDeleted(t *testing.T) {
 func TestListSnapshots_VolumeName(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
-		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1})
+		db.SetCapabilities(models.Capabilities{Shared: true, FreeBytes: -1, MaxSizeGiB: -1})
 		storetest.SeedSnapshots(t, db, 3)
 		page, err := db.Snapshots.ListSnapshots(ctx, me, models.ListQuery{})
 		if err != nil {

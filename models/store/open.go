@@ -11,6 +11,8 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"blockconsole/models/reserve"
 )
 
 // Options of Open. Zero values are defaults.
@@ -18,13 +20,17 @@ type Options struct {
 	Now func() time.Time // the clock; nil: the wall clock
 	Log *slog.Logger
 
+	// Reserve is that of the disk that the SQLite file is on; it makes room when the disk is full. nil: none.
+	Reserve *reserve.Reserve
+
 	AllProjects bool // users see the objects of every project of the backend
 }
 
 // Open opens a database, by the path of a SQLite file or a postgres:// URL, and brings
 // its schema up to date. Errors: *StartError.
 func Open(dsn string, options Options) (*Store, error) {
-	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects}
+	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects,
+		folder: databaseFolder(dsn), reserve: options.Reserve}
 	s.Volumes, s.Snapshots, s.Servers = Volumes{s}, Snapshots{s}, Servers{s}
 	s.Users, s.Sessions, s.Queue, s.Sync = Users{s}, Sessions{s}, Queue{s}, Sync{s}
 	if s.log == nil {

@@ -33,7 +33,7 @@ func insertCloudRows(t *testing.T, db *store.Store) {
 func TestProjects_OwnOnly(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
-		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, MaxSizeGiB: -1, Project: models.Project{ID: tenant, Name: "lab"}})
 		must(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		insertCloudRows(t, db)
 		page, err := db.Volumes.ListVolumes(ctx, me, models.ListQuery{})
@@ -74,7 +74,7 @@ func TestProjects_All(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, one *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db := storetest.AllProjects(t, one, clock.Now)
-		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"},
+		db.SetCapabilities(models.Capabilities{Name: "openstack", Shared: true, FreeBytes: -1, MaxSizeGiB: -1, Project: models.Project{ID: tenant, Name: "lab"},
 			Projects: []models.Project{{ID: another, Name: "other"}}})
 		must(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		insertCloudRows(t, db)
@@ -122,7 +122,7 @@ func TestProjects_ServersOfAnother(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, one *store.Store, clock *storetest.Clock) {
 		ctx, me := t.Context(), storetest.Operator()
 		db := storetest.AllProjects(t, one, clock.Now)
-		db.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1, Project: models.Project{ID: tenant, Name: "lab"}})
+		db.SetCapabilities(models.Capabilities{Attach: true, Name: "openstack", FreeBytes: -1, MaxSizeGiB: -1, Project: models.Project{ID: tenant, Name: "lab"}})
 		must(t, db.CheckProject(ctx, models.Project{ID: tenant, Name: "lab"}))
 		must(t, db.Sync.SyncServers(ctx, []models.Server{{ID: "s-ours", Name: "web", ProjectID: tenant, Version: 1}, {ID: "s-theirs", Name: "db", ProjectID: another, Version: 1}}))
 		insertCloudRows(t, db)

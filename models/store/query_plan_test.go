@@ -48,7 +48,7 @@ func TestQueryPlans_AllProjects(t *testing.T) {
 func explainAll(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	t.Helper()
 	{
-		db.SetCapabilities(models.Capabilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true, FreeBytes: -1})
+		db.SetCapabilities(models.Capabilities{Attach: true, Revert: true, Repair: true, BusySnapshots: true, FreeBytes: -1, MaxSizeGiB: -1})
 		end := db.Capture()
 		queryLists(t, db)
 		queryOperations(t, db, clock)

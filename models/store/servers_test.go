@@ -14,7 +14,7 @@ import (
 
 // ownServers sets the capabilities of a backend without servers.
 func ownServers(db *store.Store) {
-	db.SetCapabilities(models.Capabilities{Attach: true, MultiAttach: true, OwnServers: true, FreeBytes: -1})
+	db.SetCapabilities(models.Capabilities{Attach: true, MultiAttach: true, OwnServers: true, FreeBytes: -1, MaxSizeGiB: -1})
 }
 
 func register(t *testing.T, db *store.Store, name, address string) *models.Server {

@@ -22,6 +22,7 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
+	"blockconsole/models/reserve"
 )
 
 // Store is the console's database. Its own methods concern the whole of it; each exported
@@ -48,6 +49,10 @@ type Store struct {
 
 	signals signals
 	caps    atomic.Pointer[models.Capabilities]
+
+	folder  string           // of the SQLite file
+	reserve *reserve.Reserve // of the disk that it is on; nil: none
+	unsaved atomic.Pointer[models.Text]
 
 	allProjects bool
 	ownProject  atomic.Pointer[models.Project] // the project of new objects; nil: not known yet
@@ -81,7 +86,7 @@ func (s *Store) Capabilities() models.Capabilities {
 	if caps := s.caps.Load(); caps != nil {
 		return *caps
 	}
-	return models.Capabilities{FreeBytes: -1}
+	return models.Capabilities{FreeBytes: -1, MaxSizeGiB: -1}
 }
 
 // Rules are the rules for the present capabilities and time.
@@ -112,7 +117,8 @@ func (s *Store) Close() error {
 
 // write runs fn in a transaction, and wakes the subscribers after the commit. fn must not
 // call the backend: transactions are short. PostgreSQL aborts a transaction in a
-// deadlock; then fn runs again, so it must reset what it sets outside the database.
+// deadlock, and on a full disk the reserve makes room; then fn runs again, so it must reset
+// what it sets outside the database. Errors: CodeUnsaved, those of fn and of the database.
 func (s *Store) write(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	err := s.writeUnsignalled(ctx, fn)
 	if err == nil {
@@ -130,8 +136,8 @@ func (s *Store) writeUnsignalled(ctx context.Context, fn func(tx *gorm.DB) error
 		defer s.writer.Unlock()
 	}
 	for try := 1; ; try++ {
-		err := s.db.WithContext(ctx).Transaction(fn)
-		if err == nil || !isDeadlock(err) || try == deadlockTries {
+		err, retry := s.explainUnsaved(s.db.WithContext(ctx).Transaction(fn), try == 1)
+		if err == nil || !retry && (!isDeadlock(err) || try == deadlockTries) {
 			return err
 		}
 	}

@@ -240,7 +240,7 @@ func (s *Store) checkSize(in models.VolumeInput, minGiB int, fields models.Field
 		fields["size_gib"] = *invalid
 	case size < minGiB:
 		fields["size_gib"] = models.NewText("size.too_small", strconv.Itoa(minGiB))
-	case limit > 0 && size > limit:
+	case limit >= 0 && size > limit:
 		fields["size_gib"] = models.NewText("size.too_large", strconv.Itoa(limit))
 	}
 	return size

@@ -173,6 +173,7 @@ var computedPrefixes = []string{
 	"ago.", "role.", "operation.", "opstate.", "stepstate.", "step.", "accepted.", "failure.", "deny.", "guide.", "quota.",
 	"audit.", "outcome.", "error.", "theme.", "density.", "consistency.", "field.", "help.", "snapshot.", "volume.", "list.need_",
 	"degraded.", "use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.", "image.unusable.",
+	"short.", "unsaved.",
 }
 
 var literalKey = regexp.MustCompile(`\b(?:tr|T|N|textBefore|textAfter|textAround)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)

@@ -18,6 +18,7 @@ import (
 	"blockconsole/models"
 	"blockconsole/models/backend"
 	"blockconsole/models/mirror"
+	"blockconsole/models/reserve"
 	"blockconsole/models/store"
 	"blockconsole/models/worker"
 	"blockconsole/web"
@@ -51,8 +52,9 @@ type Main struct {
 	Worker *worker.Worker
 	Server *web.Server
 
-	nbd, metrics net.Listener // nil: off
-	password     string       // of the first user, when it was generated
+	reserve      *reserve.Reserve // of the data folder
+	nbd, metrics net.Listener     // nil: off
+	password     string           // of the first user, when it was generated
 	closers      []closer
 }
 
@@ -94,7 +96,7 @@ func (m *Main) Open(ctx context.Context) error {
 
 func (m *Main) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.lockData, m.listen, m.openStore, m.releaseLeases, m.openBackend, m.addFirstUser, m.listenMetrics,
+		m.lockData, m.listen, m.openReserve, m.openStore, m.openBackend, m.releaseLeases, m.addFirstUser, m.listenMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, m.Close())
@@ -102,7 +104,7 @@ func (m *Main) open(ctx context.Context) error {
 	}
 	m.Mirror = mirror.New(m.Store, m.Backend, mirror.Options{Log: m.Log, ResyncInterval: m.ResyncInterval})
 	m.Worker = worker.New(m.Mirror, worker.Options{Log: m.Log})
-	m.Server = web.New(web.Options{Config: m.Config, Store: m.Store, Now: m.Now, Log: m.Log, Registry: m.Registry})
+	m.Server = web.New(web.Options{Config: m.Config, Store: m.Store, Now: m.Now, Log: m.Log, Registry: m.Registry, Trouble: m.trouble})
 	return nil
 }
 
@@ -149,6 +151,7 @@ func (m *Main) startLoops(ctx context.Context, running *sync.WaitGroup) error {
 	}
 	running.Go(func() { m.Mirror.Run(ctx) })
 	running.Go(func() { m.Worker.Run(ctx) })
+	running.Go(func() { m.watchWrites(ctx) })
 	return nil
 }
 

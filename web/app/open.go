@@ -61,7 +61,11 @@ func (m *Main) openStore(context.Context) (err error) {
 	if m.Store != nil {
 		return nil
 	}
-	m.Store, err = store.Open(m.Config.DSN(), store.Options{Now: m.Now, Log: m.Log, AllProjects: m.Config.AllProjects})
+	options := store.Options{Now: m.Now, Log: m.Log, AllProjects: m.Config.AllProjects}
+	if m.databaseInDataFolder() {
+		options.Reserve = m.reserve
+	}
+	m.Store, err = store.Open(m.Config.DSN(), options)
 	if err == nil {
 		m.onClose("database", m.Store.Close)
 	}
@@ -74,7 +78,12 @@ func (m *Main) releaseLeases(ctx context.Context) error {
 	if m.Store.IsPostgres() {
 		return nil
 	}
-	return m.Store.ReleaseLeases(ctx)
+	err := m.Store.ReleaseLeases(ctx)
+	if e := models.AsError(err); e != nil && e.Code == models.CodeUnsaved {
+		m.Log.Warn("what the last process worked on waits until its leases expire", "error", err)
+		return nil // volumes are served, and people read, also where nothing can be saved
+	}
+	return err
 }
 
 // openBackend opens the storage that the settings name, and makes sure that the
@@ -121,6 +130,7 @@ func (m *Main) openLocal(ctx context.Context) (_ closableBackend, _ models.Ident
 	b, err := local.Open(local.Options{
 		Dir: m.Config.Data, Now: m.Now, Log: m.Log, NBD: m.nbd, NBDTLS: m.Config.NBDTLS(), Servers: m.registeredServers,
 		OnRefused: web.NBDMetrics(m.Registry),
+		Space: m.reserve, OnDiskError: web.DiskMetrics(m.Registry),
 	})
 	if err != nil {
 		return nil, models.Identity{}, fmt.Errorf("cannot use the volumes in %s: %w; check BLOCKCONSOLE_DATA", m.Config.Data, err)

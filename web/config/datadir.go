@@ -41,11 +41,12 @@ func LockDataDir(folder string, log *slog.Logger) (release func() error, err err
 		return nil, errors.Join(sentence, file.Close())
 	}
 	// Who has the folder, for the sentence above. The lock is what counts.
-	if err := file.Truncate(0); err != nil {
-		return nil, errors.Join(err, file.Close())
+	err = file.Truncate(0)
+	if err == nil {
+		_, err = fmt.Fprintf(file, "%d\n", os.Getpid())
 	}
-	if _, err := fmt.Fprintf(file, "%d\n", os.Getpid()); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot write in the data folder %s: %w", folder, err), file.Close())
+	if err != nil { // such as on a full disk, where a start must work
+		log.Warn("it is not written down which process has the data folder", "folder", folder, "error", err)
 	}
 	return file.Close, nil
 }

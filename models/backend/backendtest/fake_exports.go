@@ -151,21 +151,22 @@ func (f *Fake) registeredServer(id string) *backend.Server {
 	return nil
 }
 
-// Damaged lists the objects whose failure is CodeDamaged.
-func (f *Fake) Damaged(ctx context.Context) (damaged backend.Damages, err error) {
-	if err := f.enter(ctx, "Damaged", ""); err != nil {
-		return damaged, err
+// Faults lists the objects whose failure is CodeDamaged, and the attached volumes with
+// an error of SetDiskFault.
+func (f *Fake) Faults(ctx context.Context) (faults backend.Faults, err error) {
+	if err := f.enter(ctx, "Faults", ""); err != nil {
+		return faults, err
 	}
 	defer f.mu.Unlock()
 	for _, v := range f.volumes {
-		if backend.AsError(v.Failure, backend.CodeDamaged) != nil {
-			damaged.Volumes = append(damaged.Volumes, v.Key)
+		if v.Failure != nil && (len(v.Attachments) > 0 || backend.AsError(v.Failure, backend.CodeDamaged) != nil) {
+			faults.Volumes = append(faults.Volumes, v.Key)
 		}
 	}
 	for _, s := range f.snapshots {
 		if backend.AsError(s.Failure, backend.CodeDamaged) != nil {
-			damaged.Snapshots = append(damaged.Snapshots, s.Key)
+			faults.Snapshots = append(faults.Snapshots, s.Key)
 		}
 	}
-	return damaged, nil
+	return faults, nil
 }

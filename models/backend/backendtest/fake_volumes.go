@@ -42,7 +42,7 @@ func (f *Fake) checkVolume(spec backend.VolumeSpec) error {
 		return &backend.Error{Code: backend.CodeInvalid, Field: "image", Message: "a snapshot is given too"}
 	case spec.SizeGiB <= 0:
 		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "at least 1 GiB"}
-	case f.caps.MaxSizeGiB > 0 && spec.SizeGiB > f.caps.MaxSizeGiB:
+	case f.caps.MaxSizeGiB >= 0 && spec.SizeGiB > f.caps.MaxSizeGiB:
 		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
 	}
 	if err := f.checkQuota("volumes", int64(len(f.volumes)), 1); err != nil {
@@ -128,7 +128,7 @@ func (f *Fake) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) e
 		return nil
 	case sizeGiB < v.SizeGiB:
 		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "a volume can only grow"}
-	case f.caps.MaxSizeGiB > 0 && sizeGiB > f.caps.MaxSizeGiB:
+	case f.caps.MaxSizeGiB >= 0 && sizeGiB > f.caps.MaxSizeGiB:
 		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("at most %d GiB", f.caps.MaxSizeGiB)}
 	case before == backend.InUse && !f.caps.ExtendAttached:
 		return &backend.Error{Code: backend.CodeConflict, Message: "an attached volume cannot grow here"}

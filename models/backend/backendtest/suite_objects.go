@@ -11,7 +11,7 @@ import (
 )
 
 func (s *suite) capabilities() {
-	if s.caps.Name == "" || len(s.caps.Poll) == 0 || s.caps.MaxSizeGiB < 0 || s.caps.FreeBytes < -1 {
+	if s.caps.Name == "" || len(s.caps.Poll) == 0 || s.caps.MaxSizeGiB < -1 || s.caps.FreeBytes < -1 {
 		s.Fatalf("%+v", s.caps)
 	}
 	for _, d := range s.caps.Poll {

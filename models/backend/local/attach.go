@@ -88,9 +88,9 @@ func (b *Backend) checkAttached(o *object, serverID string) (done bool, err erro
 	case o.export == nil:
 		return false, nil
 	case o.isDetaching():
-		return false, &backend.Error{Code: backend.CodeConflict, Message: "the volume is being detached"}
+		return false, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDetaching, Message: "the volume is being detached"}
 	case o.meta.Attachments[0].Server != serverID:
-		return false, &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to another server"}
+		return false, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttachedElsewhere, Message: "the volume is attached to another server"}
 	case o.export.nbd == nil: // its file could not be opened before
 		e, err := b.openExport(o.meta)
 		if err != nil {
@@ -110,7 +110,7 @@ func (b *Backend) startAttach(o *object) (meta, error) {
 	case b.closed:
 		return meta{}, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	case o.meta.Status != backend.Available:
-		return meta{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(o.meta.Status)}
+		return meta{}, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyStatus, WhyArg: string(o.meta.Status), Message: "the volume is " + string(o.meta.Status)}
 	case len(b.copyTargets[o.meta.Ref]) > 0:
 		return meta{}, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("a snapshot of the volume is being copied")}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+
+	"blockconsole/models/backend/local/nbd"
 )
 
 const (
@@ -116,6 +118,12 @@ func (c *copier) copyPiece(p piece) error {
 
 // copyChunk copies at most n bytes at off and returns how many.
 func (c *copier) copyChunk(off int64, n int) (int, error) {
+	if c.space != nil {
+		if !c.space.Begin(int64(n)) {
+			return 0, nbd.ErrNoRoom
+		}
+		defer c.space.End(int64(n))
+	}
 	if !c.userspace {
 		m, err := c.copyRange(c.dst, c.src, off, n)
 		if !errors.Is(err, errors.ErrUnsupported) {

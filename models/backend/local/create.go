@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"blockconsole/models/backend"
@@ -62,7 +63,7 @@ func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec)
 // volumeSource checks the size and finds the bytes that a new volume starts with.
 func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (source, error) {
 	if spec.Snapshot != nil && spec.Image != "" {
-		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "image", Message: "a volume starts with a snapshot or an image, not both"}
+		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "image", Why: backend.WhyTwoSources, Message: "a volume starts with a snapshot or an image, not both"}
 	}
 	if err := b.checkSize(spec.SizeGiB); err != nil {
 		return source{}, err
@@ -78,7 +79,7 @@ func (b *Backend) volumeSource(spec backend.VolumeSpec, m *meta) (source, error)
 		return source{}, err
 	}
 	if spec.SizeGiB < size {
-		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the snapshot's %d GiB", size)}
+		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhySmallerThanSnapshot, WhyArg: strconv.Itoa(size), Message: fmt.Sprintf("smaller than the snapshot's %d GiB", size)}
 	}
 	m.Source = src.object.meta.Ref
 	return src, nil
@@ -97,7 +98,7 @@ func (b *Backend) objectSource(k kind, key backend.Key) (source, int, error) {
 		return source{}, 0, err
 	}
 	if m.Status != backend.Available {
-		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(m.Status)}
+		return source{}, 0, &backend.Error{Code: backend.CodeConflict, Why: backend.WhySourceStatus, WhyArg: string(m.Status), Message: "the source is " + string(m.Status)}
 	}
 	if err := b.dataDamageOf(o); err != nil {
 		return source{}, 0, err
@@ -148,7 +149,7 @@ func (b *Backend) existingLocked(m meta) (*object, error) {
 		other = volumes
 	}
 	if b.indexOf(other).byRef[m.Ref] != nil {
-		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the reference belongs to one of the " + string(other)}
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyRefTaken, Message: "the reference belongs to one of the " + string(other)}
 	}
 	if o := b.indexOf(m.Kind).byRef[m.Ref]; o != nil && !o.createFailed {
 		return o, nil
@@ -167,7 +168,7 @@ func (b *Backend) startCreate(m meta, src source) (*object, *job, error) {
 	if from := src.object; from != nil {
 		switch {
 		case from.meta.Status != backend.Available:
-			return nil, nil, &backend.Error{Code: backend.CodeConflict, Message: "the source is " + string(from.meta.Status)}
+			return nil, nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhySourceStatus, WhyArg: string(from.meta.Status), Message: "the source is " + string(from.meta.Status)}
 		case from.attaching:
 			return nil, nil, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("the source is being attached")}
 		}

@@ -209,13 +209,14 @@ func (b *Backend) dataDamageOf(o *object) error {
 	return b.dataDamage(o)
 }
 
-// Damaged lists the objects whose files were found changed by hand, in the order of
-// refs. Errors: CodeUnavailable after Close.
-func (b *Backend) Damaged(ctx context.Context) (backend.Damages, error) {
+// Faults lists the objects whose files were found changed by hand and the attached
+// volumes that show a failure of their disk, in the order of refs. Errors:
+// CodeUnavailable after Close.
+func (b *Backend) Faults(ctx context.Context) (backend.Faults, error) {
 	if err := b.checkOpen(ctx); err != nil {
-		return backend.Damages{}, err
+		return backend.Faults{}, err
 	}
-	var all backend.Damages
+	var all backend.Faults
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for o := range b.damaged {
@@ -223,6 +224,11 @@ func (b *Backend) Damaged(ctx context.Context) (backend.Damages, error) {
 			all.Volumes = append(all.Volumes, o.key())
 		} else {
 			all.Snapshots = append(all.Snapshots, o.key())
+		}
+	}
+	for _, o := range b.exports {
+		if !b.damaged[o] && o.export.failureAt(b.now()) != nil {
+			all.Volumes = append(all.Volumes, o.key())
 		}
 	}
 	for _, keys := range [][]backend.Key{all.Volumes, all.Snapshots} {

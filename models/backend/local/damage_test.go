@@ -201,7 +201,7 @@ func TestDamage_Detached(t *testing.T) {
 			if v := getVolume(t, s.b, s.vol); v.Status != backend.Available {
 				t.Errorf("one that is whole: %+v", v)
 			}
-			keys, err := s.b.Damaged(t.Context())
+			keys, err := s.b.Faults(t.Context())
 			if err != nil || len(keys.Volumes) != 1 || len(keys.Snapshots) != 1 {
 				t.Errorf("%v %v", keys, err)
 			}

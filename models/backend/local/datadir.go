@@ -3,9 +3,12 @@ package local
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"blockconsole/models/backend"
 )
 
 // openDataDir makes the folders and takes the lock. Each folder must be a real one on
@@ -54,8 +57,20 @@ func deviceID(fi os.FileInfo) uint64 {
 
 var probeNames = []string{"probe.a", "probe.b"}
 
-// probeFilesystem finds out how long a file can be, and whether files share blocks.
+// probeFilesystem finds out how long a file can be, and whether files share blocks. A
+// start must not need space: on a full disk that has no reserve, a file may be of any
+// length, and blocks are not shared until the next start.
 func (b *Backend) probeFilesystem() error {
+	err := b.withReserve(b.probe)
+	if backend.AsError(b.portError(err, overheadBytes), backend.CodeNoSpace) == nil {
+		return err
+	}
+	b.log.Warn("what the file system can do is not known until the next start with free space", "dir", b.dir, "error", err)
+	b.maxFile = math.MaxInt64
+	return nil
+}
+
+func (b *Backend) probe() error {
 	var files [2]*os.File
 	for i, name := range probeNames {
 		path := b.path("tmp", name)
@@ -83,7 +98,7 @@ func (b *Backend) probeFilesystem() error {
 	}
 	b.maxFile = low
 	if err := errors.Join(files[0].Truncate(0), b.disk.write(files[0], make([]byte, 4096))); err != nil {
-		return b.portError(err, overheadBytes)
+		return err
 	}
 	b.reflink = b.disk.clone(files[1], files[0]) == nil
 	return nil

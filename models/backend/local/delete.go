@@ -47,9 +47,9 @@ func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 	case o.meta.Status == backend.Deleting:
 		return o.job, nil
 	case o.meta.Status == backend.ErrorDeleting:
-		return nil, &backend.Error{Code: backend.CodeConflict, Message: "an earlier deletion failed; it needs a repair first"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDeletionFailed, Message: "an earlier deletion failed; it needs a repair first"}
 	case o.attaching, o.export != nil:
-		return nil, &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to a server"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "the volume is attached to a server"}
 	}
 	if busy := b.dependentsLocked(o); len(busy) > 0 {
 		return nil, &backend.Error{Code: backend.CodeBusy, Dependents: busy}
@@ -84,7 +84,7 @@ func (b *Backend) dependentsLocked(o *object) (keys []backend.Key) {
 func (b *Backend) runDelete(o *object, j *job) {
 	o.filesMu.Lock()
 	defer o.filesMu.Unlock()
-	err := b.removeFiles(o)
+	err := b.withReserve(func() error { return b.removeFiles(o) })
 	if err != nil {
 		err = b.portError(err, 0)
 		b.storeFailure(o, err)

@@ -200,7 +200,7 @@ func (b *Backend) forceDetach(ctx context.Context, key backend.Key) error {
 	}
 	if !o.isDetaching() {
 		b.mu.Unlock()
-		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached to a server; detach it first"}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "the volume is attached to a server; detach it first"}
 	}
 	o.export.force()
 	j, err := b.startDetachLocked(o)

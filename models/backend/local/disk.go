@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"blockconsole/models/backend"
+	"blockconsole/models/reserve"
 )
 
 // op names a kind of call to the operating system.
@@ -33,7 +33,10 @@ const (
 // disk is every call that changes the disk and can fail. An error of hook replaces
 // the call. In tests, a hook that fails everything from one call on leaves the disk as
 // a process does that is killed there.
-type disk struct{ hook func(op, string) error }
+type disk struct {
+	hook  func(op, string) error
+	space *reserve.Reserve // of which copies take; nil: they need not ask
+}
 
 func (d disk) callHook(o op, path string) error {
 	if d.hook == nil {
@@ -162,22 +165,4 @@ func parallel(steps ...func() error) error {
 		group.Go(step)
 	}
 	return group.Wait()
-}
-
-// portError turns an error of the disk into one of the port's. need is how many bytes
-// the work wanted to write.
-func (b *Backend) portError(err error, need int64) error {
-	switch {
-	case err == nil, backend.AsError(err) != nil:
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		free := int64(-1)
-		if sp, e := b.disk.space(b.dir); e == nil {
-			free = max(0, sp.free-b.reservedBytes(sp))
-		}
-		return &backend.Error{Code: backend.CodeNoSpace, Need: need, Free: free}
-	case errors.Is(err, syscall.EFBIG):
-		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "the file system cannot hold a file of that size"}
-	}
-	return &backend.Error{Code: backend.CodeUnavailable, Err: err}
 }

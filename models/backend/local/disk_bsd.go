@@ -12,15 +12,6 @@ import (
 // The console runs on these systems for development: it copies files in user space,
 // where zeroes become holes.
 
-// space returns the size of the file system of path.
-func (d disk) space(path string) (space, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return space{}, err
-	}
-	return space{total: int64(st.Blocks) * int64(st.Bsize), free: int64(st.Bavail) * int64(st.Bsize)}, nil
-}
-
 func (d disk) clone(dst, _ *os.File) error {
 	if err := d.callHook(opClone, dst.Name()); err != nil {
 		return err

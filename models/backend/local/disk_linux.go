@@ -9,19 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// space returns the size of the file system of path.
-func (d disk) space(path string) (space, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return space{}, err
-	}
-	size := int64(st.Frsize)
-	if size == 0 {
-		size = int64(st.Bsize)
-	}
-	return space{total: int64(st.Blocks) * size, free: int64(st.Bavail) * size}, nil
-}
-
 // clone makes dst share src's blocks (reflink). errors.ErrUnsupported: the file system,
 // or this pair of files, cannot.
 func (d disk) clone(dst, src *os.File) error {

@@ -1,11 +1,9 @@
 package local
 
 import (
-	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"blockconsole/models/backend"
@@ -63,11 +61,14 @@ func (b *Backend) openExport(m meta) (*export, error) {
 		return e, d
 	}
 	if err != nil {
-		err = &backend.Error{Code: backend.CodeFault, Op: "open", Err: err}
+		cause := backend.DiskCause(err)
+		b.reportDiskError("open", cause)
+		err = &backend.Error{Code: backend.CodeFault, Op: "open", Cause: cause, Path: b.dir, Err: err}
 		e.lastFailure.Store(&diskFailure{err: err, at: b.now()})
 		return e, err
 	}
 	dev := nbd.NewFileDevice(f)
+	dev.Space = b.space
 	if b.disk.hook != nil {
 		dev.Hook = func(name string) error { return b.disk.callHook(op(name), f.Name()) }
 	}
@@ -91,11 +92,21 @@ func (b *Backend) recordFailure(e *export, ref, op string, err error) {
 		}
 		return
 	}
-	t := &diskFailure{err: &backend.Error{Code: backend.CodeFault, Op: op, Err: err}, at: b.now()}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		t.err, t.transient = &backend.Error{Code: backend.CodeNoSpace, Need: -1, Free: 0}, op != "flush"
+	cause := backend.DiskCause(err)
+	b.reportDiskError(op, cause)
+	t := &diskFailure{err: &backend.Error{Code: backend.CodeFault, Op: op, Cause: cause, Path: b.dir, Err: err}, at: b.now()}
+	if cause == backend.NoBytes || cause == backend.OverQuota {
+		t.err, t.transient = &backend.Error{Code: backend.CodeNoSpace, Cause: cause, Path: b.dir, Need: -1, Free: 0, Err: err}, true
 	}
-	if e.lastFailure.Swap(t) == nil { // the others would fill the log
+	if op == "flush" { // what was written may be lost, whatever the cause
+		t.err, t.transient = &backend.Error{Code: backend.CodeFault, Op: op, Cause: cause, Path: b.dir, Err: err}, false
+	}
+	before := e.lastFailure.Load()
+	if before != nil && !before.transient && op != "flush" {
+		return // worse than this one
+	}
+	e.lastFailure.Store(t)
+	if before == nil { // the others would fill the log
 		b.log.Error("the disk failed a server", "volume", ref, "op", op, "error", err)
 	}
 }

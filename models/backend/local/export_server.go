@@ -304,7 +304,7 @@ func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, 
 		return backend.Export{}, err
 	}
 	if o.export == nil {
-		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is not attached to a server"}
+		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyNotAttached, Message: "the volume is not attached to a server"}
 	}
 	x := backend.Export{Protocol: "nbd", Address: b.nbd.address, Name: o.meta.Ref}
 	if b.nbd.tls {

@@ -21,9 +21,9 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	case m.SizeGiB == sizeGiB:
 		return nil
 	case sizeGiB < m.SizeGiB:
-		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "a volume can only grow"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhyOnlyGrow, Message: "a volume can only grow"}
 	case m.Status != backend.Available:
-		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(m.Status)}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyStatus, WhyArg: string(m.Status), Message: "the volume is " + string(m.Status)}
 	}
 	if err := b.dataDamage(o); err != nil { // growing a shortened file would hide it
 		return err

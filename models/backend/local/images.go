@@ -136,7 +136,7 @@ func (b *Backend) imageSource(id string, raw bool, sizeGiB int) (source, error) 
 	case i.Unusable == backend.BadName:
 		return source{}, backend.ErrNotFound
 	case fi.Size() > int64(sizeGiB)*gib:
-		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
+		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhySmallerThanImage, WhyArg: strconv.FormatInt(fi.Size(), 10), Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
 	}
 	return source{path: path, image: fi, size: fi.Size(), allocated: min(allocated(fi), fi.Size())}, nil
 }

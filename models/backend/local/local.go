@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/reserve"
 )
 
 // Options says where the backend lives and how it behaves. Dir is required.
@@ -36,7 +37,14 @@ type Options struct {
 	Now       func() time.Time // nil means the system clock
 	Log       *slog.Logger     // nil means slog.Default
 	MaxCopies int              // number of copies at once; 0 means 2
-	Reserve   int64            // bytes of the file system that copies leave free; 0 means 1 %, at most 64 MiB
+
+	// Space is the reserve of the data folder, which somebody runs. nil: the backend makes
+	// one of Reserve bytes (0: by the size of the file system) and runs it until Close.
+	Space   *reserve.Reserve
+	Reserve int64
+	// OnDiskError gets every error of the disk, for metrics: the call that failed, and its
+	// cause, empty where it is none of a disk. It must not block. May be nil.
+	OnDiskError func(op string, cause backend.Cause)
 
 	// NBD accepts the connections of servers; the backend closes it. nil: volumes
 	// cannot be attached, and attached ones are not served.
@@ -67,16 +75,19 @@ type Backend struct {
 	now     func() time.Time
 	log     *slog.Logger
 	disk    disk
-	reserve int64
+	space   *reserve.Reserve
 	lock    *os.File
 	maxFile int64 // bytes of the longest file that the file system can hold
 	reflink bool  // files of the file system can share blocks
 
 	ctx       context.Context // ends at Close: copies stop
 	cancel    context.CancelFunc
-	copySlots chan struct{} // one token per running copy
-	wg        sync.WaitGroup
-	nbd       *exportServer // nil: off
+	copySlots chan struct{}  // one token per running copy
+	wg        sync.WaitGroup // of the jobs
+	watching  sync.WaitGroup // of the own reserve
+	nbd       *exportServer  // nil: off
+
+	onDiskError func(op string, cause backend.Cause)
 
 	mu            sync.Mutex
 	closed        bool
@@ -127,7 +138,7 @@ func openBackend(o Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{
-		dir: dir, now: o.Now, log: cmp.Or(o.Log, slog.Default()), disk: disk{hook: o.hook}, reserve: o.Reserve,
+		dir: dir, now: o.Now, log: cmp.Or(o.Log, slog.Default()), disk: disk{hook: o.hook}, onDiskError: o.OnDiskError,
 		volumes: newIndex(), snapshots: newIndex(), children: relation{}, copyTargets: relation{},
 		jobs: map[*job]bool{}, exports: map[string]*object{}, holdPerExtent: initialHoldPerExtent,
 		damaged: map[*object]bool{}, turn: turn{kind: volumes}, inspectNow: make(chan struct{}, 1), inspections: make(chan struct{}),
@@ -143,9 +154,10 @@ func openBackend(o Options) (*Backend, error) {
 		}
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	if err := b.load(); err != nil {
+	if err := b.load(o); err != nil {
 		b.cancel()
 		b.wg.Wait()
+		b.watching.Wait()
 		if b.lock != nil {
 			b.lock.Close()
 		}
@@ -172,6 +184,7 @@ func (b *Backend) Close() error {
 	b.mu.Unlock()
 	b.cancel()
 	b.wg.Wait()
+	b.watching.Wait()
 	select {
 	case <-b.inspections:
 	case <-time.After(shutdownTimeout): // the disk hangs
@@ -193,9 +206,9 @@ func (b *Backend) checkOpen(ctx context.Context) error {
 	return nil
 }
 
-// imagesPace is how often images/ is read: one that was put there is offered within two
-// seconds.
-const imagesPace = 1500 * time.Millisecond
+// inventoryPace is how often images/ and the free space are read: an image that was put
+// there is offered within two seconds.
+const inventoryPace = time.Second
 
 // path joins the data folder and names, which are ours or valid refs.
 func (b *Backend) path(names ...string) string {
@@ -211,12 +224,14 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 	c := backend.Capabilities{
 		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1, DataDir: b.dir,
 		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true, CrashSafe: b.reflink,
-		Pace: backend.Pace{Small: imagesPace},
+		Pace: backend.Pace{Small: inventoryPace},
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}
-	if sp, err := b.disk.space(b.dir); err == nil {
-		c.FreeBytes = max(0, sp.free-b.reservedBytes(sp))
-		c.MaxSizeGiB = int(min(sp.total, b.maxFile) / gib)
+	s := b.space.State()
+	c.FreeBytes, c.MaxSizeGiB = s.Margin, int(min(s.Total, b.maxFile)/gib)
+	if s.Short != "" {
+		free, total := s.Figures(s.Short)
+		c.Shortage = &backend.Shortage{Cause: s.Short, Disk: b.dir, Free: free, Total: total}
 	}
 	return c, nil
 }

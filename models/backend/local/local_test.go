@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/reserve"
 )
 
 func newRef(t testing.TB) string {
@@ -30,6 +31,9 @@ func open(t testing.TB, o Options) *Backend {
 	t.Helper()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Reserve == 0 {
+		o.Reserve = mib // most tests run in memory
 	}
 	waitForks()
 	b, err := Open(o)
@@ -164,8 +168,8 @@ func waitStatus(t *testing.T, b *Backend, ref string, want backend.Status) backe
 // memDir is a folder on a tmpfs where there is one with enough room, for tests to which
 // only the calls to the disk matter.
 func memDir(t testing.TB) string {
-	sp, err := (disk{}).space("/dev/shm")
-	if err != nil || sp.free < 2*gib {
+	sp, err := reserve.UsageOf("/dev/shm")
+	if err != nil || sp.Free < 2*gib {
 		return t.TempDir()
 	}
 	dir, err := os.MkdirTemp("/dev/shm", "blockconsole-test")

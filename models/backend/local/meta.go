@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -54,7 +55,9 @@ type meta struct {
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
 	Failure      string         `json:"failure,omitempty"`
-	Damage       *storedDamage  `json:"damage,omitempty"` // Failure, where that is CodeDamaged
+	Damage       *storedDamage  `json:"damage,omitempty"`        // Failure, where that is CodeDamaged
+	FailureCause backend.Cause  `json:"failure_cause,omitempty"` // why the disk refused
+	FailureOp    string         `json:"failure_op,omitempty"`    // what it refused, as in backend.Error
 	Since        time.Time      `json:"since"`
 }
 
@@ -77,7 +80,7 @@ func validRef(s string) bool {
 // check refuses a ref, name or description that cannot be stored.
 func (m meta) check() error {
 	if !validRef(m.Ref) {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID in lower case"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "ref", Why: backend.WhyNoUUID, Message: "not a UUID in lower case"}
 	}
 	return checkText(m.Name, m.Description)
 }
@@ -89,10 +92,10 @@ func checkText(name, description string) error {
 		limit       int
 	}{{"name", name, maxNameChars}, {"description", description, maxDescriptionChars}} {
 		if !utf8.ValidString(t.text) {
-			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: "not UTF-8"}
+			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Why: backend.WhyNoUTF8, Message: "not UTF-8"}
 		}
 		if utf8.RuneCountInString(t.text) > t.limit {
-			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Message: fmt.Sprintf("longer than %d characters", t.limit)}
+			return &backend.Error{Code: backend.CodeInvalid, Field: t.field, Why: backend.WhyTooLong, WhyArg: strconv.Itoa(t.limit), Message: fmt.Sprintf("longer than %d characters", t.limit)}
 		}
 	}
 	return nil
@@ -145,6 +148,10 @@ func (d disk) createMeta(path string, m meta) (*os.File, error) {
 // replaceMeta replaces the object's meta.json atomically and durably. After a crash
 // the next Open removes the temporary file, which is in tmp/.
 func (b *Backend) replaceMeta(l location, m meta) error {
+	return b.withReserve(func() error { return b.writeMeta(l, m) })
+}
+
+func (b *Backend) writeMeta(l location, m meta) error {
 	tmp := b.path("tmp", m.Ref+".meta")
 	if err := b.disk.unlink(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -148,9 +148,12 @@ func (b *Backend) setStatusLocked(o *object, s backend.Status, failure error) {
 
 // withStatus returns m with a new status.
 func (b *Backend) withStatus(m meta, s backend.Status, failure error) meta {
-	m.Status, m.Failure, m.Damage, m.Since = s, "", nil, b.now().UTC()
+	m.Status, m.Failure, m.FailureCause, m.FailureOp, m.Damage, m.Since = s, "", backend.DiskCause(failure), "", nil, b.now().UTC()
 	if failure != nil {
 		m.Failure = failure.Error()
+	}
+	if fault := backend.AsError(failure, backend.CodeFault); fault != nil {
+		m.FailureOp = fault.Op
 	}
 	if d := backend.AsError(failure, backend.CodeDamaged); d != nil {
 		m.Damage = &storedDamage{d.Damage, d.Have, d.Want, d.Served}
@@ -159,12 +162,15 @@ func (b *Backend) withStatus(m meta, s backend.Status, failure error) meta {
 }
 
 // storedFailure is the failure that meta.json in dir remembers.
-func storedFailure(dir string, m meta) error {
+func (b *Backend) storedFailure(dir string, m meta) error {
 	if d := m.Damage; d != nil {
 		return &backend.Error{Code: backend.CodeDamaged, Path: dir + "/" + dataFile, Damage: d.Damage, Have: d.Have, Want: d.Want, Served: d.Served}
 	}
 	if m.Failure == "" {
 		return nil
+	}
+	if m.FailureCause != "" || m.FailureOp != "" {
+		return &backend.Error{Code: backend.CodeFault, Op: m.FailureOp, Cause: m.FailureCause, Path: b.dir, Err: errors.New(m.Failure)}
 	}
 	return &backend.Error{Code: backend.CodeUnavailable, Err: errors.New(m.Failure)}
 }

@@ -13,9 +13,10 @@ import (
 )
 
 // load prepares the data folder, removes what a crash left and fills the indexes.
-func (b *Backend) load() error {
+func (b *Backend) load(o Options) error {
 	for _, step := range []func() error{
 		b.openDataDir,
+		func() error { return b.openReserve(o) },
 		b.probeFilesystem,
 		b.cleanTmp,
 		func() error { return b.loadKind(volumes) },
@@ -122,7 +123,7 @@ func (b *Backend) loadObject(k kind, e os.DirEntry) (*object, *backend.Error, er
 			b.log.Warn("the description still tells of an extension", "ref", m.Ref, "error", err)
 		}
 	}
-	return &object{meta: m, failure: storedFailure(dir, m), location: published}, damage, nil
+	return &object{meta: m, failure: b.storedFailure(dir, m), location: published}, damage, nil
 }
 
 // loadTrash starts again the deletions that a crash interrupted, and loads those that
@@ -152,7 +153,7 @@ func (b *Backend) loadTrashed(e os.DirEntry) error {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		o := &object{meta: m, failure: storedFailure(dir, m), location: trashed}
+		o := &object{meta: m, failure: b.storedFailure(dir, m), location: trashed}
 		if m.Status != backend.ErrorDeleting {
 			if _, err := b.startJobLocked(o, 0, func(_ context.Context, j *job) { b.runDelete(o, j) }); err != nil {
 				return err

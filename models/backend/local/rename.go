@@ -29,7 +29,7 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	defer unlock()
 	m, l := b.metaOf(o)
 	if m.Status == backend.Deleting {
-		return &backend.Error{Code: backend.CodeConflict, Message: "it is being deleted"}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDeleting, Message: "it is being deleted"}
 	}
 	if m.Name == name && m.Description == description {
 		return nil

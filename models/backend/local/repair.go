@@ -30,7 +30,7 @@ func (b *Backend) RepairSnapshot(ctx context.Context, key backend.Key, to backen
 
 func checkRepair(to backend.Status) error {
 	if to != backend.ErrorStatus && to != backend.Available {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "status", Message: "ERROR or AVAILABLE"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "status", Why: backend.WhyNoStatus, Message: "ERROR or AVAILABLE"}
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 	b.mu.Unlock()
 	switch {
 	case working:
-		return &backend.Error{Code: backend.CodeConflict, Message: "the work is still going on"}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyWorking, Message: "the work is still going on"}
 	case m.Status == to:
 		return b.repairFiles(o, l, m)
 	case damaged && to == backend.ErrorStatus:
@@ -58,7 +58,7 @@ func (b *Backend) repair(ctx context.Context, k kind, key backend.Key, to backen
 		return d
 	}
 	if to == backend.Available && !complete {
-		return &backend.Error{Code: backend.CodeConflict, Message: "the data file is missing or has the wrong size"}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDataWrong, Message: "the data file is missing or has the wrong size"}
 	}
 	if complete {
 		m.SizeGiB, m.ExtendingTo = size, 0

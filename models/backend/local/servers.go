@@ -71,7 +71,7 @@ func (r *serverRegistry) lookup(ctx context.Context, id string) (registeredServe
 	}
 	s, ok := servers[id]
 	if !ok {
-		return registeredServer{}, &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "no such server"}
+		return registeredServer{}, &backend.Error{Code: backend.CodeInvalid, Field: "server", Why: backend.WhyNoServer, Message: "no such server"}
 	}
 	return s, nil
 }

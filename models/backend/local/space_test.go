@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/reserve"
 )
 
 const mib = int64(1) << 20
@@ -20,7 +21,7 @@ const mib = int64(1) << 20
 // fillDisk leaves left bytes free on a file system, until drop is called.
 func fillDisk(t *testing.T, dir string, left int64) (drop func()) {
 	t.Helper()
-	sp, err := (disk{}).space(dir)
+	sp, err := reserve.UsageOf(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func fillDisk(t *testing.T, dir string, left int64) (drop func()) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, sp.free-left); err != nil {
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, sp.Free-left); err != nil {
 		t.Fatal(err)
 	}
 	return func() {

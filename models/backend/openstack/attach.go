@@ -30,7 +30,7 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 		return backend.ErrUnsupported
 	}
 	if !isUUID(serverID) {
-		return &backend.Error{Code: backend.CodeInvalid, Field: "server", Message: "there is no such server"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "server", Why: backend.WhyNoServer, Message: "there is no such server"}
 	}
 	if _, ok := v.attachedTo(serverID); ok {
 		return nil
@@ -128,7 +128,7 @@ func (b *Backend) detachStale(ctx context.Context, s *session, v volume, serverI
 		return nil
 	}
 	if !force || s.minor < needs {
-		return &backend.Error{Code: backend.CodeConflict, Message: "the compute service knows nothing of this attachment; detach by force to remove its record"}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyNoAttachmentRecord, Message: "the compute service knows nothing of this attachment; detach by force to remove its record"}
 	}
 	for _, id := range ids {
 		err := b.translate(ctx, attachments.Delete(ctx, s.volume, id).ExtractErr())

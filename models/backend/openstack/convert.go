@@ -158,7 +158,7 @@ func checkLengths(name, description string) error {
 	const longest = 255
 	for field, text := range map[string]string{"name": name, "description": description} {
 		if len([]rune(text)) > longest {
-			return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: "longer than 255 characters"}
+			return &backend.Error{Code: backend.CodeInvalid, Field: field, Why: backend.WhyTooLong, WhyArg: "255", Message: "longer than 255 characters"}
 		}
 	}
 	return nil

@@ -120,7 +120,7 @@ func (b *Backend) translateWrite(ctx context.Context, s *session, err error, wan
 		if !beyondBMP(name) {
 			field = "description"
 		}
-		return &backend.Error{Code: backend.CodeInvalid, Field: field, Message: "the cloud cannot store characters outside of the Basic Multilingual Plane, such as emoji"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: field, Why: backend.WhyRareCharacters, Message: "the cloud cannot store characters outside of the Basic Multilingual Plane, such as emoji"}
 	}
 	return b.translate(ctx, err)
 }
@@ -138,5 +138,5 @@ func resetStatus(to backend.Status) (string, error) {
 	case backend.Available:
 		return "available", nil
 	}
-	return "", &backend.Error{Code: backend.CodeInvalid, Field: "status", Message: "neither ERROR nor AVAILABLE"}
+	return "", &backend.Error{Code: backend.CodeInvalid, Field: "status", Why: backend.WhyNoStatus, Message: "neither ERROR nor AVAILABLE"}
 }

@@ -21,22 +21,23 @@ import (
 const perVolume = "per_volume_gigabytes"
 
 // quotas are those of volumes, snapshots and gigabytes, also of single volume types where
-// they have a limit. largest is the maximum GiB of a volume; 0: no limit.
+// they have a limit. largest is the maximum GiB of a volume; -1: no limit, or unknown.
 func (b *Backend) quotas(ctx context.Context, s *session) (list []backend.Quota, largest int, err error) {
 	set, err := getQuotaSet(ctx, s.volume, s.project.ID)
 	if p := asAPIError(err); p != nil && (p.status == http.StatusForbidden || p.status == http.StatusNotFound) {
 		list, err = b.limits(ctx, s)
-		return list, 0, err
+		return list, -1, err
 	}
 	if err != nil {
-		return nil, 0, b.translate(ctx, err)
+		return nil, -1, b.translate(ctx, err)
 	}
+	largest = -1
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		use := set[name]
 		what, _, ofType := strings.Cut(name, "_")
 		switch {
 		case name == perVolume:
-			largest = int(max(use.Limit, 0))
+			largest = int(max(use.Limit, -1))
 		case !slices.Contains([]string{"volumes", "snapshots", "gigabytes"}, what) || ofType && use.Limit < 0:
 		default:
 			list = append(list, backend.Quota{What: name, Used: use.InUse + use.Reserved, Limit: use.Limit})

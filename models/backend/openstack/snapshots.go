@@ -39,7 +39,7 @@ func findSnapshot(ctx context.Context, s *session, key backend.Key) (sn snapshot
 // CreateSnapshot starts the snapshot with spec.Ref, or returns it.
 func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
 	if !isUUID(spec.Ref) {
-		return backend.Snapshot{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID"}
+		return backend.Snapshot{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Why: backend.WhyNoUUID, Message: "not a UUID"}
 	}
 	spec.Description = singleLine(spec.Description)
 	if err := checkLengths(spec.Name, spec.Description); err != nil {

@@ -38,9 +38,9 @@ func findVolume(ctx context.Context, s *session, key backend.Key) (v volume, err
 func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (backend.Volume, error) {
 	switch {
 	case !isUUID(spec.Ref):
-		return backend.Volume{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Message: "not a UUID"}
+		return backend.Volume{}, &backend.Error{Code: backend.CodeInvalid, Field: "ref", Why: backend.WhyNoUUID, Message: "not a UUID"}
 	case spec.SizeGiB <= 0:
-		return backend.Volume{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "not positive"}
+		return backend.Volume{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhyTooSmall, Message: "not positive"}
 	}
 	if err := checkLengths(spec.Name, spec.Description); err != nil {
 		return backend.Volume{}, err
@@ -78,7 +78,7 @@ func (b *Backend) createOpts(ctx context.Context, s *session, spec backend.Volum
 		return opts, err
 	}
 	if spec.SizeGiB < source.Size {
-		return opts, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "smaller than the snapshot"}
+		return opts, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhySmallerThanSource, Message: "smaller than the snapshot"}
 	}
 	opts.SnapshotID = source.ID
 	return opts, nil
@@ -109,7 +109,7 @@ func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int
 	}
 	switch {
 	case sizeGiB <= 0 || sizeGiB < v.Size:
-		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Message: "smaller than the volume"}
+		return &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhyOnlyGrow, Message: "smaller than the volume"}
 	case sizeGiB == v.Size, statusOf(v.Status) == backend.Extending:
 		return nil
 	}
@@ -155,7 +155,7 @@ func (b *Backend) deleteRefused(ctx context.Context, s *session, id string, p *a
 		return nil
 	}
 	if len(v.Attachments) > 0 || statusOf(v.Status) == backend.InUse {
-		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached"}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "the volume is attached"}
 	}
 	var dependents []backend.Key
 	err = b.snapshots(s, url.Values{"volume_id": {id}}).forEach(ctx, func(sn snapshot) {
@@ -207,7 +207,7 @@ func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.
 		return err
 	}
 	if to == backend.Available && len(v.Attachments) > 0 {
-		return &backend.Error{Code: backend.CodeConflict, Message: "the volume is attached: as AVAILABLE a second server could write to it"}
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "the volume is attached: as AVAILABLE a second server could write to it"}
 	}
 	return b.translate(ctx, volumes.ResetStatus(ctx, s.volume, v.ID, volumes.ResetStatusOpts{Status: word}).ExtractErr())
 }

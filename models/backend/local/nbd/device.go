@@ -17,8 +17,9 @@ import (
 // Device is the block device behind an export. Its methods are called by many
 // goroutines at once, with offsets and lengths in bytes, never outside [0, Size) and
 // never with a length of zero. They return the errors of the system: ENOSPC, EDQUOT
-// and EFBIG reach the client as NBD_ENOSPC, EPERM, EROFS and EACCES as NBD_EPERM,
-// errors.ErrUnsupported as NBD_ENOTSUP, every other error as NBD_EIO.
+// and EFBIG reach the client as NBD_ENOSPC, EPERM as NBD_EPERM, errors.ErrUnsupported as
+// NBD_ENOTSUP, every other error as NBD_EIO: also those of a file system that has become
+// read-only, which is no property of the export.
 type Device interface {
 	// Size is in bytes. It is called once for each connection.
 	Size() (int64, error)

@@ -3,9 +3,11 @@ package nbd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // FileDevice is a Device on a raw file.
@@ -21,6 +23,11 @@ type FileDevice struct {
 	// result of that Flush alone. It tells whether the file is still what it should be.
 	Check func() error
 
+	// Space, when set before use, is asked before every write. Where it has no room, a
+	// write succeeds only if the range is known to be allocated and not shared with
+	// another file; others fail with ENOSPC.
+	Space SpaceGate
+
 	noPunch, noZeroRange, noReadNowait, noSplice atomic.Bool // refused by the file system
 
 	writing sync.Mutex
@@ -28,6 +35,30 @@ type FileDevice struct {
 	syncsBegun atomic.Uint64
 	syncing    sync.Mutex
 	syncErr    error // of the first sync that failed
+}
+
+// SpaceGate decides which writes may take new space. Begin reports whether n bytes may be
+// taken; End follows when the write has ended. Both are called by many goroutines at once.
+type SpaceGate interface {
+	Begin(n int64) bool
+	End(n int64)
+}
+
+// ErrNoRoom is the ENOSPC of a SpaceGate: the file system itself has not refused.
+var ErrNoRoom = fmt.Errorf("no room for servers: %w", syscall.ENOSPC)
+
+// withSpace runs a write of n bytes at off, for which there must be room.
+func (d *FileDevice) withSpace(off, n int64, write func() error) error {
+	switch {
+	case d.Space == nil:
+		return write()
+	case d.Space.Begin(n):
+		defer d.Space.End(n)
+		return write()
+	case allocatedAlone(d.f, off, n):
+		return write()
+	}
+	return ErrNoRoom
 }
 
 // NewFileDevice returns a device on f, a regular file open for reading and, unless
@@ -64,9 +95,14 @@ func (d *FileDevice) WriteAt(p []byte, off int64) (int, error) {
 	if err := d.callHook("write"); err != nil {
 		return 0, err
 	}
-	d.writing.Lock()
-	defer d.writing.Unlock()
-	return d.f.WriteAt(p, off)
+	n := 0
+	err := d.withSpace(off, int64(len(p)), func() (err error) {
+		d.writing.Lock()
+		defer d.writing.Unlock()
+		n, err = d.f.WriteAt(p, off)
+		return err
+	})
+	return n, err
 }
 
 // Flush returns the result of sync, or else of Check. ctx has no effect: fdatasync
@@ -115,7 +151,9 @@ func (d *FileDevice) WriteZeroes(ctx context.Context, off, n int64, flags ZeroFl
 		err = d.punch(off, n)
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = d.unlessUnsupported(&d.noZeroRange, "zero", func() error { return zeroRange(d.f, off, n) })
+		err = d.unlessUnsupported(&d.noZeroRange, "zero", func() error {
+			return d.withSpace(off, n, func() error { return zeroRange(d.f, off, n) })
+		})
 	}
 	if !errors.Is(err, errors.ErrUnsupported) || flags&FastZero != 0 {
 		return err

@@ -51,6 +51,83 @@ func nextData(f *os.File, off, end int64) (start, stop int64, err error) {
 	return start, min(stop, end), err
 }
 
+// fiemap is struct fiemap of linux/fiemap.h with room for extents.
+type fiemap struct {
+	start, length                  uint64
+	flags, mapped, count, reserved uint32
+	extents                        [64]fiemapExtent
+}
+
+type fiemapExtent struct {
+	logical, physical, length uint64
+	_                         [2]uint64
+	flags                     uint32
+	_                         [3]uint32
+}
+
+const (
+	fsIocFiemap = 0xc020660b
+
+	// FIEMAP_EXTENT_*: a write to such an extent needs space of its own.
+	extentLast      = 0x1
+	extentUnknown   = 0x2
+	extentDelalloc  = 0x4 // the space is taken, only not yet where
+	extentUnwritten = 0x800
+	extentMerged    = 0x1000
+)
+
+// allocatedAlone reports whether all of the range is known to have space on the disk that
+// it does not share with another file, so that a write there needs none.
+func allocatedAlone(f *os.File, off, n int64) bool {
+	end := off + n
+	for off < end {
+		m := fiemap{start: uint64(off), length: uint64(end - off), count: uint32(len(fiemap{}.extents))}
+		err := ignoringEINTR(func() error {
+			if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), fsIocFiemap, uintptr(unsafe.Pointer(&m))); errno != 0 {
+				return errno
+			}
+			return nil
+		})
+		if err != nil {
+			return isData(f, off, end)
+		}
+		before := off
+		for _, e := range m.extents[:m.mapped] {
+			flags := e.flags &^ (extentLast | extentUnwritten | extentMerged)
+			if flags&extentDelalloc != 0 {
+				flags &^= extentDelalloc | extentUnknown
+			}
+			if int64(e.logical) > off || flags != 0 {
+				return false
+			}
+			off = max(off, int64(e.logical+e.length))
+		}
+		if off == before {
+			return false
+		}
+	}
+	return true
+}
+
+// isData is allocatedAlone for file systems that cannot list extents, such as tmpfs: they
+// cannot share blocks either. One that knows no holes calls all of the file data; then
+// nothing is known unless the file takes as much as it is long.
+func isData(f *os.File, off, end int64) bool {
+	start, stop, err := nextData(f, off, end)
+	if err != nil || start > off || stop < end {
+		return false
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false
+	}
+	if st.Blocks*512 >= st.Size {
+		return true
+	}
+	start, stop, err = nextData(f, 0, st.Size)
+	return err == nil && (start > 0 || stop < st.Size)
+}
+
 func (d *FileDevice) cache(off, n int64) error {
 	return unix.Fadvise(int(d.f.Fd()), off, n, unix.FADV_WILLNEED)
 }

@@ -17,6 +17,9 @@ func zeroRange(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
 func nextData(_ *os.File, off, end int64) (start, stop int64, err error) { return off, end, nil }
 
+// allocatedAlone is not known.
+func allocatedAlone(*os.File, int64, int64) bool { return false }
+
 func (d *FileDevice) cache(int64, int64) error { return nil }
 
 // ReadNowait returns zero: it cannot tell what is in memory.

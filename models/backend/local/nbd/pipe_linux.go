@@ -134,6 +134,10 @@ func (d *FileDevice) writeFrom(p *pipe, off int64, n int) error {
 	if err := d.callHook("write"); err != nil {
 		return err
 	}
+	return d.withSpace(off, int64(n), func() error { return d.spliceFrom(p, off, n) })
+}
+
+func (d *FileDevice) spliceFrom(p *pipe, off int64, n int) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
 	fd := int(d.f.Fd())

@@ -197,7 +197,7 @@ func errnoOf(err error) uint32 {
 		return eNotSup
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return eNoSpc
-	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES):
+	case errors.Is(err, syscall.EPERM):
 		return ePerm
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return eShutdown

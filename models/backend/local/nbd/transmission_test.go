@@ -155,7 +155,7 @@ func TestCommands_DeviceErrors(t *testing.T) {
 		wire uint32
 	}{
 		{syscall.EIO, eIO}, {syscall.ENOSPC, eNoSpc}, {syscall.EDQUOT, eNoSpc}, {syscall.EFBIG, eNoSpc},
-		{syscall.EROFS, ePerm}, {syscall.EPERM, ePerm}, {syscall.EINVAL, eIO}, {errors.New("odd"), eIO},
+		{syscall.EROFS, eIO}, {syscall.EACCES, eIO}, {syscall.EPERM, ePerm}, {syscall.EINVAL, eIO}, {errors.New("odd"), eIO},
 	} {
 		for _, structured := range []bool{false, true} {
 			m := newMemDevice(1 << 20)
