@@ -8,6 +8,7 @@ type Code string
 // The codes.
 const (
 	CodeNotFound     Code = "not_found"
+	CodeMalformed    Code = "bad_request"  // what was sent cannot be read
 	CodeInvalid      Code = "invalid"      // see Fields
 	CodeConflict     Code = "conflict"     // the state forbids it
 	CodeStale        Code = "stale"        // somebody else changed it meanwhile

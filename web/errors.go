@@ -18,6 +18,7 @@ import (
 // statusOf is the only table from the models' codes to statuses.
 var statusOf = map[models.Code]int{
 	models.CodeNotFound:     http.StatusNotFound,
+	models.CodeMalformed:    http.StatusBadRequest,
 	models.CodeInvalid:      http.StatusUnprocessableEntity,
 	models.CodeConflict:     http.StatusConflict,
 	models.CodeStale:        http.StatusConflict,
@@ -35,13 +36,18 @@ var textOf = map[int]models.Text{
 	http.StatusForbidden:             models.NewText("error.403"),
 	http.StatusNotFound:              models.NewText("error.404"),
 	http.StatusMethodNotAllowed:      models.NewText("error.405"),
+	http.StatusRequestTimeout:        models.NewText("error.408"),
 	http.StatusRequestEntityTooLarge: models.NewText("error.413"),
+	http.StatusUnsupportedMediaType:  models.NewText("error.415"),
 	http.StatusInternalServerError:   models.NewText("error.500"),
 	http.StatusServiceUnavailable:    models.NewText("error.503"),
 }
 
 // guidanceOf is what the user can do about a status.
 var guidanceOf = map[int]models.Text{
+	http.StatusBadRequest:            models.NewText("error.400.guide"),
+	http.StatusRequestTimeout:        models.NewText("error.408.guide"),
+	http.StatusUnsupportedMediaType:  models.NewText("error.415.guide"),
 	http.StatusForbidden:             models.NewText("error.403.guide"),
 	http.StatusMethodNotAllowed:      models.NewText("error.405.guide"),
 	http.StatusConflict:              models.NewText("error.409.guide"),
@@ -103,8 +109,12 @@ func codeOf(status int) string {
 		return string(models.CodeNotFound)
 	case http.StatusMethodNotAllowed:
 		return "method_not_allowed"
+	case http.StatusRequestTimeout:
+		return "timeout"
 	case http.StatusRequestEntityTooLarge:
 		return "too_large"
+	case http.StatusUnsupportedMediaType:
+		return "unsupported_media_type"
 	case http.StatusServiceUnavailable:
 		return "unavailable"
 	case http.StatusInternalServerError:

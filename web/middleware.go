@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ import (
 //	timeouts      everything below runs within them
 //	preferences   the language, also of error pages
 //	session       who is signed in
+//	form          what a POST carries, for csrf and the handlers
 //	csrf          needs the session's token
 //
 // The role a route needs is checked last, by the route itself (see routes).
@@ -44,10 +46,11 @@ func (s *Server) use() {
 		middleware.GzipWithConfig(middleware.GzipConfig{Level: gzipFastest, MinLength: gzipMinLength, Skipper: skipGzip}),
 		s.renderErrors,
 		s.recover,
-		middleware.BodyLimit(bodyLimit),
+		middleware.BodyLimit(strconv.Itoa(bodyLimit)),
 		s.timeouts,
 		s.preferences,
 		s.session,
+		s.form,
 		s.csrf,
 	)
 }

@@ -21,7 +21,7 @@ import (
 
 // Limits of one request. Live streams have a deadline per event instead.
 const (
-	bodyLimit         = "1M"
+	bodyLimit         = 1 << 20 // bytes
 	headerTimeout     = 10 * time.Second
 	readTimeout       = 30 * time.Second
 	pageTimeout       = 30 * time.Second // for a page, and for a click after its browser has left
