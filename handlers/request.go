@@ -27,6 +27,8 @@ type Site struct {
 	Secure     bool   // browsers come by HTTPS
 	ExportHost string // where servers find attached volumes; empty: where the backend listens
 	ExportTLS  bool   // servers prove by certificate who they are
+
+	SessionsPerUser int // maximum number of sessions of one user
 }
 
 // SiteStore is what every page asks. It answers from memory.

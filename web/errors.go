@@ -26,6 +26,7 @@ var statusOf = map[models.Code]int{
 	models.CodeUnauthorized: http.StatusUnauthorized,
 	models.CodeThrottled:    http.StatusTooManyRequests,
 	models.CodeUnsupported:  http.StatusConflict,
+	models.CodeMisdirected:  http.StatusMisdirectedRequest,
 }
 
 // textOf is the message of a status whose error has none. Other statuses have the

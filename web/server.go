@@ -75,10 +75,11 @@ func New(o Options) *Server {
 	s.site = &handlers.Site{
 		Store: o.Store, Operations: handlers.NewOpCounter(o.Store.Queue, o.Now, o.Log), Now: o.Now, Log: o.Log,
 		TimeZone: o.Config.TimeZone.String(), Secure: o.Config.Secure(), ExportHost: o.Config.ExportHost(), ExportTLS: o.Config.ExportTLS(),
+		SessionsPerUser: o.Config.SessionsPerUser,
 	}
 	s.Echo.HideBanner, s.Echo.HidePort = true, true
 	s.Echo.HTTPErrorHandler = s.handleError
-	s.Echo.IPExtractor = ipExtractor(o.Config.TrustedProxies)
+	s.Echo.IPExtractor = clientAddress(o.Config.TrustedProxies)
 	s.Echo.Logger.SetOutput(errorWriter{o.Log})
 	s.use()
 	h := newHandlers(o.Store, s.site)

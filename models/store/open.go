@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"blockconsole/models"
 )
 
 // Options of Open. Zero values are defaults.
@@ -18,13 +21,15 @@ type Options struct {
 	Now func() time.Time // the clock; nil: the wall clock
 	Log *slog.Logger
 
-	AllProjects bool // users see the objects of every project of the backend
+	AllProjects     bool // users see the objects of every project of the backend
+	SessionsPerUser int  // maximum number of sessions; 0: models.SessionsPerUser
 }
 
 // Open opens a database, by the path of a SQLite file or a postgres:// URL, and brings
 // its schema up to date. Errors: *StartError.
 func Open(dsn string, options Options) (*Store, error) {
-	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects}
+	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects,
+		sessionsPerUser: cmp.Or(options.SessionsPerUser, models.SessionsPerUser)}
 	s.Volumes, s.Snapshots, s.Servers = Volumes{s}, Snapshots{s}, Servers{s}
 	s.Users, s.Sessions, s.Queue, s.Sync = Users{s}, Sessions{s}, Queue{s}, Sync{s}
 	if s.log == nil {

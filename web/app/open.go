@@ -61,7 +61,8 @@ func (m *Main) openStore(context.Context) (err error) {
 	if m.Store != nil {
 		return nil
 	}
-	m.Store, err = store.Open(m.Config.DSN(), store.Options{Now: m.Now, Log: m.Log, AllProjects: m.Config.AllProjects})
+	m.Store, err = store.Open(m.Config.DSN(), store.Options{Now: m.Now, Log: m.Log, AllProjects: m.Config.AllProjects,
+		SessionsPerUser: m.Config.SessionsPerUser})
 	if err == nil {
 		m.onClose("database", m.Store.Close)
 	}

@@ -29,7 +29,7 @@ const EnvPrefix = "BLOCKCONSOLE_"
 // be given as a flag of the same name in lower case with dashes.
 type Config struct {
 	Addr           string         `env:"ADDR" default:"127.0.0.1:8080" doc:"Address that the console listens on. Port 0 takes a free one."`
-	PublicURL      *url.URL       `env:"PUBLIC_URL" doc:"Address that browsers use, such as https://console.example.com, when a proxy stands in front."`
+	PublicURL      *url.URL       `env:"PUBLIC_URL" doc:"Address that browsers use, such as https://console.example.com, when a proxy stands in front. Other names get 421."`
 	Data           string         `env:"DATA" default:"./data" doc:"Folder of the console's files, made with mode 0700 and locked by the process that has it."`
 	Database       string         `env:"DATABASE" default:"blockconsole.db" doc:"SQLite file (a bare name is in the data folder) or postgres:// URL." secret:"maybe"`
 	Backend        string         `env:"BACKEND" default:"local" doc:"What keeps the bytes: local or openstack."`
@@ -44,6 +44,8 @@ type Config struct {
 	NBDTLSKey      string         `env:"NBD_TLS_KEY" doc:"PEM file of the certificate's key."`
 	NBDTLSCA       string         `env:"NBD_TLS_CA" doc:"PEM file of the authority whose clients may attach."`
 	MetricsAddr    string         `env:"METRICS_ADDR" doc:"Address of the Prometheus metrics at /metrics; empty: off."`
+
+	SessionsPerUser int `env:"SESSIONS_PER_USER" default:"20" min:"1" doc:"Sessions of one user; one more sign-in ends the oldest."`
 
 	// Unknown are the variables that begin like ours and are none: mistyped, as a rule.
 	Unknown []string
@@ -112,7 +114,7 @@ func Load(environ []string) (Config, error) {
 			text = field.Tag.Get("default")
 		}
 		delete(env, name)
-		if err := setField(reflect.ValueOf(&c).Elem().FieldByIndex(field.Index), text); err != nil {
+		if err := setField(reflect.ValueOf(&c).Elem().FieldByIndex(field.Index), text, field.Tag.Get("min")); err != nil {
 			return Config{}, settingError(name, err)
 		}
 	}
@@ -125,7 +127,8 @@ func Load(environ []string) (Config, error) {
 
 func settingError(name string, err error) error { return fmt.Errorf("%s%s: %w", EnvPrefix, name, err) }
 
-func setField(field reflect.Value, text string) error {
+// setField reads a setting. least is the tag min of a number.
+func setField(field reflect.Value, text, least string) error {
 	switch into := field.Addr().Interface().(type) {
 	case *string:
 		*into = text
@@ -135,6 +138,8 @@ func setField(field reflect.Value, text string) error {
 			return fmt.Errorf("%q is neither true nor false", text)
 		}
 		*into = v
+	case *int:
+		return setNumber(into, text, least)
 	case **time.Location:
 		zone, err := time.LoadLocation(text)
 		if err != nil || text == "" {
@@ -146,6 +151,15 @@ func setField(field reflect.Value, text string) error {
 	case *[]netip.Prefix:
 		return setPrefixes(into, text)
 	}
+	return nil
+}
+
+func setNumber(into *int, text, least string) error {
+	v, err := strconv.Atoi(text)
+	if low, lowErr := strconv.Atoi(least); err != nil || lowErr != nil || v < low {
+		return fmt.Errorf("%q is not a whole number of %s or more", text, least)
+	}
+	*into = v
 	return nil
 }
 
