@@ -16,6 +16,7 @@ const (
 	CodeUnauthorized Code = "unauthorized" // not signed in, or wrong name or password
 	CodeThrottled    Code = "throttled"    // too many attempts
 	CodeUnsupported  Code = "unsupported"  // the backend lacks the capability
+	CodeUnavailable  Code = "unavailable"  // not now; later
 	CodeMisdirected  Code = "misdirected"  // sent to a name that is not the console's
 )
 

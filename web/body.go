@@ -28,7 +28,7 @@ const maxFields = 10_000
 func (s *Server) form(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().Method == http.MethodPost && c.Path() != "" {
-			if err := readForm(c.Request()); err != nil {
+			if err := whileWaiting(c, func() error { return readForm(c.Request()) }); err != nil {
 				return err
 			}
 		}

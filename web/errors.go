@@ -26,6 +26,7 @@ var statusOf = map[models.Code]int{
 	models.CodeUnauthorized: http.StatusUnauthorized,
 	models.CodeThrottled:    http.StatusTooManyRequests,
 	models.CodeUnsupported:  http.StatusConflict,
+	models.CodeUnavailable:  http.StatusServiceUnavailable,
 	models.CodeMisdirected:  http.StatusMisdirectedRequest,
 }
 

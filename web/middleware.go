@@ -32,7 +32,9 @@ import (
 //	timeouts      everything below runs within them
 //	preferences   the language, also of error pages
 //	host          before anything that knows people
+//	admit         before anything that takes time
 //	session       who is signed in
+//	limit         what one of them may have under way
 //	form          what a POST carries, for csrf and the handlers
 //	csrf          needs the session's token
 //
@@ -49,7 +51,9 @@ func (s *Server) use() {
 		s.timeouts,
 		s.preferences,
 		s.host,
+		s.admit,
 		s.session,
+		s.limit,
 		s.form,
 		s.csrf,
 	)

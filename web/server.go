@@ -3,6 +3,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -16,14 +17,13 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models/store"
+	"blockconsole/web/admission"
 	"blockconsole/web/config"
 )
 
 // Limits of one request. Live streams have a deadline per event instead.
 const (
-	bodyLimit         = 1 << 20 // bytes
-	headerTimeout     = 10 * time.Second
-	readTimeout       = 30 * time.Second
+	bodyLimit         = 1 << 20          // bytes
 	pageTimeout       = 30 * time.Second // for a page, and for a click after its browser has left
 	writeTimeout      = 5 * time.Minute  // exports of a million rows take a while
 	idleTimeout       = 2 * time.Minute
@@ -39,6 +39,7 @@ type Options struct {
 	Now      func() time.Time     // nil: the wall clock
 	Log      *slog.Logger         // nil: slog.Default()
 	Registry *prometheus.Registry // of the metrics; nil: one that nobody reads
+	Conns    int                  // number of connections at once; 0: 1,000
 }
 
 // Server is the console's HTTP side.
@@ -53,6 +54,10 @@ type Server struct {
 	now     func() time.Time
 	metrics *metrics
 	access  []accessRule
+
+	conns      int // number of connections at once
+	admissions admissions
+	crowdedAt  time.Time // when the log said so last; the listener guards it
 
 	streams    context.Context // done when the live streams have to end
 	endStreams context.CancelFunc
@@ -70,7 +75,8 @@ func New(o Options) *Server {
 		o.Registry = prometheus.NewRegistry()
 	}
 	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now,
-		metrics: newMetrics(o.Registry)}
+		metrics: newMetrics(o.Registry), conns: cmp.Or(o.Config.Connections, o.Conns, defaultConns)}
+	s.admissions = newAdmissions(&s.config, s.conns)
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.site = &handlers.Site{
 		Store: o.Store, Operations: handlers.NewOpCounter(o.Store.Queue, o.Now, o.Log), Now: o.Now, Log: o.Log,
@@ -100,9 +106,10 @@ func (w errorWriter) Write(b []byte) (int, error) {
 // end, and requests under way have drainTimeout to finish.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler: s.Echo, TLSConfig: s.config.TLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: s.Echo, TLSConfig: s.config.TLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn), ConnContext: admission.ConnContext,
+		ReadHeaderTimeout: s.config.HeaderTimeout, ReadTimeout: s.config.HeaderTimeout + s.config.BodyTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
+	listener = admission.Limit(listener, s.conns, s.now, s.crowded)
 	ctx, stopLive := context.WithCancel(ctx)
 	var live sync.WaitGroup
 	defer live.Wait()
@@ -132,6 +139,19 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	return nil
+}
+
+// crowdedLogInterval is how often the log says that connections give way.
+const crowdedLogInterval = time.Minute
+
+// crowded counts a connection that gave way or was refused, since all were in use.
+func (s *Server) crowded() {
+	s.metrics.crowded.Inc()
+	if now := s.now(); now.Sub(s.crowdedAt) >= crowdedLogInterval {
+		s.crowdedAt = now
+		s.log.Warn("all connections are in use; those that wait for their clients give way", "connections", s.conns,
+			"advice", "raise the limit of open files, or BLOCKCONSOLE_CONNECTIONS where that is set")
+	}
 }
 
 // Drain makes /readyz say no and ends the live streams.

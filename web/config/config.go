@@ -47,6 +47,14 @@ type Config struct {
 
 	SessionsPerUser int `env:"SESSIONS_PER_USER" default:"20" min:"1" doc:"Sessions of one user; one more sign-in ends the oldest."`
 
+	Connections       int           `env:"CONNECTIONS" default:"0" min:"0" doc:"Connections of browsers and programs at once; 0: as many as the limit of open files allows, 10000 at most."`
+	RequestsPerUser   int           `env:"REQUESTS_PER_USER" default:"64" min:"2" doc:"Requests of one user at once, live pages not counted."`
+	StreamsPerSession int           `env:"STREAMS_PER_SESSION" default:"12" min:"1" doc:"Live pages of one session at once. Windows of one browser that show the same list share one."`
+	StreamsPerUser    int           `env:"STREAMS_PER_USER" default:"60" min:"1" doc:"Live pages of one user at once."`
+	StreamsPerAddress int           `env:"STREAMS_PER_ADDRESS" default:"2000" min:"1" doc:"Live pages of one address at once."`
+	HeaderTimeout     time.Duration `env:"HEADER_TIMEOUT" default:"10s" doc:"Time for a client to send the head of a request."`
+	BodyTimeout       time.Duration `env:"BODY_TIMEOUT" default:"20s" doc:"Time for a client to send the body of a request."`
+
 	// Unknown are the variables that begin like ours and are none: mistyped, as a rule.
 	Unknown []string
 
@@ -140,6 +148,12 @@ func setField(field reflect.Value, text, least string) error {
 		*into = v
 	case *int:
 		return setNumber(into, text, least)
+	case *time.Duration:
+		v, err := time.ParseDuration(text)
+		if err != nil || v < time.Second {
+			return fmt.Errorf("%q is not a time of a second or more, such as 10s", text)
+		}
+		*into = v
 	case **time.Location:
 		zone, err := time.LoadLocation(text)
 		if err != nil || text == "" {

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"blockconsole/handlers"
 )
@@ -50,6 +51,8 @@ func TestBadSettingsNameTheVariable(t *testing.T) {
 		{"TRUSTED_PROXIES", "proxy.example.com"}, {"TRUSTED_PROXIES", "10.0.0.0/99"},
 		{"NBD_ADDR", "nbd"}, {"NBD_TLS_CERT", "/nowhere/cert.pem"}, {"NBD_TLS_KEY", "/nowhere/key.pem"}, {"NBD_TLS_CA", "/nowhere/ca.pem"},
 		{"METRICS_ADDR", "9090"},
+		{"STREAMS_PER_SESSION", "0"}, {"STREAMS_PER_USER", "x"}, {"STREAMS_PER_ADDRESS", "-5"}, {"CONNECTIONS", "-1"}, {"REQUESTS_PER_USER", "1"},
+		{"HEADER_TIMEOUT", "10"}, {"HEADER_TIMEOUT", "0s"}, {"BODY_TIMEOUT", "soon"},
 		{"SESSIONS_PER_USER", "0"}, {"SESSIONS_PER_USER", "-1"}, {"SESSIONS_PER_USER", "many"}, {"SESSIONS_PER_USER", "1e3"}, {"SESSIONS_PER_USER", ""},
 	} {
 		t.Run(tc.variable+"="+tc.value, func(t *testing.T) {
@@ -273,7 +276,8 @@ func TestTLS_NoCBC(t *testing.T) {
 
 func TestLimitsAreSettings(t *testing.T) {
 	c, err := Load(nil)
-	if err != nil || c.SessionsPerUser != 20 {
+	if err != nil || c.SessionsPerUser != 20 || c.StreamsPerSession != 12 || c.StreamsPerUser != 60 || c.StreamsPerAddress != 2000 ||
+		c.Connections != 0 || c.HeaderTimeout != 10*time.Second || c.BodyTimeout != 20*time.Second {
 		t.Errorf("%+v %v", c, err)
 	}
 	if c, err = Load([]string{"BLOCKCONSOLE_SESSIONS_PER_USER=3"}); err != nil || c.SessionsPerUser != 3 {
