@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ type Options struct {
 	Log *slog.Logger
 
 	AllProjects     bool // users see the objects of every project of the backend
+	MaxConns        int  // maximum number of connections to the database; 0: as many as are of use
 	SessionsPerUser int  // maximum number of sessions; 0: models.SessionsPerUser
 }
 
@@ -40,9 +42,9 @@ func Open(dsn string, options Options) (*Store, error) {
 	}
 	var err error
 	if s.postgres {
-		s.db, err = openPostgres(dsn, s)
+		s.db, err = openPostgres(dsn, s, options.MaxConns)
 	} else {
-		s.db, err = openSQLite(dsn, s)
+		s.db, err = openSQLite(dsn, s, options.MaxConns)
 	}
 	if err != nil {
 		return nil, &StartError{DSN: dsn, Err: err}
@@ -55,6 +57,16 @@ func Open(dsn string, options Options) (*Store, error) {
 		return nil, errors.Join(&StartError{DSN: dsn, Err: err}, s.Close())
 	}
 	return s, nil
+}
+
+// limitConns bounds a pool by what is of use, and by what was asked for where that is
+// more than none.
+func limitConns(pool *sql.DB, useful, limit int) {
+	if limit > 0 {
+		useful = min(useful, max(limit, 2))
+	}
+	pool.SetMaxOpenConns(useful)
+	pool.SetMaxIdleConns(useful)
 }
 
 func isPostgres(dsn string) bool {

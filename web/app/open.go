@@ -62,7 +62,7 @@ func (m *Main) openStore(context.Context) (err error) {
 		return nil
 	}
 	m.Store, err = store.Open(m.Config.DSN(), store.Options{Now: m.Now, Log: m.Log, AllProjects: m.Config.AllProjects,
-		SessionsPerUser: m.Config.SessionsPerUser})
+		SessionsPerUser: m.Config.SessionsPerUser, MaxConns: m.descriptors.databaseConns()})
 	if err == nil {
 		m.onClose("database", m.Store.Close)
 	}
@@ -120,7 +120,8 @@ func (m *Main) openLocal(ctx context.Context) (_ closableBackend, _ models.Ident
 		}
 	}
 	b, err := local.Open(local.Options{
-		Dir: m.Config.Data, Now: m.Now, Log: m.Log, NBD: m.nbd, NBDTLS: m.Config.NBDTLS(), Servers: m.registeredServers,
+		Dir: m.Config.Data, Now: m.Now, Log: m.Log, NBD: m.nbd, NBDTLS: m.Config.NBDTLS(), MaxFiles: m.descriptors.NBD,
+		Servers: m.registeredServers,
 	})
 	if err != nil {
 		return nil, models.Identity{}, fmt.Errorf("cannot use the volumes in %s: %w; check BLOCKCONSOLE_DATA", m.Config.Data, err)
