@@ -157,9 +157,12 @@ func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 	case c.Request().Method == http.MethodHead:
 		return c.NoContent(f.status)
 	}
-	req := handlers.RequestOf(c)
+	req, back := handlers.RequestOf(c), backURL(c)
+	if f.status == http.StatusMisdirectedRequest {
+		back = s.config.PublicURL.String() // nothing is at this name
+	}
 	return handlers.Render(c, f.status, handlers.TextOf(c, f.text), views.ErrorPage(views.ErrorInfo{
-		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: backURL(c),
+		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: back,
 	}))
 }
 

@@ -220,6 +220,9 @@ func TestHost_OnlyThePublicOne(t *testing.T) {
 			apptest.WantStatus(t, b.Get(path, "Host", host), http.StatusOK)
 		}
 	}
+	if href := b.Get("/account", "Host", "evil.example.com").Doc(t).Find(".error-page .popup-foot a").AttrOr("href", ""); href != "https://console.example.com" {
+		t.Errorf("the page leads to %s", href)
+	}
 	problem := apptest.WantProblem(t, b.Get("/account", "Host", "evil.example.com", "Accept", "application/json", "Accept-Language", "en"), http.StatusMisdirectedRequest)
 	if problem.Code != "misdirected" || !strings.Contains(problem.Message, "https://console.example.com") {
 		t.Errorf("JSON is %+v", problem)
