@@ -3,15 +3,21 @@ package web_test
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"blockconsole/handlers"
 	"blockconsole/models"
 	"blockconsole/models/store/storetest"
 	"blockconsole/web/app/apptest"
@@ -236,4 +242,72 @@ func TestRequests_Capped(t *testing.T) {
 		}
 	}
 	apptest.WantStatus(t, b.Get("/account"), http.StatusOK)
+}
+
+// tlsSettings are the settings for HTTPS, and a client that speaks HTTP/2 to it.
+func tlsSettings(t *testing.T) ([]string, *http.Client) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key.pem": {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{"TLS_CERT=" + filepath.Join(folder, "cert.pem"), "TLS_KEY=" + filepath.Join(folder, "key.pem")}, server.Client()
+}
+
+// Under TLS and HTTP/2 as well: who is silent gives way, and a connection with a live
+// page does not.
+func TestConnections_OverTLS(t *testing.T) {
+	t.Parallel()
+	settings, client := tlsSettings(t)
+	c := serveFew(t, settings...)
+	address, token := "https://"+c.Listener.Addr().String(), c.NewSession("operator")
+	get := func(path, accept string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", accept)
+		r.AddCookie(&http.Cookie{Name: handlers.SessionCookie(true), Value: token})
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		if resp.StatusCode != http.StatusOK || resp.ProtoMajor != 2 {
+			t.Fatalf("%s: %s %s", path, resp.Proto, resp.Status)
+		}
+		return resp
+	}
+	stream := bufio.NewReader(get(events, "text/event-stream").Body)
+	if line, err := stream.ReadString('\n'); err != nil || !strings.HasPrefix(line, "retry:") {
+		t.Fatalf("%q %v", line, err)
+	}
+	for range 100 {
+		dialConsole(t, c, "")
+	}
+	get("/account", "text/html")
+	if _, err := c.Store.Volumes.CreateVolume(t.Context(), storetest.Operator(), models.VolumeInput{Name: "shown-live", Size: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	for { // the test's own end is the limit
+		line, err := stream.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the live page ended: %v", err)
+		}
+		if strings.HasPrefix(line, "event: list") {
+			return
+		}
+	}
 }
