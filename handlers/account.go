@@ -33,7 +33,7 @@ func (a Account) render(c echo.Context, status int, form views.Form) error {
 		return err
 	}
 	form.Action = accountPath
-	page := views.Account{Form: form}
+	page := views.Account{Form: form, SessionLimit: RequestOf(c).Site.SessionsPerUser}
 	for _, s := range sessions {
 		page.Sessions = append(page.Sessions, views.SessionRow{ID: s.ID, Address: s.Address, Browser: userAgentName(s.Browser),
 			CreatedAt: s.CreatedAt, SeenAt: s.SeenAt, Current: s.ID == RequestOf(c).SignedIn.ID})

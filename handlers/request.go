@@ -28,7 +28,8 @@ type Site struct {
 	ExportHost string // where servers find attached volumes; empty: where the backend listens
 	ExportTLS  bool   // servers prove by certificate who they are
 
-	Trouble func() models.Text // what every page says above it; nil, or the zero Text: nothing
+	Trouble         func() models.Text // what every page says above it; nil, or the zero Text: nothing
+	SessionsPerUser int                // maximum number of sessions of one user
 }
 
 // SiteStore is what every page asks. It answers from memory.

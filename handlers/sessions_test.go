@@ -61,7 +61,7 @@ func TestSessions_SignInAndOut(t *testing.T) {
 func TestSessions_CookiesUnderHTTPS(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t, "PUBLIC_URL=https://console.example.com")
-	r := httptest.NewRequest(http.MethodPost, "/login", strings.NewReader(loginForm("viewer", storetest.Password).Encode()))
+	r := httptest.NewRequest(http.MethodPost, "https://console.example.com/login", strings.NewReader(loginForm("viewer", storetest.Password).Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	w := httptest.NewRecorder()

@@ -8,6 +8,7 @@ type Code string
 // The codes.
 const (
 	CodeNotFound     Code = "not_found"
+	CodeMalformed    Code = "bad_request"  // what was sent cannot be read
 	CodeInvalid      Code = "invalid"      // see Fields
 	CodeConflict     Code = "conflict"     // the state forbids it
 	CodeStale        Code = "stale"        // somebody else changed it meanwhile
@@ -16,6 +17,8 @@ const (
 	CodeThrottled    Code = "throttled"    // too many attempts
 	CodeUnsupported  Code = "unsupported"  // the backend lacks the capability
 	CodeUnsaved      Code = "unsaved"      // the database's disk takes no writes
+	CodeUnavailable  Code = "unavailable"  // not now; later
+	CodeMisdirected  Code = "misdirected"  // sent to a name that is not the console's
 )
 
 // Text is a key of the text catalog with its arguments. The zero Text is none.

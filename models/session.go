@@ -24,6 +24,10 @@ const (
 	SessionMax  = 7 * 24 * time.Hour
 )
 
+// SessionsPerUser is how many sessions a user has at most, unless a setting says
+// otherwise. One more sign-in ends the oldest.
+const SessionsPerUser = 20
+
 // Session is one signed-in browser. The cookie has the id and a secret, the table only
 // a hash of the secret. Times are Unix microseconds.
 type Session struct {

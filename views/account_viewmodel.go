@@ -10,7 +10,8 @@ type Login struct {
 // Account is the user's own page: password and sessions.
 type Account struct {
 	Form
-	Sessions []SessionRow
+	Sessions     []SessionRow
+	SessionLimit int // number of sessions; one more sign-in ends the oldest
 }
 
 // SessionRow is one signed-in browser.

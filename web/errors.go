@@ -18,6 +18,7 @@ import (
 // statusOf is the only table from the models' codes to statuses.
 var statusOf = map[models.Code]int{
 	models.CodeNotFound:     http.StatusNotFound,
+	models.CodeMalformed:    http.StatusBadRequest,
 	models.CodeInvalid:      http.StatusUnprocessableEntity,
 	models.CodeConflict:     http.StatusConflict,
 	models.CodeStale:        http.StatusConflict,
@@ -26,6 +27,8 @@ var statusOf = map[models.Code]int{
 	models.CodeThrottled:    http.StatusTooManyRequests,
 	models.CodeUnsupported:  http.StatusConflict,
 	models.CodeUnsaved:      http.StatusInsufficientStorage,
+	models.CodeUnavailable:  http.StatusServiceUnavailable,
+	models.CodeMisdirected:  http.StatusMisdirectedRequest,
 }
 
 // textOf is the message of a status whose error has none. Other statuses have the
@@ -36,13 +39,18 @@ var textOf = map[int]models.Text{
 	http.StatusForbidden:             models.NewText("error.403"),
 	http.StatusNotFound:              models.NewText("error.404"),
 	http.StatusMethodNotAllowed:      models.NewText("error.405"),
+	http.StatusRequestTimeout:        models.NewText("error.408"),
 	http.StatusRequestEntityTooLarge: models.NewText("error.413"),
+	http.StatusUnsupportedMediaType:  models.NewText("error.415"),
 	http.StatusInternalServerError:   models.NewText("error.500"),
 	http.StatusServiceUnavailable:    models.NewText("error.503"),
 }
 
 // guidanceOf is what the user can do about a status.
 var guidanceOf = map[int]models.Text{
+	http.StatusBadRequest:            models.NewText("error.400.guide"),
+	http.StatusRequestTimeout:        models.NewText("error.408.guide"),
+	http.StatusUnsupportedMediaType:  models.NewText("error.415.guide"),
 	http.StatusForbidden:             models.NewText("error.403.guide"),
 	http.StatusMethodNotAllowed:      models.NewText("error.405.guide"),
 	http.StatusConflict:              models.NewText("error.409.guide"),
@@ -104,8 +112,12 @@ func codeOf(status int) string {
 		return string(models.CodeNotFound)
 	case http.StatusMethodNotAllowed:
 		return "method_not_allowed"
+	case http.StatusRequestTimeout:
+		return "timeout"
 	case http.StatusRequestEntityTooLarge:
 		return "too_large"
+	case http.StatusUnsupportedMediaType:
+		return "unsupported_media_type"
 	case http.StatusServiceUnavailable:
 		return "unavailable"
 	case http.StatusInternalServerError:
@@ -146,9 +158,12 @@ func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 	case c.Request().Method == http.MethodHead:
 		return c.NoContent(f.status)
 	}
-	req := handlers.RequestOf(c)
+	req, back := handlers.RequestOf(c), backURL(c)
+	if f.status == http.StatusMisdirectedRequest {
+		back = s.config.PublicURL.String() // nothing is at this name
+	}
 	return handlers.Render(c, f.status, handlers.TextOf(c, f.text), views.ErrorPage(views.ErrorInfo{
-		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: backURL(c),
+		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: back,
 	}))
 }
 

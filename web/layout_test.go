@@ -22,8 +22,9 @@ const module = "blockconsole"
 var arrows = map[string][]string{
 	"":                         {"web/app"},
 	"web/app":                  anything,
-	"web":                      {"web/config", "handlers", "models", "models/backend", "models/store", "views", "views/i18n", "static"},
+	"web":                      {"web/config", "web/admission", "handlers", "models", "models/backend", "models/store", "views", "views/i18n", "static"},
 	"web/config":               {"models"},
+	"web/admission":            {},
 	"handlers":                 {"models", "views", "views/i18n"},
 	"views":                    {"views/i18n", "static"},
 	"views/i18n":               {},

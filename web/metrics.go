@@ -14,11 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"blockconsole/models/backend"
+	"blockconsole/web/admission"
 )
 
 type metrics struct {
 	requests *prometheus.HistogramVec
 	streams  prometheus.Gauge
+	crowded  prometheus.Counter
 }
 
 func newMetrics(registry *prometheus.Registry) *metrics {
@@ -28,8 +30,11 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"route", "method", "class"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: "blockconsole_live_streams", Help: "Live streams that are open."}),
+		crowded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "blockconsole_http_crowded_connections_total", Help: "Connections that gave way to others or were refused, since all were in use.",
+		}),
 	}
-	registry.MustRegister(m.requests, m.streams, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(m.requests, m.streams, m.crowded, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -108,9 +113,14 @@ func metricsHandler(registry *prometheus.Registry) http.Handler {
 	return mux
 }
 
+const (
+	metricsConns   = 8 // at once; there is one Prometheus, or two
+	metricsTimeout = 30 * time.Second
+)
+
 // ServeMetrics answers /metrics on a listener of its own until ctx is done.
 func ServeMetrics(ctx context.Context, listener net.Listener, registry *prometheus.Registry, log *slog.Logger) error {
-	server := &http.Server{Handler: metricsHandler(registry), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
+	server := &http.Server{Handler: metricsHandler(registry), ReadHeaderTimeout: metricsTimeout, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
 	stop := context.AfterFunc(ctx, func() {
 		if err := server.Close(); err != nil {
@@ -118,6 +128,7 @@ func ServeMetrics(ctx context.Context, listener net.Listener, registry *promethe
 		}
 	})
 	defer stop()
+	listener = admission.Limit(listener, metricsConns, time.Now, nil)
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

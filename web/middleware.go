@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +31,11 @@ import (
 //	BodyLimit     before anything reads the body
 //	timeouts      everything below runs within them
 //	preferences   the language, also of error pages
+//	host          before anything that knows people
+//	admit         before anything that takes time
 //	session       who is signed in
+//	limit         what one of them may have under way
+//	form          what a POST carries, for csrf and the handlers
 //	csrf          needs the session's token
 //
 // The role a route needs is checked last, by the route itself (see routes).
@@ -44,10 +47,14 @@ func (s *Server) use() {
 		middleware.GzipWithConfig(middleware.GzipConfig{Level: gzipFastest, MinLength: gzipMinLength, Skipper: skipGzip}),
 		s.renderErrors,
 		s.recover,
-		middleware.BodyLimit(bodyLimit),
+		middleware.BodyLimit(strconv.Itoa(bodyLimit)),
 		s.timeouts,
 		s.preferences,
+		s.host,
+		s.admit,
 		s.session,
+		s.limit,
+		s.form,
 		s.csrf,
 	)
 }
@@ -69,11 +76,14 @@ func isStream(c echo.Context) bool { return strings.HasSuffix(c.Path(), "/events
 // isPublic says that the route is for anybody and needs no session: files and health.
 func isPublic(c echo.Context) bool {
 	switch c.Path() {
-	case "/static/*", "/favicon.ico", "/robots.txt", "/healthz", "/readyz":
+	case "/static/*", "/favicon.ico", "/robots.txt":
 		return true
 	}
-	return false
+	return isHealth(c)
 }
+
+// isHealth says that the route tells machines how the console is.
+func isHealth(c echo.Context) bool { return c.Path() == "/healthz" || c.Path() == "/readyz" }
 
 // requestID gives the request an id of our own: one from outside could be chosen
 // to confuse the log.
@@ -292,18 +302,4 @@ func (s *Server) session(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
-}
-
-// ipExtractor takes X-Forwarded-For from the trusted proxies alone: Echo takes it
-// from anybody.
-func ipExtractor(trusted []netip.Prefix) echo.IPExtractor {
-	if len(trusted) == 0 {
-		return echo.ExtractIPDirect()
-	}
-	options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for _, prefix := range trusted {
-		options = append(options, echo.TrustIPRange(&net.IPNet{
-			IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}))
-	}
-	return echo.ExtractIPFromXFFHeader(options...)
 }

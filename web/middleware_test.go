@@ -135,6 +135,16 @@ func TestForwardedAddress(t *testing.T) {
 		"what came before it not": {"127.0.0.1", "10.9.9.9, 203.0.113.9", "203.0.113.9"},
 		"two proxies":             {"127.0.0.0/8,198.51.100.7", "203.0.113.9, 198.51.100.7", "203.0.113.9"},
 		"another one is trusted":  {"198.51.100.7", "203.0.113.9", "127.0.0.1"},
+		"with a port":             {"127.0.0.1", "203.0.113.9:4711", "203.0.113.9"},
+		"proxies with ports":      {"127.0.0.0/8,198.51.100.7", "203.0.113.9:1, 198.51.100.7:65535", "203.0.113.9"},
+		"IPv6":                    {"127.0.0.1", "2001:db8::9", "2001:db8::9"},
+		"IPv6 in brackets":        {"127.0.0.1", "[2001:db8::9]", "2001:db8::9"},
+		"IPv6 with a port":        {"127.0.0.1", "[2001:db8::9]:4711", "2001:db8::9"},
+		"IPv4 in IPv6":            {"127.0.0.1", "::ffff:203.0.113.9", "203.0.113.9"},
+		"empty entries":           {"127.0.0.1", " , 203.0.113.9:4711,,", "203.0.113.9"},
+		"no address":              {"127.0.0.1", "203.0.113.9, unknown", "127.0.0.1"},
+		"no port":                 {"127.0.0.1", "203.0.113.9:http", "127.0.0.1"},
+		"only proxies":            {"127.0.0.0/8,198.51.100.7", "198.51.100.7:80", "198.51.100.7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConsole(t, "TRUSTED_PROXIES="+tc.setting)
@@ -180,4 +190,45 @@ func TestPost_BrowserLeaves(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Errorf("the click was cut off: %v", err)
 	}
+}
+
+// Where PUBLIC_URL says how browsers come, nothing but health answers to another name:
+// a page of another site could otherwise reach the console under a name of its own.
+func TestHost_OnlyThePublicOne(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, "PUBLIC_URL=https://console.example.com")
+	b := c.As(models.Viewer)
+	apptest.WantStatus(t, b.Get("/account"), http.StatusOK)
+	for host, want := range map[string]int{
+		"console.example.com": http.StatusOK, "Console.Example.COM": http.StatusOK, "console.example.com:443": http.StatusOK, "console.example.com.": http.StatusOK,
+		"evil.example.com": http.StatusMisdirectedRequest, "console.example.com:8080": http.StatusMisdirectedRequest, "127.0.0.1": http.StatusMisdirectedRequest,
+		"console.example.com.evil.example": http.StatusMisdirectedRequest, "[::1]": http.StatusMisdirectedRequest, "a..b:x": http.StatusMisdirectedRequest,
+	} {
+		for _, path := range []string{"/account", static.URL("app.css"), "/login?lang=en"} {
+			a := b.Get(path, "Host", host)
+			if status := a.StatusCode; status != want && !(want == http.StatusOK && path == "/login?lang=en" && status == http.StatusSeeOther) {
+				t.Errorf("%s at %s: %d, want %d", path, host, status, want)
+			}
+			if want == http.StatusMisdirectedRequest && !strings.Contains(a.Body, "https://console.example.com") {
+				t.Errorf("%s at %s does not say where the console is:\n%s", path, host, a.Body)
+			}
+		}
+		if a := c.NewClient().Post("/logout", nil, "Host", host); want == http.StatusMisdirectedRequest && a.StatusCode != want {
+			t.Errorf("POST at %s: %d", host, a.StatusCode)
+		}
+		for _, path := range []string{"/healthz", "/readyz"} {
+			apptest.WantStatus(t, b.Get(path, "Host", host), http.StatusOK)
+		}
+	}
+	if href := b.Get("/account", "Host", "evil.example.com").Doc(t).Find(".error-page .popup-foot a").AttrOr("href", ""); href != "https://console.example.com" {
+		t.Errorf("the page leads to %s", href)
+	}
+	problem := apptest.WantProblem(t, b.Get("/account", "Host", "evil.example.com", "Accept", "application/json", "Accept-Language", "en"), http.StatusMisdirectedRequest)
+	if problem.Code != "misdirected" || !strings.Contains(problem.Message, "https://console.example.com") {
+		t.Errorf("JSON is %+v", problem)
+	}
+	for public, host := range map[string]string{"http://[2001:db8::1]:8080": "[2001:DB8::1]:8080", "http://10.0.0.1": "10.0.0.1:80"} {
+		apptest.WantStatus(t, newConsole(t, "PUBLIC_URL="+public).NewClient().Get("/login", "Host", host), http.StatusOK)
+	}
+	apptest.WantStatus(t, newConsole(t).NewClient().Get("/login", "Host", "whatever.example.com"), http.StatusOK)
 }

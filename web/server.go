@@ -3,6 +3,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,14 +18,13 @@ import (
 	"blockconsole/handlers"
 	"blockconsole/models"
 	"blockconsole/models/store"
+	"blockconsole/web/admission"
 	"blockconsole/web/config"
 )
 
 // Limits of one request. Live streams have a deadline per event instead.
 const (
-	bodyLimit         = "1M"
-	headerTimeout     = 10 * time.Second
-	readTimeout       = 30 * time.Second
+	bodyLimit         = 1 << 20          // bytes
 	pageTimeout       = 30 * time.Second // for a page, and for a click after its browser has left
 	writeTimeout      = 5 * time.Minute  // exports of a million rows take a while
 	idleTimeout       = 2 * time.Minute
@@ -43,6 +43,7 @@ type Options struct {
 	// Trouble is what every page says above it, such as a full disk; the zero Text: nothing. writable is false while
 	// nothing can be saved. nil: there is never any.
 	Trouble func() (text models.Text, writable bool)
+	Conns   int // number of connections at once; 0: 1,000
 }
 
 // Server is the console's HTTP side.
@@ -58,6 +59,10 @@ type Server struct {
 	metrics *metrics
 	access  []accessRule
 	trouble func() (text models.Text, writable bool)
+
+	conns      int // number of connections at once
+	admissions admissions
+	crowdedAt  time.Time // when the log said so last; the listener guards it
 
 	streams    context.Context // done when the live streams have to end
 	endStreams context.CancelFunc
@@ -78,16 +83,18 @@ func New(o Options) *Server {
 		o.Registry = prometheus.NewRegistry()
 	}
 	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now, trouble: o.Trouble,
-		metrics: newMetrics(o.Registry)}
+		metrics: newMetrics(o.Registry), conns: cmp.Or(o.Config.Connections, o.Conns, defaultConns)}
+	s.admissions = newAdmissions(&s.config, s.conns)
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.site = &handlers.Site{
 		Store: o.Store, Operations: handlers.NewOpCounter(o.Store.Queue, o.Now, o.Log), Now: o.Now, Log: o.Log,
 		TimeZone: o.Config.TimeZone.String(), Secure: o.Config.Secure(), ExportHost: o.Config.ExportHost(), ExportTLS: o.Config.ExportTLS(),
-		Trouble: func() models.Text { text, _ := o.Trouble(); return text },
+		Trouble:         func() models.Text { text, _ := o.Trouble(); return text },
+		SessionsPerUser: o.Config.SessionsPerUser,
 	}
 	s.Echo.HideBanner, s.Echo.HidePort = true, true
 	s.Echo.HTTPErrorHandler = s.handleError
-	s.Echo.IPExtractor = ipExtractor(o.Config.TrustedProxies)
+	s.Echo.IPExtractor = clientAddress(o.Config.TrustedProxies)
 	s.Echo.Logger.SetOutput(errorWriter{o.Log})
 	s.use()
 	h := newHandlers(o.Store, s.site)
@@ -108,9 +115,10 @@ func (w errorWriter) Write(b []byte) (int, error) {
 // end, and requests under way have drainTimeout to finish.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler: s.Echo, TLSConfig: s.config.TLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: s.Echo, TLSConfig: s.config.TLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn), ConnContext: admission.ConnContext,
+		ReadHeaderTimeout: s.config.HeaderTimeout, ReadTimeout: s.config.HeaderTimeout + s.config.BodyTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
+	listener = admission.Limit(listener, s.conns, s.now, s.crowded)
 	ctx, stopLive := context.WithCancel(ctx)
 	var live sync.WaitGroup
 	defer live.Wait()
@@ -140,6 +148,19 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	return nil
+}
+
+// crowdedLogInterval is how often the log says that connections give way.
+const crowdedLogInterval = time.Minute
+
+// crowded counts a connection that gave way or was refused, since all were in use.
+func (s *Server) crowded() {
+	s.metrics.crowded.Inc()
+	if now := s.now(); now.Sub(s.crowdedAt) >= crowdedLogInterval {
+		s.crowdedAt = now
+		s.log.Warn("all connections are in use; those that wait for their clients give way", "connections", s.conns,
+			"advice", "raise the limit of open files, or BLOCKCONSOLE_CONNECTIONS where that is set")
+	}
 }
 
 // Drain makes /readyz say no and ends the live streams.

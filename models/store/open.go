@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +14,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"blockconsole/models"
 	"blockconsole/models/reserve"
 )
 
@@ -23,14 +26,16 @@ type Options struct {
 	// Reserve is that of the disk that the SQLite file is on; it makes room when the disk is full. nil: none.
 	Reserve *reserve.Reserve
 
-	AllProjects bool // users see the objects of every project of the backend
+	AllProjects     bool // users see the objects of every project of the backend
+	MaxConns        int  // maximum number of connections to the database; 0: as many as are of use
+	SessionsPerUser int  // maximum number of sessions; 0: models.SessionsPerUser
 }
 
 // Open opens a database, by the path of a SQLite file or a postgres:// URL, and brings
 // its schema up to date. Errors: *StartError.
 func Open(dsn string, options Options) (*Store, error) {
 	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects,
-		folder: databaseFolder(dsn), reserve: options.Reserve}
+		folder: databaseFolder(dsn), reserve: options.Reserve, sessionsPerUser: cmp.Or(options.SessionsPerUser, models.SessionsPerUser)}
 	s.Volumes, s.Snapshots, s.Servers = Volumes{s}, Snapshots{s}, Servers{s}
 	s.Users, s.Sessions, s.Queue, s.Sync = Users{s}, Sessions{s}, Queue{s}, Sync{s}
 	if s.log == nil {
@@ -41,9 +46,9 @@ func Open(dsn string, options Options) (*Store, error) {
 	}
 	var err error
 	if s.postgres {
-		s.db, err = openPostgres(dsn, s)
+		s.db, err = openPostgres(dsn, s, options.MaxConns)
 	} else {
-		s.db, err = openSQLite(dsn, s)
+		s.db, err = openSQLite(dsn, s, options.MaxConns)
 	}
 	if err != nil {
 		return nil, &StartError{DSN: dsn, Err: err}
@@ -56,6 +61,16 @@ func Open(dsn string, options Options) (*Store, error) {
 		return nil, errors.Join(&StartError{DSN: dsn, Err: err}, s.Close())
 	}
 	return s, nil
+}
+
+// limitConns bounds a pool by what is of use, and by what was asked for where that is
+// more than none.
+func limitConns(pool *sql.DB, useful, limit int) {
+	if limit > 0 {
+		useful = min(useful, max(limit, 2))
+	}
+	pool.SetMaxOpenConns(useful)
+	pool.SetMaxIdleConns(useful)
 }
 
 func isPostgres(dsn string) bool {

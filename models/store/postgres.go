@@ -16,7 +16,7 @@ import (
 
 var lockingForUpdate = clause.Locking{Strength: clause.LockingStrengthUpdate}
 
-func openPostgres(dsn string, s *Store) (*gorm.DB, error) {
+func openPostgres(dsn string, s *Store, maxConns int) (*gorm.DB, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
@@ -26,8 +26,7 @@ func openPostgres(dsn string, s *Store) (*gorm.DB, error) {
 		config.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	}
 	pool := stdlib.OpenDB(*config)
-	pool.SetMaxOpenConns(16)
-	pool.SetMaxIdleConns(16)
+	limitConns(pool, 16, maxConns)
 	pool.SetConnMaxLifetime(time.Hour)
 	db, err := gorm.Open(postgres.New(postgres.Config{Conn: pool}), s.gormConfig())
 	if err != nil {

@@ -82,10 +82,14 @@ func (s *Store) openSession(ctx context.Context, actor models.Actor, u *models.U
 				return err
 			}
 		}
+		// Before the sessions are counted: it lets sign-ins of one user wait for each other.
+		if err := tx.Model(u).Update("seen_at", models.Micros(now)).Error; err != nil {
+			return err
+		}
 		if err := tx.Create(&session).Error; err != nil {
 			return err
 		}
-		if err := tx.Model(u).Update("seen_at", models.Micros(now)).Error; err != nil {
+		if err := s.endOldestSessions(tx, actor, u); err != nil {
 			return err
 		}
 		return s.audit(tx, actor, u.AuditEntry("login", ""))
@@ -95,6 +99,26 @@ func (s *Store) openSession(ctx context.Context, actor models.Actor, u *models.U
 	}
 	token := session.ID + "." + base64.RawURLEncoding.EncodeToString(secret)
 	return token, &models.SignedIn{Session: session, Name: u.Name, Role: u.Role, ProjectID: u.ProjectID}, nil
+}
+
+// endOldestSessions ends the user's sessions beyond the limit, each with a line in the
+// audit.
+func (s *Store) endOldestSessions(tx *gorm.DB, actor models.Actor, u *models.User) error {
+	var ids []string
+	err := tx.Model(&models.Session{}).Where("user_id = ?", u.ID).Order("created_at DESC, id DESC").
+		Offset(s.sessionsPerUser).Pluck("id", &ids).Error
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	if err := tx.Where("id IN ?", ids).Delete(&models.Session{}).Error; err != nil {
+		return err
+	}
+	for range ids {
+		if err := s.audit(tx, actor, u.AuditEntry("session.end", "")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func hashSecret(secret []byte) string {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,6 +174,47 @@ func TestSession_End(t *testing.T) {
 		}
 		if _, err := p.Sessions.Session(t.Context(), second); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("ended session: %v", err)
+		}
+	})
+}
+
+// A person has at most so many sessions: one more sign-in ends the oldest, which the audit
+// tells. Other people's stay.
+func TestSignIn_OldestSessionEnds(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
+		p.add(t, "other", models.Viewer)
+		others, _ := p.signIn(t, "other")
+		var tokens []string
+		for range models.SessionsPerUser + 2 {
+			p.advance(time.Second)
+			token, _ := p.signIn(t, models.FirstUser)
+			tokens = append(tokens, token)
+		}
+		for i, token := range append(tokens, others) {
+			if _, err := p.Sessions.Session(t.Context(), token); errors.Is(err, models.ErrSignedOut) != (i < 2) {
+				t.Errorf("session %d of %d: %v", i, len(tokens), err)
+			}
+		}
+		page, err := p.ListAudit(t.Context(), p.admin, 0, 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := 0
+		for _, e := range page.Entries {
+			if e.Action == "session.end" && e.UserName == models.FirstUser {
+				ended++
+			}
+		}
+		if ended < 2 {
+			t.Errorf("%d of 2 ends are in the audit: %+v", ended, page.Entries)
+		}
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() { p.signIn(t, models.FirstUser) })
+		}
+		all.Wait()
+		if left, err := p.Sessions.ListSessions(t.Context(), p.admin); err != nil || len(left) != models.SessionsPerUser {
+			t.Errorf("%d sessions after sign-ins at the same time, want %d; error %v", len(left), models.SessionsPerUser, err)
 		}
 	})
 }

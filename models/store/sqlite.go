@@ -66,7 +66,7 @@ func sqliteDSN(path string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
-func openSQLite(path string, s *Store) (*gorm.DB, error) {
+func openSQLite(path string, s *Store, maxConns int) (*gorm.DB, error) {
 	registerGrams()
 	dialector := sqliteDialector{&sqlite.Dialector{DriverName: "sqlite", DSN: sqliteDSN(path)}}
 	pool, err := sql.Open(dialector.DriverName, dialector.DSN)
@@ -81,8 +81,7 @@ func openSQLite(path string, s *Store) (*gorm.DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, pool.Close())
 	}
-	pool.SetMaxOpenConns(8)
-	pool.SetMaxIdleConns(8)
+	limitConns(pool, 8, maxConns)
 	return db, nil
 }
 

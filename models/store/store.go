@@ -41,6 +41,8 @@ type Store struct {
 	now      func() time.Time
 	postgres bool
 
+	sessionsPerUser int
+
 	// SQLite has one writer. A mutex is fair to those who wait; SQLite's busy handler, which polls, is not.
 	writer sync.Mutex
 

@@ -231,7 +231,7 @@ func TestCatalogs_EnumeratedKeys(t *testing.T) {
 			"damaged.size", "damaged.size.served", "damaged.replaced", "damaged.replaced.served", "damaged.replaced.kept", "damaged.description"},
 		"image.unusable.": {"name", "unreadable", "format"},
 		"degraded.":       {"credentials", "token", "too_many", "certificate", "clock", "unavailable", "internal", "never"},
-		"error.":          {"403", "404", "405", "413", "429", "500", "503", "403.guide", "404.guide", "405.guide", "413.guide", "429.guide", "500.guide", "503.guide"},
+		"error.":          {"400", "408", "415", "421", "421.guide", "400.guide", "408.guide", "415.guide", "403", "404", "405", "413", "429", "500", "503", "403.guide", "404.guide", "405.guide", "413.guide", "429.guide", "500.guide", "503.guide"},
 	}
 	for prefix, words := range families {
 		for _, word := range words {

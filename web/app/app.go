@@ -52,6 +52,7 @@ type Main struct {
 	Worker *worker.Worker
 	Server *web.Server
 
+	descriptors  descriptors
 	reserve      *reserve.Reserve // of the data folder
 	nbd, metrics net.Listener     // nil: off
 	password     string           // of the first user, when it was generated
@@ -96,7 +97,7 @@ func (m *Main) Open(ctx context.Context) error {
 
 func (m *Main) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.lockData, m.listen, m.openReserve, m.openStore, m.openBackend, m.releaseLeases, m.addFirstUser, m.listenMetrics,
+		m.lockData, m.listen, m.shareDescriptors, m.openReserve, m.openStore, m.openBackend, m.releaseLeases, m.addFirstUser, m.listenMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, m.Close())
@@ -104,7 +105,8 @@ func (m *Main) open(ctx context.Context) error {
 	}
 	m.Mirror = mirror.New(m.Store, m.Backend, mirror.Options{Log: m.Log, ResyncInterval: m.ResyncInterval})
 	m.Worker = worker.New(m.Mirror, worker.Options{Log: m.Log})
-	m.Server = web.New(web.Options{Config: m.Config, Store: m.Store, Now: m.Now, Log: m.Log, Registry: m.Registry, Trouble: m.trouble})
+	m.Server = web.New(web.Options{Config: m.Config, Store: m.Store, Now: m.Now, Log: m.Log, Registry: m.Registry, Trouble: m.trouble,
+		Conns: m.descriptors.Pages})
 	return nil
 }
 

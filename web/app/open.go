@@ -61,7 +61,8 @@ func (m *Main) openStore(context.Context) (err error) {
 	if m.Store != nil {
 		return nil
 	}
-	options := store.Options{Now: m.Now, Log: m.Log, AllProjects: m.Config.AllProjects}
+	options := store.Options{Now: m.Now, Log: m.Log, AllProjects: m.Config.AllProjects,
+		SessionsPerUser: m.Config.SessionsPerUser, MaxConns: m.descriptors.databaseConns()}
 	if m.databaseInDataFolder() {
 		options.Reserve = m.reserve
 	}
@@ -128,8 +129,8 @@ func (m *Main) openLocal(ctx context.Context) (_ closableBackend, _ models.Ident
 		}
 	}
 	b, err := local.Open(local.Options{
-		Dir: m.Config.Data, Now: m.Now, Log: m.Log, NBD: m.nbd, NBDTLS: m.Config.NBDTLS(), Servers: m.registeredServers,
-		OnRefused: web.NBDMetrics(m.Registry),
+		Dir: m.Config.Data, Now: m.Now, Log: m.Log, NBD: m.nbd, NBDTLS: m.Config.NBDTLS(), MaxFiles: m.descriptors.NBD,
+		Servers: m.registeredServers, OnRefused: web.NBDMetrics(m.Registry),
 		Space: m.reserve, OnDiskError: web.DiskMetrics(m.Registry),
 	})
 	if err != nil {

@@ -29,7 +29,7 @@ const EnvPrefix = "BLOCKCONSOLE_"
 // be given as a flag of the same name in lower case with dashes.
 type Config struct {
 	Addr           string         `env:"ADDR" default:"127.0.0.1:8080" doc:"Address that the console listens on. Port 0 takes a free one."`
-	PublicURL      *url.URL       `env:"PUBLIC_URL" doc:"Address that browsers use, such as https://console.example.com, when a proxy stands in front."`
+	PublicURL      *url.URL       `env:"PUBLIC_URL" doc:"Address that browsers use, such as https://console.example.com, when a proxy stands in front. Other names get 421."`
 	Data           string         `env:"DATA" default:"./data" doc:"Folder of the console's files, made with mode 0700 and locked by the process that has it."`
 	Database       string         `env:"DATABASE" default:"blockconsole.db" doc:"SQLite file (a bare name is in the data folder) or postgres:// URL." secret:"maybe"`
 	Backend        string         `env:"BACKEND" default:"local" doc:"What keeps the bytes: local or openstack."`
@@ -44,6 +44,16 @@ type Config struct {
 	NBDTLSKey      string         `env:"NBD_TLS_KEY" doc:"PEM file of the certificate's key."`
 	NBDTLSCA       string         `env:"NBD_TLS_CA" doc:"PEM file of the authority whose clients may attach."`
 	MetricsAddr    string         `env:"METRICS_ADDR" doc:"Address of the Prometheus metrics at /metrics; empty: off."`
+
+	SessionsPerUser int `env:"SESSIONS_PER_USER" default:"20" min:"1" doc:"Sessions of one user; one more sign-in ends the oldest."`
+
+	Connections       int           `env:"CONNECTIONS" default:"0" min:"0" doc:"Connections of browsers and programs at once; 0: as many as the limit of open files allows, 10000 at most."`
+	RequestsPerUser   int           `env:"REQUESTS_PER_USER" default:"64" min:"2" doc:"Requests of one user at once, live pages not counted."`
+	StreamsPerSession int           `env:"STREAMS_PER_SESSION" default:"12" min:"1" doc:"Live pages of one session at once. Windows of one browser that show the same list share one."`
+	StreamsPerUser    int           `env:"STREAMS_PER_USER" default:"60" min:"1" doc:"Live pages of one user at once."`
+	StreamsPerAddress int           `env:"STREAMS_PER_ADDRESS" default:"2000" min:"1" doc:"Live pages of one address at once."`
+	HeaderTimeout     time.Duration `env:"HEADER_TIMEOUT" default:"10s" doc:"Time for a client to send the head of a request."`
+	BodyTimeout       time.Duration `env:"BODY_TIMEOUT" default:"20s" doc:"Time for a client to send the body of a request."`
 
 	// Unknown are the variables that begin like ours and are none: mistyped, as a rule.
 	Unknown []string
@@ -112,7 +122,7 @@ func Load(environ []string) (Config, error) {
 			text = field.Tag.Get("default")
 		}
 		delete(env, name)
-		if err := setField(reflect.ValueOf(&c).Elem().FieldByIndex(field.Index), text); err != nil {
+		if err := setField(reflect.ValueOf(&c).Elem().FieldByIndex(field.Index), text, field.Tag.Get("min")); err != nil {
 			return Config{}, settingError(name, err)
 		}
 	}
@@ -125,7 +135,8 @@ func Load(environ []string) (Config, error) {
 
 func settingError(name string, err error) error { return fmt.Errorf("%s%s: %w", EnvPrefix, name, err) }
 
-func setField(field reflect.Value, text string) error {
+// setField reads a setting. least is the tag min of a number.
+func setField(field reflect.Value, text, least string) error {
 	switch into := field.Addr().Interface().(type) {
 	case *string:
 		*into = text
@@ -133,6 +144,14 @@ func setField(field reflect.Value, text string) error {
 		v, err := strconv.ParseBool(text)
 		if err != nil {
 			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		*into = v
+	case *int:
+		return setNumber(into, text, least)
+	case *time.Duration:
+		v, err := time.ParseDuration(text)
+		if err != nil || v < time.Second {
+			return fmt.Errorf("%q is not a time of a second or more, such as 10s", text)
 		}
 		*into = v
 	case **time.Location:
@@ -146,6 +165,15 @@ func setField(field reflect.Value, text string) error {
 	case *[]netip.Prefix:
 		return setPrefixes(into, text)
 	}
+	return nil
+}
+
+func setNumber(into *int, text, least string) error {
+	v, err := strconv.Atoi(text)
+	if low, lowErr := strconv.Atoi(least); err != nil || lowErr != nil || v < low {
+		return fmt.Errorf("%q is not a whole number of %s or more", text, least)
+	}
+	*into = v
 	return nil
 }
 

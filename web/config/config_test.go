@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"blockconsole/handlers"
 )
@@ -50,6 +51,9 @@ func TestBadSettingsNameTheVariable(t *testing.T) {
 		{"TRUSTED_PROXIES", "proxy.example.com"}, {"TRUSTED_PROXIES", "10.0.0.0/99"},
 		{"NBD_ADDR", "nbd"}, {"NBD_TLS_CERT", "/nowhere/cert.pem"}, {"NBD_TLS_KEY", "/nowhere/key.pem"}, {"NBD_TLS_CA", "/nowhere/ca.pem"},
 		{"METRICS_ADDR", "9090"},
+		{"STREAMS_PER_SESSION", "0"}, {"STREAMS_PER_USER", "x"}, {"STREAMS_PER_ADDRESS", "-5"}, {"CONNECTIONS", "-1"}, {"REQUESTS_PER_USER", "1"},
+		{"HEADER_TIMEOUT", "10"}, {"HEADER_TIMEOUT", "0s"}, {"BODY_TIMEOUT", "soon"},
+		{"SESSIONS_PER_USER", "0"}, {"SESSIONS_PER_USER", "-1"}, {"SESSIONS_PER_USER", "many"}, {"SESSIONS_PER_USER", "1e3"}, {"SESSIONS_PER_USER", ""},
 	} {
 		t.Run(tc.variable+"="+tc.value, func(t *testing.T) {
 			_, err := Load([]string{EnvPrefix + tc.variable + "=" + tc.value})
@@ -228,5 +232,55 @@ func TestWhereServersFindTheVolumes(t *testing.T) {
 	c, err := Load([]string{EnvPrefix + "NBD_ADDR=0.0.0.0:1"})
 	if host := c.ExportHost(); err != nil || host == "" || host == "0.0.0.0" {
 		t.Errorf("%q %v", host, err)
+	}
+}
+
+// CBC under TLS 1.2 has been broken again and again; whoever offers nothing else is not
+// served.
+func TestTLS_NoCBC(t *testing.T) {
+	cert, key := pemFiles(t)
+	c, err := Load([]string{"BLOCKCONSOLE_TLS_CERT=" + cert, "BLOCKCONSOLE_TLS_KEY=" + key,
+		"BLOCKCONSOLE_NBD_TLS_CERT=" + cert, "BLOCKCONSOLE_NBD_TLS_KEY=" + key, "BLOCKCONSOLE_NBD_TLS_CA=" + cert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := 0
+	for name, server := range map[string]*tls.Config{"pages": c.TLS(), "NBD": c.NBDTLS()} {
+		server = server.Clone()
+		server.ClientAuth = tls.NoClientCert
+		for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+			if !slices.Contains(suite.SupportedVersions, tls.VersionTLS12) || !strings.Contains(suite.Name, "_ECDSA_") {
+				continue
+			}
+			near, far := net.Pipe()
+			handshake := make(chan error, 1)
+			go func() { handshake <- tls.Server(far, server).Handshake() }()
+			client := tls.Client(near, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}})
+			err := client.Handshake()
+			near.Close()
+			<-handshake
+			far.Close()
+			aead := strings.Contains(suite.Name, "GCM") || strings.Contains(suite.Name, "POLY1305")
+			if aead != (err == nil) {
+				t.Errorf("%s: a client with %s alone: %v", name, suite.Name, err)
+			}
+			if err == nil {
+				served++
+			}
+		}
+	}
+	if served != 6 {
+		t.Errorf("%d handshakes, want those of three suites at two servers", served)
+	}
+}
+
+func TestLimitsAreSettings(t *testing.T) {
+	c, err := Load(nil)
+	if err != nil || c.SessionsPerUser != 20 || c.StreamsPerSession != 12 || c.StreamsPerUser != 60 || c.StreamsPerAddress != 2000 ||
+		c.Connections != 0 || c.HeaderTimeout != 10*time.Second || c.BodyTimeout != 20*time.Second {
+		t.Errorf("%+v %v", c, err)
+	}
+	if c, err = Load([]string{"BLOCKCONSOLE_SESSIONS_PER_USER=3"}); err != nil || c.SessionsPerUser != 3 {
+		t.Errorf("%+v %v", c, err)
 	}
 }

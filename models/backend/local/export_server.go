@@ -62,12 +62,24 @@ func (b *Backend) newExportServer(o Options) (*exportServer, error) {
 
 // startServing accepts connections in the background.
 func (b *Backend) startServing(o Options) {
+	b.nbd.server.MaxConns = maxConns(o.MaxFiles, len(b.exports))
 	b.nbd.wg.Go(func() {
 		if err := b.nbd.server.Serve(context.Background(), o.NBD); !errors.Is(err, nbd.ErrServerClosed) {
 			b.log.Error("nobody can connect to volumes any more", "address", b.nbd.address, "error", err)
 		}
 	})
 	b.nbd.wg.Go(b.watchRegistrations)
+}
+
+// maxConns is how many connections there may be, where files may be open and volumes are
+// attached: a socket and the ends of a pipe each, beside the volumes' own files, of which
+// there may be twice as many later. 0: no bound. All arguments are numbers of objects.
+func maxConns(files, volumes int) int {
+	const most = 1024
+	if files == 0 {
+		return 0
+	}
+	return max(1, min(most, (files-max(files/4, 2*volumes))/3))
 }
 
 // stopServing finishes the requests under way, and flushes and closes the files of all

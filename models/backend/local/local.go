@@ -52,6 +52,9 @@ type Options struct {
 	// NBDTLS requires TLS and a certificate of ClientCAs that carries the server's
 	// name. nil: only the address tells servers apart.
 	NBDTLS *tls.Config
+	// MaxFiles is the number of files that connections of servers and attached volumes
+	// may have open; 0 means no bound of ours.
+	MaxFiles int
 	// Servers lists the servers that are registered in the console; required with
 	// NBD. It is called when a volume is attached and at most once a second when
 	// clients connect; ctx ends after 5 seconds.

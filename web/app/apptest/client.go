@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"maps"
@@ -21,6 +22,7 @@ import (
 // follows no redirects. It is safe for concurrent use.
 type Client struct {
 	Header http.Header // of every request
+	Host   string      // of every request; empty: where it is sent
 
 	t    testing.TB
 	url  func() string // of the console, which may be another after a restart
@@ -44,7 +46,7 @@ func newClient(t testing.TB, url func() string) *Client {
 
 // For is the same client for a subtest, which then is the one that fails.
 func (c *Client) For(t testing.TB) *Client {
-	return &Client{Header: c.Header, t: t, url: c.url, http: c.http, jar: c.jar}
+	return &Client{Header: c.Header, Host: c.Host, t: t, url: c.url, http: c.http, jar: c.jar}
 }
 
 // JSON is a client with the same cookies that asks as programs do, in English.
@@ -85,7 +87,7 @@ func (c *Client) NewRequest(ctx context.Context, method, path string, form url.V
 	if err != nil {
 		return nil, err
 	}
-	r.Header = c.Header.Clone()
+	r.Header, r.Host = c.Header.Clone(), cmp.Or(c.Host, r.Host)
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

@@ -168,8 +168,15 @@ func (c *Console) WorkOnce() {
 	}
 }
 
-// NewClient is a browser of nobody.
-func (c *Console) NewClient() *Client { return newClient(c.t, c.URL) }
+// NewClient is a browser of nobody, which knows the console by PUBLIC_URL where that is
+// set.
+func (c *Console) NewClient() *Client {
+	b := newClient(c.t, c.URL)
+	if public := c.Config.PublicURL; public != nil {
+		b.Host = public.Host
+	}
+	return b
+}
 
 // As is a browser of the user of that role, with a session of its own; of nobody for
 // the empty role.
