@@ -239,14 +239,14 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		req := handlers.RequestOf(c)
-		lang := preference(c, "lang", i18n.Langs...)
+		lang := s.preference(c, "lang", i18n.Langs...)
 		if lang == "" {
 			lang = i18n.Match(c.Request().Header.Get("Accept-Language"))
 		}
-		if req.Theme = preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
+		if req.Theme = s.preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
 			req.Theme = ""
 		}
-		req.Compact = preference(c, "density", "normal", "compact") == "compact"
+		req.Compact = s.preference(c, "density", "normal", "compact") == "compact"
 		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
 		c.Response().Header().Set("Content-Language", lang)
 		return next(c)
@@ -255,14 +255,15 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 
 // preference is one of the choices: that of the query, which a cookie then
 // remembers, or that of the cookie; empty for none.
-func preference(c echo.Context, name string, choices ...string) string {
+func (s *Server) preference(c echo.Context, name string, choices ...string) string {
+	cookieName := handlers.SessionCookie(s.site.Secure) + "-" + name
 	if query := c.Request().URL.RawQuery; strings.Contains(query, name+"=") {
 		if chosen := c.QueryParam(name); slices.Contains(choices, chosen) {
-			handlers.SetCookie(c, "blockconsole-"+name, chosen, preferenceSeconds)
+			handlers.SetCookie(c, cookieName, chosen, preferenceSeconds)
 			return chosen
 		}
 	}
-	if cookie, err := c.Cookie("blockconsole-" + name); err == nil && slices.Contains(choices, cookie.Value) {
+	if cookie, err := c.Cookie(cookieName); err == nil && slices.Contains(choices, cookie.Value) {
 		return cookie.Value
 	}
 	return ""
