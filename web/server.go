@@ -62,7 +62,8 @@ type Server struct {
 
 	conns      int // number of connections at once
 	admissions admissions
-	crowdedAt  time.Time // when the log said so last; the listener guards it
+	crowdedAt  time.Time  // when the log said so last; the listener guards it
+	proxies    addressSet // that were warned of
 
 	streams    context.Context // done when the live streams have to end
 	endStreams context.CancelFunc

@@ -49,12 +49,14 @@ type Store struct {
 	snapshotPages pageCache[models.Snapshot]
 	volumePages   pageCache[models.Volume]
 
-	signals signals
-	caps    atomic.Pointer[models.Capabilities]
+	signals  signals
+	refusals refusals
+	caps     atomic.Pointer[models.Capabilities]
 
-	folder  string           // of the SQLite file
-	reserve *reserve.Reserve // of the disk that it is on; nil: none
-	unsaved atomic.Pointer[models.Text]
+	folder    string           // of the SQLite file
+	reserve   *reserve.Reserve // of the disk that it is on; nil: none
+	unsaved   atomic.Pointer[models.Text]
+	deviceKey models.DeviceKey
 
 	allProjects bool
 	ownProject  atomic.Pointer[models.Project] // the project of new objects; nil: not known yet
@@ -108,8 +110,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	return db.PingContext(ctx)
 }
 
-// Close closes the database. Errors: those of the database.
+// Close writes what waits and closes the database. Errors: those of the database.
 func (s *Store) Close() error {
+	s.flushRefusals()
 	db, err := s.db.DB()
 	if err != nil {
 		return err

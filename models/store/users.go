@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -30,12 +30,15 @@ func (s Users) User(ctx context.Context, actor models.Actor, id string) (*models
 }
 
 // EnsureFirstUser adds the administrator models.FirstUser when there are no users.
-// created is false when there are some, and the password was not used. Errors: those of
-// the database.
+// created is false when there are some, and the password was not used. Errors:
+// CodeInvalid with the field password, those of the database.
 func (s Users) EnsureFirstUser(ctx context.Context, password string) (created bool, err error) {
 	var users int64
 	if err := s.read(ctx).Model(&models.User{}).Count(&users).Error; err != nil || users > 0 {
 		return false, err
+	}
+	if text := models.ValidatePassword(password, models.FirstUser); text != nil {
+		return false, models.Invalid("password", *text)
 	}
 	hash, err := models.HashPassword(ctx, password)
 	if err != nil {
@@ -53,7 +56,11 @@ func (s Users) EnsureFirstUser(ctx context.Context, password string) (created bo
 // password and role, those of the database.
 func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error) {
 	fields := models.FieldErrors{}
-	fields.Add("name", models.ValidateUserName(name))
+	names, err := userNames(s.read(ctx))
+	if err != nil {
+		return nil, err
+	}
+	fields.Add("name", models.CheckNewUserName(name, names))
 	fields.Add("password", models.ValidatePassword(password, name))
 	fields.Add("role", models.ValidateRole(role))
 	if err := fields.Err(); err != nil {
@@ -67,15 +74,38 @@ func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, rol
 	return u, s.insertUser(ctx, actor, u)
 }
 
+// userNames returns the names of all users. There are few enough to compare each.
+func userNames(q *gorm.DB) ([]string, error) {
+	var names []string
+	err := q.Model(&models.User{}).Pluck("name", &names).Error
+	slices.Sort(names)
+	return names, err
+}
+
+// DoubtfulNames returns the names of users that older versions accepted and that can be
+// taken for somebody else's. Errors: those of the database.
+func (s Users) DoubtfulNames(ctx context.Context) ([]string, error) {
+	names, err := userNames(s.read(ctx))
+	return models.DoubtfulUserNames(names), err
+}
+
 func (s *Store) insertUser(ctx context.Context, actor models.Actor, u *models.User) error {
 	u.CreatedAt = models.Micros(s.Now())
 	return s.write(ctx, func(tx *gorm.DB) error {
-		// The column disabled is a number on both databases, for which PostgreSQL accepts no bool; its default is 0.
-		err := tx.Omit("Disabled").Create(u).Error
-		if errors.Is(err, gorm.ErrDuplicatedKey) {
-			return models.Invalid("name", models.NewText("user.name.taken"))
+		if s.postgres { // no other console may add a name that looks alike meanwhile
+			if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", lockUsers).Error; err != nil {
+				return err
+			}
 		}
+		names, err := userNames(tx)
 		if err != nil {
+			return err
+		}
+		if text := models.CheckNewUserName(u.Name, names); text != nil {
+			return models.Invalid("name", *text)
+		}
+		// The column disabled is a number on both databases, for which PostgreSQL accepts no bool; its default is 0.
+		if err := tx.Omit("Disabled").Create(u).Error; err != nil {
 			return err
 		}
 		return s.audit(tx, actor, u.AuditEntry("user.create", string(u.Role)))
@@ -88,7 +118,7 @@ func (s Users) SetRole(ctx context.Context, actor models.Actor, id string, role 
 	if text := models.ValidateRole(role); text != nil {
 		return models.Invalid("role", *text)
 	}
-	return s.changeUser(ctx, actor, id, role != models.Administrator, func(tx *gorm.DB, u *models.User) error {
+	return s.changeUser(ctx, actor, id, "user.edit", role != models.Administrator, func(tx *gorm.DB, u *models.User) error {
 		if err := tx.Model(u).Update("role", role).Error; err != nil {
 			return err
 		}
@@ -99,10 +129,12 @@ func (s Users) SetRole(ctx context.Context, actor models.Actor, id string, role 
 // SetDisabled disables a user, which ends its sessions, or enables it again. Errors:
 // ErrNotFound, ErrLastAdministrator, those of the database.
 func (s Users) SetDisabled(ctx context.Context, actor models.Actor, id string, disabled bool) error {
-	return s.changeUser(ctx, actor, id, disabled, func(tx *gorm.DB, u *models.User) error {
-		value, action := 0, "user.enable"
+	value, action := 0, "user.enable"
+	if disabled {
+		value, action = 1, "user.disable"
+	}
+	return s.changeUser(ctx, actor, id, action, disabled, func(tx *gorm.DB, u *models.User) error {
 		if disabled {
-			value, action = 1, "user.disable"
 			if err := endSessions(tx, u.ID, ""); err != nil {
 				return err
 			}
@@ -117,7 +149,7 @@ func (s Users) SetDisabled(ctx context.Context, actor models.Actor, id string, d
 // DeleteUser deletes a user and its sessions, but not its audit entries. Errors:
 // ErrNotFound, ErrLastAdministrator, those of the database.
 func (s Users) DeleteUser(ctx context.Context, actor models.Actor, id string) error {
-	return s.changeUser(ctx, actor, id, true, func(tx *gorm.DB, u *models.User) error {
+	return s.changeUser(ctx, actor, id, "user.delete", true, func(tx *gorm.DB, u *models.User) error {
 		if err := tx.Delete(u).Error; err != nil {
 			return err
 		}
@@ -134,7 +166,7 @@ func (s Users) ResetPassword(ctx context.Context, actor models.Actor, id string)
 	if err != nil {
 		return "", err
 	}
-	err = s.changeUser(ctx, actor, id, false, func(tx *gorm.DB, u *models.User) error {
+	err = s.changeUser(ctx, actor, id, "password.reset", false, func(tx *gorm.DB, u *models.User) error {
 		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
 	})
 	return password, err
@@ -151,17 +183,22 @@ func (s Users) ChangePassword(ctx context.Context, actor models.Actor, current, 
 	if text := models.ValidatePassword(password, u.Name); text != nil {
 		return models.Invalid("password", *text)
 	}
-	if err := s.checkPassword(ctx, actor, u.Name, current, u.PasswordHash); err != nil {
+	own := []attemptCounter{{who: "self:" + u.ID, limit: AccountAttempts}}
+	if err := s.checkPassword(ctx, own, current, u.PasswordHash); err != nil {
+		err = s.audited(ctx, actor, u.AuditEntry("password.change", ""), err)
 		if e := models.AsError(err); e != nil && e.Code == models.CodeUnauthorized {
 			return models.Invalid("current", models.NewText("password.wrong"))
 		}
 		return err
 	}
+	if password == current {
+		return models.Invalid("password", models.NewText("password.same"))
+	}
 	hash, err := models.HashPassword(ctx, password)
 	if err != nil {
 		return err
 	}
-	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *models.User) error {
+	return s.changeUser(ctx, actor, u.ID, "password.change", false, func(tx *gorm.DB, u *models.User) error {
 		return s.replacePassword(tx, actor, u, hash, keepSession, "password.change")
 	})
 }
@@ -181,8 +218,8 @@ func (s Users) SetPasswordByName(ctx context.Context, name, password string) err
 	if err != nil {
 		return err
 	}
-	actor := models.Actor{Name: "(host)", Project: u.ProjectID}
-	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *models.User) error {
+	actor := models.Actor{Name: models.HostUser, Project: u.ProjectID}
+	return s.changeUser(ctx, actor, u.ID, "password.reset", false, func(tx *gorm.DB, u *models.User) error {
 		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
 	})
 }
@@ -202,12 +239,13 @@ func (s *Store) replacePassword(tx *gorm.DB, actor models.Actor, u *models.User,
 
 // changeUser runs fn on a user of the actor's project in one transaction. weakens means
 // that the user will not be an active administrator: then another one must exist. Their
-// rows are locked, so that two who demote each other cannot both succeed.
-func (s *Store) changeUser(ctx context.Context, actor models.Actor, id string, weakens bool, fn func(tx *gorm.DB, u *models.User) error) error {
+// rows are locked, so that two who demote each other cannot both succeed. A refusal is
+// audited.
+func (s *Store) changeUser(ctx context.Context, actor models.Actor, id, action string, weakens bool, fn func(tx *gorm.DB, u *models.User) error) error {
 	if uuid.Validate(id) != nil {
 		return models.ErrNotFound
 	}
-	return s.write(ctx, func(tx *gorm.DB) error {
+	err := s.write(ctx, func(tx *gorm.DB) error {
 		if weakens {
 			var active []string
 			q := s.forUpdate(tx).Model(&models.User{}).Where("role = ? AND disabled = 0", models.Administrator).Order("id")
@@ -224,4 +262,5 @@ func (s *Store) changeUser(ctx context.Context, actor models.Actor, id string, w
 		}
 		return fn(tx, &u)
 	})
+	return s.audited(ctx, actor, models.AuditEntry{Action: action, SubjectType: models.AuditSubjectUser, SubjectID: id}, err)
 }

@@ -97,7 +97,8 @@ func (m *Main) Open(ctx context.Context) error {
 
 func (m *Main) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.lockData, m.listen, m.shareDescriptors, m.openReserve, m.openStore, m.openBackend, m.releaseLeases, m.addFirstUser, m.listenMetrics,
+		m.lockData, m.listen, m.shareDescriptors, m.openReserve, m.openStore, m.openBackend, m.releaseLeases, m.addFirstUser, m.warnOfNames,
+		m.listenMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, m.Close())
