@@ -75,7 +75,9 @@ func (l *Live) Run(ctx context.Context) {
 	if last, err := l.store.LastChange(ctx); err == nil {
 		// Streams that were opened before Run may have missed changes.
 		for _, s := range l.hub.advance(last) {
-			l.hub.send(s, sseEvent("list", "{}", last))
+			if s.seen < last {
+				l.hub.send(s, sseEvent("list", "{}", last))
+			}
 		}
 	}
 	poll, fresh := time.NewTicker(pollInterval), time.NewTicker(l.FreshInterval)
@@ -155,8 +157,16 @@ func newBatch(l *Live, changes []models.Change) *batch {
 	return &batch{live: l, changes: changes, last: changes[len(changes)-1].Seq, rendered: map[topic][]byte{}}
 }
 
-// event is the batch as one subscriber gets it; empty when nothing concerns it.
+// event is the batch as one subscriber gets it; empty when nothing concerns it. A
+// stream that begins amid the batch gets the rest of it.
 func (b *batch) event(ctx context.Context, s *subscriber) ([]byte, error) {
+	switch {
+	case s.seen >= b.last:
+		return nil, nil
+	case s.seen >= b.changes[0].Seq:
+		later := slices.IndexFunc(b.changes, func(c models.Change) bool { return c.Seq > s.seen })
+		return newBatch(b.live, b.changes[later:]).event(ctx, s)
+	}
 	event, ok := b.rendered[s.topic]
 	if !ok {
 		var err error
