@@ -42,10 +42,10 @@ const (
 // Live keeps open pages up to date. It reads the changes once for all of them,
 // renders each changed row once per language, and publishes the events.
 type Live struct {
-	// FreshInterval is how often the age of the data is read; PingInterval how often a
-	// stream checks that its browser and its session are still there. They may be set
-	// before Run.
-	FreshInterval, PingInterval time.Duration
+	// FreshInterval is how often the age of the data is read; BeatInterval how often a
+	// stream says that it is alive; PingInterval how often it checks that its session is
+	// still there. They may be set before Run.
+	FreshInterval, BeatInterval, PingInterval time.Duration
 
 	store LiveStore
 	rows  *RowCache
@@ -63,7 +63,7 @@ type age struct {
 
 // NewLive makes the live pages; Run feeds them.
 func NewLive(store LiveStore, rows *RowCache, site *Site) *Live {
-	return &Live{FreshInterval: 5 * time.Second, PingInterval: 20 * time.Second,
+	return &Live{FreshInterval: 5 * time.Second, BeatInterval: 2 * time.Second, PingInterval: 20 * time.Second,
 		store: store, rows: rows, site: site, log: cmp.Or(site.Log, slog.Default()), ages: map[models.SubjectType]age{}}
 }
 

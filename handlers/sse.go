@@ -54,10 +54,11 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	if replaced {
 		missed = sseEvent("list", "{}", last)
 	}
-	if err := w.write(append([]byte("retry: 1000\n\n"), missed...)); err != nil {
+	if err := w.write(append(l.beginEvent(ctx, s), missed...)); err != nil {
 		return nil //nolint:nilerr // the browser is gone
 	}
-	ping := time.NewTicker(l.PingInterval)
+	beat, ping := time.NewTicker(l.BeatInterval), time.NewTicker(l.PingInterval)
+	defer beat.Stop()
 	defer ping.Stop()
 	for {
 		var event []byte
@@ -72,7 +73,9 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 			if _, err := l.store.Session(ctx, RequestOf(c).Token); models.AsError(err) != nil {
 				return nil // signed out meanwhile
 			}
-			event = []byte(": \n\n")
+			continue
+		case <-beat.C:
+			event = l.beatEvent()
 		}
 		if s.lost.Swap(false) {
 			event = append(event, sseEvent("list", "{}", 0)...)
@@ -81,6 +84,22 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 			return nil //nolint:nilerr // the browser is gone
 		}
 	}
+}
+
+// beginEvent is the first of a stream: it tells the page that what is not sent again
+// may have been missed, and how many operations are under way.
+func (l *Live) beginEvent(ctx context.Context, s *subscriber) []byte {
+	running := ""
+	if l.site.Operations != nil {
+		running = fmt.Sprintf(`,"running":%d`, l.site.Operations.Running(ctx, s.project))
+	}
+	return sseEvent("begin", fmt.Sprintf(`{"now":%d%s}`, l.site.Now().UnixMicro(), running), 0)
+}
+
+// beatEvent is the heartbeat: a page that hears none says so. It carries the server's
+// time in Unix microseconds, by which the page tells ages.
+func (l *Live) beatEvent() []byte {
+	return sseEvent("beat", fmt.Sprintf(`{"now":%d}`, l.site.Now().UnixMicro()), 0)
 }
 
 // lastEventID is the last change that the page has: as a reconnecting browser says,
