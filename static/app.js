@@ -104,7 +104,8 @@
   });
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
-    if (ctx?.sourceElement && !ctx.response && !isBackground(ctx.sourceElement)) showAlertTemplate("alert-lost");
+    if (!ctx?.sourceElement || ctx.text !== undefined) return; // there was a whole answer
+    if (!isBackground(ctx.sourceElement)) showAlertTemplate("alert-lost");
   });
 
   document.addEventListener("htmx:after:swap", (event) => {

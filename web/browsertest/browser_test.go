@@ -46,6 +46,7 @@ var scenarios = []scenario{
 	{name: "overtaken", start: onFake, test: scenarioOvertaken},
 	{name: "cut off", start: onFake, test: scenarioCutOff},
 	{name: "lost refresh", start: onFake, test: scenarioLostRefresh},
+	{name: "weather", start: onFake, test: scenarioWeather, only: "ko"},
 	{name: "languages", start: onFake, test: scenarioLanguages},
 	{name: "wrong clock", start: onHeld, test: scenarioWrongClock, only: "ko"},
 	{name: "windows", start: onFake, test: scenarioWindows, only: "ko", windows: true},
