@@ -106,6 +106,9 @@ func (l *Live) publishChanges(ctx context.Context) error {
 		if err != nil || len(changes) == 0 {
 			return err
 		}
+		if l.site.Operations != nil {
+			l.site.Operations.Forget()
+		}
 		batch := newBatch(l, changes)
 		for _, s := range l.hub.advance(batch.last) {
 			event, err := batch.event(ctx, s)
