@@ -94,7 +94,7 @@
     const part = response && parts[sourceElement?.id];
     if (!part) return;
     const own = response.headers.has("X-Request-Id");
-    signedOut = own && response.status === 401;
+    setSignedOut(own && response.status === 401);
     if (own && response.status === 404 && part === parts.object) location.reload(); // it is gone: the page says so
     if (!own || response.status >= 400) event.preventDefault();
   });
@@ -118,7 +118,7 @@
     parts.list.refresh();
     if (parts.found.element) parts.found.refresh();
   }
-  document.addEventListener("list:refresh", refreshList);
+  document.addEventListener("list:refresh", refreshPage);
 
   // ---- in words: whether what is shown is what there is ----
   let silent = false;
@@ -133,6 +133,13 @@
     if (words && words.textContent !== (words.dataset[state] || "")) words.textContent = words.dataset[state] || "";
   }
 
+  // The first of the page's requests that nobody is signed in for tells; session:renewed is the answer.
+  function setSignedOut(now) {
+    if (now && !signedOut) document.dispatchEvent(new CustomEvent("session:expired"));
+    signedOut = now;
+    showState();
+  }
+
   function awaitBeat() {
     clearTimeout(silenceTimer);
     silenceTimer = setTimeout(onSilence, silenceLimit);
@@ -141,7 +148,7 @@
   // Without a stream the page is read again from time to time.
   function onSilence() {
     silent = true;
-    refreshPage();
+    if (!signedOut) refreshPage();
     showState();
     silenceTimer = setTimeout(onSilence, jittered(maxRetryDelay));
   }
@@ -291,8 +298,7 @@
   document.addEventListener("htmx:finally:request", (event) => {
     const live = event.target;
     if (live.id !== "live" || !live.isConnected || live === startedElement) return;
-    signedOut = event.detail.ctx.response?.status === 401;
-    showState();
+    setSignedOut(event.detail.ctx.response?.status === 401);
     reconnect();
   });
 
@@ -354,6 +360,7 @@
 
   document.addEventListener("visibilitychange", () => { document.hidden ? releaseLock() : resume(); });
   addEventListener("online", resume);
+  document.addEventListener("session:renewed", resume);
   addEventListener("pagehide", releaseLock);
   addEventListener("pageshow", (event) => { if (event.persisted) resume(); });
   document.addEventListener("DOMContentLoaded", () => {

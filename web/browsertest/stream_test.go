@@ -58,6 +58,12 @@ func scenarioLostRefresh(p *page) {
 	p.Wait(`document.querySelector("h1").textContent.includes(%s)`, JS(prefix+"-ren"))
 	p.says("")
 
+	p.As("") // the session ended
+	p.c.cutStreams()
+	p.says(p.say.signedOut)
+	p.As(p.c.api.Session())
+	p.says("")
+
 	p.c.ask(views.SnapshotsPath+"/"+shot+"/delete", url.Values{}) // and a page whose object is gone says that
 	p.Wait(`document.querySelector("#content") && !document.querySelector("#object")`)
 	p.ConsoleMessages()

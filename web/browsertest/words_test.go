@@ -15,7 +15,7 @@ type words struct {
 	clean, live, found, next, previous, find, status, name, volumeField, chooseVolume string
 	sizeSmall, sizeInvalid, reasonMissing, theirs, imageOption, tickMissing           string
 	opened, done, activity, stepAttach, progress, noneFound, firstPage, lost          string
-	cutOff, unread, ago                                                               string
+	cutOff, unread, signedOut, ago                                                    string
 }
 
 var wordsOf = map[string]words{
@@ -37,7 +37,7 @@ var wordsOf = map[string]words{
 		theirs: "다른 사용자가 먼저 수정했습니다", imageOption: "이미지: hello", tickMissing: "계속하려면 데이터 손상 가능성을 확인했다고 표시하세요.",
 		opened: "전체 검색", done: "완료", activity: "작업", stepAttach: "서버에 연결", progress: "CREATING 진행률", noneFound: "조건에 맞는 항목이 없습니다",
 		lost:   "서버에 연결할 수 없습니다.",
-		cutOff: "연결 끊김 · 다시 연결하는 중", unread: "최신 상태가 아님 · 다시 읽는 중", ago: "초 전",
+		cutOff: "연결 끊김 · 다시 연결하는 중", unread: "최신 상태가 아님 · 다시 읽는 중", signedOut: "로그인이 끝남 · 다시 로그인하세요", ago: "초 전",
 		firstPage: "북마크한 위치를 더 이상 찾을 수 없어 첫 페이지를 표시합니다.",
 	},
 	"en": {
@@ -58,7 +58,7 @@ var wordsOf = map[string]words{
 		theirs: "Somebody else has changed this meanwhile", imageOption: "Image: hello", tickMissing: "Tick that you understand the risk to go on.",
 		opened: "Search everywhere", done: "done", activity: "Activity", stepAttach: "Attach to the server", progress: "CREATING progress", noneFound: "Nothing matches",
 		lost:   "cannot be reached",
-		cutOff: "Connection lost · reconnecting", unread: "Out of date · reading again", ago: "seconds ago",
+		cutOff: "Connection lost · reconnecting", unread: "Out of date · reading again", signedOut: "Signed out · please sign in again", ago: "seconds ago",
 		firstPage: "The bookmarked place is gone; this is the first page.",
 	},
 }
