@@ -32,16 +32,17 @@ type subscriber struct {
 	topic
 	user    string      // who is told of their failed operations
 	session string      // id
+	seen    int64       // the change after which the stream begins
 	events  chan []byte // closed with the session and the hub
 	lost    atomic.Bool // events were dropped because the queue was full
 }
 
-func newSubscriber(t topic, user string) *subscriber {
-	return &subscriber{topic: t, user: user, events: make(chan []byte, subscriberQueue)}
+func newSubscriber(t topic, user string, seen int64) *subscriber {
+	return &subscriber{topic: t, user: user, seen: seen, events: make(chan []byte, subscriberQueue)}
 }
 
-// subscribe returns the change after which s gets the events; false when the hub
-// is closed.
+// subscribe returns the change after which s gets the events of what is published;
+// false when the hub is closed.
 func (h *hub) subscribe(s *subscriber) (position int64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,7 +63,8 @@ func (h *hub) unsubscribe(s *subscriber) {
 }
 
 // advance sets the position, and returns who subscribed before it: whoever comes
-// later begins after it.
+// later gets what is published after it. Some of them may have begun after changes
+// that waited to be published.
 func (h *hub) advance(position int64) []*subscriber {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -8,12 +8,12 @@ import (
 
 func TestHub(t *testing.T) {
 	var h hub
-	early := newSubscriber(topic{kind: models.SubjectVolume}, "kim")
+	early := newSubscriber(topic{kind: models.SubjectVolume}, "kim", 0)
 	if position, ok := h.subscribe(early); !ok || position != 0 {
 		t.Fatalf("the first begins after %d, %v", position, ok)
 	}
 	audience := h.advance(7)
-	late := newSubscriber(topic{}, "lee")
+	late := newSubscriber(topic{}, "lee", 0)
 	if position, ok := h.subscribe(late); !ok || position != 7 || len(audience) != 1 || audience[0] != early {
 		t.Fatalf("who comes later begins after %d, %v; before it were %v", position, ok, audience)
 	}

@@ -251,7 +251,7 @@ func TestLists_Filters(t *testing.T) {
 	if doc.Find("#list[data-filtered]").Length() != 1 {
 		t.Error("the list does not say that a status is filtered")
 	}
-	found := c.Get(doc.Find("#found").AttrOr("hx-get", ""), c.FromList(views.VolumesPath)...)
+	found := c.Get(doc.Find("#found").AttrOr("data-url", ""), c.FromList(views.VolumesPath)...)
 	if !strings.HasPrefix(strings.TrimSpace(found.Doc(t).Text()), "1") {
 		t.Errorf("found %q", found.Body)
 	}

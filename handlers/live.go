@@ -42,10 +42,10 @@ const (
 // Live keeps open pages up to date. It reads the changes once for all of them,
 // renders each changed row once per language, and publishes the events.
 type Live struct {
-	// FreshInterval is how often the age of the data is read; PingInterval how often a
-	// stream checks that its browser and its session are still there. They may be set
-	// before Run.
-	FreshInterval, PingInterval time.Duration
+	// FreshInterval is how often the age of the data is read; BeatInterval how often a
+	// stream says that it is alive; PingInterval how often it checks that its session is
+	// still there. They may be set before Run.
+	FreshInterval, BeatInterval, PingInterval time.Duration
 
 	store LiveStore
 	rows  *RowCache
@@ -63,7 +63,7 @@ type age struct {
 
 // NewLive makes the live pages; Run feeds them.
 func NewLive(store LiveStore, rows *RowCache, site *Site) *Live {
-	return &Live{FreshInterval: 5 * time.Second, PingInterval: 20 * time.Second,
+	return &Live{FreshInterval: 5 * time.Second, BeatInterval: 2 * time.Second, PingInterval: 20 * time.Second,
 		store: store, rows: rows, site: site, log: cmp.Or(site.Log, slog.Default()), ages: map[models.SubjectType]age{}}
 }
 
@@ -75,7 +75,9 @@ func (l *Live) Run(ctx context.Context) {
 	if last, err := l.store.LastChange(ctx); err == nil {
 		// Streams that were opened before Run may have missed changes.
 		for _, s := range l.hub.advance(last) {
-			l.hub.send(s, sseEvent("list", "{}", last))
+			if s.seen < last {
+				l.hub.send(s, sseEvent("list", "{}", last))
+			}
 		}
 	}
 	poll, fresh := time.NewTicker(pollInterval), time.NewTicker(l.FreshInterval)
@@ -108,6 +110,9 @@ func (l *Live) publishChanges(ctx context.Context) error {
 			if c.Kind == models.SubjectSession {
 				l.hub.end(c.ID)
 			}
+		}
+		if l.site.Operations != nil {
+			l.site.Operations.Forget()
 		}
 		batch := newBatch(l, changes)
 		for _, s := range l.hub.advance(batch.last) {
@@ -160,8 +165,16 @@ func newBatch(l *Live, changes []models.Change) *batch {
 	return &batch{live: l, changes: changes, last: changes[len(changes)-1].Seq, rendered: map[topic][]byte{}}
 }
 
-// event is the batch as one subscriber gets it; empty when nothing concerns it.
+// event is the batch as one subscriber gets it; empty when nothing concerns it. A
+// stream that begins amid the batch gets the rest of it.
 func (b *batch) event(ctx context.Context, s *subscriber) ([]byte, error) {
+	switch {
+	case s.seen >= b.last:
+		return nil, nil
+	case s.seen >= b.changes[0].Seq:
+		later := slices.IndexFunc(b.changes, func(c models.Change) bool { return c.Seq > s.seen })
+		return newBatch(b.live, b.changes[later:]).event(ctx, s)
+	}
 	event, ok := b.rendered[s.topic]
 	if !ok {
 		var err error

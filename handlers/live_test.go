@@ -8,8 +8,10 @@ import (
 	"blockconsole/web/app/apptest"
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -110,7 +112,8 @@ func (c *console) open(who *apptest.Client, path string, headers ...string) *str
 }
 
 // until reads events until one is called name, and returns it and those before,
-// but for the age of the data, which comes at any time.
+// but for those that come of themselves: the beginning, heartbeats and the age of the
+// data.
 func (s *stream) until(name string) (event, []event) {
 	s.t.Helper()
 	timeout := time.After(soon)
@@ -124,7 +127,7 @@ func (s *stream) until(name string) (event, []event) {
 			if e.name == name {
 				return e, before
 			}
-			if e.name != "fresh" {
+			if !slices.Contains([]string{"begin", "beat", "fresh"}, e.name) {
 				before = append(before, e)
 			}
 		case <-timeout:
@@ -227,10 +230,13 @@ func TestLive_ListChanges(t *testing.T) {
 		}
 	}
 	apptest.WantAccepted(t, c.Post(views.SnapshotsPath+"/"+m.ID+"/delete", nil, apptest.AsJSON...))
-	c.Work()
-	if _, before := snapshots.until("list"); !strings.Contains(fmt.Sprint(before), "DELETING") {
-		t.Errorf("the row did not say DELETING before it left: %v", before)
+	for { // it says so before it leaves
+		if row, _ := snapshots.until(""); strings.Contains(row.data, "DELETING") {
+			break
+		}
 	}
+	c.Work()
+	snapshots.until("list")
 	c.Resync()
 	fresh, _ := snapshots.until("fresh")
 	if at, err := strconv.ParseInt(strings.TrimSpace(fresh.data), 10, 64); err != nil || at < c.Clock.Now().Add(-time.Hour).UnixMicro() {
@@ -306,6 +312,41 @@ func TestLive_Ends(t *testing.T) {
 	}
 	c.Server.Drain()
 	staying.ends()
+}
+
+// TestLive_Heartbeat: a stream begins with what a page may have missed, and goes on to
+// say that it is alive, each time with the server's time.
+func TestLive_Heartbeat(t *testing.T) {
+	t.Parallel()
+	c := newLiveConsole(t)
+	c.NewVolume("vol-1", 1)
+	apptest.WantAccepted(t, c.Post(views.VolumesPath, apptest.Form("name", "vol-2", "size_gib", "1"), apptest.AsJSON...))
+	s := c.open(c.Client, c.eventsOf(c.Client, views.VolumesPath))
+	first, before := s.until("begin")
+	if now := serverTime(t, first); len(before) > 0 || now < c.Clock.Now().Add(-time.Hour).UnixMicro() || !strings.Contains(first.data, `"running":1`) || first.id != "" {
+		t.Errorf("the stream begins with %v %v", before, first)
+	}
+	s.until("beat")
+	c.Clock.Add(time.Hour)
+	for deadline := time.Now().Add(soon); ; { // one may have been on its way
+		beat, _ := s.until("beat")
+		if serverTime(t, beat) > serverTime(t, first)+(30*time.Minute).Microseconds() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("an hour later the heartbeat says %q", beat.data)
+		}
+	}
+}
+
+// serverTime is the server's time that an event carries, Unix microseconds.
+func serverTime(t *testing.T, e event) int64 {
+	t.Helper()
+	var state struct{ Now int64 }
+	if err := json.Unmarshal([]byte(e.data), &state); err != nil {
+		t.Fatal(err)
+	}
+	return state.Now
 }
 
 // TestLive_HostileNames: a name cannot end its event and begin one of its own.

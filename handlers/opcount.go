@@ -40,6 +40,14 @@ func NewOpCounter(store OpCountStore, now func() time.Time, log *slog.Logger) *O
 	return &OpCounter{store: store, changed: changed, now: now, log: log, counts: map[string]opCount{}}
 }
 
+// Forget makes the next Running count anew, for who reads a change before it is
+// signalled.
+func (o *OpCounter) Forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.counts)
+}
+
 // Running returns how many operations of the project are under way; the last known
 // number when the database does not answer.
 func (o *OpCounter) Running(ctx context.Context, project string) int {

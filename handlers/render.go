@@ -15,7 +15,7 @@ import (
 )
 
 // varyOn are the request headers that answers depend on.
-var varyOn = []string{"HX-Request", "HX-Boosted", "HX-History-Restore-Request", "Accept", "Cookie", "Accept-Language"}
+var varyOn = []string{"HX-Request", "HX-Boosted", "HX-History-Restore-Request", views.LanguageHeader, "Accept", "Cookie", "Accept-Language"}
 
 // Render answers with body alone when htmx asked for a part of the page, else with
 // the whole page. An error is returned before anything was sent.

@@ -28,7 +28,16 @@ func (l *Live) SnapshotEvents(c echo.Context) error { return l.stream(c, models.
 // browser leaves, the session ends or the hub closes.
 func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	s := newSubscriber(topic{kind, actor.Project, i18n.Lang(ctx)}, actor.Name)
+	last, err := l.store.LastChange(ctx)
+	if err != nil {
+		return err
+	}
+	seen := lastEventID(c)
+	replaced := seen > last // the page was read from a database that has been replaced since
+	if seen < 0 || replaced {
+		seen = last
+	}
+	s := newSubscriber(topic{kind, actor.Project, i18n.Lang(ctx)}, actor.Name, seen)
 	s.session = RequestOf(c).SignedIn.ID
 	position, ok := l.hub.subscribe(s)
 	if !ok {
@@ -42,14 +51,18 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	if err != nil {
 		return err
 	}
-	missed, err := l.replay(ctx, s, lastEventID(c), position)
+	missed, err := l.replay(ctx, s, position)
 	if err != nil {
 		return err
 	}
-	if err := w.write(append([]byte("retry: 1000\n\n"), missed...)); err != nil {
+	if replaced {
+		missed = sseEvent("list", "{}", last)
+	}
+	if err := w.write(append(l.beginEvent(ctx, s), missed...)); err != nil {
 		return nil //nolint:nilerr // the browser is gone
 	}
-	ping := time.NewTicker(l.PingInterval)
+	beat, ping := time.NewTicker(l.BeatInterval), time.NewTicker(l.PingInterval)
+	defer beat.Stop()
 	defer ping.Stop()
 	for {
 		var event []byte
@@ -64,7 +77,9 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 			if _, err := l.store.Session(ctx, RequestOf(c).Token); models.AsError(err) != nil {
 				return nil // signed out meanwhile
 			}
-			event = []byte(": \n\n")
+			continue
+		case <-beat.C:
+			event = l.beatEvent()
 		}
 		if s.lost.Swap(false) {
 			event = append(event, sseEvent("list", "{}", 0)...)
@@ -73,6 +88,22 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 			return nil //nolint:nilerr // the browser is gone
 		}
 	}
+}
+
+// beginEvent is the first of a stream: it tells the page that what is not sent again
+// may have been missed, and how many operations are under way.
+func (l *Live) beginEvent(ctx context.Context, s *subscriber) []byte {
+	running := ""
+	if l.site.Operations != nil {
+		running = fmt.Sprintf(`,"running":%d`, l.site.Operations.Running(ctx, s.project))
+	}
+	return sseEvent("begin", fmt.Sprintf(`{"now":%d%s}`, l.site.Now().UnixMicro(), running), 0)
+}
+
+// beatEvent is the heartbeat: a page that hears none says so. It carries the server's
+// time in Unix microseconds, by which the page tells ages.
+func (l *Live) beatEvent() []byte {
+	return sseEvent("beat", fmt.Sprintf(`{"now":%d}`, l.site.Now().UnixMicro()), 0)
 }
 
 // lastEventID is the last change that the page has: as a reconnecting browser says,
@@ -92,27 +123,19 @@ const maxReplay = 200
 
 // replay is what happened after the change that the page has seen, up to position,
 // after which events come through the hub.
-func (l *Live) replay(ctx context.Context, s *subscriber, seen, position int64) ([]byte, error) {
-	if seen < 0 || seen == position {
+func (l *Live) replay(ctx context.Context, s *subscriber, position int64) ([]byte, error) {
+	if s.seen >= position {
 		return nil, nil
 	}
 	first, err := l.store.FirstChange(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if seen > position {
-		// The page was read after the last publication, or from a database that has been replaced since.
-		last, err := l.store.LastChange(ctx)
-		if err != nil || seen <= last {
-			return nil, err
-		}
-		return sseEvent("list", "{}", position), nil
-	}
-	changes, err := l.store.ChangesAfter(ctx, seen, maxReplay+1)
+	changes, err := l.store.ChangesAfter(ctx, s.seen, maxReplay+1)
 	if err != nil {
 		return nil, err
 	}
-	if len(changes) > maxReplay || seen+1 < first {
+	if len(changes) > maxReplay || s.seen+1 < first {
 		return sseEvent("list", "{}", position), nil
 	}
 	for len(changes) > 0 && changes[len(changes)-1].Seq > position {

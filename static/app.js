@@ -4,7 +4,6 @@
   "use strict";
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const lang = document.documentElement.lang || "ko";
   const popup = () => $("#popup");
 
   // ---- messages: successes fade, errors stay until closed ----
@@ -86,7 +85,7 @@
   });
 
   // ---- requests that fail: the popup and what was typed stay ----
-  const isBackground = (element) => ["live", "list", "found", "object"].includes(element?.id);
+  const isBackground = (element) => ["live", "list", "found", "object"].includes(element?.id); // live.js tries again
 
   document.addEventListener("htmx:before:request", (event) => {
     const source = event.detail.ctx.sourceElement;
@@ -97,37 +96,22 @@
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
     const status = ctx.response?.status;
-    if (!status || status < 400) return;
-    if (isBackground(ctx.sourceElement)) {
-      event.preventDefault();
-      markStale();
-    } else if (status >= 500 && status !== 507) { // which carries the form and why it could not be saved
+    if (!status || status < 400 || isBackground(ctx.sourceElement)) return;
+    if (status >= 500 && status !== 507) { // which carries the form and why it could not be saved
       event.preventDefault();
       showAlertTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
     }
   });
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
-    if (!ctx?.sourceElement || ctx.response) return;
-    if (isBackground(ctx.sourceElement)) markStale();
-    else showAlertTemplate("alert-lost");
+    if (!ctx?.sourceElement || ctx.text !== undefined) return; // there was a whole answer
+    if (!isBackground(ctx.sourceElement)) showAlertTemplate("alert-lost");
   });
-  // ---- a response that is older than a live event may undo it: the list is fetched again ----
-  let eventCount = 0;
-  const eventsAtStart = new WeakMap();
-
-  document.addEventListener("htmx:before:request", (event) => { eventsAtStart.set(event.detail.ctx, eventCount); });
-
-  function isOutdated(ctx, target) {
-    const writing = ctx.request?.method?.toUpperCase() === "POST";
-    return (writing || target?.id === "list") && eventsAtStart.has(ctx) && eventsAtStart.get(ctx) !== eventCount;
-  }
 
   document.addEventListener("htmx:after:swap", (event) => {
     const { ctx } = event.detail;
     const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
     if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
-    if (isOutdated(ctx, target)) refreshList();
     initContent();
     syncToolbar();
   });
@@ -142,7 +126,6 @@
   }, true);
   window.addEventListener("pageshow", (event) => {
     for (const form of $$("form[data-sent]")) delete form.dataset.sent;
-    if (event.persisted) refreshList();
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
@@ -317,19 +300,25 @@
     }
   });
 
-  // ---- ages and running clocks ----
-  const relativeTime = new Intl.RelativeTimeFormat(lang, { numeric: "always" });
+  // ---- ages and running clocks, by the server's time: the browser's clock may be wrong ----
+  const units = JSON.parse(document.documentElement.dataset.ago || "[]");
+  let ahead = 0; // ms by which the browser's clock is ahead of the server's
+
+  function setServerTime(microseconds, age = 0) { // age: ms since the server said so
+    if (microseconds > 0) ahead = Date.now() - age - microseconds / 1000;
+  }
+
+  const secondsSince = (microseconds) => Math.max(0, Math.floor((Date.now() - ahead - microseconds / 1000) / 1000));
 
   function formatAge(microseconds) {
-    const seconds = Math.max(0, Math.floor((Date.now() - microseconds / 1000) / 1000));
-    if (seconds < 60) return relativeTime.format(-seconds, "second");
-    if (seconds < 3600) return relativeTime.format(-Math.floor(seconds / 60), "minute");
-    if (seconds < 86400) return relativeTime.format(-Math.floor(seconds / 3600), "hour");
-    return relativeTime.format(-Math.floor(seconds / 86400), "day");
+    const seconds = secondsSince(microseconds);
+    const [size, one, other] = units.find(([size]) => seconds >= size) || units.at(-1);
+    const count = Math.floor(seconds / size);
+    return (count === 1 ? one : other).replace("{0}", digits.format(count));
   }
 
   function formatElapsed(microseconds) {
-    const seconds = Math.max(0, Math.floor((Date.now() - microseconds / 1000) / 1000));
+    const seconds = secondsSince(microseconds);
     const two = (n) => String(n).padStart(2, "0");
     const rest = two(Math.floor(seconds / 60) % 60) + ":" + two(seconds % 60);
     return seconds < 3600 ? rest : Math.floor(seconds / 3600) + ":" + rest;
@@ -355,69 +344,13 @@
     updateTimes();
   }
 
-  const markStale = () => $(".fresh")?.classList.add("stale");
-  window.blockconsole = Object.freeze({ updateTimes, markStale, syncToolbar, initContent, countEvent: () => { eventCount += 1; }, refreshList: () => refreshList(), refreshObject: () => refreshObject() });
-
-  // ---- the list is fetched again when rows came or went ----
-  let listTimer = 0;
-  let fetchingList = false;
-
-  function refreshList() {
-    clearTimeout(listTimer);
-    listTimer = setTimeout(fetchList, 150);
-  }
-
-  async function fetchList() {
-    const list = $("#list");
-    if (!list || document.hidden) return;
-    if (fetchingList) { refreshList(); return; }
-    fetchingList = true;
-    try {
-      await htmx.ajax("GET", location.pathname + location.search, { source: list, target: list, select: "#list", swap: "outerMorph" });
-      const found = $("#found");
-      if (found) htmx.trigger(found, "found:refresh");
-    } finally {
-      fetchingList = false;
-    }
-    syncToolbar();
-    updateTimes();
-  }
-  document.addEventListener("list:refresh", refreshList);
-
-  // ---- the page of one object is fetched again after its events, and every few seconds while an operation runs ----
-  const pollSeconds = 3;
-  let ticks = 0; // of one second
-  let outdated = false;
-  let fetchingObject = false;
-  let objectTimer = 0;
-
-  function refreshObject() {
-    outdated = true;
-    clearTimeout(objectTimer);
-    objectTimer = setTimeout(fetchObject, 150);
-  }
-
-  // What cannot be shown now is fetched at the next tick of the timer below.
-  async function fetchObject() {
-    const object = $("#object");
-    if (!object || !outdated || fetchingObject || document.hidden || popup()?.open || $("#row-menu:popover-open")) return;
-    outdated = false;
-    fetchingObject = true;
-    try {
-      await htmx.ajax("GET", location.pathname + location.search, { source: object, target: object, select: "#object", swap: "outerMorph" });
-    } finally {
-      fetchingObject = false;
-    }
-  }
+  window.blockconsole = Object.freeze({ updateTimes, setServerTime, initContent });
 
   document.addEventListener("DOMContentLoaded", () => {
+    const { responseStart = performance.now() } = performance.getEntriesByType("navigation")[0] || {};
+    setServerTime(Number(document.documentElement.dataset.now), performance.now() - responseStart);
     initContent();
     syncToolbar();
-    setInterval(() => {
-      if (document.hidden) return;
-      updateTimes();
-      if ($("#object[data-poll]") && ++ticks % pollSeconds === 0) outdated = true;
-      fetchObject();
-    }, 1000);
+    setInterval(() => { if (!document.hidden) updateTimes(); }, 1000);
   });
 })();

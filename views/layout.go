@@ -87,9 +87,13 @@ func bodyClass(f *PageContext) string {
 	return "app"
 }
 
-// csrfHeaders is the value of hx-headers that sends the session's token.
-func csrfHeaders(f *PageContext) string {
-	b, err := json.Marshal(map[string]string{"X-CSRF-Token": f.CSRF})
+// LanguageHeader is the request header with the language of the page that asks.
+const LanguageHeader = "X-Page-Language"
+
+// requestHeaders is the value of hx-headers: the session's token and the language of
+// the page.
+func requestHeaders(ctx context.Context, f *PageContext) string {
+	b, err := json.Marshal(map[string]string{"X-CSRF-Token": f.CSRF, LanguageHeader: i18n.Lang(ctx)})
 	if err != nil {
 		return "{}"
 	}

@@ -19,6 +19,7 @@ import (
 
 	"blockconsole/handlers"
 	"blockconsole/models"
+	"blockconsole/views"
 	"blockconsole/views/i18n"
 )
 
@@ -246,14 +247,18 @@ func isSafe(method string) bool {
 
 const preferenceSeconds = 365 * 24 * 60 * 60
 
-// preferences finds the language and the look of the page.
+// preferences finds the language and the look of the page. What a page asks for later
+// comes in the page's own language, whatever another window has chosen since.
 func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if isPublic(c) {
 			return next(c)
 		}
 		req := handlers.RequestOf(c)
-		lang := s.preference(c, "lang", i18n.Langs...)
+		lang := c.Request().Header.Get(views.LanguageHeader)
+		if !slices.Contains(i18n.Langs, lang) {
+			lang = s.preference(c, "lang", i18n.Langs...)
+		}
 		if lang == "" {
 			lang = i18n.Match(c.Request().Header.Get("Accept-Language"))
 		}
@@ -268,12 +273,15 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // preference is one of the choices: that of the query, which a cookie then
-// remembers, or that of the cookie; empty for none.
+// remembers, or that of the cookie; empty for none. A page that is read again by its
+// script chooses nothing anew.
 func (s *Server) preference(c echo.Context, name string, choices ...string) string {
 	cookieName := handlers.SessionCookie(s.site.Secure) + "-" + name
 	if query := c.Request().URL.RawQuery; strings.Contains(query, name+"=") {
 		if chosen := c.QueryParam(name); slices.Contains(choices, chosen) {
-			handlers.SetCookie(c, cookieName, chosen, preferenceSeconds)
+			if !handlers.IsHTMX(c) {
+				handlers.SetCookie(c, cookieName, chosen, preferenceSeconds)
+			}
 			return chosen
 		}
 	}

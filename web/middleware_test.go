@@ -3,6 +3,7 @@ package web_test
 import (
 	"blockconsole/models"
 	"blockconsole/static"
+	"blockconsole/views"
 	"blockconsole/web"
 	"blockconsole/web/app/apptest"
 	"bytes"
@@ -125,6 +126,29 @@ func TestPreferences_Remembered(t *testing.T) {
 	doc := b.Get("/storage/block-storage/volumes?q=b&lang=en&theme=dark&status=ERROR").Doc(t)
 	if href := doc.Find("a.lang-link").AttrOr("href", ""); strings.Contains(href, "theme") || strings.Contains(href, "lang=en") || !strings.Contains(href, "q=b") {
 		t.Errorf("the language link is %s", href)
+	}
+}
+
+// TestPreferences_OfThePage: what a page's script asks for comes in the page's language,
+// and chooses nothing for other pages.
+func TestPreferences_OfThePage(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	b := c.As(models.Viewer)
+	b.Get("/account?lang=en&theme=dark")
+	headers := b.Get("/account").Doc(t).Find("body").AttrOr("hx-headers:inherited", "")
+	if want := `"` + views.LanguageHeader + `":"en"`; !strings.Contains(headers, want) {
+		t.Errorf("scripts send %s, want %s", headers, want)
+	}
+	for _, language := range []string{"ko", "en"} {
+		a := b.Get("/account?lang=ko&theme=light&density=compact", "HX-Request", "true", views.LanguageHeader, language)
+		if got := a.Header.Get("Content-Language"); got != language || len(a.Header.Values("Set-Cookie")) != 0 {
+			t.Errorf("a part of a page in %s comes in %s with %v", language, got, a.Header.Values("Set-Cookie"))
+		}
+	}
+	html := b.Get("/account", views.LanguageHeader, "xx").Doc(t).Find("html")
+	if html.AttrOr("lang", "")+html.AttrOr("data-theme", "") != "endark" {
+		t.Errorf("the pages are now %s, %s", html.AttrOr("lang", ""), html.AttrOr("data-theme", ""))
 	}
 }
 

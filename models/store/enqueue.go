@@ -74,7 +74,7 @@ func (s *Store) enqueueUnaudited(ctx context.Context, actor models.Actor, c clic
 			return existing, err
 		}
 	}
-	if d := s.Rules().Room(action); d != nil {
+	if d := s.Rules().Room(c.action); d != nil {
 		return nil, models.Refused(d)
 	}
 	var op *models.Operation

@@ -2,6 +2,7 @@ package i18n
 
 import (
 	"context"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -43,19 +44,43 @@ func Bytes(n int64) string {
 	return strings.TrimSuffix(s, ".0") + " " + units[unit]
 }
 
-// Ago writes the age of at, such as «3 seconds ago». app.js uses the same words.
+// ageUnits are the units in which ages are told, the largest first.
+var ageUnits = []struct {
+	key  string
+	size time.Duration
+}{
+	{"ago.day", 24 * time.Hour}, {"ago.hour", time.Hour}, {"ago.minute", time.Minute}, {"ago.second", time.Second},
+}
+
+// Ago writes the age of at, such as «3 seconds ago»; 0 seconds when now is before it.
 func Ago(ctx context.Context, at, now time.Time) string {
-	d := max(now.Sub(at), 0)
-	switch {
-	case d < time.Minute:
-		return N(ctx, "ago.second", int64(d/time.Second))
-	case d < time.Hour:
-		return N(ctx, "ago.minute", int64(d/time.Minute))
-	case d < 24*time.Hour:
-		return N(ctx, "ago.hour", int64(d/time.Hour))
-	default:
-		return N(ctx, "ago.day", int64(d/(24*time.Hour)))
+	age := max(now.Sub(at), 0)
+	unit := ageUnits[len(ageUnits)-1]
+	for _, u := range ageUnits {
+		if age >= u.size {
+			unit = u
+			break
+		}
 	}
+	return N(ctx, unit.key, int64(age/unit.size))
+}
+
+// AgoTable is what scripts write ages with, as Ago does: per unit, the largest first,
+// its seconds, the text for one and the text for another number, which is {0}; JSON.
+func AgoTable(ctx context.Context) string {
+	var table [][]any
+	for _, u := range ageUnits {
+		one := u.key + ".one"
+		if _, ok := lookup(ctx, one); !ok {
+			one = u.key
+		}
+		table = append(table, []any{int64(u.size / time.Second), T(ctx, one, "{0}"), T(ctx, u.key, "{0}")})
+	}
+	b, err := json.Marshal(table)
+	if err != nil { // numbers and texts cannot fail
+		return "[]"
+	}
+	return string(b)
 }
 
 // The Hangul syllables, of which every 28th has no final consonant.

@@ -27,6 +27,8 @@ type console struct {
 	api     *apptest.Client // of the first user
 	streams streamCount
 	gates   sync.Map // path -> chan struct{}: an answer to a POST there waits until it is closed
+	cuts    sync.Map // chan struct{}, closed when a live stream has ended -> context.CancelFunc, which ends it
+	refused sync.Map // path -> true: what scripts GET there is answered 502, as by a proxy
 }
 
 // patience is how long a scenario waits for what must happen.
@@ -47,13 +49,22 @@ func open(t *testing.T, local bool) *console {
 	return c
 }
 
-// observe counts live streams and holds answers back.
+// observe counts live streams, holds answers back and refuses some.
 func (c *console) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		cookie, err := e.Cookie(handlers.SessionCookie(false))
 		if err == nil && strings.HasSuffix(e.Request().URL.Path, "/events") {
+			ctx, cut := context.WithCancel(e.Request().Context())
+			defer cut()
+			e.SetRequest(e.Request().WithContext(ctx))
+			ended := make(chan struct{})
+			c.cuts.Store(ended, cut)
+			defer close(ended)
 			c.streams.add(cookie.Value, 1)
 			defer c.streams.add(cookie.Value, -1)
+		}
+		if _, refused := c.refused.Load(e.Request().URL.Path); refused && handlers.IsHTMX(e) {
+			return e.HTML(http.StatusBadGateway, "<h1>502 Bad Gateway</h1>")
 		}
 		err = next(e)
 		if gate, ok := c.gates.Load(e.Request().URL.Path); ok && e.Request().Method == http.MethodPost {
@@ -61,6 +72,16 @@ func (c *console) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return err
 	}
+}
+
+// cutStreams ends all live streams.
+func (c *console) cutStreams() {
+	c.cuts.Range(func(ended, cut any) bool {
+		c.cuts.Delete(ended)
+		cut.(context.CancelFunc)()
+		<-ended.(chan struct{})
+		return true
+	})
 }
 
 // streamCount counts the live streams that are open, per session.

@@ -16,6 +16,7 @@ type words struct {
 	sizeSmall, sizeInvalid, reasonMissing, theirs, imageOption, tickMissing           string
 	containerOption, container, raw                                                   string
 	opened, done, activity, stepAttach, progress, noneFound, firstPage, lost          string
+	cutOff, unread, signedOut, ago                                                    string
 }
 
 var wordsOf = map[string]words{
@@ -36,7 +37,8 @@ var wordsOf = map[string]words{
 		sizeSmall: "크기는 2 GiB 이상이어야 합니다.", sizeInvalid: "크기는 1 이상의 정수(GiB)로 입력하세요.", reasonMissing: "사유를 입력하세요.",
 		theirs: "다른 사용자가 먼저 수정했습니다", imageOption: "이미지: hello", containerOption: "이미지: disk.img", container: "QCOW2 형식이라", raw: "그대로 원시 바이트로", tickMissing: "계속하려면 데이터 손상 가능성을 확인했다고 표시하세요.",
 		opened: "전체 검색", done: "완료", activity: "작업", stepAttach: "서버에 연결", progress: "CREATING 진행률", noneFound: "조건에 맞는 항목이 없습니다",
-		lost:      "서버에 연결할 수 없습니다.",
+		lost:   "서버에 연결할 수 없습니다.",
+		cutOff: "연결 끊김 · 다시 연결하는 중", unread: "최신 상태가 아님 · 다시 읽는 중", signedOut: "로그인이 끝남 · 다시 로그인하세요", ago: "초 전",
 		firstPage: "북마크한 위치를 더 이상 찾을 수 없어 첫 페이지를 표시합니다.",
 	},
 	"en": {
@@ -56,7 +58,8 @@ var wordsOf = map[string]words{
 		sizeSmall: "The size must be at least 2 GiB.", sizeInvalid: "The size must be a whole number of GiB, 1 or more.", reasonMissing: "Give a reason.",
 		theirs: "Somebody else has changed this meanwhile", imageOption: "Image: hello", containerOption: "Image: disk.img", container: "this file is QCOW2", raw: "As raw bytes", tickMissing: "Tick that you understand the risk to go on.",
 		opened: "Search everywhere", done: "done", activity: "Activity", stepAttach: "Attach to the server", progress: "CREATING progress", noneFound: "Nothing matches",
-		lost:      "cannot be reached",
+		lost:   "cannot be reached",
+		cutOff: "Connection lost · reconnecting", unread: "Out of date · reading again", signedOut: "Signed out · please sign in again", ago: "seconds ago",
 		firstPage: "The bookmarked place is gone; this is the first page.",
 	},
 }

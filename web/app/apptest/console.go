@@ -120,7 +120,8 @@ func (c *Console) Serve() {
 // few milliseconds.
 func (c *Console) RunLive() {
 	const often = 20 * time.Millisecond
-	c.Server.Live.PingInterval, c.Server.Live.FreshInterval = often, often
+	live := c.Server.Live
+	live.PingInterval, live.BeatInterval, live.FreshInterval = often, often, often
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { c.Server.Live.Run(ctx); close(ended) }()
