@@ -17,12 +17,16 @@ import (
 // formVersion is the version of the row that the form was rendered from; 0: not
 // sent.
 func formVersion(c echo.Context) int64 {
-	n, err := strconv.ParseInt(c.FormValue("version"), 10, 64)
+	n, err := strconv.ParseInt(trimmedValue(c, "version"), 10, 64)
 	if err != nil || n < 0 {
 		return 0
 	}
 	return n
 }
+
+// trimmedValue is an id, a user's name or a number of a form; what is typed as a text
+// of its own, such as the name of an object, is c.FormValue.
+func trimmedValue(c echo.Context, name string) string { return models.TrimSpace(c.FormValue(name)) }
 
 func isStale(err error) bool { return errors.Is(err, &models.Error{Code: models.CodeStale}) }
 
@@ -123,7 +127,7 @@ func uniqueIDs(all []string) []string {
 	var ids []string
 	seen := map[string]bool{"": true}
 	for _, id := range all {
-		if !seen[id] {
+		if id = models.TrimSpace(id); !seen[id] {
 			seen[id] = true
 			ids = append(ids, id)
 		}

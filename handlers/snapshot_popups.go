@@ -114,7 +114,7 @@ func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volum
 func (h Snapshots) Create(c echo.Context) error {
 	volumeID := c.Param("id")
 	if volumeID == "" {
-		volumeID = c.FormValue("volume_id")
+		volumeID = trimmedValue(c, "volume_id")
 	}
 	m := views.SnapshotCreate{
 		Form: submittedForm(c, views.SnapshotsPath), Name: c.FormValue("name"), Description: c.FormValue("description"),

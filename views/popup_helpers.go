@@ -2,6 +2,7 @@ package views
 
 import (
 	"context"
+	"strings"
 
 	"github.com/a-h/templ"
 )
@@ -28,9 +29,9 @@ func (i input) inputType() string {
 	return "text"
 }
 
-// hintIsError reports whether the error repeats the hint, which is then left out.
+// hintIsError reports whether the error says what the hint does, which is then left out.
 func (i input) hintIsError(ctx context.Context, f Form) bool {
-	return f.hasError(i.name) && messageText(ctx, f.Errors[i.name]) == i.hint
+	return f.hasError(i.name) && strings.Contains(messageText(ctx, f.Errors[i.name]), i.hint)
 }
 
 // attrs are the optional attributes.
