@@ -30,15 +30,17 @@ func trimmedValue(c echo.Context, name string) string { return models.TrimSpace(
 
 func isStale(err error) bool { return errors.Is(err, &models.Error{Code: models.CodeStale}) }
 
-// localNow is the present time in the time zone of the console.
-func localNow(c echo.Context) time.Time {
-	site := RequestOf(c).Site
-	zone, err := time.LoadLocation(site.TimeZone)
+// zoneOf is the time zone of the console.
+func zoneOf(c echo.Context) *time.Location {
+	zone, err := time.LoadLocation(RequestOf(c).Site.TimeZone)
 	if err != nil {
-		zone = time.UTC
+		return time.UTC
 	}
-	return site.Now().In(zone)
+	return zone
 }
+
+// localNow is the present time in the time zone of the console.
+func localNow(c echo.Context) time.Time { return RequestOf(c).Site.Now().In(zoneOf(c)) }
 
 // newForm is what the forms of all popups have.
 func newForm(c echo.Context, action string) views.Form {

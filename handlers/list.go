@@ -205,7 +205,7 @@ type listing[R any] struct {
 
 	csvName   string
 	csvHead   []string
-	csvRecord func(*R) []string
+	csvRecord func(*R) []any
 	projectID func(*R) string
 }
 

@@ -3,7 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
-	"strconv"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -63,9 +63,9 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 		},
 		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
 		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"},
-		csvRecord: func(s *models.Snapshot) []string {
-			return []string{s.ID, s.BackendID, s.Name, string(s.Status), strconv.Itoa(s.SizeGiB), s.VolumeID, s.VolumeName,
-				string(s.Consistency), rfc3339(s.CreatedAt), s.ProjectID}
+		csvRecord: func(s *models.Snapshot) []any {
+			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
+				string(s.Consistency), time.UnixMicro(s.CreatedAt), s.ProjectID}
 		},
 	}
 	return h
