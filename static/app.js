@@ -144,9 +144,6 @@
     for (const form of $$("form[data-sent]")) delete form.dataset.sent;
     if (event.persisted) refreshList();
   });
-  document.addEventListener("change", (event) => {
-    if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
-  });
 
   // ---- the toolbar follows the selection ----
   const checkedBoxes = () => $$("#rows input[name=id]:checked");

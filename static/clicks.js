@@ -1,0 +1,44 @@
+// Clicks and keys that belong to the browser or to the one who types: modified clicks, choices made by arrows,
+// Enter in a search.
+(() => {
+  "use strict";
+
+  // ---- a click with Ctrl, Shift, Alt or ⌘ is the browser's: it opens a tab, a window, or saves ----
+  // After app.js, which holds back what is disabled; before htmx, which would open the popup.
+  document.addEventListener("click", (event) => {
+    const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+    if (modified && event.target.closest?.("a[href][hx-get], button[formaction][hx-get]")) event.stopPropagation();
+  }, true);
+
+  // ---- a filter applies at once when it is chosen with the mouse or by Enter; arrows only go through its choices ----
+  let lastKey = ""; // pressed in the filter since it has the focus and no mouse came; empty: none
+
+  const filterOf = (event) => event.target.closest?.("select[data-submit]");
+  const pending = (filter) => filter.form.toggleAttribute("data-pending", filter.value !== (filter.querySelector("option[selected]")?.value ?? ""));
+
+  for (const type of ["pointerdown", "focusout"]) {
+    document.addEventListener(type, (event) => { if (filterOf(event)) lastKey = ""; });
+  }
+  document.addEventListener("keydown", (event) => {
+    const filter = filterOf(event);
+    if (!filter) return;
+    lastKey = event.key;
+    if (event.key === "Enter" && filter.form.hasAttribute("data-pending")) {
+      event.preventDefault();
+      filter.form.requestSubmit();
+    }
+  });
+  document.addEventListener("change", (event) => {
+    const filter = filterOf(event);
+    if (!filter) return;
+    if (lastKey === "" || lastKey === "Enter") filter.form.requestSubmit();
+    else pending(filter);
+  });
+
+  // ---- Enter in the search of a form finds at once, in the form ----
+  document.addEventListener("submit", (event) => {
+    if (event.target.id !== "volume-search") return;
+    event.preventDefault();
+    htmx.trigger(event.target.elements.q, "find");
+  });
+})();
