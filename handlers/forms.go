@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -109,6 +110,19 @@ func targetID(c echo.Context) (string, bool) {
 		return ids[0], true
 	}
 	return "", false
+}
+
+// nameStore tells whether another object than except has a name.
+type nameStore interface {
+	NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error)
+}
+
+// nameTaken is for the hint that a name exists already. A name that is refused needs none.
+func nameTaken(c echo.Context, store nameStore, kind models.SubjectType, name, except string) (bool, error) {
+	if models.ValidateName(name) != nil {
+		return false, nil
+	}
+	return store.NameTaken(c.Request().Context(), Actor(c), kind, name, except)
 }
 
 // renderChooser renders the popup that says what to select for a toolbar action.

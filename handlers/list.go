@@ -216,6 +216,7 @@ type listStore interface {
 	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
 	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
+	nameStore
 }
 
 // List is the list: a page, JSON or CSV.
@@ -282,6 +283,15 @@ func (l listing[R]) Count(c echo.Context) error {
 		return err
 	}
 	return Fragment(c, http.StatusOK, views.FilteredCount(min(n, models.CountLimit), n > models.CountLimit))
+}
+
+// NameHint says, while a name is typed, whether another object has it already.
+func (l listing[R]) NameHint(c echo.Context) error {
+	taken, err := nameTaken(c, l.store, l.kind, c.QueryParam("name"), c.QueryParam("except"))
+	if err != nil {
+		return err
+	}
+	return Fragment(c, http.StatusOK, views.NameHint(taken))
 }
 
 // listJSON is a page of a list. Next and Previous are URLs, empty at the ends.

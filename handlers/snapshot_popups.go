@@ -45,6 +45,10 @@ func (h Snapshots) newForm(c echo.Context, volumeID string) error {
 	}
 	if m.Volume != nil {
 		m.Name = models.SuggestName(m.Volume.Name, localNow(c))
+		var err error
+		if m.NameTaken, err = nameTaken(c, h.Store, models.SubjectSnapshot, m.Name, ""); err != nil {
+			return err
+		}
 	}
 	return Render(c, http.StatusOK, T(c, snapshotCreateTitle), views.SnapshotCreatePopup(m))
 }
@@ -89,8 +93,11 @@ func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volum
 	m.CrashSafe, m.FreeBytes, m.NeedBytes = caps.CrashSafe, caps.FreeBytes, -1
 	m.SearchURL = views.SnapshotsPath + "/new/volumes"
 	m.Quotas = quotaViews(models.QuotaForSnapshot(caps, 0), "", 0, false)
+	var err error
+	if m.NameTaken, err = nameTaken(c, h.Store, models.SubjectSnapshot, m.Name, ""); err != nil {
+		return err
+	}
 	if volumeID == "" {
-		var err error
 		m.VolumeChoices, err = h.volumeChoices(c, m.VolumeQuery)
 		return err
 	}
@@ -104,10 +111,7 @@ func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volum
 	if m.Denial == nil {
 		m.Denial = Denial(h.Store.Rules().Volume(models.ActCreateSnapshot, v))
 	}
-	if m.Name != "" {
-		m.NameTaken, err = h.Store.NameTaken(c.Request().Context(), Actor(c), models.SubjectSnapshot, m.Name, "")
-	}
-	return err
+	return nil
 }
 
 // Create makes a snapshot of the volume in the path or the form.

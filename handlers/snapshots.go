@@ -22,7 +22,6 @@ type SnapshotStore interface {
 	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
 	VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error)
 	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
-	NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error)
 	RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error)
 	CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error)
 	EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
@@ -42,7 +41,7 @@ type Snapshots struct {
 func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 	h := Snapshots{Store: store}
 	h.resource = resource{kind: models.SubjectSnapshot, path: views.SnapshotsPath, load: h.object,
-		edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
+		names: store, edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
 	h.listing = listing[models.Snapshot]{
 		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: store,
 		read: store.ListSnapshots, render: rows.snapshot,

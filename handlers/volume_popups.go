@@ -108,6 +108,9 @@ func (h Volumes) fillCreateForm(c echo.Context, m *views.VolumeCreate, snapshotI
 	}
 	m.Quotas = h.quotas(m)
 	var err error
+	if m.NameTaken, err = nameTaken(c, h.Store, models.SubjectVolume, m.Name, ""); err != nil {
+		return err
+	}
 	m.Servers, err = h.serverChoices(c, "")
 	return err
 }

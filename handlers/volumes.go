@@ -47,7 +47,7 @@ type Volumes struct {
 func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
 	h := Volumes{Store: store}
 	h.resource = resource{kind: models.SubjectVolume, path: views.VolumesPath, load: h.object,
-		edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume}
+		names: store, edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume}
 	h.listing = listing[models.Volume]{
 		kind: models.SubjectVolume, path: views.VolumesPath, statuses: models.VolumeStatuses, store: store,
 		read: store.ListVolumes, render: rows.volume,

@@ -1,5 +1,5 @@
 // Clicks and keys that belong to the browser or to the one who types: modified clicks, choices made by arrows,
-// Enter in a search.
+// Enter in a search, hints beside a field.
 (() => {
   "use strict";
 
@@ -41,4 +41,14 @@
     event.preventDefault();
     htmx.trigger(event.target.elements.q, "find");
   });
+
+  // ---- a hint that cannot be had is no message: before app.js, which shows one ----
+  for (const type of ["htmx:before:swap", "htmx:error"]) {
+    document.addEventListener(type, (event) => {
+      const { ctx } = event.detail;
+      if (ctx?.sourceElement?.getAttribute("hx-target") !== "#name-hint" || ctx.response?.status < 400) return;
+      event.preventDefault();
+      event.stopPropagation();
+    }, true);
+  }
 })();

@@ -20,6 +20,9 @@ type input struct {
 	pattern                        string
 	complete                       string // autocomplete; empty: off
 	describedBy                    string
+
+	names, except string // a name of the list at this path; except: the id of the object that has it
+	taken         bool   // another object has the name
 }
 
 func (i input) inputType() string {
@@ -61,6 +64,14 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 		set("inputmode", "numeric")
 	}
 	described := i.describedBy
+	if i.names != "" {
+		set("hx-get", withParam(i.names+"/names", "except", i.except))
+		set("hx-trigger", "input changed delay:250ms")
+		set("hx-target", "#name-hint")
+		set("hx-swap", "innerHTML")
+		set("hx-sync", "this:replace")
+		described = joinIDs(described, "name-hint")
+	}
 	if i.hint != "" && !i.hintIsError(ctx, f) {
 		described = joinIDs(described, "h-"+i.name)
 	}

@@ -36,6 +36,7 @@ var scenarios = []scenario{
 	{name: "modified clicks", start: onFake, test: scenarioModifiedClicks, only: "ko"},
 	{name: "choices by keys", start: onFake, test: scenarioChoicesByKeys, only: "en"},
 	{name: "search in a popup", start: onFake, test: scenarioSearchInPopup},
+	{name: "name hint", start: onFake, test: scenarioNameHint},
 	{name: "print", start: onFake, test: scenarioPrint, only: "ko"},
 	{name: "selection", start: onFiles, test: scenarioSelection},
 	{name: "guide", start: onFiles, test: scenarioGuide},

@@ -110,6 +110,26 @@ func scenarioSearchInPopup(p *page) {
 	p.Quiet("search in a popup")
 }
 
+// scenarioNameHint types a name that exists: the popup says so at once. When it cannot
+// be asked, nothing is said.
+func scenarioNameHint(p *page) {
+	name := "taken-" + p.lang
+	p.c.volume(name)
+	p.Open(views.VolumesPath)
+	p.Click("link", p.say.create)
+	p.Popup(p.say.newVolume)
+	const hint = "document.querySelector('#name-hint').textContent.trim()"
+	p.Fill("textbox", p.say.volumeName, name)
+	p.Wait("%s === %s", hint, JS(p.say.nameTaken))
+	p.Clean("name hint")
+	p.Fill("textbox", p.say.volumeName, name+"-2")
+	p.Wait("%s === ''", hint)
+	now[bool](p, `(document.addEventListener("htmx:finally:request", () => { window.asked = true }), window.fetch = () => Promise.reject(new TypeError("offline")), true)`)
+	p.Fill("textbox", p.say.volumeName, name)
+	p.Wait("window.asked")
+	p.Wait("!document.querySelector('#messages .alert') && %s.value === %s", By("textbox", p.say.volumeName), JS(name))
+}
+
 // scenarioPrint prints: light, whatever the theme is.
 func scenarioPrint(p *page) {
 	p.Open(views.VolumesPath + "?theme=dark")

@@ -15,6 +15,7 @@ type words struct {
 	clean, live, found, next, previous, find, status, name, volumeField, chooseVolume string
 	sizeSmall, sizeInvalid, reasonMissing, theirs, imageOption, tickMissing           string
 	opened, done, activity, stepAttach, progress, noneFound, firstPage, lost          string
+	nameTaken                                                                         string
 }
 
 var wordsOf = map[string]words{
@@ -36,6 +37,7 @@ var wordsOf = map[string]words{
 		theirs: "다른 사용자가 먼저 수정했습니다", imageOption: "이미지: hello", tickMissing: "계속하려면 데이터 손상 가능성을 확인했다고 표시하세요.",
 		opened: "전체 검색", done: "완료", activity: "작업", stepAttach: "서버에 연결", progress: "CREATING 진행률", noneFound: "조건에 맞는 항목이 없습니다",
 		lost:      "서버에 연결할 수 없습니다.",
+		nameTaken: "같은 이름이 이미 있습니다. 그대로 사용할 수 있지만 구분하기 어려울 수 있습니다.",
 		firstPage: "북마크한 위치를 더 이상 찾을 수 없어 첫 페이지를 표시합니다.",
 	},
 	"en": {
@@ -56,6 +58,7 @@ var wordsOf = map[string]words{
 		theirs: "Somebody else has changed this meanwhile", imageOption: "Image: hello", tickMissing: "Tick that you understand the risk to go on.",
 		opened: "Search everywhere", done: "done", activity: "Activity", stepAttach: "Attach to the server", progress: "CREATING progress", noneFound: "Nothing matches",
 		lost:      "cannot be reached",
+		nameTaken: "The name exists already. You may use it, but the two are hard to tell apart.",
 		firstPage: "The bookmarked place is gone; this is the first page.",
 	},
 }
