@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -105,29 +107,44 @@ func answerAcceptedJSON(c echo.Context, url string, body any) error {
 }
 
 const (
-	noticeCookie   = "blockconsole-notice"
 	noticeSeconds  = 60
 	maxNoticeBytes = 2048
 )
+
+// noticeCookie is the name of the cookie with a notice. Its value begins with the code
+// that only the session can make: a notice by somebody else could say anything.
+func noticeCookie(c echo.Context) string {
+	return SessionCookie(RequestOf(c).Site.Secure) + "-notice"
+}
+
+func noticeCode(c echo.Context, notice []byte) []byte {
+	mac := hmac.New(sha256.New, []byte(RequestOf(c).Token))
+	mac.Write(notice)
+	return mac.Sum(nil)
+}
 
 // Notify shows a message on the next full page, for clicks without JavaScript. A
 // cookie carries its keys of the catalog.
 func Notify(c echo.Context, alert views.Alert) {
 	b, err := json.Marshal(alert)
-	if err != nil || len(b) > maxNoticeBytes {
+	if err != nil || len(b) > maxNoticeBytes || RequestOf(c).SignedIn == nil {
 		return
 	}
-	SetCookie(c, noticeCookie, base64.RawURLEncoding.EncodeToString(b), noticeSeconds)
+	SetCookie(c, noticeCookie(c), base64.RawURLEncoding.EncodeToString(append(noticeCode(c, b), b...)), noticeSeconds)
 }
 
 func takeNotices(c echo.Context) []views.Alert {
-	cookie, err := c.Cookie(noticeCookie)
+	cookie, err := c.Cookie(noticeCookie(c))
 	if err != nil {
 		return nil
 	}
-	SetCookie(c, noticeCookie, "", -1)
-	b, err := base64.RawURLEncoding.DecodeString(cookie.Value)
-	if err != nil || len(b) > maxNoticeBytes {
+	SetCookie(c, noticeCookie(c), "", -1)
+	signed, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	if err != nil || len(signed) < sha256.Size || RequestOf(c).SignedIn == nil {
+		return nil
+	}
+	code, b := signed[:sha256.Size], signed[sha256.Size:]
+	if !hmac.Equal(code, noticeCode(c, b)) {
 		return nil
 	}
 	var alert views.Alert

@@ -5,6 +5,7 @@ import (
 	"blockconsole/models/store/storetest"
 	"blockconsole/views"
 	"blockconsole/web/app/apptest"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -170,4 +171,47 @@ func TestAccepted_ReturnTo(t *testing.T) {
 	}
 	evil := c.Get(apptest.SnapshotPath(s.ID, "edit") + "?return_to=//evil.example")
 	apptest.WantNone(t, evil, `input[name=return_to], [href^="//"], [action^="//"]`)
+}
+
+// TestNotice_Foreign: only a notice that the console made for this session is shown.
+func TestNotice_Foreign(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	notices := func(b *apptest.Client) int { return b.Get("/account").Doc(t).Find("#messages .alert").Length() }
+	mine, other := c.As(models.Viewer), c.As(models.Viewer)
+	apptest.WantStatus(t, other.Post("/account/sessions/end-others", nil), http.StatusSeeOther)
+	mine = c.As(models.Viewer) // the first has ended
+	stolen := *other.Cookie("blockconsole-notice")
+	if notices(other) != 1 {
+		t.Error("the console's own notice is not shown")
+	}
+	made := base64.RawURLEncoding.EncodeToString([]byte(`{"Message":{"Key":"accepted.password"},"Detail":{"Key":"audit.noun","Args":["call 555 0100"]}}`))
+	for name, value := range map[string]string{"by hand": made, "another session's": stolen.Value, "signed with nothing": "." + made, "empty": "",
+		"changed": stolen.Value[:len(stolen.Value)-2]} {
+		mine.SetCookies(&http.Cookie{Name: "blockconsole-notice", Value: value})
+		if n := notices(mine); n != 0 {
+			t.Errorf("%s: %d notices are shown", name, n)
+		}
+	}
+}
+
+// TestCookies_UnderHTTPS: all of them have the prefix with which browsers refuse those of another host.
+func TestCookies_UnderHTTPS(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, "PUBLIC_URL=https://console.example.com")
+	b := c.NewClient()
+	b.SignIn("viewer", storetest.Password)
+	for name, a := range map[string]apptest.Answer{
+		"sign-in form": c.NewClient().Get("/login"), "preferences": b.Get("/account?lang=en&theme=dark&density=compact"),
+		"notice": b.Post("/account/sessions/end-others", nil), "shown": b.Get("/account"), "sign-out": b.Post("/logout", nil),
+	} {
+		for _, cookie := range a.Cookies() {
+			if !strings.HasPrefix(cookie.Name, "__Host-") || !cookie.Secure || cookie.Path != "/" || cookie.Domain != "" {
+				t.Errorf("%s: %s", name, cookie)
+			}
+		}
+		if len(a.Cookies()) == 0 && name != "shown" {
+			t.Errorf("%s: no cookie", name)
+		}
+	}
 }

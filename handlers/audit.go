@@ -42,7 +42,7 @@ func (a Audit) List(c echo.Context) error {
 	}
 	for _, e := range page.Entries {
 		model.Rows = append(model.Rows, views.AuditRow{At: e.At, User: e.UserName, Address: e.Address, Action: e.Action, Kind: e.SubjectType,
-			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Details: auditDetails(&e), Outcome: e.Outcome, RequestID: e.RequestID})
+			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Details: auditDetails(&e), Outcome: e.Outcome, RequestID: e.RequestID, Count: e.Count, LastAt: e.LastAt})
 	}
 	return Render(c, http.StatusOK, T(c, "nav.audit"), views.AuditPage(model))
 }
@@ -56,12 +56,14 @@ func cursorParam(c echo.Context, param string) int64 {
 }
 
 // auditDetails are the details of an entry: the parameters of an operation, which
-// are JSON, or one word.
+// are JSON, why it was refused, or one word.
 func auditDetails(e *models.AuditEntry) []views.AuditDetail {
 	var p models.Params
 	switch {
 	case e.Detail == "":
 		return nil
+	case e.Outcome == models.AuditDenied:
+		return []views.AuditDetail{{Value: Msg(models.DecodeText(e.Detail))}}
 	case !strings.HasPrefix(e.Detail, "{") || json.Unmarshal([]byte(e.Detail), &p) != nil:
 		return []views.AuditDetail{{Value: auditDetail(e), Text: e.Detail}}
 	}

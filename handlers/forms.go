@@ -83,6 +83,9 @@ func FormError(form *views.Form, err error) (status int, ok bool) {
 		return http.StatusUnprocessableEntity, true
 	case models.CodeConflict, models.CodeStale, models.CodeUnsupported:
 		form.Error = Msg(e.Text)
+		if e.Text.Key == models.FormKeyUsed { // the form as it is now can be sent
+			form.Key = models.NewID()
+		}
 		if e.Denial != nil {
 			form.Denial = Denial(e.Denial)
 		}

@@ -30,9 +30,10 @@ type topic struct {
 // subscriber is one open stream.
 type subscriber struct {
 	topic
-	user   string      // who is told of their failed operations
-	events chan []byte // closed with the hub
-	lost   atomic.Bool // events were dropped because the queue was full
+	user    string      // who is told of their failed operations
+	session string      // id
+	events  chan []byte // closed with the session and the hub
+	lost    atomic.Bool // events were dropped because the queue was full
 }
 
 func newSubscriber(t topic, user string) *subscriber {
@@ -90,6 +91,18 @@ func (h *hub) send(s *subscriber, event []byte) {
 	case s.events <- event:
 	default:
 		s.lost.Store(true)
+	}
+}
+
+// end ends the subscriptions of a session.
+func (h *hub) end(session string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.subscribers {
+		if s.session == session {
+			close(s.events)
+			delete(h.subscribers, s)
+		}
 	}
 }
 

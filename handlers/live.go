@@ -35,8 +35,8 @@ type LiveStore interface {
 }
 
 const (
-	maxBatch     = 500         // changes that are read at once
-	pollInterval = time.Second // changes of other processes on the same database are not signalled
+	maxBatch     = 500             // changes that are read at once
+	pollInterval = time.Second / 2 // changes of other processes on the same database are not signalled
 )
 
 // Live keeps open pages up to date. It reads the changes once for all of them,
@@ -103,6 +103,11 @@ func (l *Live) publishChanges(ctx context.Context) error {
 		changes, err := l.store.ChangesAfter(ctx, position, maxBatch)
 		if err != nil || len(changes) == 0 {
 			return err
+		}
+		for _, c := range changes {
+			if c.Kind == models.SubjectSession {
+				l.hub.end(c.ID)
+			}
 		}
 		batch := newBatch(l, changes)
 		for _, s := range l.hub.advance(batch.last) {

@@ -127,10 +127,15 @@ func TestPageURL(t *testing.T) {
 }
 
 func TestNoticesComeOnce(t *testing.T) {
+	signedIn := func(c echo.Context, token string) {
+		SetRequest(c, &Request{Site: RequestOf(c).Site, SignedIn: &models.SignedIn{}, Token: token})
+	}
 	c, w := newContext(http.MethodPost, "/")
+	signedIn(c, "mine")
 	Notify(c, views.Alert{Message: views.Message{Key: "accepted.password"}, Link: "//evil.example"})
 	cookie := w.Result().Cookies()[0]
 	c, w = newContext(http.MethodGet, "/")
+	signedIn(c, "mine")
 	c.Request().AddCookie(cookie)
 	notices := takeNotices(c)
 	if len(notices) != 1 || notices[0].Message.Key != "accepted.password" || notices[0].Link != "" {
@@ -141,9 +146,18 @@ func TestNoticesComeOnce(t *testing.T) {
 	}
 	for _, forged := range []string{"", "x", "bm90IEpTT04", "eyJNZXNzYWdlIjp7IktleSI6Im5vLnN1Y2gua2V5In19"} {
 		c, _ = newContext(http.MethodGet, "/")
-		c.Request().AddCookie(&http.Cookie{Name: noticeCookie, Value: forged})
+		signedIn(c, "mine")
+		c.Request().AddCookie(&http.Cookie{Name: cookie.Name, Value: forged})
 		if notices := takeNotices(c); len(notices) != 0 {
 			t.Errorf("%q says %+v", forged, notices)
+		}
+	}
+	for _, token := range []string{"another's", ""} {
+		c, _ = newContext(http.MethodGet, "/")
+		signedIn(c, token)
+		c.Request().AddCookie(cookie)
+		if notices := takeNotices(c); len(notices) != 0 {
+			t.Errorf("to the session %q it says %+v", token, notices)
 		}
 	}
 }

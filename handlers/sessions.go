@@ -36,11 +36,27 @@ func SessionCookie(secure bool) string {
 // where there is no session yet.
 func LoginCookie(secure bool) string { return SessionCookie(secure) + "-login" }
 
+// DeviceCookie is the name of the cookie by which a browser that signed in before is
+// recognized, see [models.DeviceKey].
+func DeviceCookie(secure bool) string { return SessionCookie(secure) + "-device" }
+
+// deviceSeconds is the longest time that browsers keep a cookie.
+const deviceSeconds = 400 * 24 * 60 * 60
+
 // SetCookie sets a cookie that scripts cannot read. maxAge is in seconds; 0: until the
 // browser ends, below 0: it is deleted.
 func SetCookie(c echo.Context, name, value string, maxAge int) {
 	c.SetCookie(&http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true,
 		Secure: RequestOf(c).Site.Secure, SameSite: http.SameSiteLaxMode})
+}
+
+// cookieValue is the value of a cookie; empty when the browser has none.
+func cookieValue(c echo.Context, name string) string {
+	cookie, err := c.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
 }
 
 // LoginForm is the sign-in page. Who is signed in already is redirected.
@@ -59,13 +75,14 @@ func (s Sessions) Login(c echo.Context) error {
 	name := trimmedValue(c, "username")
 	token, in, err := s.Store.SignIn(c.Request().Context(), models.Login{
 		Name: name, Password: c.FormValue("password"), Address: c.RealIP(), Browser: c.Request().UserAgent(),
-		RequestID: req.RequestID, Replaces: req.Token,
+		RequestID: req.RequestID, Replaces: req.Token, Device: cookieValue(c, DeviceCookie(req.Site.Secure)),
 	})
 	if err != nil {
 		return s.renderRefused(c, name, err)
 	}
 	SetCookie(c, SessionCookie(req.Site.Secure), token, int(models.SessionMax/time.Second))
 	SetCookie(c, LoginCookie(req.Site.Secure), "", -1)
+	SetCookie(c, DeviceCookie(req.Site.Secure), in.Device, deviceSeconds)
 	if Wants(c) == JSON {
 		return c.JSON(http.StatusOK, struct {
 			User string      `json:"user"`

@@ -29,11 +29,15 @@ func (l *Live) SnapshotEvents(c echo.Context) error { return l.stream(c, models.
 func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	ctx, actor := c.Request().Context(), Actor(c)
 	s := newSubscriber(topic{kind, actor.Project, i18n.Lang(ctx)}, actor.Name)
+	s.session = RequestOf(c).SignedIn.ID
 	position, ok := l.hub.subscribe(s)
 	if !ok {
 		return c.NoContent(http.StatusServiceUnavailable)
 	}
 	defer l.hub.unsubscribe(s)
+	if _, err := l.store.Session(ctx, RequestOf(c).Token); err != nil { // it may have ended before the hub knew the stream
+		return err
+	}
 	w, err := newEventWriter(c)
 	if err != nil {
 		return err

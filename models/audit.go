@@ -7,11 +7,18 @@ const (
 	AuditAccepted = "accepted" // as an operation, whose outcome the operation has
 )
 
+// ActionRequest is the action of a refused request whose subject is a route; ActionRefusals
+// that of refusals that are only counted.
+const (
+	ActionRequest  = "request"
+	ActionRefusals = "refusals"
+)
+
 // AuditEntry records who did what, when and from where. It never holds passwords or
 // tokens.
 type AuditEntry struct {
 	Num         int64 `gorm:"primaryKey"` // sequence number
-	At          int64 // Unix microseconds
+	At          int64 // Unix microseconds; of the first, when it stands for several
 	ProjectID   string
 	UserName    string
 	Address     string
@@ -22,6 +29,9 @@ type AuditEntry struct {
 	Detail      string
 	Outcome     string
 	RequestID   string
+	Count       int64  // how many times it happened
+	LastAt      int64  // Unix microseconds of the last time; 0: it happened once
+	Fold        string // unique, equal for refusals that are one line; empty: it always is one line
 }
 
 // TableName is the name that gorm uses.

@@ -1,6 +1,9 @@
 package models
 
-import "errors"
+import (
+	"encoding/json"
+	"errors"
+)
 
 // Code is the kind of an [Error]; web/errors.go maps it to an HTTP status.
 type Code string
@@ -25,6 +28,24 @@ type Text struct {
 
 // NewText makes a Text.
 func NewText(key string, args ...string) Text { return Text{Key: key, Args: args} }
+
+// Encode returns t as JSON; DecodeText reads it.
+func (t Text) Encode() string {
+	b, err := json.Marshal(t)
+	if err != nil {
+		panic(err) // strings always are JSON
+	}
+	return string(b)
+}
+
+// DecodeText reads what Encode wrote; the zero Text when it is something else.
+func DecodeText(text string) Text {
+	var t Text
+	if json.Unmarshal([]byte(text), &t) != nil {
+		return Text{}
+	}
+	return t
+}
 
 // Error is every expected refusal, with a Text for people. Any other error is
 // internal and never shown.
@@ -53,6 +74,20 @@ func Invalid(field string, text Text) *Error {
 
 // Refused is the error of a denied action.
 func Refused(d *Denial) *Error { return &Error{Code: d.Code(), Text: d.Text, Denial: d} }
+
+// IsRefusal reports whether err tells that somebody may not do it: by the role, by a
+// rule, or because the password was wrong too often or once.
+func IsRefusal(err error) bool {
+	e := AsError(err)
+	if e == nil {
+		return false
+	}
+	switch e.Code {
+	case CodeForbidden, CodeThrottled, CodeUnauthorized:
+		return true
+	}
+	return e.Denial != nil || errors.Is(err, ErrLastAdministrator)
+}
 
 // FieldErrors collects the errors of a form by field.
 type FieldErrors map[string]Text

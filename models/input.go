@@ -2,6 +2,9 @@ package models
 
 import "strings"
 
+// FormKeyUsed is the text of a form key that was sent before with another form.
+const FormKeyUsed = "error.form_key"
+
 // SnapshotInput is the form «Block Snapshot 생성». The same FormKey sent again creates
 // nothing more.
 type SnapshotInput struct {

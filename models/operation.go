@@ -51,6 +51,8 @@ const (
 	SubjectOperation SubjectType = "operation"
 	// SubjectConnection is the kind of a change of the counters of a volume's connections; its id is the volume's.
 	SubjectConnection SubjectType = "connection"
+	// SubjectSession is the kind of a change that is the end of a session; it belongs to no project.
+	SubjectSession SubjectType = "session"
 )
 
 // Operation is a request of a user that takes time: a durable row, inserted in the
@@ -78,6 +80,7 @@ type Operation struct {
 	RequestID   string // the backend's id of the request
 	CalledAt    int64  // when the backend was called for what must not happen twice; the response may have been lost
 	FormKey     string // unique; empty: none
+	FormUse     string // what the form asked for, hashed; empty: not known
 	AskedBy     string // user name
 	AskedAt     int64
 	StartedAt   int64

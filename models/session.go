@@ -1,7 +1,13 @@
 package models
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,6 +51,7 @@ type SignedIn struct {
 	Role      Role
 	ProjectID string
 	Disabled  bool
+	Device    string `gorm:"-"` // of a sign-in: the browser's token from now on
 }
 
 // Actor returns the signed-in user as the actor of a request from address.
@@ -58,6 +65,55 @@ type Login struct {
 	Address, Browser string // of the client
 	RequestID        string
 	Replaces         string // token of the browser's previous session, which ends; may be empty
+	Device           string // token of the browser, see DeviceKey; may be empty
+}
+
+// DeviceKey makes and checks the tokens by which the console recognizes a browser that
+// has signed a user in before. A token is the browser's id and a code for each of these
+// users, the last first; it opens nothing, but has its own limit of wrong passwords, so
+// that strangers cannot use up the user's.
+type DeviceKey []byte
+
+const (
+	deviceUsers  = 8 // codes in a token; the one that was used longest ago is dropped
+	deviceIDSize = 26
+)
+
+// Add returns the token of a browser that has signed the user in. token is the one it
+// had; empty or invalid: it gets an id.
+func (k DeviceKey) Add(token, userID string) string {
+	parts := strings.Split(token, ".")
+	if len(parts[0]) != deviceIDSize {
+		parts = []string{rand.Text()}
+	}
+	code := k.code(parts[0], userID)
+	fresh := []string{parts[0], code}
+	for _, other := range parts[1:] {
+		if len(other) == len(code) && other != code && len(fresh) <= deviceUsers {
+			fresh = append(fresh, other)
+		}
+	}
+	return strings.Join(fresh, ".")
+}
+
+// Device returns the id of the browser that has signed the user in before; empty when
+// the token does not say so.
+func (k DeviceKey) Device(token, userID string) string {
+	parts := strings.SplitN(token, ".", deviceUsers+2)
+	code, known := []byte(k.code(parts[0], userID)), 0
+	for _, other := range parts[1:] {
+		known |= subtle.ConstantTimeCompare(code, []byte(other))
+	}
+	if known == 0 {
+		return ""
+	}
+	return parts[0]
+}
+
+func (k DeviceKey) code(device, userID string) string {
+	mac := hmac.New(sha256.New, k)
+	mac.Write([]byte(device + "." + userID))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // ErrSignedOut is the error of a token without a valid session.

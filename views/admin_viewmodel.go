@@ -18,6 +18,8 @@ type AuditRow struct {
 	Details   []AuditDetail
 	Outcome   string
 	RequestID string
+	Count     int64 // how many times it happened
+	LastAt    int64 // the last time; 0: once
 }
 
 // AuditDetail is one detail of an audit line. Names of objects are not recorded, so

@@ -28,7 +28,7 @@ func (s *Server) csrf(next echo.HandlerFunc) echo.HandlerFunc {
 		if isSafe(c.Request().Method) || s.isSameOrigin(c) {
 			return next(c)
 		}
-		return errCrossSite
+		return s.refuse(c, errCrossSite)
 	}
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -111,6 +112,15 @@ func codeOf(status int) string {
 		return "internal"
 	}
 	return "bad_request"
+}
+
+// refuse audits that a request is refused before its handler has seen it, and returns
+// why. The route stands for the address, which may hold anything.
+func (s *Server) refuse(c echo.Context, why *models.Error) error {
+	route := cmp.Or(c.Path(), "/…")
+	s.store.AuditRefusal(c.Request().Context(), handlers.Actor(c),
+		models.AuditEntry{Action: models.ActionRequest, SubjectName: knownMethod(c.Request().Method) + " " + route}, why.Text)
+	return why
 }
 
 // handleError answers a request that failed: page, fragment or JSON.

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -24,6 +25,7 @@ import (
 // use sets the middleware, outermost first. The order matters:
 //
 //	requestID     everything after it may name the request
+//	warnOfProxy   tells the administrator of a proxy that is not trusted
 //	observe       sees the final status, also of errors and panics
 //	headers       so that every answer has them, errors included
 //	gzip          compresses error pages too
@@ -40,6 +42,7 @@ import (
 func (s *Server) use() {
 	s.Echo.Use(
 		s.requestID,
+		s.warnOfProxy,
 		s.observe,
 		s.headers,
 		middleware.GzipWithConfig(middleware.GzipConfig{Level: gzipFastest, MinLength: gzipMinLength, Skipper: skipGzip}),
@@ -258,14 +261,14 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c)
 		}
 		req := handlers.RequestOf(c)
-		lang := preference(c, "lang", i18n.Langs...)
+		lang := s.preference(c, "lang", i18n.Langs...)
 		if lang == "" {
 			lang = i18n.Match(c.Request().Header.Get("Accept-Language"))
 		}
-		if req.Theme = preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
+		if req.Theme = s.preference(c, "theme", "system", "light", "dark"); req.Theme == "system" {
 			req.Theme = ""
 		}
-		req.Compact = preference(c, "density", "normal", "compact") == "compact"
+		req.Compact = s.preference(c, "density", "normal", "compact") == "compact"
 		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
 		c.Response().Header().Set("Content-Language", lang)
 		return next(c)
@@ -274,14 +277,15 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 
 // preference is one of the choices: that of the query, which a cookie then
 // remembers, or that of the cookie; empty for none.
-func preference(c echo.Context, name string, choices ...string) string {
+func (s *Server) preference(c echo.Context, name string, choices ...string) string {
+	cookieName := handlers.SessionCookie(s.site.Secure) + "-" + name
 	if query := c.Request().URL.RawQuery; strings.Contains(query, name+"=") {
 		if chosen := c.QueryParam(name); slices.Contains(choices, chosen) {
-			handlers.SetCookie(c, "blockconsole-"+name, chosen, preferenceSeconds)
+			handlers.SetCookie(c, cookieName, chosen, preferenceSeconds)
 			return chosen
 		}
 	}
-	if cookie, err := c.Cookie("blockconsole-" + name); err == nil && slices.Contains(choices, cookie.Value) {
+	if cookie, err := c.Cookie(cookieName); err == nil && slices.Contains(choices, cookie.Value) {
 		return cookie.Value
 	}
 	return ""
@@ -311,6 +315,46 @@ func (s *Server) session(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// maxProxyWarnings bounds the addresses that are warned of: anybody can send the header.
+const maxProxyWarnings = 16
+
+// warnOfProxy logs once for each address that requests seem to come through a proxy that
+// is not trusted: then all of its visitors count as one address, and one of them can keep
+// the others from signing in.
+func (s *Server) warnOfProxy(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().Header.Get(echo.HeaderXForwardedFor) != "" {
+			peer, err := netip.ParseAddr(echo.ExtractIPDirect()(c.Request()))
+			trusted := slices.ContainsFunc(s.config.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(peer.Unmap()) })
+			if err == nil && !trusted && s.proxies.add(peer) {
+				s.log.Warn("X-Forwarded-For is not believed, so that all who come through this address count as one; "+
+					"if it is your proxy, name it in BLOCKCONSOLE_TRUSTED_PROXIES", "address", peer.String())
+			}
+		}
+		return next(c)
+	}
+}
+
+// addressSet has at most maxProxyWarnings addresses.
+type addressSet struct {
+	mu    sync.Mutex
+	known map[netip.Addr]struct{}
+}
+
+// add reports whether the address is new and was added.
+func (s *addressSet) add(address netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.known[address]; known || len(s.known) >= maxProxyWarnings {
+		return false
+	}
+	if s.known == nil {
+		s.known = map[netip.Addr]struct{}{}
+	}
+	s.known[address] = struct{}{}
+	return true
 }
 
 // ipExtractor takes X-Forwarded-For from the trusted proxies alone: Echo takes it

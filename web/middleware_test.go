@@ -5,10 +5,13 @@ import (
 	"blockconsole/static"
 	"blockconsole/web"
 	"blockconsole/web/app/apptest"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -143,6 +146,37 @@ func TestForwardedAddress(t *testing.T) {
 			apptest.WantStatus(t, c.NewClient().Get("/test/ip", "X-Forwarded-For", tc.forwarded, "X-Real-Ip", "192.0.2.99"), http.StatusNoContent)
 			if seen != tc.want {
 				t.Errorf("address is %s, want %s", seen, tc.want)
+			}
+		})
+	}
+}
+
+// TestForwardedAddress_Untrusted: the administrator of a proxy that is not trusted hears of it once.
+func TestForwardedAddress_Untrusted(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		setting string
+		headers []string
+		warned  bool
+	}{
+		"not trusted": {"", []string{"X-Forwarded-For", "203.0.113.9"}, true},
+		"trusted":     {"127.0.0.0/8", []string{"X-Forwarded-For", "203.0.113.9"}, false},
+		"no proxy":    {"", nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			c := apptest.Open(t, apptest.Options{Settings: []string{"TRUSTED_PROXIES=" + tc.setting}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			for range 3 {
+				r := httptest.NewRequest(http.MethodGet, "/login", nil)
+				r.RemoteAddr = "127.0.0.1:1234"
+				for i := 0; i+1 < len(tc.headers); i += 2 {
+					r.Header.Set(tc.headers[i], tc.headers[i+1])
+				}
+				c.Server.Echo.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			want := map[bool]int{true: 1}[tc.warned]
+			if n := strings.Count(log.String(), "BLOCKCONSOLE_TRUSTED_PROXIES"); n != want {
+				t.Errorf("%d warnings, want %d: %s", n, want, log.String())
 			}
 		})
 	}

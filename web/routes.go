@@ -186,7 +186,7 @@ func (s *Server) requireRole(role models.Role) echo.MiddlewareFunc {
 				return models.ErrSignedOut
 			}
 			if !in.Role.Allows(role) {
-				return &models.Error{Code: models.CodeForbidden, Text: models.NewText("error.role", string(role))}
+				return s.refuse(c, &models.Error{Code: models.CodeForbidden, Text: models.NewText("error.role", string(role))})
 			}
 			return next(c)
 		}

@@ -53,6 +53,7 @@ type Server struct {
 	now     func() time.Time
 	metrics *metrics
 	access  []accessRule
+	proxies addressSet // that were warned of
 
 	streams    context.Context // done when the live streams have to end
 	endStreams context.CancelFunc

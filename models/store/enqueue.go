@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -13,19 +15,62 @@ import (
 	"blockconsole/models/backend"
 )
 
+// click is what a user asks for with a form.
+type click struct {
+	action models.Action
+	kind   models.SubjectType
+	id     string // of the object; empty: it is to be made
+	form
+}
+
+// form identifies a form that was sent: the same key with another input is another form.
+type form struct {
+	key   string // empty: each time it is sent counts
+	input any
+}
+
+// use is what the form asks for, hashed.
+func (c click) use() string {
+	return hashed([]any{c.action, c.kind, c.id, c.input})
+}
+
+// hashed is a short hash of the parts, which are plain data.
+func hashed(parts any) string {
+	text, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // only a mistake in this package can be the cause
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
+}
+
+// errFormKeyUsed is the error of a form key that was sent before with another form.
+var errFormKeyUsed = &models.Error{Code: models.CodeConflict, Text: models.NewText(models.FormKeyUsed)}
+
 // enqueue inserts the operation of a click. After the role is checked, fn checks and
 // changes the rows and returns the operation; the operation and its audit entry are
-// written in the same transaction. A form key that was sent before returns the
-// operation that it made then.
-func (s *Store) enqueue(ctx context.Context, actor models.Actor, action models.Action, formKey string,
+// written in the same transaction. A form that was sent before returns the operation
+// that it made then. What a rule refuses is audited.
+func (s *Store) enqueue(ctx context.Context, actor models.Actor, c click,
 	fn func(tx *gorm.DB) (*models.Operation, error)) (*models.Operation, error) {
-	if d := models.CanRole(action, actor.Role); d != nil {
+	op, err := s.enqueueUnaudited(ctx, actor, c, fn)
+	action := string(c.action)
+	if !strings.Contains(action, ".") {
+		action = string(c.kind) + "." + action
+	}
+	return op, s.audited(ctx, actor, models.AuditEntry{Action: action, SubjectType: string(c.kind), SubjectID: c.id}, err)
+}
+
+func (s *Store) enqueueUnaudited(ctx context.Context, actor models.Actor, c click,
+	fn func(tx *gorm.DB) (*models.Operation, error)) (*models.Operation, error) {
+	if d := models.CanRole(c.action, actor.Role); d != nil {
 		return nil, models.Refused(d)
 	}
-	if formKey != "" {
-		sum := sha256.Sum256([]byte(actor.UserID + ":" + formKey)) // a client may send anything
+	formKey := ""
+	if c.key != "" {
+		sum := sha256.Sum256([]byte(actor.UserID + ":" + c.key)) // a client may send anything
 		formKey = hex.EncodeToString(sum[:])
-		if existing, err := s.operationByFormKey(s.read(ctx), formKey); existing != nil || err != nil {
+		if existing, err := s.operationOfForm(s.read(ctx), formKey, c.use()); existing != nil || err != nil {
 			return existing, err
 		}
 	}
@@ -35,7 +80,7 @@ func (s *Store) enqueue(ctx context.Context, actor models.Actor, action models.A
 		if op, err = fn(tx); err != nil {
 			return err
 		}
-		s.initOperation(op, actor, formKey)
+		s.initOperation(op, actor, formKey, c.use())
 		if err := tx.Create(op).Error; err != nil {
 			return err
 		}
@@ -46,17 +91,17 @@ func (s *Store) enqueue(ctx context.Context, actor models.Actor, action models.A
 	})
 	if formKey != "" && err != nil {
 		// The same form, sent at the same time, may have been first: then the rows have changed under this one.
-		if existing, findErr := s.operationByFormKey(s.read(ctx), formKey); existing != nil || findErr != nil {
+		if existing, findErr := s.operationOfForm(s.read(ctx), formKey, c.use()); existing != nil || findErr != nil {
 			return existing, findErr
 		}
 	}
 	return op, err
 }
 
-func (s *Store) initOperation(op *models.Operation, actor models.Actor, formKey string) {
+func (s *Store) initOperation(op *models.Operation, actor models.Actor, formKey, formUse string) {
 	op.ID = models.NewID()
 	op.ProjectID = cmp.Or(op.ProjectID, s.projectFor(actor))
-	op.FormKey = formKey
+	op.FormKey, op.FormUse = formKey, formUse
 	op.State = models.Pending
 	op.Steps = len(op.StepNames())
 	op.Percent = backend.PercentUnknown
@@ -66,11 +111,16 @@ func (s *Store) initOperation(op *models.Operation, actor models.Actor, formKey 
 	op.Lane = cmp.Or(op.Lane, op.SubjectID)
 }
 
-func (s *Store) operationByFormKey(q *gorm.DB, formKey string) (*models.Operation, error) {
+// operationOfForm finds the operation that a form made; nil when there is none. Errors:
+// errFormKeyUsed, those of the database.
+func (s *Store) operationOfForm(q *gorm.DB, formKey, use string) (*models.Operation, error) {
 	var op models.Operation
 	err := takeOne(q.Where("form_key = ? AND form_key <> ''", formKey), &op) // the partial index leaves empty keys out
 	if errors.Is(err, models.ErrNotFound) {
 		return nil, nil
+	}
+	if err == nil && op.FormUse != "" && op.FormUse != use {
+		return nil, errFormKeyUsed
 	}
 	op.Replayed = true
 	return &op, err
@@ -78,9 +128,9 @@ func (s *Store) operationByFormKey(q *gorm.DB, formKey string) (*models.Operatio
 
 // enqueueVolume is enqueue for an action on one volume. After the rules are checked, fn
 // checks the form, changes the row and returns the operation.
-func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action models.Action, id, formKey string,
+func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action models.Action, id string, form form,
 	fn func(tx *gorm.DB, row *models.Volume) (*models.Operation, error)) (*models.Operation, error) {
-	return s.enqueue(ctx, actor, action, formKey, func(tx *gorm.DB) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, click{action, models.SubjectVolume, id, form}, func(tx *gorm.DB) (*models.Operation, error) {
 		if err := s.lockOperations(tx, action, s.scope(actor.Project), models.SubjectVolume, id); err != nil {
 			return nil, err
 		}
@@ -105,9 +155,9 @@ func (s *Store) enqueueVolume(ctx context.Context, actor models.Actor, action mo
 }
 
 // enqueueSnapshot is enqueueVolume for snapshots.
-func (s *Store) enqueueSnapshot(ctx context.Context, actor models.Actor, action models.Action, id, formKey string,
+func (s *Store) enqueueSnapshot(ctx context.Context, actor models.Actor, action models.Action, id string, form form,
 	fn func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error)) (*models.Operation, error) {
-	return s.enqueue(ctx, actor, action, formKey, func(tx *gorm.DB) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, click{action, models.SubjectSnapshot, id, form}, func(tx *gorm.DB) (*models.Operation, error) {
 		if err := s.lockOperations(tx, action, s.scope(actor.Project), models.SubjectSnapshot, id); err != nil {
 			return nil, err
 		}

@@ -77,7 +77,7 @@ func schemaOf(t *testing.T, db *store.Store) string {
 }
 
 func TestMigrate_MatchesModels(t *testing.T) {
-	withoutModel := map[string][]string{"counters": {"kind", "n", "project_id"}, "identity": {"name", "value"}, "leases": {"name", "owner", "until"}, "migrations": {"id"}}
+	withoutModel := map[string][]string{"counters": {"kind", "n", "project_id"}, "identity": {"name", "value"}, "leases": {"name", "owner", "until"}, "migrations": {"id"}, "secrets": {"name", "value"}}
 	storetest.Each(t, func(t *testing.T, db *store.Store, _ *storetest.Clock) {
 		want := maps.Clone(withoutModel)
 		for _, model := range []any{models.Volume{}, models.Attachment{}, models.Snapshot{}, models.Connection{}, models.Server{}, models.Image{}, models.Operation{}, models.Change{},

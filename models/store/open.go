@@ -46,6 +46,9 @@ func Open(dsn string, options Options) (*Store, error) {
 	if err == nil {
 		err = s.loadOwnProject()
 	}
+	if err == nil {
+		s.deviceKey, err = s.loadSecret("device")
+	}
 	if err != nil {
 		return nil, errors.Join(&StartError{DSN: dsn, Err: err}, s.Close())
 	}

@@ -120,12 +120,12 @@ func (s *Store) restoreName(tx *gorm.DB, op *models.Operation) error {
 }
 
 // changeOperation runs fn on a locked operation of the actor's project, and writes the
-// audit entry of action.
+// audit entry of action, or of its refusal by a rule.
 func (s *Store) changeOperation(ctx context.Context, actor models.Actor, id, action string, fn func(tx *gorm.DB, op *models.Operation) error) (*models.Operation, error) {
-	if d := models.CanRole(models.ActEdit, actor.Role); d != nil {
-		return nil, models.Refused(d)
-	}
 	var op models.Operation
+	if d := models.CanRole(models.ActEdit, actor.Role); d != nil {
+		return nil, s.audited(ctx, actor, models.AuditEntry{Action: action}, models.Refused(d))
+	}
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		op = models.Operation{}
 		if err := takeOne(s.forUpdate(inProject(tx, s.scope(actor.Project)).Where("id = ?", searchable(id))), &op); err != nil {
@@ -139,7 +139,7 @@ func (s *Store) changeOperation(ctx context.Context, actor models.Actor, id, act
 			Detail: string(op.Kind), Outcome: models.AuditAccepted,
 		})
 	})
-	return &op, err
+	return &op, s.audited(ctx, actor, models.AuditEntry{Action: action, SubjectType: string(op.SubjectType), SubjectID: op.SubjectID}, err)
 }
 
 // RetryOperation puts a failed operation back into the queue, unless something else was

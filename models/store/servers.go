@@ -84,6 +84,9 @@ func (s Servers) AddServer(ctx context.Context, actor models.Actor, in models.Se
 		var existing models.Server
 		err := takeOne(tx.Where("id = ?", row.ID), &existing)
 		if err == nil {
+			if existing.Name != in.Name || existing.Address != address {
+				return errFormKeyUsed
+			}
 			row = existing
 			return nil
 		}
@@ -122,7 +125,7 @@ func checkNameFree(tx *gorm.DB, project, name, except string) error {
 // CodeStale, CodeUnsupported, those of the database.
 func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error) {
 	var row *models.Server
-	err := s.changeServer(ctx, actor, in.ID, func(tx *gorm.DB, locked *models.Server) error {
+	err := s.changeServer(ctx, actor, in.ID, "server.edit", func(tx *gorm.DB, locked *models.Server) error {
 		address, err := in.Validate()
 		if err != nil {
 			return err
@@ -156,7 +159,7 @@ func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.S
 // RemoveServer removes a registered server. Errors: ErrNotFound, CodeConflict with the
 // volumes that are or will be attached to it, CodeUnsupported, those of the database.
 func (s Servers) RemoveServer(ctx context.Context, actor models.Actor, id string) error {
-	return s.changeServer(ctx, actor, id, func(tx *gorm.DB, row *models.Server) error {
+	return s.changeServer(ctx, actor, id, "server.delete", func(tx *gorm.DB, row *models.Server) error {
 		denial, err := serverDenial(tx, row)
 		if err != nil || denial != nil {
 			return denialError(denial, err)
@@ -169,18 +172,19 @@ func (s Servers) RemoveServer(ctx context.Context, actor models.Actor, id string
 }
 
 // changeServer runs fn on a registered server with its row locked; checkServer locks it
-// for an attach, too.
-func (s *Store) changeServer(ctx context.Context, actor models.Actor, id string, fn func(tx *gorm.DB, row *models.Server) error) error {
+// for an attach, too. What a rule refuses is audited.
+func (s *Store) changeServer(ctx context.Context, actor models.Actor, id, action string, fn func(tx *gorm.DB, row *models.Server) error) error {
 	if err := s.checkOwnServers(); err != nil {
 		return err
 	}
-	return s.write(ctx, func(tx *gorm.DB) error {
+	err := s.write(ctx, func(tx *gorm.DB) error {
 		var row models.Server
 		if err := takeOne(inProject(s.forUpdate(tx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), models.ByHand), &row); err != nil {
 			return err
 		}
 		return fn(tx, &row)
 	})
+	return s.audited(ctx, actor, models.AuditEntry{Action: action, SubjectType: models.AuditSubjectServer, SubjectID: id}, err)
 }
 
 // ServerDenial returns why a registered server cannot be removed, with the volumes that

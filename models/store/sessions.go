@@ -43,28 +43,23 @@ func (s Sessions) SignIn(ctx context.Context, login models.Login) (token string,
 		hash = models.DummyHash
 	}
 	actor := models.Actor{Name: u.Name, Project: u.ProjectID, Address: login.Address, RequestID: login.RequestID}
-	err = s.checkPassword(ctx, actor, login.Name, login.Password, hash)
+	counters := strangersCounters(login.Name, login.Address)
+	if device := s.deviceKey.Device(login.Device, u.ID); device != "" && u.ID != "" {
+		counters = []attemptCounter{{who: "device:" + hashed([]string{device, u.ID}), limit: AccountAttempts}}
+	}
+	err = s.checkPassword(ctx, counters, login.Password, hash)
 	if err == nil && (u.ID == "" || u.Disabled) {
 		err = errWrongLogin
 	}
 	if err != nil {
-		return "", nil, s.auditRefusal(ctx, actor, &u, err)
+		// A name that is none is not written: people type passwords there.
+		return "", nil, s.audited(ctx, actor, u.AuditEntry("login.failed", ""), err)
 	}
-	return s.openSession(ctx, actor, &u, login)
-}
-
-// auditRefusal audits a failed sign-in of an existing user, and returns err. Other names
-// are not written: people type passwords there.
-func (s *Store) auditRefusal(ctx context.Context, actor models.Actor, u *models.User, err error) error {
-	if e := models.AsError(err); e == nil || e.Code != models.CodeUnauthorized || u.ID == "" {
-		return err
+	token, in, err = s.openSession(ctx, actor, &u, login)
+	if err == nil {
+		in.Device = s.deviceKey.Add(login.Device, u.ID)
 	}
-	entry := u.AuditEntry("login.failed", "")
-	entry.Outcome = models.AuditDenied
-	if auditErr := s.write(ctx, func(tx *gorm.DB) error { return s.audit(tx, actor, entry) }); auditErr != nil {
-		return auditErr
-	}
-	return err
+	return token, in, err
 }
 
 func (s *Store) openSession(ctx context.Context, actor models.Actor, u *models.User, login models.Login) (string, *models.SignedIn, error) {
@@ -216,20 +211,36 @@ func endSessions(tx *gorm.DB, userID, keep string) error {
 	return tx.Where("user_id = ? AND id <> ?", userID, keep).Delete(&models.Session{}).Error
 }
 
-// Throttling of sign-ins. An attempt is counted before its password is verified, so that
-// concurrent attempts are limited too, and uncounted when it was right. From the limit
-// on, each failure blocks the account or the address: for one minute, two, four, up to
-// fifteen. Fifteen minutes after the first failure the count starts again.
+// Throttling of wrong passwords. An attempt is counted before its password is verified,
+// so that concurrent attempts are limited too, and uncounted when it was right. From the
+// limit on, each failure blocks its counter: for one minute, two, four, up to fifteen.
+// Fifteen minutes after the first failure the count starts again.
+//
+// Strangers count for the account and for their address. A browser that has signed the
+// user in before, and a session that changes its password, have counters of their own:
+// no stranger can block them.
 const (
-	AccountAttempts = 10 // limit of failures of an account
+	AccountAttempts = 10 // limit of failures of an account, and of a device and a session
 	AddressAttempts = 50 // limit of failures from an address
 	attemptWindow   = 15 * time.Minute
 	firstBlock      = time.Minute
 	maxBlock        = 15 * time.Minute
 )
 
-// LoginFailure counts the failed sign-ins of one account or from one address. FirstAt and
-// BlockedUntil are in Unix microseconds.
+// attemptCounter counts failed attempts. One that is shared counts those of several
+// accounts: a right password takes back its own attempt alone.
+type attemptCounter struct {
+	who    string
+	limit  int
+	shared bool
+}
+
+func strangersCounters(name, address string) []attemptCounter {
+	return []attemptCounter{{who: accountKey(name), limit: AccountAttempts}, {who: addressKey(address), limit: AddressAttempts, shared: true}}
+}
+
+// LoginFailure is a counter of failed attempts. FirstAt and BlockedUntil are in Unix
+// microseconds.
 type LoginFailure struct {
 	Who          string `gorm:"primaryKey"`
 	Failures     int    // number of them since FirstAt
@@ -261,18 +272,24 @@ func addressKey(address string) string {
 	return "address:" + ip.String()
 }
 
-// countAttempt counts an attempt against the account and the address. When one of them
-// is blocked it returns *models.ThrottledError and counts nothing.
-func (s *Store) countAttempt(ctx context.Context, name, address string) error {
-	account, from, now := accountKey(name), addressKey(address), s.Now()
-	if wait, err := longestBlock(s.read(ctx), []string{account, from}, now); err != nil || wait > 0 {
+// countAttempt counts an attempt. When one of the counters is blocked it returns
+// *models.ThrottledError and counts nothing.
+func (s *Store) countAttempt(ctx context.Context, counters []attemptCounter) error {
+	now := s.Now()
+	var who []string
+	for _, c := range counters {
+		who = append(who, c.who)
+	}
+	if wait, err := longestBlock(s.read(ctx), who, now); err != nil || wait > 0 {
 		return errors.Join(err, throttled(wait))
 	}
 	return s.write(ctx, func(tx *gorm.DB) error {
-		if err := s.countFailure(tx, account, AccountAttempts, now); err != nil {
-			return err
+		for _, c := range counters {
+			if err := s.countFailure(tx, c.who, c.limit, now); err != nil {
+				return err
+			}
 		}
-		return s.countFailure(tx, from, AddressAttempts, now)
+		return nil
 	})
 }
 
@@ -319,12 +336,21 @@ func (s *Store) countFailure(tx *gorm.DB, who string, limit int, now time.Time) 
 }
 
 // uncountAttempt undoes countAttempt after a password that was right.
-func uncountAttempt(tx *gorm.DB, name, address string) error {
-	if err := clearFailures(tx, accountKey(name)); err != nil {
-		return err
+func uncountAttempt(tx *gorm.DB, counters []attemptCounter) error {
+	for _, c := range counters {
+		if !c.shared {
+			if err := clearFailures(tx, c.who); err != nil {
+				return err
+			}
+			continue
+		}
+		err := tx.Model(&LoginFailure{}).Where("who = ? AND failures > 0", c.who).
+			Updates(map[string]any{"failures": gorm.Expr("failures - 1"), "blocked_until": 0}).Error
+		if err != nil {
+			return err
+		}
 	}
-	return tx.Model(&LoginFailure{}).Where("who = ? AND failures > 0", addressKey(address)).
-		Updates(map[string]any{"failures": gorm.Expr("failures - 1"), "blocked_until": 0}).Error
+	return nil
 }
 
 func clearFailures(tx *gorm.DB, who string) error {
@@ -333,8 +359,8 @@ func clearFailures(tx *gorm.DB, who string) error {
 
 // checkPassword verifies a password with throttling. Errors: CodeUnauthorized when it is
 // wrong, *models.ThrottledError, those of the database.
-func (s *Store) checkPassword(ctx context.Context, actor models.Actor, name, password, hash string) error {
-	if err := s.countAttempt(ctx, name, actor.Address); err != nil {
+func (s *Store) checkPassword(ctx context.Context, counters []attemptCounter, password, hash string) error {
+	if err := s.countAttempt(ctx, counters); err != nil {
 		return err
 	}
 	right, err := models.VerifyPassword(ctx, password, hash)
@@ -344,7 +370,27 @@ func (s *Store) checkPassword(ctx context.Context, actor models.Actor, name, pas
 	if !right {
 		return errWrongLogin
 	}
-	return s.write(ctx, func(tx *gorm.DB) error { return uncountAttempt(tx, name, actor.Address) })
+	return s.write(ctx, func(tx *gorm.DB) error { return uncountAttempt(tx, counters) })
 }
 
 var errWrongLogin = &models.Error{Code: models.CodeUnauthorized, Text: models.NewText("login.failed")}
+
+// loadSecret returns the secret of that name, which the first console on the database
+// makes.
+func (s *Store) loadSecret(name string) ([]byte, error) {
+	row := secret{Name: name}
+	err := takeOne(s.db.Where("name = ?", name), &row)
+	if errors.Is(err, models.ErrNotFound) {
+		row.Value = rand.Text() + rand.Text()
+		if err = s.db.Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error; err == nil {
+			err = takeOne(s.db.Where("name = ?", name), &row)
+		}
+	}
+	return []byte(row.Value), err
+}
+
+// secret is a key that all consoles on the database share.
+type secret struct {
+	Name  string `gorm:"primaryKey"`
+	Value string
+}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,31 @@ func TestSession_End(t *testing.T) {
 		}
 		if _, err := p.Sessions.Session(t.Context(), second); !errors.Is(err, models.ErrSignedOut) {
 			t.Errorf("ended session: %v", err)
+		}
+	})
+}
+
+// TestSignIn_SameWork fails to sign a user in, a disabled one and nobody: the work, and
+// with it the time, must not tell which names exist.
+func TestSignIn_SameWork(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
+		off := p.add(t, "off", models.Operator)
+		if err := p.Users.SetDisabled(t.Context(), p.admin, off.ID, true); err != nil {
+			t.Fatal(err)
+		}
+		statements := func(name string) (all []string) {
+			end := p.Capture()
+			wantCode(t, p.failSignIn(t, name, "192.0.2.1"), models.CodeUnauthorized)
+			for _, s := range end() {
+				all = append(all, s.SQL)
+			}
+			return all
+		}
+		known := statements(models.FirstUser)
+		for _, name := range []string{"off", "nobody"} {
+			if unknown := statements(name); !slices.Equal(known, unknown) {
+				t.Errorf("a known name costs\n%s\n%q costs\n%s", strings.Join(known, "\n"), name, strings.Join(unknown, "\n"))
+			}
 		}
 	})
 }

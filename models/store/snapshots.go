@@ -16,7 +16,7 @@ import (
 // the fields volume_id, name, description, acknowledge (required when the volume is
 // attached) and quota, those of the database.
 func (s Snapshots) CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error) {
-	return s.enqueue(ctx, actor, models.ActCreateSnapshot, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, click{models.ActCreateSnapshot, models.SubjectSnapshot, "", form{in.FormKey, in}}, func(tx *gorm.DB) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		fields.Add("name", models.ValidateName(in.Name))
 		fields.Add("description", models.ValidateDescription(in.Description))
@@ -73,7 +73,7 @@ func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
 // ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the fields name and
 // description, CodeStale when the row is newer than in.Version, those of the database.
 func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
-	return s.enqueueSnapshot(ctx, actor, models.ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActEdit, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
 		columns, op, err := s.editOperation(actor, in, models.SnapshotEdit, row.Name, row.Description, row.Version)
 		if err != nil {
 			return nil, err
@@ -85,7 +85,7 @@ func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in mode
 // DeleteSnapshot requests the deletion of a snapshot. Errors: ErrNotFound,
 // CodeForbidden, CodeConflict with the volumes that block it, those of the database.
 func (s Snapshots) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
-	return s.enqueueSnapshot(ctx, actor, models.ActDelete, id, formKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActDelete, id, form{formKey, nil}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
 		return &models.Operation{Kind: models.SnapshotDelete, Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID}},
 			changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting))
 	})
@@ -106,7 +106,7 @@ func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, er
 // not ended fail. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
 // fields reason and reset_to, those of the database.
 func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
-	return s.enqueueSnapshot(ctx, actor, models.ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActRepair, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
 		if err := in.Validate(); err != nil {
 			return nil, err
 		}

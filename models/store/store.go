@@ -49,6 +49,7 @@ type Store struct {
 	signals signals
 	caps    atomic.Pointer[models.Capabilities]
 
+	deviceKey   models.DeviceKey
 	allProjects bool
 	ownProject  atomic.Pointer[models.Project] // the project of new objects; nil: not known yet
 	hasProjects atomic.Bool                    // the backend has projects

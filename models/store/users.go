@@ -88,7 +88,7 @@ func (s Users) SetRole(ctx context.Context, actor models.Actor, id string, role 
 	if text := models.ValidateRole(role); text != nil {
 		return models.Invalid("role", *text)
 	}
-	return s.changeUser(ctx, actor, id, role != models.Administrator, func(tx *gorm.DB, u *models.User) error {
+	return s.changeUser(ctx, actor, id, "user.edit", role != models.Administrator, func(tx *gorm.DB, u *models.User) error {
 		if err := tx.Model(u).Update("role", role).Error; err != nil {
 			return err
 		}
@@ -99,10 +99,12 @@ func (s Users) SetRole(ctx context.Context, actor models.Actor, id string, role 
 // SetDisabled disables a user, which ends its sessions, or enables it again. Errors:
 // ErrNotFound, ErrLastAdministrator, those of the database.
 func (s Users) SetDisabled(ctx context.Context, actor models.Actor, id string, disabled bool) error {
-	return s.changeUser(ctx, actor, id, disabled, func(tx *gorm.DB, u *models.User) error {
-		value, action := 0, "user.enable"
+	value, action := 0, "user.enable"
+	if disabled {
+		value, action = 1, "user.disable"
+	}
+	return s.changeUser(ctx, actor, id, action, disabled, func(tx *gorm.DB, u *models.User) error {
 		if disabled {
-			value, action = 1, "user.disable"
 			if err := endSessions(tx, u.ID, ""); err != nil {
 				return err
 			}
@@ -117,7 +119,7 @@ func (s Users) SetDisabled(ctx context.Context, actor models.Actor, id string, d
 // DeleteUser deletes a user and its sessions, but not its audit entries. Errors:
 // ErrNotFound, ErrLastAdministrator, those of the database.
 func (s Users) DeleteUser(ctx context.Context, actor models.Actor, id string) error {
-	return s.changeUser(ctx, actor, id, true, func(tx *gorm.DB, u *models.User) error {
+	return s.changeUser(ctx, actor, id, "user.delete", true, func(tx *gorm.DB, u *models.User) error {
 		if err := tx.Delete(u).Error; err != nil {
 			return err
 		}
@@ -134,7 +136,7 @@ func (s Users) ResetPassword(ctx context.Context, actor models.Actor, id string)
 	if err != nil {
 		return "", err
 	}
-	err = s.changeUser(ctx, actor, id, false, func(tx *gorm.DB, u *models.User) error {
+	err = s.changeUser(ctx, actor, id, "password.reset", false, func(tx *gorm.DB, u *models.User) error {
 		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
 	})
 	return password, err
@@ -151,7 +153,9 @@ func (s Users) ChangePassword(ctx context.Context, actor models.Actor, current, 
 	if text := models.ValidatePassword(password, u.Name); text != nil {
 		return models.Invalid("password", *text)
 	}
-	if err := s.checkPassword(ctx, actor, u.Name, current, u.PasswordHash); err != nil {
+	own := []attemptCounter{{who: "self:" + u.ID, limit: AccountAttempts}}
+	if err := s.checkPassword(ctx, own, current, u.PasswordHash); err != nil {
+		err = s.audited(ctx, actor, u.AuditEntry("password.change", ""), err)
 		if e := models.AsError(err); e != nil && e.Code == models.CodeUnauthorized {
 			return models.Invalid("current", models.NewText("password.wrong"))
 		}
@@ -161,7 +165,7 @@ func (s Users) ChangePassword(ctx context.Context, actor models.Actor, current, 
 	if err != nil {
 		return err
 	}
-	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *models.User) error {
+	return s.changeUser(ctx, actor, u.ID, "password.change", false, func(tx *gorm.DB, u *models.User) error {
 		return s.replacePassword(tx, actor, u, hash, keepSession, "password.change")
 	})
 }
@@ -182,7 +186,7 @@ func (s Users) SetPasswordByName(ctx context.Context, name, password string) err
 		return err
 	}
 	actor := models.Actor{Name: "(host)", Project: u.ProjectID}
-	return s.changeUser(ctx, actor, u.ID, false, func(tx *gorm.DB, u *models.User) error {
+	return s.changeUser(ctx, actor, u.ID, "password.reset", false, func(tx *gorm.DB, u *models.User) error {
 		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
 	})
 }
@@ -202,12 +206,13 @@ func (s *Store) replacePassword(tx *gorm.DB, actor models.Actor, u *models.User,
 
 // changeUser runs fn on a user of the actor's project in one transaction. weakens means
 // that the user will not be an active administrator: then another one must exist. Their
-// rows are locked, so that two who demote each other cannot both succeed.
-func (s *Store) changeUser(ctx context.Context, actor models.Actor, id string, weakens bool, fn func(tx *gorm.DB, u *models.User) error) error {
+// rows are locked, so that two who demote each other cannot both succeed. A refusal is
+// audited.
+func (s *Store) changeUser(ctx context.Context, actor models.Actor, id, action string, weakens bool, fn func(tx *gorm.DB, u *models.User) error) error {
 	if uuid.Validate(id) != nil {
 		return models.ErrNotFound
 	}
-	return s.write(ctx, func(tx *gorm.DB) error {
+	err := s.write(ctx, func(tx *gorm.DB) error {
 		if weakens {
 			var active []string
 			q := s.forUpdate(tx).Model(&models.User{}).Where("role = ? AND disabled = 0", models.Administrator).Order("id")
@@ -224,4 +229,5 @@ func (s *Store) changeUser(ctx context.Context, actor models.Actor, id string, w
 		}
 		return fn(tx, &u)
 	})
+	return s.audited(ctx, actor, models.AuditEntry{Action: action, SubjectType: models.AuditSubjectUser, SubjectID: id}, err)
 }

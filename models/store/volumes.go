@@ -16,7 +16,7 @@ import (
 // ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the fields name and
 // description, CodeStale when the row is newer than in.Version, those of the database.
 func (s Volumes) EditVolume(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error) {
-	return s.enqueueVolume(ctx, actor, models.ActEdit, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActEdit, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		columns, op, err := s.editOperation(actor, in, models.VolumeEdit, row.Name, row.Description, row.Version)
 		if err != nil {
 			return nil, err
@@ -29,7 +29,7 @@ func (s Volumes) EditVolume(ctx context.Context, actor models.Actor, in models.E
 // CodeForbidden, CodeConflict, CodeInvalid with the fields size_gib and quota, those of
 // the database.
 func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed, formKey string) (*models.Operation, error) {
-	return s.enqueueVolume(ctx, actor, models.ActExtend, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActExtend, id, form{formKey, typed}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		size := s.checkSize(models.VolumeInput{Size: typed}, row.SizeGiB+1, fields)
 		if row.ProjectID == s.OwnProjectID() { // the quotas of other projects are not known
@@ -47,7 +47,7 @@ func (s Volumes) ExtendVolume(ctx context.Context, actor models.Actor, id, typed
 // CodeForbidden, CodeConflict, CodeInvalid with the field server_id, those of the
 // database.
 func (s Volumes) AttachVolume(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error) {
-	return s.enqueueVolume(ctx, actor, models.ActAttach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActAttach, id, form{formKey, server}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		fields := models.FieldErrors{}
 		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
 			return nil, err
@@ -68,7 +68,7 @@ func (s Volumes) AttachVolume(ctx context.Context, actor models.Actor, id, serve
 // waits for them. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with
 // the fields server_id and force (required in the latter case), those of the database.
 func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error) {
-	return s.enqueueVolume(ctx, actor, models.ActDetach, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActDetach, id, form{formKey, []any{server, force}}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if server == "" && len(row.Attachments) == 1 {
 			server = row.Attachments[0].ServerID
 		}
@@ -90,7 +90,7 @@ func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, serve
 // DeleteVolume requests the deletion of a volume. Errors: ErrNotFound, CodeForbidden,
 // CodeConflict when it is attached, locked or has snapshots, those of the database.
 func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
-	return s.enqueueVolume(ctx, actor, models.ActDelete, id, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActDelete, id, form{formKey, nil}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		return &models.Operation{Kind: models.VolumeDelete, Params: models.Params{PriorStatus: row.Status, BackendID: row.BackendID}},
 			changeRow(tx.Where("attachment_count = 0 AND snapshot_count = 0"), &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Deleting))
 	})
@@ -100,7 +100,7 @@ func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formK
 // ended fail. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
 // fields reason and reset_to, those of the database.
 func (s Volumes) RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error) {
-	return s.enqueueVolume(ctx, actor, models.ActRepair, in.ID, in.FormKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActRepair, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		if err := in.Validate(); err != nil {
 			return nil, err
 		}
@@ -116,7 +116,7 @@ func (s Volumes) RevertVolume(ctx context.Context, actor models.Actor, snapshotI
 	if err != nil {
 		return nil, err
 	}
-	return s.enqueueVolume(ctx, actor, models.ActRevert, snapshot.VolumeID, formKey, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActRevert, snapshot.VolumeID, form{formKey, snapshotID}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		source, err := s.snapshotForUpdate(tx, s.scope(actor.Project), snapshot.ID)
 		if err != nil {
 			return nil, err
@@ -158,7 +158,7 @@ func (s *Store) snapshotLinks(tx *gorm.DB, volume string) ([]models.Link, error)
 // snapshot_id, image, server_id, volume_type, availability_zone and quota, those of the
 // database.
 func (s Volumes) CreateVolume(ctx context.Context, actor models.Actor, in models.VolumeInput) (*models.Operation, error) {
-	return s.enqueue(ctx, actor, models.ActCreateVolume, in.FormKey, func(tx *gorm.DB) (*models.Operation, error) {
+	return s.enqueue(ctx, actor, click{models.ActCreateVolume, models.SubjectVolume, "", form{in.FormKey, in}}, func(tx *gorm.DB) (*models.Operation, error) {
 		if !s.ownProjectKnown() {
 			return nil, models.Refused(models.NewDenial("deny.not_ready"))
 		}
