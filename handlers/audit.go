@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -20,31 +22,110 @@ const (
 
 // AuditStore is what Audit needs.
 type AuditStore interface {
-	ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error)
+	SearchAudit(ctx context.Context, actor models.Actor, query models.AuditQuery) (models.AuditPage, error)
+	AuditActions(ctx context.Context, actor models.Actor) ([]string, error)
 }
 
 // Audit shows the administrator who did what.
 type Audit struct{ Store AuditStore }
 
-// List is a page of the audit, newest first. A cursor that is no number means the
-// first page.
+// List is a page of the audit, newest first, as HTML or JSON, or all that matches, as a
+// file of CSV or JSON. A cursor that is no number means the first page.
 func (a Audit) List(c echo.Context) error {
-	page, err := a.Store.ListAudit(c.Request().Context(), Actor(c), cursorParam(c, "before"), cursorParam(c, "after"), auditPageSize)
+	s, query := parseAudit(c)
+	file := c.QueryParam("format")
+	if wantsCSV(c) {
+		file = "csv"
+	}
+	if s.invalid != nil && (file != "" || Wants(c) != HTML) {
+		return s.invalid
+	}
+	switch file {
+	case "csv":
+		return a.exportCSV(c, query)
+	case "json":
+		return a.exportJSON(c, query)
+	}
+	page, err := a.Store.SearchAudit(c.Request().Context(), Actor(c), query)
 	if err != nil {
 		return err
 	}
-	model := views.Audit{}
-	if page.Older > 0 {
-		model.Next = auditPath + "?before=" + strconv.FormatInt(page.Older, 10)
+	next, previous := s.cursorURL("before", formatCursor(page.Older)), s.cursorURL("after", formatCursor(page.Newer))
+	if Wants(c) == JSON {
+		answer := auditPageJSON{Items: []auditJSON{}, Next: next, Previous: previous}
+		for i := range page.Entries {
+			answer.Items = append(answer.Items, toAuditJSON(c, &page.Entries[i]))
+		}
+		Vary(c)
+		return c.JSON(http.StatusOK, answer)
 	}
-	if page.Newer > 0 {
-		model.Previous = auditPath + "?after=" + strconv.FormatInt(page.Newer, 10)
+	model := views.Audit{Next: next, Previous: previous, Path: auditPath, Query: query.Search, Action: query.Action, Outcome: query.Outcome,
+		From: s.params.Get("from"), To: s.params.Get("to"), Outcomes: models.AuditOutcomes, Filtered: query.Filtered(),
+		CSVURL: s.withParam("format", "csv"), JSONURL: s.withParam("format", "json"), ChipURL: map[string]string{}}
+	for _, name := range auditFilters {
+		model.ChipURL[name] = s.withParam(name, "")
 	}
-	for _, e := range page.Entries {
-		model.Rows = append(model.Rows, views.AuditRow{At: e.At, User: e.UserName, Address: e.Address, Action: e.Action, Kind: e.SubjectType,
-			Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Details: auditDetails(&e), Outcome: e.Outcome, RequestID: e.RequestID, Count: e.Count, LastAt: e.LastAt})
+	if e := models.AsError(s.invalid); e != nil {
+		model.Notice = Msg(e.Text)
+	}
+	if model.Actions, err = a.Store.AuditActions(c.Request().Context(), Actor(c)); err != nil {
+		return err
+	}
+	for i := range page.Entries {
+		model.Rows = append(model.Rows, auditRow(&page.Entries[i]))
 	}
 	return Render(c, http.StatusOK, T(c, "nav.audit"), views.AuditPage(model))
+}
+
+func auditRow(e *models.AuditEntry) views.AuditRow {
+	return views.AuditRow{At: e.At, User: e.UserName, Address: e.Address, Action: e.Action, Kind: e.SubjectType,
+		Subject: views.Link{ID: e.SubjectID, Name: e.SubjectName}, Details: auditDetails(e), Outcome: e.Outcome, RequestID: e.RequestID, Count: e.Count, LastAt: e.LastAt}
+}
+
+// auditFilters are the query parameters that filter.
+var auditFilters = []string{"q", "action", "outcome", "from", "to"}
+
+// parseAudit reads the filters from the address. Days are those of the console's zone;
+// those that are none do not filter, and are noted in invalid.
+func parseAudit(c echo.Context) (s listState, query models.AuditQuery) {
+	s = listState{path: auditPath, params: url.Values{}}
+	value := map[string]string{}
+	for _, name := range auditFilters {
+		value[name] = truncateInput(queryText(c, name))
+	}
+	query = models.AuditQuery{Search: value["q"], Action: value["action"], Outcome: value["outcome"], Limit: auditPageSize,
+		Before: cursorParam(c, "before"), After: cursorParam(c, "after")}
+	from, fromErr := parseDay(c, value["from"])
+	to, toErr := parseDay(c, value["to"])
+	if fromErr != nil || toErr != nil || !from.IsZero() && !to.IsZero() && to.Before(from) {
+		s.invalid = models.Invalid("from", models.NewText("audit.unknown_days"))
+		value["from"], value["to"], from, to = "", "", time.Time{}, time.Time{}
+	}
+	if !from.IsZero() {
+		query.From = from.UnixMicro()
+	}
+	if !to.IsZero() {
+		query.To = to.AddDate(0, 0, 1).UnixMicro()
+	}
+	for name, text := range value {
+		s.set(name, text)
+	}
+	return s, query
+}
+
+// parseDay is the beginning of a day in the console's zone; zero for an empty text.
+func parseDay(c echo.Context, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	return time.ParseInLocation(time.DateOnly, text, zoneOf(c))
+}
+
+func formatCursor(num int64) string {
+	if num <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(num, 10)
 }
 
 func cursorParam(c echo.Context, param string) int64 {

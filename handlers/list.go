@@ -27,12 +27,15 @@ type listState struct {
 	invalid error      // the first unknown parameter
 }
 
+// queryText is a query parameter that both databases and pages accept.
+func queryText(c echo.Context, name string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(c.QueryParam(name), "\x00", ""), "\ufffd")
+}
+
 // parseList reads the state of a list from the URL. An unknown value becomes the
 // default, and is noted in invalid.
 func parseList(c echo.Context, path string) listState {
-	get := func(name string) string {
-		return strings.ToValidUTF8(strings.ReplaceAll(c.QueryParam(name), "\x00", ""), "\ufffd")
-	}
+	get := func(name string) string { return queryText(c, name) }
 	s := listState{path: path, params: url.Values{}}
 	q := &s.query
 	q.Search = truncateInput(get("q"))
