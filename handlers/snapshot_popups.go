@@ -122,7 +122,13 @@ func (h Snapshots) Create(c echo.Context) error {
 	}
 	m := views.SnapshotCreate{
 		Form: submittedForm(c, views.SnapshotsPath), Name: c.FormValue("name"), Description: c.FormValue("description"),
-		Acknowledge: c.FormValue("acknowledge") == "1",
+		Acknowledge: c.FormValue("acknowledge") == "1", VolumeQuery: truncateInput(trimmedValue(c, "q")),
+	}
+	if c.FormValue("find") != "" { // the search of the popup, without scripts
+		if err := h.fillCreateForm(c, &m, ""); err != nil {
+			return err
+		}
+		return Render(c, http.StatusOK, T(c, snapshotCreateTitle), views.SnapshotCreatePopup(m))
 	}
 	ctx, actor := c.Request().Context(), Actor(c)
 	op, err := h.Store.CreateSnapshot(ctx, actor, models.SnapshotInput{
@@ -144,7 +150,7 @@ func (h Snapshots) rerenderCreate(c echo.Context, m *views.SnapshotCreate, volum
 		err := h.fillCreateForm(c, m, volumeID)
 		if errors.Is(err, models.ErrNotFound) { // the volume is gone, or was none: choose another
 			m.Volume = nil
-			m.VolumeChoices, err = h.volumeChoices(c, "")
+			m.VolumeChoices, err = h.volumeChoices(c, m.VolumeQuery)
 		}
 		return views.SnapshotCreatePopup(*m), err
 	})

@@ -35,12 +35,31 @@
     else pending(filter);
   });
 
-  // ---- Enter in the search of a form finds at once, in the form ----
-  document.addEventListener("submit", (event) => {
-    if (event.target.id !== "volume-search") return;
-    event.preventDefault();
-    htmx.trigger(event.target.elements.q, "find");
+  // ---- a field that asks the server while one types: a moment after the last key, unless its popup has closed ----
+  const askAfter = 200; // ms
+  let askTimer = 0;
+
+  function ask(field) {
+    clearTimeout(askTimer);
+    if (field.isConnected) htmx.trigger(field, "ask");
+  }
+  document.addEventListener("input", ({ target }) => {
+    if (!target.matches?.("[data-ask]")) return;
+    clearTimeout(askTimer);
+    askTimer = setTimeout(ask, askAfter, target);
   });
+
+  // ---- Enter in the search of a form, and its button, find at once and send nothing ----
+  for (const type of ["keydown", "click"]) {
+    document.addEventListener(type, (event) => {
+      const search = event.target.closest?.("form:has(button[name=find])")?.elements.q;
+      const asked = type === "click" ? event.target.closest("button[name=find]") : event.target === search && event.key === "Enter" && !event.isComposing;
+      if (!search || !asked) return;
+      event.preventDefault();
+      event.stopPropagation();
+      ask(search);
+    }, true);
+  }
 
   // ---- a hint that cannot be had is no message: before app.js, which shows one ----
   for (const type of ["htmx:before:swap", "htmx:error"]) {

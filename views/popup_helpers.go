@@ -66,7 +66,8 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 	described := i.describedBy
 	if i.names != "" {
 		set("hx-get", withParam(i.names+"/names", "except", i.except))
-		set("hx-trigger", "input changed delay:250ms")
+		set("data-ask", true)
+		set("hx-trigger", "ask")
 		set("hx-target", "#name-hint")
 		set("hx-swap", "innerHTML")
 		set("hx-sync", "this:replace")
