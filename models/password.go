@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/trustelem/zxcvbn"
 	"golang.org/x/crypto/argon2"
 )
 
@@ -52,16 +53,42 @@ func ValidateUserName(name string) *Text {
 	return nil
 }
 
-// ValidatePassword returns what is wrong with a new password: fewer than 10
-// characters, more than 256 bytes, or the user's own name; nil when it is valid.
+// PasswordRule is ValidatePassword in a sentence for the terminal.
+var PasswordRule = fmt.Sprintf("the password must have %d characters or more, %d bytes or fewer, and be neither easy to guess (a common password, a row of keys) nor the user's name",
+	PasswordMinRunes, PasswordMaxBytes)
+
+// ValidatePassword returns what is wrong with a new password: fewer than 10 characters,
+// more than 256 bytes, the user's own name, or one that is guessed early (common ones,
+// repetitions, rows of keys, dates, and these with a digit more); nil when it is valid.
 func ValidatePassword(password, userName string) *Text {
+	if wrong := ValidatePasswordLength(password); wrong != nil {
+		return wrong
+	}
+	if strings.EqualFold(password, userName) {
+		return &Text{Key: "password.is_name"}
+	}
+	known := append(strings.Fields(strings.ToLower(userName)), strings.ToLower(strings.Join(strings.Fields(userName), "")), "blockconsole")
+	if zxcvbn.PasswordStrength(strings.ToValidUTF8(password[:min(len(password), strengthBytes)], ""), known).Guesses < passwordGuesses {
+		return &Text{Key: "password.common"}
+	}
+	return nil
+}
+
+const (
+	// passwordGuesses is how many guesses a password must withstand, by the estimate of zxcvbn: «protection from
+	// throttled online attacks». More do not come here, and the stored hashes are slow.
+	passwordGuesses = 1e6
+	strengthBytes   = 100 // of a password are estimated: the time grows with the square
+)
+
+// ValidatePasswordLength returns what is wrong with the length of a new password; nil
+// when it is valid.
+func ValidatePasswordLength(password string) *Text {
 	switch {
 	case utf8.RuneCountInString(password) < PasswordMinRunes:
 		return &Text{Key: "password.short", Args: []string{strconv.Itoa(PasswordMinRunes)}}
 	case len(password) > PasswordMaxBytes || !utf8.ValidString(password):
 		return &Text{Key: "password.long", Args: []string{strconv.Itoa(PasswordMaxBytes)}}
-	case strings.EqualFold(password, userName):
-		return &Text{Key: "password.is_name"}
 	}
 	return nil
 }

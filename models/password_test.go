@@ -32,6 +32,24 @@ func TestHashPassword(t *testing.T) {
 	}
 }
 
+func TestValidatePassword(t *testing.T) {
+	for password, want := range map[string]string{
+		"correct horse": "", "비밀번호 하나 더 둘": "", strings.Repeat("값진 암호 열 글자", 10): "", "Tr0ub4dour&3": "", strings.Repeat("long and unusual ", 15): "",
+		"short": "password.short", strings.Repeat("x", 257): "password.long", "\xff23456789012": "password.long", "Kim Minji 1": "password.is_name",
+		"password123": "password.common", "          ": "password.common", "qwertyuiop": "password.common", "1q2w3e4r5t": "password.common",
+		"aaaaaaaaaa": "password.common", "abcdefghij": "password.common", "19991231 ": "password.short", "kimminji11": "password.common",
+		"P@ssw0rd12": "password.common", strings.Repeat("x", 256): "password.common", "blockconsole1": "password.common",
+	} {
+		got := ""
+		if text := models.ValidatePassword(password, "kim minji 1"); text != nil {
+			got = text.Key
+		}
+		if got != want {
+			t.Errorf("%.30q: %q, want %q", password, got, want)
+		}
+	}
+}
+
 func TestValidateUserName(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"kim": true, "김철수": true, "a b": true, "x": true, strings.Repeat("가", 64): true,

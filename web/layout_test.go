@@ -53,7 +53,9 @@ var homes = map[string][]string{
 	"github.com/a-h/templ":               {"views", "handlers", "web"},
 	"golang.org/x/crypto":                {"models"},
 	"github.com/go-gormigrate":           {"models/store"},
-	"golang.org/x/text":                  {"views/i18n"},
+	"golang.org/x/text":                  {"views/i18n", "models"}, // languages; how names are compared
+	"go.mau.fi/util":                     {"models"},
+	"github.com/trustelem/zxcvbn":        {"models"},
 	"github.com/PuerkitoBio/goquery":     {},
 	"github.com/chromedp":                {},
 	"github.com/hashicorp/golang-lru":    {"handlers"},

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -30,14 +32,28 @@ func (s *Store) fillEntry(e *models.AuditEntry, actor models.Actor) {
 	e.RequestID = actor.RequestID
 }
 
-// Refusals that repeat are one line for each day, so that who is refused cannot flood the
-// audit; RefusalLines is how many different ones of a person, or of all that are not
-// signed in, are told apart in a day. Further ones are only counted, in one line more.
+// Refusals are collected in memory and written together after refusalDelay, so that who
+// is refused keeps neither the database busy nor learns anything from the time of the
+// answer. Those that repeat are one line for each day; RefusalLines is how many different
+// ones of a person, or of all that are not signed in, are told apart in a day. Further
+// ones are only counted, in one line more.
 const (
 	RefusalLines = 100
+	refusalDelay = time.Second
 	refusalDay   = 24 * time.Hour
-	refusalTime  = 5 * time.Second // to write one down
+	maxRefusals  = 10_000 // different ones that wait
+	refusalTime  = 10 * time.Second
 )
+
+// refusals are those that wait to be written, by Fold.
+type refusals struct {
+	flushing sync.Mutex // held while they are written
+
+	mu      sync.Mutex
+	waiting map[string]*models.AuditEntry
+	timer   *time.Timer // nil: none runs
+	delay   time.Duration
+}
 
 // audited audits err, the answer to what e describes, if it is a refusal, and returns it.
 func (s *Store) audited(ctx context.Context, actor models.Actor, e models.AuditEntry, err error) error {
@@ -47,22 +63,101 @@ func (s *Store) audited(ctx context.Context, actor models.Actor, e models.AuditE
 	return err
 }
 
-// AuditRefusal audits that e was refused, and why. It does not fail, since the refusal
-// stands: what cannot be written is logged.
+// AuditRefusal audits that e was refused, and why: within refusalDelay, and before
+// ListAudit and Close return. It does not fail, since the refusal stands: what cannot be
+// written is logged.
 func (s *Store) AuditRefusal(ctx context.Context, actor models.Actor, e models.AuditEntry, why models.Text) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTime) // the client may be gone
-	defer cancel()
 	s.fillEntry(&e, actor)
-	e.Outcome = models.AuditDenied
-	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
-		if err := nameSubject(tx, &e); err != nil {
-			return err
-		}
-		return s.countRefusal(tx, e, why)
-	})
-	if err != nil {
-		s.log.ErrorContext(ctx, "cannot audit a refusal", "action", e.Action, "user", e.UserName, "address", e.Address, "reason", why.Key, "error", err)
+	e.Outcome, e.Detail = models.AuditDenied, why.Encode()
+	e.Fold = hashed([]any{e.At / refusalDay.Microseconds(), e.ProjectID, e.UserName, addressKey(e.Address), e.Action, e.SubjectType, e.SubjectID, e.SubjectName, why.Key})
+	if !s.refusals.add(e, s.flushRefusals) {
+		s.log.ErrorContext(ctx, "too many refusals to audit", "action", e.Action, "user", e.UserName, "address", e.Address, "reason", why.Key)
 	}
+}
+
+// add lets the entry wait, and flush be called in time. It reports whether there is room.
+func (r *refusals) add(e models.AuditEntry, flush func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if first, ok := r.waiting[e.Fold]; ok {
+		first.Count += e.Count
+		first.LastAt = e.At
+		return true
+	}
+	if len(r.waiting) >= maxRefusals {
+		return false
+	}
+	if r.waiting == nil {
+		r.waiting = map[string]*models.AuditEntry{}
+	}
+	r.waiting[e.Fold] = &e
+	if r.timer == nil {
+		r.timer = time.AfterFunc(cmp.Or(r.delay, refusalDelay), flush)
+	}
+	return true
+}
+
+// take empties the refusals that wait.
+func (r *refusals) take() []*models.AuditEntry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	all := slices.Collect(maps.Values(r.waiting))
+	r.waiting = nil
+	slices.SortFunc(all, func(a, b *models.AuditEntry) int { return cmp.Compare(a.At, b.At) })
+	return all
+}
+
+// flushRefusals writes the refusals that wait. Those that cannot be written are logged.
+func (s *Store) flushRefusals() {
+	s.refusals.flushing.Lock()
+	defer s.refusals.flushing.Unlock()
+	all := s.refusals.take()
+	if len(all) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), refusalTime)
+	defer cancel()
+	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
+		for _, e := range all {
+			if err := s.writeRefusal(tx, *e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		return
+	}
+	for _, e := range all {
+		s.log.ErrorContext(ctx, "cannot audit a refusal", "at", e.At, "action", e.Action, "user", e.UserName, "address", e.Address,
+			"subject", e.SubjectName, "reason", e.Detail, "count", e.Count, "error", err)
+	}
+}
+
+// writeRefusal inserts the line of a refusal, or counts it in the line that is there.
+func (s *Store) writeRefusal(tx *gorm.DB, e models.AuditEntry) error {
+	if err := nameSubject(tx, &e); err != nil {
+		return err
+	}
+	day := e.At - e.At%refusalDay.Microseconds()
+	var lines struct{ Known, Others int64 }
+	err := tx.Raw(`SELECT COALESCE(sum(CASE WHEN fold = ? THEN 1 ELSE 0 END), 0) AS known, COALESCE(sum(CASE WHEN fold <> ? THEN 1 ELSE 0 END), 0) AS others
+		FROM audit WHERE user_name = ? AND at >= ? AND fold <> ''`, e.Fold, e.Fold, e.UserName, day).Scan(&lines).Error
+	if err != nil {
+		return err
+	}
+	if lines.Known == 0 && lines.Others >= RefusalLines {
+		e = models.AuditEntry{At: e.At, Count: e.Count, LastAt: e.LastAt, ProjectID: e.ProjectID, UserName: e.UserName, Action: models.ActionRefusals,
+			Outcome: e.Outcome, RequestID: e.RequestID, Fold: hashed([]any{day, e.ProjectID, e.UserName})}
+	}
+	return tx.Clauses(clause.OnConflict{
+		Columns: []clause.Column{{Name: "fold"}}, TargetWhere: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "fold <> ''"}}},
+		DoUpdates: clause.Assignments(map[string]any{"count": gorm.Expr("audit.count + ?", e.Count), "last_at": max(e.At, e.LastAt)}),
+	}).Create(&e).Error
 }
 
 // nameSubject sets the name of the entry's object. An id without an object is dropped:
@@ -79,27 +174,6 @@ func nameSubject(tx *gorm.DB, e *models.AuditEntry) error {
 	return err
 }
 
-// countRefusal inserts the line of a refusal, or counts it in the line that is there.
-func (s *Store) countRefusal(tx *gorm.DB, e models.AuditEntry, why models.Text) error {
-	day := models.Micros(s.Now().Truncate(refusalDay))
-	e.Detail = why.Encode()
-	e.Fold = hashed([]any{day, e.ProjectID, e.UserName, addressKey(e.Address), e.Action, e.SubjectType, e.SubjectID, e.SubjectName, why.Key})
-	var lines struct{ Known, Others int64 }
-	err := tx.Raw(`SELECT COALESCE(sum(CASE WHEN fold = ? THEN 1 ELSE 0 END), 0) AS known, COALESCE(sum(CASE WHEN fold <> ? THEN 1 ELSE 0 END), 0) AS others
-		FROM audit WHERE user_name = ? AND at >= ? AND fold <> ''`, e.Fold, e.Fold, e.UserName, day).Scan(&lines).Error
-	if err != nil {
-		return err
-	}
-	if lines.Known == 0 && lines.Others >= RefusalLines {
-		e = models.AuditEntry{At: e.At, Count: 1, ProjectID: e.ProjectID, UserName: e.UserName, Action: models.ActionRefusals,
-			Outcome: e.Outcome, RequestID: e.RequestID, Fold: hashed([]any{day, e.ProjectID, e.UserName})}
-	}
-	return tx.Clauses(clause.OnConflict{
-		Columns: []clause.Column{{Name: "fold"}}, TargetWhere: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "fold <> ''"}}},
-		DoUpdates: clause.Assignments(map[string]any{"count": gorm.Expr("audit.count + 1"), "last_at": e.At}),
-	}).Create(&e).Error
-}
-
 // ListAudit is SearchAudit without filters.
 func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error) {
 	return s.SearchAudit(ctx, actor, models.AuditQuery{Before: before, After: after, Limit: limit})
@@ -109,11 +183,13 @@ func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after
 // first: those with sequence numbers below Before, or those next above After, or the
 // newest when both are 0. Errors: those of the database.
 func (s *Store) SearchAudit(ctx context.Context, actor models.Actor, query models.AuditQuery) (models.AuditPage, error) {
+	s.flushRefusals()
+	query.Search = foldName(searchable(query.Search))
 	var page models.AuditPage
 	before, after, limit := query.Before, query.After, query.Limit
 	q := s.matchingAudit(s.read(ctx).Where("audit.project_id = ?", actor.Project), query).Limit(limit + 1)
 	num := "audit.num"
-	if s.ranksAudit(query.Search) {
+	if !s.postgres && utf8.RuneCountInString(query.Search) >= auditGram {
 		num = "audit_fts.rowid" // in the order of the index, so that a common text is as fast as a rare one
 	}
 	switch {
@@ -146,11 +222,6 @@ func (s *Store) SearchAudit(ctx context.Context, actor models.Actor, query model
 	return page, nil
 }
 
-// ranksAudit reports whether SQLite walks the index of the search instead of the table.
-func (s *Store) ranksAudit(text string) bool {
-	return !s.postgres && utf8.RuneCountInString(text) >= auditGram
-}
-
 const (
 	auditGram = 3 // letters of a piece in the index
 	auditText = "audit_text(user_name, address, action, subject_id, subject_name, detail, request_id)"
@@ -159,10 +230,10 @@ const (
 		subject_name || char(10) || detail || char(10) || request_id)`
 )
 
-// matchingAudit adds the filters of a query. One or two letters are in most entries, so
+// matchingAudit adds the filters of a query, whose text is folded. One or two letters are in most entries, so
 // that walking them finds a page soon.
 func (s *Store) matchingAudit(q *gorm.DB, query models.AuditQuery) *gorm.DB {
-	text := foldName(searchable(query.Search))
+	text := query.Search
 	switch indexed := utf8.RuneCountInString(text) >= auditGram; {
 	case text == "":
 	case indexed && s.postgres:

@@ -45,7 +45,7 @@ func TestSearchAudit_FindsEveryPart(t *testing.T) {
 		for text, want := range map[string]string{
 			"kim": created, "KIM": created, "ki": created, "웹": created, "웹-data": created, "192.0.2.10": created, "renamed": created,
 			"0193a5c0-7e1f-7a2b-8c3d-000000000001": created, "0193a5c0-aaaa": created, "volume.create": created,
-			"lee": both, "login": both, "2001:db8": both, "fail": failed, "nobody": "", "\x00": "", `"kim`: "", "le%": "", "' OR 1=1": "", "kim\n192": created,
+			"lee": both, "login": both, "2001:db8": both, "fail": failed, "nobody": "", "\x00": "", `"kim`: "", "le%": "", "' OR 1=1": "", "kim\n192": created, "\xff\xfe\xfd": "",
 		} {
 			if got := find(models.AuditQuery{Search: text}); got != want {
 				t.Errorf("%q finds %q, want %q", text, got, want)

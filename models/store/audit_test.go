@@ -1,10 +1,14 @@
 package store_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"blockconsole/models"
+	"blockconsole/models/store"
+	"blockconsole/models/store/storetest"
 )
 
 func TestAudit_NoPasswords(t *testing.T) {
@@ -65,6 +69,46 @@ func TestAudit_Pages(t *testing.T) {
 		other.Project = "other"
 		if page, err = p.ListAudit(t.Context(), other, 0, 0, 3); err != nil || len(page.Entries) != 0 {
 			t.Errorf("another project sees %d entries, error %v", len(page.Entries), err)
+		}
+	})
+}
+
+// TestAudit_RefusalsWritten expects refusals that were not read on this console: within a second, and
+// before the store closes.
+func TestAudit_RefusalsWritten(t *testing.T) {
+	storetest.EachWithFirstUser(t, func(t *testing.T, open func(now func() time.Time) *store.Store) {
+		p := newAccounts(t, open)
+		reader := storetest.Second(t, p.Store, p.now)
+		denied := func() (count int64) {
+			page, err := reader.ListAudit(t.Context(), p.admin, 0, 0, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.Entries {
+				if e.Outcome == models.AuditDenied {
+					count += e.Count
+				}
+			}
+			return count
+		}
+		for range 3 {
+			p.failSignIn(t, models.FirstUser, "192.0.2.1")
+		}
+		for deadline := time.Now().Add(10 * time.Second); denied() != 3; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d refusals are written, want 3", denied())
+			}
+			runtime.Gosched()
+		}
+		p.DelayRefusals()
+		closing := storetest.Second(t, p.Store, p.now)
+		closing.DelayRefusals()
+		closing.AuditRefusal(t.Context(), p.admin, models.AuditEntry{Action: models.ActionRequest, SubjectName: "GET /"}, models.NewText("error.csrf"))
+		if err := closing.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := denied(); n != 4 {
+			t.Errorf("%d refusals are written after the close, want 4", n)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"gorm.io/gorm"
 )
@@ -22,6 +23,9 @@ func DecodeCursor(text, sort string) (key any, id string, err error) {
 	c, err := decodeCursor(text, sort)
 	return c.key, c.id, err
 }
+
+// DelayRefusals lets refusals wait until they are read.
+func (s *Store) DelayRefusals() { s.refusals.delay = time.Hour }
 
 // DB is the store's database handle.
 func (s *Store) DB() *gorm.DB { return s.db }

@@ -47,6 +47,7 @@ const (
 	lockMigrations = 7236211
 	lockClaims     = 7236212
 	lockChanges    = 7236213
+	lockUsers      = 7236214
 )
 
 // locked runs fn while holding the advisory lock.

@@ -22,6 +22,7 @@ var wholeTables = []string{
 	"SELECT * FROM `connections`", `SELECT * FROM "connections"`,
 	"SELECT count(*) FROM `users`", `SELECT count(*) FROM "users"`, // at the start
 	"SELECT `id` FROM `users` WHERE role", `SELECT "id" FROM "users" WHERE role`, // the active administrators
+	"SELECT `name` FROM `users`", `SELECT "name" FROM "users"`, // a new user's name is compared with each
 	"SELECT * FROM `operations` ORDER BY num DESC LIMIT", `SELECT * FROM "operations" ORDER BY num DESC LIMIT`, // in the order of the primary key
 	"DELETE FROM operations WHERE num IN", "DELETE FROM audit WHERE num IN", // the oldest rows
 	"SELECT min(seq) FROM changes", "SELECT max(seq) FROM changes", // the ends of the primary key

@@ -186,6 +186,7 @@ func TestSignIn_SameWork(t *testing.T) {
 		if err := p.Users.SetDisabled(t.Context(), p.admin, off.ID, true); err != nil {
 			t.Fatal(err)
 		}
+		p.DelayRefusals()
 		statements := func(name string) (all []string) {
 			end := p.Capture()
 			wantCode(t, p.failSignIn(t, name, "192.0.2.1"), models.CodeUnauthorized)

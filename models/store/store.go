@@ -46,8 +46,9 @@ type Store struct {
 	snapshotPages pageCache[models.Snapshot]
 	volumePages   pageCache[models.Volume]
 
-	signals signals
-	caps    atomic.Pointer[models.Capabilities]
+	signals  signals
+	refusals refusals
+	caps     atomic.Pointer[models.Capabilities]
 
 	deviceKey   models.DeviceKey
 	allProjects bool
@@ -102,8 +103,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	return db.PingContext(ctx)
 }
 
-// Close closes the database. Errors: those of the database.
+// Close writes what waits and closes the database. Errors: those of the database.
 func (s *Store) Close() error {
+	s.flushRefusals()
 	db, err := s.db.DB()
 	if err != nil {
 		return err

@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm"
@@ -30,12 +30,15 @@ func (s Users) User(ctx context.Context, actor models.Actor, id string) (*models
 }
 
 // EnsureFirstUser adds the administrator models.FirstUser when there are no users.
-// created is false when there are some, and the password was not used. Errors: those of
-// the database.
+// created is false when there are some, and the password was not used. Errors:
+// CodeInvalid with the field password, those of the database.
 func (s Users) EnsureFirstUser(ctx context.Context, password string) (created bool, err error) {
 	var users int64
 	if err := s.read(ctx).Model(&models.User{}).Count(&users).Error; err != nil || users > 0 {
 		return false, err
+	}
+	if text := models.ValidatePassword(password, models.FirstUser); text != nil {
+		return false, models.Invalid("password", *text)
 	}
 	hash, err := models.HashPassword(ctx, password)
 	if err != nil {
@@ -53,7 +56,11 @@ func (s Users) EnsureFirstUser(ctx context.Context, password string) (created bo
 // password and role, those of the database.
 func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, role models.Role, password string) (*models.User, error) {
 	fields := models.FieldErrors{}
-	fields.Add("name", models.ValidateUserName(name))
+	names, err := userNames(s.read(ctx))
+	if err != nil {
+		return nil, err
+	}
+	fields.Add("name", models.CheckNewUserName(name, names))
 	fields.Add("password", models.ValidatePassword(password, name))
 	fields.Add("role", models.ValidateRole(role))
 	if err := fields.Err(); err != nil {
@@ -67,15 +74,38 @@ func (s Users) AddUser(ctx context.Context, actor models.Actor, name string, rol
 	return u, s.insertUser(ctx, actor, u)
 }
 
+// userNames returns the names of all users. There are few enough to compare each.
+func userNames(q *gorm.DB) ([]string, error) {
+	var names []string
+	err := q.Model(&models.User{}).Pluck("name", &names).Error
+	slices.Sort(names)
+	return names, err
+}
+
+// DoubtfulNames returns the names of users that older versions accepted and that can be
+// taken for somebody else's. Errors: those of the database.
+func (s Users) DoubtfulNames(ctx context.Context) ([]string, error) {
+	names, err := userNames(s.read(ctx))
+	return models.DoubtfulUserNames(names), err
+}
+
 func (s *Store) insertUser(ctx context.Context, actor models.Actor, u *models.User) error {
 	u.CreatedAt = models.Micros(s.Now())
 	return s.write(ctx, func(tx *gorm.DB) error {
-		// The column disabled is a number on both databases, for which PostgreSQL accepts no bool; its default is 0.
-		err := tx.Omit("Disabled").Create(u).Error
-		if errors.Is(err, gorm.ErrDuplicatedKey) {
-			return models.Invalid("name", models.NewText("user.name.taken"))
+		if s.postgres { // no other console may add a name that looks alike meanwhile
+			if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", lockUsers).Error; err != nil {
+				return err
+			}
 		}
+		names, err := userNames(tx)
 		if err != nil {
+			return err
+		}
+		if text := models.CheckNewUserName(u.Name, names); text != nil {
+			return models.Invalid("name", *text)
+		}
+		// The column disabled is a number on both databases, for which PostgreSQL accepts no bool; its default is 0.
+		if err := tx.Omit("Disabled").Create(u).Error; err != nil {
 			return err
 		}
 		return s.audit(tx, actor, u.AuditEntry("user.create", string(u.Role)))
@@ -161,6 +191,9 @@ func (s Users) ChangePassword(ctx context.Context, actor models.Actor, current, 
 		}
 		return err
 	}
+	if password == current {
+		return models.Invalid("password", models.NewText("password.same"))
+	}
 	hash, err := models.HashPassword(ctx, password)
 	if err != nil {
 		return err
@@ -185,7 +218,7 @@ func (s Users) SetPasswordByName(ctx context.Context, name, password string) err
 	if err != nil {
 		return err
 	}
-	actor := models.Actor{Name: "(host)", Project: u.ProjectID}
+	actor := models.Actor{Name: models.HostUser, Project: u.ProjectID}
 	return s.changeUser(ctx, actor, u.ID, "password.reset", false, func(tx *gorm.DB, u *models.User) error {
 		return s.replacePassword(tx, actor, u, hash, "", "password.reset")
 	})

@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"blockconsole/models"
 	"blockconsole/models/store"
@@ -39,6 +41,25 @@ func TestAddUser_Invalid(t *testing.T) {
 			"long password":  {"lee", strings.Repeat("x", 257), models.Viewer, "password"},
 			"own name":       {"longenough", "LongEnough", models.Viewer, "password"},
 			"unknown role":   {"lee", "a good password", "root", "role"},
+
+			"another case":          {"KIM", "a good password", models.Viewer, "name"},
+			"full width":            {"ｋｉｍ", "a good password", models.Viewer, "name"},
+			"Cyrillic":              {"кіm", "a good password", models.Viewer, "name"},
+			"digit for a letter":    {"k1m", "a good password", models.Viewer, "name"},
+			"Cyrillic first user":   {"аdmin", "a good password", models.Viewer, "name"},
+			"capital first user":    {"Admin", "a good password", models.Viewer, "name"},
+			"the host":              {"(host)", "a good password", models.Viewer, "name"},
+			"the host, full width":  {"（host）", "a good password", models.Viewer, "name"},
+			"an address":            {"lee@example.com", "a good password", models.Viewer, "name"},
+			"an address, small":     {"lee﹫example.com", "a good password", models.Viewer, "name"},
+			"an invisible letter":   {"lee\u3164", "a good password", models.Viewer, "name"},
+			"a common password":     {"lee", "password123", models.Viewer, "password"},
+			"ten spaces":            {"lee", "          ", models.Viewer, "password"},
+			"one letter ten times":  {"lee", "aaaaaaaaaa", models.Viewer, "password"},
+			"a row of keys":         {"lee", "1q2w3e4r5t", models.Viewer, "password"},
+			"the name again":        {"lee jungho", "leejungholeejungho", models.Viewer, "password"},
+			"the name and a number": {"lee jungho", "leejungho1", models.Viewer, "password"},
+			"the console's name":    {"lee", "blockconsole1", models.Viewer, "password"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				_, err := p.Users.AddUser(t.Context(), p.admin, tc.user, tc.role, tc.password)
@@ -176,5 +197,68 @@ func TestSetPasswordByName(t *testing.T) {
 			t.Errorf("unknown user: %v", err)
 		}
 		wantCode(t, p.Users.SetPasswordByName(t.Context(), models.FirstUser, "short"), models.CodeInvalid)
+	})
+}
+
+func TestAddUser_Names(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
+		for _, name := range []string{"kim", "kim2", "김철수", "김철수 2", "Kim Lee", "ops-1", "ops-2", "ivan", "иван", "山田"} {
+			p.add(t, name, models.Viewer)
+		}
+	})
+}
+
+// TestAddUser_Concurrent adds names that look alike at the same time from two consoles.
+func TestAddUser_Concurrent(t *testing.T) {
+	storetest.EachWithFirstUser(t, func(t *testing.T, open func(now func() time.Time) *store.Store) {
+		p := newAccounts(t, open)
+		second := storetest.Second(t, p.Store, p.now)
+		users, errs := concurrently(8, func(i int) (*models.User, error) {
+			db := []*store.Store{p.Store, second}[i%2]
+			return db.Users.AddUser(t.Context(), p.admin, []string{"kim", "Kim", "kIm", "кim"}[i/2], models.Viewer, "a good password")
+		})
+		added := 0
+		for i, err := range errs {
+			if err == nil && users[i] != nil {
+				added++
+			} else {
+				wantCode(t, err, models.CodeInvalid)
+			}
+		}
+		if added != 1 {
+			t.Errorf("%d of the names that look alike were added: %v", added, errs)
+		}
+	})
+}
+
+// TestUsers_OldNames keeps the users of older versions whose names look alike, and tells of them.
+func TestUsers_OldNames(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
+		p.add(t, "kim", models.Viewer)
+		p.add(t, "park", models.Viewer)
+		for i, name := range []string{"Kim", "аdmin", "lee@example.com"} {
+			u := p.add(t, "old-"+string(rune('a'+i))+"xyz", models.Viewer)
+			if err := p.DB().Exec("UPDATE users SET name = ? WHERE id = ?", name, u.ID).Error; err != nil {
+				t.Fatal(err)
+			}
+		}
+		doubtful, err := p.Users.DoubtfulNames(t.Context())
+		if err != nil || !slices.Equal(doubtful, []string{"Kim", "admin", "kim", "lee@example.com", "аdmin"}) {
+			t.Errorf("names are %q, error %v", doubtful, err)
+		}
+		if _, _, err := p.Sessions.SignIn(t.Context(), models.Login{Name: "lee@example.com", Password: "password of old-cxyz"}); err != nil {
+			t.Errorf("an old name cannot sign in: %v", err)
+		}
+	})
+}
+
+func TestChangePassword_Same(t *testing.T) {
+	eachAccounts(t, func(t *testing.T, p *accounts) {
+		_, in := p.signIn(t, models.FirstUser)
+		err := p.Users.ChangePassword(t.Context(), in.Actor("", ""), adminPassword, adminPassword, in.ID)
+		wantCode(t, err, models.CodeInvalid)
+		if fields := models.AsError(err).Fields; fields["password"].Key == "" {
+			t.Errorf("fields are %v", fields)
+		}
 	})
 }

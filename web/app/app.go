@@ -94,7 +94,7 @@ func (m *Main) Open(ctx context.Context) error {
 
 func (m *Main) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		m.lockData, m.listen, m.openStore, m.releaseLeases, m.openBackend, m.addFirstUser, m.listenMetrics,
+		m.lockData, m.listen, m.openStore, m.releaseLeases, m.openBackend, m.addFirstUser, m.warnOfNames, m.listenMetrics,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, m.Close())

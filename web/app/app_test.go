@@ -3,7 +3,10 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -180,5 +183,57 @@ func TestServe_CallInFlight(t *testing.T) {
 	op, err := c.Store.Queue.Operation(t.Context(), storetest.Operator(), asked.ID)
 	if err != nil || op.LeaseOwner != "" || c.Volume(asked.SubjectID).BackendID == "" {
 		t.Errorf("the operation is %+v, error %v", op, err)
+	}
+}
+
+// TestOpen_WeakAdminPassword: the first start refuses it, and a later one, which does not use it, starts.
+func TestOpen_WeakAdminPassword(t *testing.T) {
+	m := newMain(t, "ADMIN_PASSWORD=password123")
+	err := m.Open(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "BLOCKCONSOLE_ADMIN_PASSWORD") || !strings.Contains(err.Error(), "easy to guess") {
+		t.Errorf("the first start says %v", err)
+	}
+	for _, password := range []string{"correct horse", "password123"} {
+		again := &app.Main{Environ: append(m.Environ, "BLOCKCONSOLE_ADMIN_PASSWORD="+password)}
+		if err := again.Open(t.Context()); err != nil {
+			t.Fatalf("start with %s: %v", password, err)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestOpen_DoubtfulNames: users of older versions that look alike stay, and the log tells of them.
+func TestOpen_DoubtfulNames(t *testing.T) {
+	m := newMain(t)
+	if err := m.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	u, err := m.Store.Users.AddUser(t.Context(), storetest.Administrator(), "kim", models.Viewer, storetest.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", m.Config.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), "UPDATE users SET name = 'Admin' WHERE id = ?", u.ID)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	again := &app.Main{Environ: m.Environ, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	if err := again.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "Admin") || !strings.Contains(log.String(), "taken for") {
+		t.Errorf("the log is %s", log.String())
 	}
 }

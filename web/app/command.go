@@ -89,8 +89,7 @@ func (m *Main) changePassword(ctx context.Context, name string) error {
 	case errors.Is(err, models.ErrNotFound):
 		return fmt.Errorf("there is no user %q", name)
 	case e != nil && e.Code == models.CodeInvalid:
-		return fmt.Errorf("the password must have %d characters or more, %d bytes or fewer, and not be the user's name",
-			models.PasswordMinRunes, models.PasswordMaxBytes)
+		return errors.New(models.PasswordRule)
 	case err != nil:
 		return err
 	}

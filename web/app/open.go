@@ -145,8 +145,21 @@ func (m *Main) addFirstUser(ctx context.Context) error {
 		password = models.GeneratePassword()
 	}
 	added, err := m.Store.Users.EnsureFirstUser(ctx, password)
+	if e := models.AsError(err); e != nil && e.Code == models.CodeInvalid {
+		return fmt.Errorf("BLOCKCONSOLE_ADMIN_PASSWORD: %s", models.PasswordRule)
+	}
 	if added && m.Config.AdminPassword == "" {
 		m.password = password
+	}
+	return err
+}
+
+// warnOfNames tells of users that can be taken for one another: they stay, but no new
+// ones are accepted.
+func (m *Main) warnOfNames(ctx context.Context) error {
+	names, err := m.Store.Users.DoubtfulNames(ctx)
+	if len(names) > 0 {
+		m.Log.Warn("users have names that can be taken for another user's, for the host's or for an address; give these people users with other names and delete the old ones", "users", names)
 	}
 	return err
 }
