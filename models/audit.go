@@ -44,7 +44,7 @@ type AuditQuery struct {
 	Outcome       string
 	From, To      int64 // Unix microseconds: at From or later, before To
 	Before, After int64 // sequence numbers; at most one is set
-	Limit         int
+	Limit         int   // number of entries
 }
 
 // Filtered reports whether q may leave entries out.

@@ -174,7 +174,8 @@ func nameSubject(tx *gorm.DB, e *models.AuditEntry) error {
 	return err
 }
 
-// ListAudit is SearchAudit without filters.
+// ListAudit is SearchAudit without filters: the number of entries is limit, and before
+// and after are sequence numbers. Errors: those of the database.
 func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error) {
 	return s.SearchAudit(ctx, actor, models.AuditQuery{Before: before, After: after, Limit: limit})
 }
@@ -183,7 +184,7 @@ func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after
 // first: those with sequence numbers below Before, or those next above After, or the
 // newest when both are 0. Errors: those of the database.
 func (s *Store) SearchAudit(ctx context.Context, actor models.Actor, query models.AuditQuery) (models.AuditPage, error) {
-	s.flushRefusals()
+	s.flushRefusals() //nolint:contextcheck // they are written even when the reader has left
 	query.Search = foldName(searchable(query.Search))
 	var page models.AuditPage
 	before, after, limit := query.Before, query.After, query.Limit
