@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -17,24 +18,30 @@ import (
 // formVersion is the version of the row that the form was rendered from; 0: not
 // sent.
 func formVersion(c echo.Context) int64 {
-	n, err := strconv.ParseInt(c.FormValue("version"), 10, 64)
+	n, err := strconv.ParseInt(trimmedValue(c, "version"), 10, 64)
 	if err != nil || n < 0 {
 		return 0
 	}
 	return n
 }
 
+// trimmedValue is an id, a user's name or a number of a form; what is typed as a text
+// of its own, such as the name of an object, is c.FormValue.
+func trimmedValue(c echo.Context, name string) string { return models.TrimSpace(c.FormValue(name)) }
+
 func isStale(err error) bool { return errors.Is(err, &models.Error{Code: models.CodeStale}) }
 
-// localNow is the present time in the time zone of the console.
-func localNow(c echo.Context) time.Time {
-	site := RequestOf(c).Site
-	zone, err := time.LoadLocation(site.TimeZone)
+// zoneOf is the time zone of the console.
+func zoneOf(c echo.Context) *time.Location {
+	zone, err := time.LoadLocation(RequestOf(c).Site.TimeZone)
 	if err != nil {
-		zone = time.UTC
+		return time.UTC
 	}
-	return site.Now().In(zone)
+	return zone
 }
+
+// localNow is the present time in the time zone of the console.
+func localNow(c echo.Context) time.Time { return RequestOf(c).Site.Now().In(zoneOf(c)) }
 
 // newForm is what the forms of all popups have.
 func newForm(c echo.Context, action string) views.Form {
@@ -111,6 +118,19 @@ func targetID(c echo.Context) (string, bool) {
 	return "", false
 }
 
+// nameStore tells whether another object than except has a name.
+type nameStore interface {
+	NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error)
+}
+
+// nameTaken is for the hint that a name exists already. A name that is refused needs none.
+func nameTaken(c echo.Context, store nameStore, kind models.SubjectType, name, except string) (bool, error) {
+	if models.ValidateName(name) != nil {
+		return false, nil
+	}
+	return store.NameTaken(c.Request().Context(), Actor(c), kind, name, except)
+}
+
 // renderChooser renders the popup that says what to select for a toolbar action.
 func renderChooser(c echo.Context, title, list, reason string) error {
 	form := newForm(c, "")
@@ -129,7 +149,7 @@ func uniqueIDs(all []string) []string {
 	var ids []string
 	seen := map[string]bool{"": true}
 	for _, id := range all {
-		if !seen[id] {
+		if id = models.TrimSpace(id); !seen[id] {
 			seen[id] = true
 			ids = append(ids, id)
 		}

@@ -27,12 +27,15 @@ type listState struct {
 	invalid error      // the first unknown parameter
 }
 
+// queryText is a query parameter that both databases and pages accept.
+func queryText(c echo.Context, name string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(c.QueryParam(name), "\x00", ""), "\ufffd")
+}
+
 // parseList reads the state of a list from the URL. An unknown value becomes the
 // default, and is noted in invalid.
 func parseList(c echo.Context, path string) listState {
-	get := func(name string) string {
-		return strings.ToValidUTF8(strings.ReplaceAll(c.QueryParam(name), "\x00", ""), "\ufffd")
-	}
+	get := func(name string) string { return queryText(c, name) }
 	s := listState{path: path, params: url.Values{}}
 	q := &s.query
 	q.Search = truncateInput(get("q"))
@@ -205,7 +208,7 @@ type listing[R any] struct {
 
 	csvName   string
 	csvHead   []string
-	csvRecord func(*R) []string
+	csvRecord func(*R) []any
 	projectID func(*R) string
 }
 
@@ -216,6 +219,7 @@ type listStore interface {
 	ProjectsWith(ctx context.Context, actor models.Actor, kind models.SubjectType) ([]string, error)
 	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	CountMatching(ctx context.Context, actor models.Actor, kind models.SubjectType, q models.ListQuery) (int64, error)
+	nameStore
 }
 
 // List is the list: a page, JSON or CSV.
@@ -282,6 +286,15 @@ func (l listing[R]) Count(c echo.Context) error {
 		return err
 	}
 	return Fragment(c, http.StatusOK, views.FilteredCount(min(n, models.CountLimit), n > models.CountLimit))
+}
+
+// NameHint says, while a name is typed, whether another object has it already.
+func (l listing[R]) NameHint(c echo.Context) error {
+	taken, err := nameTaken(c, l.store, l.kind, c.QueryParam("name"), c.QueryParam("except"))
+	if err != nil {
+		return err
+	}
+	return Fragment(c, http.StatusOK, views.NameHint(taken))
 }
 
 // listJSON is a page of a list. Next and Previous are URLs, empty at the ends.

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"encoding/csv"
 	"mime"
 	"net/http"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"blockconsole/handlers/spreadsheet"
 	"blockconsole/models"
 )
 
@@ -83,7 +83,7 @@ const csvBatch = 1000
 
 // streamCSV sends the whole filtered list, batch by batch.
 func streamCSV[T any](c echo.Context, s *listState, name string, head []string,
-	read func(models.ListQuery) (models.Page[T], error), record func(*T) []string) error {
+	read func(models.ListQuery) (models.Page[T], error), record func(*T) []any) error {
 	if s.invalid != nil {
 		return s.invalid
 	}
@@ -93,28 +93,17 @@ func streamCSV[T any](c echo.Context, s *listState, name string, head []string,
 	if err != nil {
 		return err
 	}
-	header := c.Response().Header()
-	header.Set(echo.HeaderContentType, "text/csv; charset=utf-8")
-	header.Set(echo.HeaderContentDisposition, `attachment; filename="`+name+`.csv"`)
-	Vary(c)
-	c.Response().WriteHeader(http.StatusOK)
-	if _, err := c.Response().Write([]byte("\xef\xbb\xbf")); err != nil { // so that spreadsheets read UTF-8
-		return err
-	}
-	w := csv.NewWriter(c.Response())
-	if err := w.Write(head); err != nil {
-		return err
-	}
+	w := startCSV(c, name, head)
 	for {
 		for i := range page.Rows {
-			if err := w.Write(escapeFormulas(record(&page.Rows[i]))); err != nil {
-				return err
-			}
+			w.Write(record(&page.Rows[i])...)
 		}
-		w.Flush()
+		if err := w.Flush(); err != nil {
+			return err
+		}
 		c.Response().Flush()
-		if page.Next == "" || w.Error() != nil {
-			return w.Error()
+		if page.Next == "" {
+			return nil
 		}
 		q.After, q.Before = page.Next, ""
 		if page, err = read(q); err != nil {
@@ -123,12 +112,22 @@ func streamCSV[T any](c echo.Context, s *listState, name string, head []string,
 	}
 }
 
-// escapeFormulas puts an apostrophe before cells that a spreadsheet would compute.
-func escapeFormulas(record []string) []string {
-	for i, cell := range record {
-		if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-			record[i] = "'" + cell
-		}
+// startCSV begins the answer with a file of that name and the line of column names.
+func startCSV(c echo.Context, name string, head []string) *spreadsheet.Writer {
+	startDownload(c, name+".csv", spreadsheet.MediaType)
+	w := spreadsheet.NewWriter(c.Response(), zoneOf(c))
+	columns := make([]any, len(head))
+	for i, column := range head {
+		columns[i] = column
 	}
-	return record
+	w.Write(columns...)
+	return w
+}
+
+func startDownload(c echo.Context, name, mediaType string) {
+	header := c.Response().Header()
+	header.Set(echo.HeaderContentType, mediaType)
+	header.Set(echo.HeaderContentDisposition, `attachment; filename="`+name+`"`)
+	Vary(c)
+	c.Response().WriteHeader(http.StatusOK)
 }

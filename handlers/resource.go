@@ -16,6 +16,7 @@ import (
 type resource struct {
 	kind   models.SubjectType
 	path   string // of the list
+	names  nameStore
 	load   func(ctx context.Context, actor models.Actor, id string) (*object, error)
 	edit   func(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
 	repair func(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
@@ -74,9 +75,9 @@ func (r resource) Edit(c echo.Context) error {
 	m.Version = formVersion(c)
 	op, err := r.edit(ctx, actor, models.EditInput{ID: id, Name: m.Name, Description: m.Description, Version: m.Version, FormKey: m.Key})
 	if err != nil {
-		return rerenderForm(c, &m.Form, err, r.title("edit"), func() (templ.Component, error) {
-			if !isStale(err) {
-				return views.EditPopup(m), nil
+		return rerenderForm(c, &m.Form, err, r.title("edit"), func() (_ templ.Component, failed error) {
+			if m.NameTaken, failed = nameTaken(c, r.names, r.kind, m.Name, id); failed != nil || !isStale(err) {
+				return views.EditPopup(m), failed
 			}
 			o, err := r.load(ctx, actor, id)
 			if err != nil {

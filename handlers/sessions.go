@@ -72,7 +72,7 @@ func (s Sessions) LoginForm(c echo.Context) error {
 // password is wrong.
 func (s Sessions) Login(c echo.Context) error {
 	req := RequestOf(c)
-	name := c.FormValue("username")
+	name := trimmedValue(c, "username")
 	token, in, err := s.Store.SignIn(c.Request().Context(), models.Login{
 		Name: name, Password: c.FormValue("password"), Address: c.RealIP(), Browser: c.Request().UserAgent(),
 		RequestID: req.RequestID, Replaces: req.Token, Device: cookieValue(c, DeviceCookie(req.Site.Secure)),

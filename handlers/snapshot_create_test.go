@@ -89,3 +89,39 @@ func TestCreateSnapshot_InUseWithoutServer(t *testing.T) {
 	apptest.WantStatus(t, c.Post(apptest.VolumePath(v.ID, "snapshots"), apptest.Form("name", "snap-1")), http.StatusUnprocessableEntity)
 	apptest.WantStatus(t, c.Post(apptest.VolumePath(v.ID, "snapshots"), apptest.Form("name", "snap-1", "acknowledge", "1")), http.StatusSeeOther)
 }
+
+// TestSnapshotCreate_FindKeepsTheForm: without scripts, the search of the popup brings
+// the form back with what was typed. Enter, which sends the form, does too.
+func TestSnapshotCreate_FindKeepsTheForm(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	c.NewVolume("wanted-1", 1)
+	c.NewVolume("other-1", 1)
+	page := c.Get(views.SnapshotsPath + "/new")
+	form := page.Doc(t).Find("#popup-form form[method=post]")
+	search := form.Find("input[name=q]")
+	if search.Length() != 1 || search.AttrOr("form", "") != "" || form.Find("button[name=find]").AttrOr("value", "") != "1" {
+		t.Errorf("the search is not part of the form: %s", page.Body)
+	}
+	if first := form.Find("button[type=submit]").First(); first.AttrOr("name", "") != "" {
+		t.Error("Enter in the name would find, not create")
+	}
+	unchanged := c.Unchanged()
+	typed := apptest.Form("q", " wanted ", "name", "my-snap", "description", "kept text", "acknowledge", "1")
+	for find, status := range map[string]int{"1": http.StatusOK, "": http.StatusUnprocessableEntity} {
+		typed.Set("find", find)
+		a := c.Post(views.SnapshotsPath, typed)
+		apptest.WantStatus(t, a, status)
+		doc := a.Doc(t)
+		if n := doc.Find("#volume-choices .choice").Length(); n != 1 {
+			t.Errorf("%d choices", n)
+		}
+		if doc.Find("#f-volume").AttrOr("value", "") != "wanted" || doc.Find("#f-name").AttrOr("value", "") != "my-snap" || doc.Find("[name=description]").AttrOr("value", "") != "kept text" {
+			t.Errorf("what was typed is lost:\n%s", a.Body)
+		}
+		if marked := doc.Find("[aria-invalid=true]").Length(); (marked > 0) != (status != http.StatusOK) {
+			t.Errorf("%d fields are marked", marked)
+		}
+	}
+	unchanged(t)
+}

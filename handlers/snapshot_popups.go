@@ -45,6 +45,10 @@ func (h Snapshots) newForm(c echo.Context, volumeID string) error {
 	}
 	if m.Volume != nil {
 		m.Name = models.SuggestName(m.Volume.Name, localNow(c))
+		var err error
+		if m.NameTaken, err = nameTaken(c, h.Store, models.SubjectSnapshot, m.Name, ""); err != nil {
+			return err
+		}
 	}
 	return Render(c, http.StatusOK, T(c, snapshotCreateTitle), views.SnapshotCreatePopup(m))
 }
@@ -92,8 +96,11 @@ func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volum
 		m.Denial = Denial(h.Store.Rules().Room(models.ActCreateSnapshot))
 	}
 	m.Quotas = quotaViews(models.QuotaForSnapshot(caps, 0), "", 0, false)
+	var err error
+	if m.NameTaken, err = nameTaken(c, h.Store, models.SubjectSnapshot, m.Name, ""); err != nil {
+		return err
+	}
 	if volumeID == "" {
-		var err error
 		m.VolumeChoices, err = h.volumeChoices(c, m.VolumeQuery)
 		return err
 	}
@@ -107,21 +114,24 @@ func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volum
 	if m.Denial == nil {
 		m.Denial = Denial(h.Store.Rules().Volume(models.ActCreateSnapshot, v))
 	}
-	if m.Name != "" {
-		m.NameTaken, err = h.Store.NameTaken(c.Request().Context(), Actor(c), models.SubjectSnapshot, m.Name, "")
-	}
-	return err
+	return nil
 }
 
 // Create makes a snapshot of the volume in the path or the form.
 func (h Snapshots) Create(c echo.Context) error {
 	volumeID := c.Param("id")
 	if volumeID == "" {
-		volumeID = c.FormValue("volume_id")
+		volumeID = trimmedValue(c, "volume_id")
 	}
 	m := views.SnapshotCreate{
 		Form: submittedForm(c, views.SnapshotsPath), Name: c.FormValue("name"), Description: c.FormValue("description"),
-		Acknowledge: c.FormValue("acknowledge") == "1",
+		Acknowledge: c.FormValue("acknowledge") == "1", VolumeQuery: truncateInput(trimmedValue(c, "q")),
+	}
+	if c.FormValue("find") != "" { // the search of the popup, without scripts
+		if err := h.fillCreateForm(c, &m, ""); err != nil {
+			return err
+		}
+		return Render(c, http.StatusOK, T(c, snapshotCreateTitle), views.SnapshotCreatePopup(m))
 	}
 	ctx, actor := c.Request().Context(), Actor(c)
 	op, err := h.Store.CreateSnapshot(ctx, actor, models.SnapshotInput{
@@ -143,7 +153,7 @@ func (h Snapshots) rerenderCreate(c echo.Context, m *views.SnapshotCreate, volum
 		err := h.fillCreateForm(c, m, volumeID)
 		if errors.Is(err, models.ErrNotFound) { // the volume is gone, or was none: choose another
 			m.Volume = nil
-			m.VolumeChoices, err = h.volumeChoices(c, "")
+			m.VolumeChoices, err = h.volumeChoices(c, m.VolumeQuery)
 		}
 		return views.SnapshotCreatePopup(*m), err
 	})

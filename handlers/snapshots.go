@@ -3,7 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
-	"strconv"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -22,7 +22,6 @@ type SnapshotStore interface {
 	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
 	VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error)
 	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
-	NameTaken(ctx context.Context, actor models.Actor, kind models.SubjectType, name, except string) (bool, error)
 	RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error)
 	CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error)
 	EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
@@ -42,7 +41,7 @@ type Snapshots struct {
 func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 	h := Snapshots{Store: store}
 	h.resource = resource{kind: models.SubjectSnapshot, path: views.SnapshotsPath, load: h.object,
-		edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
+		names: store, edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
 	h.listing = listing[models.Snapshot]{
 		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: store,
 		read: store.ListSnapshots, render: rows.snapshot,
@@ -63,9 +62,9 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 		},
 		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
 		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"},
-		csvRecord: func(s *models.Snapshot) []string {
-			return []string{s.ID, s.BackendID, s.Name, string(s.Status), strconv.Itoa(s.SizeGiB), s.VolumeID, s.VolumeName,
-				string(s.Consistency), rfc3339(s.CreatedAt), s.ProjectID}
+		csvRecord: func(s *models.Snapshot) []any {
+			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
+				string(s.Consistency), time.UnixMicro(s.CreatedAt), s.ProjectID}
 		},
 	}
 	return h

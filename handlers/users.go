@@ -50,7 +50,7 @@ func userRow(c echo.Context, u *models.User) views.UserRow {
 
 // Add adds a user.
 func (u Users) Add(c echo.Context) error {
-	name, role := c.FormValue("name"), models.Role(c.FormValue("role"))
+	name, role := trimmedValue(c, "name"), models.Role(trimmedValue(c, "role"))
 	user, err := u.Store.AddUser(c.Request().Context(), Actor(c), name, role, c.FormValue("password"))
 	if err != nil {
 		page := views.Users{Name: truncateInput(name), Role: string(role)}
@@ -92,7 +92,7 @@ func (u Users) Change(c echo.Context) error {
 	case disabled != "":
 		err = models.Invalid("disabled", models.NewText("form.invalid"))
 	default:
-		err = u.Store.SetRole(ctx, actor, id, models.Role(c.FormValue("role")))
+		err = u.Store.SetRole(ctx, actor, id, models.Role(trimmedValue(c, "role")))
 	}
 	if err != nil {
 		return u.renderRefused(c, err)

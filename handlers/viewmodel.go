@@ -128,11 +128,11 @@ func projectLink(store interface{ Capabilities() models.Capabilities }, project 
 
 // withProjectNames adds a column with the project's name, where several projects are
 // shown.
-func withProjectNames[T any](all projectNames, head []string, record func(*T) []string, project func(*T) string) ([]string, func(*T) []string) {
+func withProjectNames[T any](all projectNames, head []string, record func(*T) []any, project func(*T) string) ([]string, func(*T) []any) {
 	if all == nil {
 		return head, record
 	}
-	return append(slices.Clone(head), "project_name"), func(row *T) []string { return append(record(row), all[project(row)]) }
+	return append(slices.Clone(head), "project_name"), func(row *T) []any { return append(record(row), all[project(row)]) }
 }
 
 // failureText is the failure in the language of the request, and the backend's

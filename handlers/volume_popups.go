@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -118,6 +117,9 @@ func (h Volumes) fillCreateForm(c echo.Context, m *views.VolumeCreate, snapshotI
 	}
 	m.Quotas = h.quotas(m)
 	var err error
+	if m.NameTaken, err = nameTaken(c, h.Store, models.SubjectVolume, m.Name, ""); err != nil {
+		return err
+	}
 	m.Servers, err = h.serverChoices(c, "")
 	return err
 }
@@ -137,7 +139,7 @@ func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
 
 // Create makes a volume.
 func (h Volumes) Create(c echo.Context) error {
-	return h.create(c, c.FormValue("snapshot_id"), views.VolumesPath)
+	return h.create(c, trimmedValue(c, "snapshot_id"), views.VolumesPath)
 }
 
 // Restore makes a volume of the Block Snapshot in the path.
@@ -148,8 +150,8 @@ func (h Volumes) Restore(c echo.Context) error {
 
 func (h Volumes) create(c echo.Context, snapshotID, action string) error {
 	m := views.VolumeCreate{
-		Form: submittedForm(c, action), Name: c.FormValue("name"), Description: c.FormValue("description"), SizeGiB: c.FormValue("size_gib"),
-		Image: c.FormValue("image"), Raw: c.FormValue("raw") == "1", ServerID: c.FormValue("server_id"), VolumeType: c.FormValue("volume_type"), Zone: c.FormValue("availability_zone"),
+		Form: submittedForm(c, action), Name: c.FormValue("name"), Description: c.FormValue("description"), SizeGiB: trimmedValue(c, "size_gib"),
+		Image: trimmedValue(c, "image"), Raw: trimmedValue(c, "raw") == "1", ServerID: trimmedValue(c, "server_id"), VolumeType: trimmedValue(c, "volume_type"), Zone: trimmedValue(c, "availability_zone"),
 	}
 	op, err := h.Store.CreateVolume(c.Request().Context(), Actor(c), models.VolumeInput{
 		Name: m.Name, Description: m.Description, Size: m.SizeGiB, SnapshotID: snapshotID, ImageID: m.Image, Raw: m.Raw,
@@ -197,7 +199,7 @@ func showHiddenErrors(m *views.VolumeCreate) {
 
 // parseGiB is the size as typed in GiB; 0 when it is no number.
 func parseGiB(text string) int {
-	n, err := strconv.Atoi(strings.TrimSpace(text))
+	n, err := strconv.Atoi(models.TrimSpace(text))
 	if err != nil || n < 0 {
 		return 0
 	}
@@ -211,14 +213,14 @@ func (h Volumes) ExtendForm(c echo.Context) error {
 
 // Extend grows a volume.
 func (h Volumes) Extend(c echo.Context) error {
-	op, err := h.Store.ExtendVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("size_gib"), c.FormValue("form_key"))
+	op, err := h.Store.ExtendVolume(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "size_gib"), c.FormValue("form_key"))
 	return h.answerPopup(c, op, err, "extend", h.extendPopup)
 }
 
 func (h Volumes) extendPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
 	caps, size := h.Store.Capabilities(), strconv.Itoa(row.SizeGiB+1)
 	if c.Request().Method == http.MethodPost {
-		size = c.FormValue("size_gib")
+		size = trimmedValue(c, "size_gib")
 	}
 	m := views.Extend{Form: form, Volume: volumeBrief(row), SizeGiB: size, MinGiB: row.SizeGiB + 1, MaxGiB: caps.MaxSizeGiB, FreeBytes: caps.FreeBytes}
 	if row.ProjectID == h.Store.OwnProjectID() { // another project's limits are not known
@@ -234,13 +236,13 @@ func (h Volumes) AttachForm(c echo.Context) error {
 
 // Attach attaches a volume to a server.
 func (h Volumes) Attach(c echo.Context) error {
-	op, err := h.Store.AttachVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("server_id"), c.FormValue("form_key"))
+	op, err := h.Store.AttachVolume(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "server_id"), c.FormValue("form_key"))
 	return h.answerPopup(c, op, err, "attach", h.attachPopup)
 }
 
 func (h Volumes) attachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
 	servers, err := h.serverChoices(c, row.ProjectID)
-	return views.AttachPopup(views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: c.FormValue("server_id"),
+	return views.AttachPopup(views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: trimmedValue(c, "server_id"),
 		RegisteredServers: h.Store.Capabilities().OwnServers}), err
 }
 
@@ -251,12 +253,12 @@ func (h Volumes) DetachForm(c echo.Context) error {
 
 // Detach detaches a volume from a server.
 func (h Volumes) Detach(c echo.Context) error {
-	op, err := h.Store.DetachVolume(c.Request().Context(), Actor(c), c.Param("id"), c.FormValue("server_id"), c.FormValue("force") == "1", c.FormValue("form_key"))
+	op, err := h.Store.DetachVolume(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "server_id"), c.FormValue("force") == "1", c.FormValue("form_key"))
 	return h.answerPopup(c, op, err, "detach", h.detachPopup)
 }
 
 func (h Volumes) detachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
-	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: c.FormValue("server_id"), Force: c.FormValue("force") == "1",
+	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: trimmedValue(c, "server_id"), Force: c.FormValue("force") == "1",
 		WaitsForClients: h.Store.Capabilities().OwnServers, AlreadyWaiting: row.Status == models.Detaching, Attached: attachedServers(row)}
 	for _, a := range row.Attachments {
 		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})

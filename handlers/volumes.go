@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -47,7 +47,7 @@ type Volumes struct {
 func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
 	h := Volumes{Store: store}
 	h.resource = resource{kind: models.SubjectVolume, path: views.VolumesPath, load: h.object,
-		edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume}
+		names: store, edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume}
 	h.listing = listing[models.Volume]{
 		kind: models.SubjectVolume, path: views.VolumesPath, statuses: models.VolumeStatuses, store: store,
 		read: store.ListVolumes, render: rows.volume,
@@ -68,9 +68,9 @@ func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
 		},
 		csvName: "volumes", projectID: func(v *models.Volume) string { return v.ProjectID },
 		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id"},
-		csvRecord: func(v *models.Volume) []string {
-			return []string{v.ID, v.BackendID, v.Name, string(v.Status), strconv.Itoa(v.SizeGiB), strings.Join(v.ServerNames(), "; "),
-				strconv.Itoa(v.SnapshotCount), rfc3339(v.CreatedAt), v.ProjectID}
+		csvRecord: func(v *models.Volume) []any {
+			return []any{v.ID, v.BackendID, v.Name, string(v.Status), v.SizeGiB, strings.Join(v.ServerNames(), "; "),
+				v.SnapshotCount, time.UnixMicro(v.CreatedAt), v.ProjectID}
 		},
 	}
 	return h

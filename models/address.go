@@ -21,12 +21,12 @@ const (
 // host names and certificates.
 func ValidateServerName(name string) *Text {
 	if len(name) < 1 || len(name) > ServerNameMaxBytes {
-		return &Text{Key: "server.name_invalid"}
+		return refuseName(name, "server.name_invalid")
 	}
 	for i := range len(name) {
 		c := name[i]
 		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_') {
-			return &Text{Key: "server.name_invalid"}
+			return refuseName(name, "server.name_invalid")
 		}
 	}
 	return nil
@@ -39,7 +39,7 @@ func ValidateServerName(name string) *Text {
 func ParseAddresses(typed string) (string, *Text) {
 	var addresses []string
 	for word := range strings.SplitSeq(typed, ",") {
-		word = strings.TrimSpace(word)
+		word = TrimSpace(word)
 		if word == "" {
 			continue
 		}

@@ -37,6 +37,24 @@ type AuditEntry struct {
 // TableName is the name that gorm uses.
 func (AuditEntry) TableName() string { return "audit" }
 
+// AuditQuery is which entries of the audit are asked for. Zero fields do not filter.
+type AuditQuery struct {
+	Search        string // part of a name, an address, an id or a detail
+	Action        string
+	Outcome       string
+	From, To      int64 // Unix microseconds: at From or later, before To
+	Before, After int64 // sequence numbers; at most one is set
+	Limit         int   // number of entries
+}
+
+// Filtered reports whether q may leave entries out.
+func (q AuditQuery) Filtered() bool {
+	return q.Search != "" || q.Action != "" || q.Outcome != "" || q.From > 0 || q.To > 0
+}
+
+// AuditOutcomes are the outcomes that entries have.
+var AuditOutcomes = []string{AuditDone, AuditAccepted, AuditDenied}
+
 // AuditPage is a page of the audit, newest first. Older and Newer are the sequence
 // numbers to list the neighbouring pages from; 0 at the ends.
 type AuditPage struct {

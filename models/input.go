@@ -55,7 +55,7 @@ type RepairInput struct {
 // Validate checks the fields reason and reset_to. Errors: CodeInvalid.
 func (in RepairInput) Validate() error {
 	fields := FieldErrors{}
-	if strings.TrimSpace(in.Reason) == "" {
+	if TrimSpace(in.Reason) == "" {
 		fields["reason"] = NewText("reason.required")
 	}
 	fields.Add("reason", ValidateDescription(in.Reason))

@@ -23,12 +23,12 @@ const (
 // when it is valid. Its length is counted in bytes.
 func ValidateName(name string) *Text {
 	if len(name) < NameMinBytes || len(name) > NameMaxBytes {
-		return &Text{Key: "name.invalid"}
+		return refuseName(name, "name.invalid")
 	}
 	for i := range len(name) {
 		c := name[i]
 		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
-			return &Text{Key: "name.invalid"}
+			return refuseName(name, "name.invalid")
 		}
 	}
 	return nil
@@ -61,8 +61,10 @@ func SuggestName(volume string, at time.Time) string {
 	return strings.TrimRight(base[:min(len(base), NameMaxBytes-len(suffix))], "-") + suffix
 }
 
-// ParseSize parses a whole number of GiB, and returns what is wrong with it or nil.
+// ParseSize parses a whole number of GiB, with or without blanks around it, and returns
+// what is wrong with it or nil.
 func ParseSize(typed string) (int, *Text) {
+	typed = TrimSpace(typed)
 	n, err := strconv.ParseInt(typed, 10, 32)
 	if err != nil || n < 1 || strconv.FormatInt(n, 10) != typed {
 		return 0, &Text{Key: "size.invalid"}

@@ -127,9 +127,6 @@
   window.addEventListener("pageshow", (event) => {
     for (const form of $$("form[data-sent]")) delete form.dataset.sent;
   });
-  document.addEventListener("change", (event) => {
-    if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
-  });
 
   // ---- the toolbar follows the selection ----
   const checkedBoxes = () => $$("#rows input[name=id]:checked");

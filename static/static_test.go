@@ -85,7 +85,7 @@ func TestVendor_Checksums(t *testing.T) {
 // TestScripts_NoEval keeps our scripts fit for the content security policy.
 func TestScripts_NoEval(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"app.js", "live.js"} {
+	for _, name := range []string{"app.js", "clicks.js", "live.js"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -99,7 +99,7 @@ func TestScripts_NoEval(t *testing.T) {
 // TestScripts_PublicHtmxOnly keeps our scripts off htmx's private state.
 func TestScripts_PublicHtmxOnly(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"app.js", "live.js"} {
+	for _, name := range []string{"app.js", "clicks.js", "live.js"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

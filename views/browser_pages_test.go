@@ -57,6 +57,10 @@ func scenarioServer(t *testing.T) *httptest.Server {
 		_, _ = w.Write([]byte(render(t, ctx, body)))
 	}
 	mux.HandleFunc("/page/{name}", func(w http.ResponseWriter, r *http.Request) { serve(w, r, true) })
+	mux.HandleFunc("/framed/{name}", func(w http.ResponseWriter, r *http.Request) { serve(unframedPolicy{w}, r, true) })
+	mux.HandleFunc("/frame", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`<!DOCTYPE html><title>frame</title><iframe style="border:0;height:900px"></iframe>`))
+	})
 	mux.HandleFunc("/fragment/{name}", func(w http.ResponseWriter, r *http.Request) { serve(w, r, false) })
 	mux.HandleFunc("/found", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(render(t, testContext("", frame()), views.FilteredCount(1000, true))))

@@ -3,6 +3,7 @@ package views
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/a-h/templ"
 
@@ -22,6 +23,9 @@ type input struct {
 	pattern                        string
 	complete                       string // autocomplete; empty: off
 	describedBy                    string
+
+	names, except string // a name of the list at this path; except: the id of the object that has it
+	taken         bool   // another object has the name
 }
 
 func (i input) inputType() string {
@@ -31,9 +35,9 @@ func (i input) inputType() string {
 	return "text"
 }
 
-// hintIsError reports whether the error repeats the hint, which is then left out.
+// hintIsError reports whether the error says what the hint does, which is then left out.
 func (i input) hintIsError(ctx context.Context, f Form) bool {
-	return f.hasError(i.name) && messageText(ctx, f.Errors[i.name]) == i.hint
+	return f.hasError(i.name) && strings.Contains(messageText(ctx, f.Errors[i.name]), i.hint)
 }
 
 // attrs are the optional attributes.
@@ -63,6 +67,15 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 		set("inputmode", "numeric")
 	}
 	described := i.describedBy
+	if i.names != "" {
+		set("hx-get", withParam(i.names+"/names", "except", i.except))
+		set("data-ask", true)
+		set("hx-trigger", "ask")
+		set("hx-target", "#name-hint")
+		set("hx-swap", "innerHTML")
+		set("hx-sync", "this:replace")
+		described = joinIDs(described, "name-hint")
+	}
 	if i.hint != "" && !i.hintIsError(ctx, f) {
 		described = joinIDs(described, "h-"+i.name)
 	}

@@ -64,6 +64,7 @@ type Edit struct {
 	Kind              string // volume, snapshot
 	ID                string
 	Name, Description string
+	NameTaken         bool // by another object: a hint, not an error
 	Conflict          *EditConflict
 }
 

@@ -117,7 +117,10 @@ func pageScenarios() []scenario {
 			{At: us(time.Hour), LastAt: us(time.Second), Count: 635, User: "viewer", Address: "2001:db8::1234:5678:9abc:def0", Action: "request", Subject: views.Link{Name: "POST /storage/block-storage/volumes/:id/snapshots"}, Details: []views.AuditDetail{{Value: msg("error.role", "administrator")}}, Outcome: "denied", RequestID: "0193a5c1"},
 			{At: us(time.Minute), User: "admin", Address: "192.0.2.10", Action: "snapshot.repair", Subject: views.Link{ID: uid(4), Name: "old-logs"}, Kind: "snapshot", Details: []views.AuditDetail{{Name: msg("field.reason"), Text: hostile}, {Name: msg("audit.noun", "Volume"), Text: uid(900), Kind: "volume"}, {Name: msg("column.size"), Value: msg("audit.gib", "2048")}}, Outcome: "accepted", RequestID: "0193a5c0"},
 			{At: us(time.Hour), User: "kim", Address: "2001:db8::1", Action: "login.failed", Outcome: "denied", RequestID: "0193a5c1"},
-			{At: us(2 * time.Hour), User: "kim", Address: "192.0.2.11", Action: "something.new", Subject: views.Link{ID: "x", Name: longName}, Kind: "server", Details: []views.AuditDetail{{Text: longName}}, Outcome: "odd"}}, Previous: "/admin/audit"}))},
+			{At: us(2 * time.Hour), User: "kim", Address: "192.0.2.11", Action: "something.new", Subject: views.Link{ID: "x", Name: longName}, Kind: "server", Details: []views.AuditDetail{{Text: longName}}, Outcome: "odd"}}, Previous: "/admin/audit", Path: "/admin/audit",
+			Query: "kim " + hostile, Action: "something.new", Actions: []string{"login", "login.failed", "snapshot.repair"}, Outcome: "denied", Outcomes: []string{"ok", "accepted", "denied"}, From: "2026-11-01", To: "2026-11-22",
+			Filtered: true, Notice: msg("audit.unknown_days"), CSVURL: "/admin/audit?format=csv", JSONURL: "/admin/audit?format=json"}))},
+		{"audit-empty", false, active("audit", "/admin/audit"), component(views.AuditPage(views.Audit{Path: "/admin/audit", Outcomes: []string{"ok"}}))},
 		{"users", false, active("users", "/admin/users"), component(views.UsersPage(views.Users{Form: formWithErrors("/admin/users", "name"), Name: "Kim!", Role: "operator", Rows: []views.UserRow{
 			{ID: uid(1), Name: "admin", Role: "administrator", CreatedAt: us(1000 * time.Hour), SeenAt: us(time.Minute), Self: true},
 			{ID: uid(2), Name: "kim", Role: "operator", CreatedAt: us(900 * time.Hour), SeenAt: us(50 * time.Hour)},

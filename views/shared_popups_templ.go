@@ -67,7 +67,7 @@ func EditPopup(m Edit) templ.Component {
 							return templ_7745c5c3_Err
 						}
 					}
-					templ_7745c5c3_Err = field(m.Form, input{name: "name", label: tr(ctx, "field."+m.Kind+"_name"), value: m.Name, hint: tr(ctx, "name.invalid"), pattern: NamePattern, required: true, focus: true}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = field(m.Form, input{name: "name", label: tr(ctx, "field."+m.Kind+"_name"), value: m.Name, hint: tr(ctx, "name.invalid"), pattern: NamePattern, required: true, focus: true, names: listPath(m.Kind), except: m.ID, taken: m.NameTaken}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}

@@ -26,13 +26,41 @@ func location(ctx context.Context) *time.Location {
 
 func localTime(ctx context.Context, us int64) time.Time { return time.UnixMicro(us).In(location(ctx)) }
 
-func formatMinute(ctx context.Context, us int64) string {
-	return localTime(ctx, us).Format("2006-01-02 15:04")
+// format writes a local time, with its offset where another instant has the same local
+// time: when summer time ends, an hour comes twice.
+func format(ctx context.Context, us int64, layout string) string {
+	at := localTime(ctx, us)
+	if comesTwice(at) {
+		layout += " -07:00"
+	}
+	return at.Format(layout)
 }
 
-func formatSecond(ctx context.Context, us int64) string {
-	return localTime(ctx, us).Format("2006-01-02 15:04:05")
+// comesTwice reports whether clocks of the zone show this time again, or have shown it
+// before, because they are set back.
+func comesTwice(at time.Time) bool {
+	begin, end := at.ZoneBounds()
+	_, offset := at.Zone()
+	if !end.IsZero() {
+		_, next := end.Zone()
+		if end.Sub(at) <= time.Duration(offset-next)*time.Second {
+			return true
+		}
+	}
+	if begin.IsZero() {
+		return false
+	}
+	_, previous := begin.Add(-time.Nanosecond).Zone()
+	return at.Sub(begin) < time.Duration(previous-offset)*time.Second
 }
+
+func formatMinute(ctx context.Context, us int64) string { return format(ctx, us, "2006-01-02 15:04") }
+
+func formatSecond(ctx context.Context, us int64) string {
+	return format(ctx, us, "2006-01-02 15:04:05")
+}
+
+func formatClock(ctx context.Context, us int64) string { return format(ctx, us, "15:04:05") }
 
 func formatWithOffset(ctx context.Context, us int64) string {
 	return localTime(ctx, us).Format("2006-01-02 15:04:05 -07:00")

@@ -34,6 +34,7 @@ import (
 //	recover       a panic becomes an error, which renderErrors answers without its text
 //	BodyLimit     before anything reads the body
 //	timeouts      everything below runs within them
+//	trim          everything below reads the address
 //	preferences   the language, also of error pages
 //	host          before anything that knows people
 //	admit         before anything that takes time
@@ -54,6 +55,7 @@ func (s *Server) use() {
 		s.recover,
 		middleware.BodyLimit(strconv.Itoa(bodyLimit)),
 		s.timeouts,
+		trim,
 		s.preferences,
 		s.host,
 		s.admit,
@@ -97,6 +99,23 @@ func (s *Server) requestID(next echo.HandlerFunc) echo.HandlerFunc {
 		id := models.NewID()
 		handlers.SetRequest(c, &handlers.Request{Site: s.site, RequestID: id})
 		c.Response().Header().Set(echo.HeaderXRequestID, id)
+		return next(c)
+	}
+}
+
+// trim removes the blanks around what an address names, ids, searches and numbers: they
+// come with what is pasted.
+func trim(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		values := c.ParamValues()
+		for i, value := range values {
+			values[i] = models.TrimSpace(value)
+		}
+		for _, values := range c.QueryParams() { // Echo keeps what it returns
+			for i, value := range values {
+				values[i] = models.TrimSpace(value)
+			}
+		}
 		return next(c)
 	}
 }

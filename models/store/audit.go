@@ -6,8 +6,10 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -172,20 +174,32 @@ func nameSubject(tx *gorm.DB, e *models.AuditEntry) error {
 	return err
 }
 
-// ListAudit returns a page of limit entries of the actor's project, newest first: those
-// with sequence numbers below before, or those next above after, or the newest when
-// both are 0. Errors: those of the database.
+// ListAudit is SearchAudit without filters: the number of entries is limit, and before
+// and after are sequence numbers. Errors: those of the database.
 func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error) {
-	s.flushRefusals()
+	return s.SearchAudit(ctx, actor, models.AuditQuery{Before: before, After: after, Limit: limit})
+}
+
+// SearchAudit returns a page of the entries of the actor's project that match, newest
+// first: those with sequence numbers below Before, or those next above After, or the
+// newest when both are 0. Errors: those of the database.
+func (s *Store) SearchAudit(ctx context.Context, actor models.Actor, query models.AuditQuery) (models.AuditPage, error) {
+	s.flushRefusals() //nolint:contextcheck // they are written even when the reader has left
+	query.Search = foldName(searchable(query.Search))
 	var page models.AuditPage
-	q := s.read(ctx).Where("project_id = ?", actor.Project).Limit(limit + 1)
+	before, after, limit := query.Before, query.After, query.Limit
+	q := s.matchingAudit(s.read(ctx).Where("audit.project_id = ?", actor.Project), query).Limit(limit + 1)
+	num := "audit.num"
+	if !s.postgres && utf8.RuneCountInString(query.Search) >= auditGram {
+		num = "audit_fts.rowid" // in the order of the index, so that a common text is as fast as a rare one
+	}
 	switch {
 	case after > 0:
-		q = q.Where("num > ?", after).Order("num")
+		q = q.Where(num+" > ?", after).Order(num)
 	case before > 0:
-		q = q.Where("num < ?", before).Order("num DESC")
+		q = q.Where(num+" < ?", before).Order(num + " DESC")
 	default:
-		q = q.Order("num DESC")
+		q = q.Order(num + " DESC")
 	}
 	if err := q.Find(&page.Entries).Error; err != nil {
 		return page, err
@@ -207,4 +221,53 @@ func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after
 		page.Newer = page.Entries[0].Num
 	}
 	return page, nil
+}
+
+const (
+	auditGram = 3 // letters of a piece in the index
+	auditText = "audit_text(user_name, address, action, subject_id, subject_name, detail, request_id)"
+	// auditTextSQLite is what the index has of an entry.
+	auditTextSQLite = `fold_name(user_name || char(10) || address || char(10) || action || char(10) || subject_id || char(10) ||
+		subject_name || char(10) || detail || char(10) || request_id)`
+)
+
+// matchingAudit adds the filters of a query, whose text is folded. One or two letters are in most entries, so
+// that walking them finds a page soon.
+func (s *Store) matchingAudit(q *gorm.DB, query models.AuditQuery) *gorm.DB {
+	text := query.Search
+	switch indexed := utf8.RuneCountInString(text) >= auditGram; {
+	case text == "":
+	case indexed && s.postgres:
+		q = q.Where("trigrams("+auditText+") @> trigrams(fold_name(?)) AND strpos("+auditText+", fold_name(?)) > 0", text, text)
+	case indexed:
+		q = q.Table("audit_fts").Select("audit.*").Joins("CROSS JOIN audit ON audit.num = audit_fts.rowid").
+			Where("audit_fts MATCH ?", `"`+strings.ReplaceAll(text, `"`, `""`)+`"`)
+	case s.postgres:
+		q = q.Where("strpos("+auditText+", fold_name(?)) > 0", text)
+	default:
+		q = q.Where("instr("+auditTextSQLite+", ?) > 0", text)
+	}
+	if query.Action != "" {
+		q = q.Where("audit.action = ?", searchable(query.Action))
+	}
+	if query.Outcome != "" {
+		q = q.Where("audit.outcome = ?", searchable(query.Outcome))
+	}
+	if query.From > 0 {
+		q = q.Where("CASE WHEN last_at > 0 THEN last_at ELSE at END >= ?", query.From)
+	}
+	if query.To > 0 {
+		q = q.Where("at < ?", query.To)
+	}
+	return q
+}
+
+// AuditActions returns the actions that the audit of the actor's project has, in order.
+// It steps from one to the next in an index. Errors: those of the database.
+func (s *Store) AuditActions(ctx context.Context, actor models.Actor) ([]string, error) {
+	var actions []string
+	return actions, s.read(ctx).Raw(`WITH RECURSIVE step (action) AS (
+		SELECT (SELECT min(action) FROM audit WHERE project_id = ?)
+		UNION ALL SELECT (SELECT min(action) FROM audit WHERE project_id = ? AND action > step.action) FROM step WHERE step.action IS NOT NULL)
+		SELECT action FROM step WHERE action IS NOT NULL`, actor.Project, actor.Project).Scan(&actions).Error
 }

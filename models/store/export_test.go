@@ -15,6 +15,9 @@ var (
 	MigrationSteps = migrationSteps
 )
 
+// Migrate migrates an open store again.
+func Migrate(s *Store) error { return s.migrate() }
+
 // DecodeCursor is decodeCursor with the key and the id.
 func DecodeCursor(text, sort string) (key any, id string, err error) {
 	c, err := decodeCursor(text, sort)

@@ -288,4 +288,11 @@ func queryAccounts(t *testing.T, db *store.Store, clock *storetest.Clock) {
 		_, err := db.ListAudit(ctx, admin, at[0], at[1], 20)
 		must(t, err)
 	}
+	for _, q := range []models.AuditQuery{{Search: "kim"}, {Search: "ki"}, {Action: "user.create"}, {Outcome: models.AuditDenied}, {From: 1, To: 2}, {Search: "kim", Before: 5, Action: "login"}} {
+		q.Limit = 20
+		_, err := db.SearchAudit(ctx, admin, q)
+		must(t, err)
+	}
+	_, err = db.AuditActions(ctx, admin)
+	must(t, err)
 }

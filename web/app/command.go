@@ -83,7 +83,7 @@ func (m *Main) changePassword(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	err = m.Store.Users.SetPasswordByName(ctx, name, password)
+	err = m.Store.Users.SetPasswordByName(ctx, models.TrimSpace(name), password)
 	e := models.AsError(err)
 	switch {
 	case errors.Is(err, models.ErrNotFound):

@@ -17,6 +17,7 @@ type words struct {
 	containerOption, container, raw                                                   string
 	opened, done, activity, stepAttach, progress, noneFound, firstPage, lost          string
 	cutOff, unread, signedOut, ago                                                    string
+	nameTaken                                                                         string
 }
 
 var wordsOf = map[string]words{
@@ -39,6 +40,7 @@ var wordsOf = map[string]words{
 		opened: "전체 검색", done: "완료", activity: "작업", stepAttach: "서버에 연결", progress: "CREATING 진행률", noneFound: "조건에 맞는 항목이 없습니다",
 		lost:   "서버에 연결할 수 없습니다.",
 		cutOff: "연결 끊김 · 다시 연결하는 중", unread: "최신 상태가 아님 · 다시 읽는 중", signedOut: "로그인이 끝남 · 다시 로그인하세요", ago: "초 전",
+		nameTaken: "같은 이름이 이미 있습니다. 그대로 사용할 수 있지만 구분하기 어려울 수 있습니다.",
 		firstPage: "북마크한 위치를 더 이상 찾을 수 없어 첫 페이지를 표시합니다.",
 	},
 	"en": {
@@ -60,6 +62,7 @@ var wordsOf = map[string]words{
 		opened: "Search everywhere", done: "done", activity: "Activity", stepAttach: "Attach to the server", progress: "CREATING progress", noneFound: "Nothing matches",
 		lost:   "cannot be reached",
 		cutOff: "Connection lost · reconnecting", unread: "Out of date · reading again", signedOut: "Signed out · please sign in again", ago: "seconds ago",
+		nameTaken: "The name exists already. You may use it, but the two are hard to tell apart.",
 		firstPage: "The bookmarked place is gone; this is the first page.",
 	},
 }
