@@ -45,17 +45,13 @@ func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 }
 
 // answerChanged shows the message of a click: htmx closes the popup and reads the list
-// again, or the whole page where that is no list; plain browsers go to the list.
+// or the object again; plain browsers go to the list.
 func answerChanged(c echo.Context, list string, alert views.Alert) error {
-	if IsHTMX(c) && (isOnList(c, views.VolumesPath) || isOnList(c, views.SnapshotsPath) || isOnList(c, views.ServersPath)) {
+	if IsHTMX(c) {
 		return Fragment(c, http.StatusOK, views.Accepted(alert, "", nil), "popup:close", "list:refresh")
 	}
 	Notify(c, alert)
-	if !IsHTMX(c) {
-		return SeeOther(c, ReturnTo(c, list))
-	}
-	c.Response().Header().Set("HX-Refresh", "true")
-	return c.NoContent(http.StatusOK)
+	return SeeOther(c, ReturnTo(c, list))
 }
 
 // isOnList says that the request was sent from the page of the list.

@@ -26,74 +26,37 @@
     setTimeout(() => alert.remove(), 420);
   }
 
-  function showAlertTemplate(id, requestID) {
+  // showAlert shows the message of a template, with a text or a request id of its own; show is what its button does.
+  // It replaces the one that was there.
+  function showAlert(id, { text, requestID, show } = {}) {
     const template = document.getElementById(id);
     const messages = $("#messages");
     if (!template || !messages) return;
     const alert = template.content.firstElementChild.cloneNode(true);
+    alert.dataset.template = id;
+    if (text) $("p", alert).textContent = text;
     const slot = $("[data-request-id]", alert);
     const copy = $("[data-copy]", alert);
     if (slot && requestID) slot.textContent = requestID;
     if (copy && requestID) copy.dataset.copy = requestID;
     else copy?.remove();
+    const button = $("[data-show]", alert);
+    if (show) button.addEventListener("click", () => { alert.remove(); show(); });
+    else button?.remove();
+    if (!show) removeAlerts(id);
     messages.append(alert);
     watchAlerts();
   }
 
-  // ---- popups: one native dialog, filled by htmx ----
-  let opener = null;
-
-  function openPopup() {
-    const dialog = popup();
-    if (!dialog) return;
-    const fresh = !dialog.open;
-    if (fresh) {
-      dialog.showModal();
-      dialog.append($("#messages")); // what lies outside a modal dialog cannot be seen, read or closed
-    }
-    const field = $("[aria-invalid=true]", dialog) || $("[data-form-error]", dialog) ||
-      $("[autofocus]", dialog) || $("#popup-title", dialog);
-    field?.focus();
-    if (fresh && field?.select && field.type === "text" && field.value) field.select();
+  function removeAlerts(id) {
+    for (const alert of $$(`#messages [data-template="${id}"]:not(:has([data-show]))`)) alert.remove();
   }
 
-  function closePopup() {
-    const dialog = popup();
-    if (!dialog) return;
-    if (dialog.open) dialog.close();
-    if (dialog.contains($("#messages"))) document.body.append($("#messages"));
-    $("#popup-body").replaceChildren();
-    const back = opener;
-    opener = null;
-    if (back?.isConnected && !back.hidden) back.focus();
-    else $("#content")?.focus({ preventScroll: true });
-  }
-
-  const inPopup = (element) => element.closest?.("#popup") !== null;
-
-  document.addEventListener("popup:close", closePopup);
-  document.addEventListener("cancel", (event) => {
-    if (event.target === popup()) { event.preventDefault(); closePopup(); }
-  }, true); // it does not bubble
-  // A click on the backdrop closes a popup in which nothing was typed.
-  document.addEventListener("pointerdown", (event) => {
-    const dialog = popup();
-    if (event.target !== dialog || !dialog.open) return;
-    const box = dialog.getBoundingClientRect();
-    const outside = event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
-    const typed = $$("input, textarea", dialog).some((field) => field.type !== "hidden" && field.value !== field.defaultValue);
-    if (outside && !typed) closePopup();
-  });
+  const inDialog = (element) => element.closest?.("dialog") !== null;
 
   // ---- requests that fail: the popup and what was typed stay ----
   const isBackground = (element) => ["live", "list", "found", "object"].includes(element?.id);
 
-  document.addEventListener("htmx:before:request", (event) => {
-    const source = event.detail.ctx.sourceElement;
-    if (event.detail.ctx.target?.id !== "popup-body" || inPopup(source)) return;
-    opener = menuOwner && source.closest("#row-menu") ? menuOwner : source;
-    hideRowMenu();
-  });
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
     const status = ctx.response?.status;
@@ -103,15 +66,17 @@
       markStale();
     } else if (status >= 500) {
       event.preventDefault();
-      showAlertTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
+      showAlert("alert-server", { requestID: ctx.response.headers.get("X-Request-Id"), show: window.popups.formOf(ctx) });
     }
   });
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
-    if (!ctx?.sourceElement || ctx.response) return;
+    if (!ctx?.sourceElement || ctx.text !== undefined) return; // there was a whole answer
     if (isBackground(ctx.sourceElement)) markStale();
-    else showAlertTemplate("alert-lost");
+    else showAlert("alert-lost", { show: window.popups.formOf(ctx) });
   });
+  document.addEventListener("htmx:after:request", () => removeAlerts("alert-lost")); // there was an answer
+
   // ---- a response that is older than a live event may undo it: the list is fetched again ----
   let eventCount = 0;
   const eventsAtStart = new WeakMap();
@@ -126,7 +91,6 @@
   document.addEventListener("htmx:after:swap", (event) => {
     const { ctx } = event.detail;
     const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
-    if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
     if (isOutdated(ctx, target)) refreshList();
     initContent();
     syncToolbar();
@@ -135,8 +99,8 @@
   // ---- forms: outside the dialog they are plain; nothing is sent twice ----
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.hasAttribute("hx-post") && !inPopup(form)) event.stopImmediatePropagation();
-    if (form.method !== "post" || inPopup(form)) return;
+    if (form.hasAttribute("hx-post") && !inDialog(form)) event.stopImmediatePropagation();
+    if (form.method !== "post" || inDialog(form)) return;
     if (form.dataset.sent) { event.preventDefault(); return; }
     form.dataset.sent = "1";
   }, true);
@@ -243,13 +207,10 @@
     if (element.getAttribute("aria-disabled") === "true") {
       event.preventDefault();
       event.stopImmediatePropagation();
-    } else if (element.hasAttribute("data-close") && inPopup(element)) {
-      event.preventDefault();
-      closePopup();
     } else if (element.hasAttribute("data-dismiss")) {
       dismiss(element.closest(".alert"));
     } else if (element.hasAttribute("data-copy")) {
-      navigator.clipboard?.writeText(element.dataset.copy).then(() => showAlertTemplate("alert-copied"), () => {});
+      navigator.clipboard?.writeText(element.dataset.copy).then(() => showAlert("alert-copied"), () => {});
     } else if (element.hasAttribute("data-row-menu") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       if (showRowMenu(element)) event.preventDefault();
     }
@@ -299,6 +260,13 @@
     return true;
   }
   addEventListener("scroll", hideRowMenu, { passive: true });
+
+  // leaveRowMenu closes the menu, and returns the button of the row that an item of it acted for.
+  function leaveRowMenu(item) {
+    const owner = item.closest("#row-menu") && menuOwner;
+    hideRowMenu();
+    return owner;
+  }
 
   // ---- keys ----
   document.addEventListener("keydown", (event) => {
@@ -356,7 +324,7 @@
   }
 
   const markStale = () => $(".fresh")?.classList.add("stale");
-  window.blockconsole = Object.freeze({ updateTimes, markStale, syncToolbar, initContent, countEvent: () => { eventCount += 1; }, refreshList: () => refreshList(), refreshObject: () => refreshObject() });
+  window.blockconsole = Object.freeze({ showAlert, leaveRowMenu, updateTimes, markStale, syncToolbar, initContent, countEvent: () => { eventCount += 1; }, refreshList: () => refreshList(), refreshObject: () => refreshObject() });
 
   // ---- the list is fetched again when rows came or went ----
   let listTimer = 0;
@@ -382,7 +350,10 @@
     syncToolbar();
     updateTimes();
   }
-  document.addEventListener("list:refresh", refreshList);
+  document.addEventListener("list:refresh", () => {
+    refreshList();
+    refreshObject();
+  });
 
   // ---- the page of one object is fetched again after its events, and every few seconds while an operation runs ----
   const pollSeconds = 3;

@@ -55,6 +55,7 @@ type Alert struct {
 	RequestID string
 	Link      string // to the operation or object
 	LinkText  Message
+	Show      Message // button of a message that a script shows; empty: none
 }
 
 type crumb struct{ path, text string }

@@ -26,7 +26,7 @@ type console struct {
 	t       *testing.T
 	api     *apptest.Client // of the first user
 	streams streamCount
-	gates   sync.Map // path -> chan struct{}: an answer to a POST there waits until it is closed
+	gates   sync.Map // method and path -> *gate
 }
 
 // patience is how long a scenario waits for what must happen.
@@ -56,10 +56,44 @@ func (c *console) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			defer c.streams.add(cookie.Value, -1)
 		}
 		err = next(e)
-		if gate, ok := c.gates.Load(e.Request().URL.Path); ok && e.Request().Method == http.MethodPost {
-			<-gate.(chan struct{})
+		if g, ok := c.gates.Load(e.Request().Method + " " + e.Request().URL.Path); ok {
+			g.(*gate).arrived <- struct{}{}
+			if <-g.(*gate).opened; g.(*gate).isCut {
+				panic(http.ErrAbortHandler)
+			}
 		}
 		return err
+	}
+}
+
+// gate holds the ends of answers back until it is opened.
+type gate struct {
+	t       *testing.T
+	arrived chan struct{} // one for each answer
+	opened  chan struct{}
+	open    func()
+	cut     func() // cuts the answers off until it is opened; browsers repeat a request by themselves
+	isCut   bool
+}
+
+// hold holds the answers of a path back, until the end of the test at the latest.
+func (c *console) hold(method, path string) *gate {
+	g := &gate{t: c.t, arrived: make(chan struct{}, 16), opened: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(g.opened) })
+	g.open = sync.OnceFunc(func() { c.gates.Delete(method + " " + path); release() })
+	g.cut = func() { g.isCut = true; release() }
+	c.gates.Store(method+" "+path, g)
+	c.t.Cleanup(g.open)
+	return g
+}
+
+// waits waits until an answer is held back.
+func (g *gate) waits() {
+	g.t.Helper()
+	select {
+	case <-g.arrived:
+	case <-time.After(patience):
+		g.t.Fatal("the request never came")
 	}
 }
 
