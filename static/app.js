@@ -26,9 +26,9 @@
     setTimeout(() => alert.remove(), 420);
   }
 
-  // showAlert shows the message of a template, with a text or a request id of its own; show is what its button does.
-  // It replaces the one that was there.
-  function showAlert(id, { text, requestID, show } = {}) {
+  // showAlert shows the message of a template, with a text or a request id of its own; act is what its button does, which
+  // may be to show a form. It replaces the one that was there.
+  function showAlert(id, { text, requestID, form, act = form } = {}) {
     const template = document.getElementById(id);
     const messages = $("#messages");
     if (!template || !messages) return;
@@ -41,15 +41,17 @@
     if (copy && requestID) copy.dataset.copy = requestID;
     else copy?.remove();
     const button = $("[data-show]", alert);
-    if (show) button.addEventListener("click", () => { alert.remove(); show(); });
+    if (act) button.addEventListener("click", () => { if (form) alert.remove(); act(); });
     else button?.remove();
-    if (!show) removeAlerts(id);
+    if (form) alert.dataset.form = "";
+    else removeAlerts(id);
     messages.append(alert);
     watchAlerts();
   }
 
+  // removeAlerts removes the messages of a template whose reason is gone, but none that still shows a form.
   function removeAlerts(id) {
-    for (const alert of $$(`#messages [data-template="${id}"]:not(:has([data-show]))`)) alert.remove();
+    for (const alert of $$(`#messages [data-template="${id}"]:not([data-form])`)) alert.remove();
   }
 
   const inDialog = (element) => element.closest?.("dialog") !== null;
@@ -64,16 +66,18 @@
     if (isBackground(ctx.sourceElement)) {
       event.preventDefault();
       markStale();
+    } else if (ctx.hx?.trigger?.includes("session:expired")) {
+      event.preventDefault(); // nothing came: session.js tells
     } else if (status >= 500) {
       event.preventDefault();
-      showAlert("alert-server", { requestID: ctx.response.headers.get("X-Request-Id"), show: window.popups.formOf(ctx) });
+      showAlert("alert-server", { requestID: ctx.response.headers.get("X-Request-Id"), form: window.popups.formOf(ctx) });
     }
   });
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
     if (!ctx?.sourceElement || ctx.text !== undefined) return; // there was a whole answer
     if (isBackground(ctx.sourceElement)) markStale();
-    else showAlert("alert-lost", { show: window.popups.formOf(ctx) });
+    else showAlert("alert-lost", { form: window.popups.formOf(ctx) });
   });
   document.addEventListener("htmx:after:request", () => removeAlerts("alert-lost")); // there was an answer
 
@@ -324,7 +328,7 @@
   }
 
   const markStale = () => $(".fresh")?.classList.add("stale");
-  window.blockconsole = Object.freeze({ showAlert, leaveRowMenu, updateTimes, markStale, syncToolbar, initContent, countEvent: () => { eventCount += 1; }, refreshList: () => refreshList(), refreshObject: () => refreshObject() });
+  window.blockconsole = Object.freeze({ showAlert, removeAlerts, isBackground, leaveRowMenu, updateTimes, markStale, syncToolbar, initContent, countEvent: () => { eventCount += 1; }, refreshList: () => refreshList(), refreshObject: () => refreshObject() });
 
   // ---- the list is fetched again when rows came or went ----
   let listTimer = 0;

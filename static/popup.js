@@ -153,11 +153,15 @@
 
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
-    if (!isLate(ctx) || ctx.response.status < 400 || event.defaultPrevented) return; // a success is a message already
+    const { status } = ctx.response ?? {};
+    if (!isLate(ctx) || status < 400 || (event.defaultPrevented && status !== 401)) return; // a success is a message already
     event.preventDefault();
-    if (!ctx.text.includes('id="popup-form"')) { app().showAlert("alert-server", { show: formOf(ctx) }); return; } // not our own
+    if (!ctx.text.includes('id="popup-form"')) { // the session ended, or it is not our own
+      app().showAlert(status === 401 ? "alert-unsent" : "alert-server", { form: formOf(ctx) });
+      return;
+    }
     const answer = { text: ctx.text, sourceElement: document.body, target: content(), swap: "innerHTML" };
-    app().showAlert("alert-late", { text: sentence(ctx.text), show: showAgain(() => htmx.swap(answer)) });
+    app().showAlert("alert-late", { text: sentence(ctx.text), form: showAgain(() => htmx.swap(answer)) });
   });
   document.addEventListener("htmx:after:swap", (event) => {
     const { ctx } = event.detail;

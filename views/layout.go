@@ -16,6 +16,7 @@ type PageContext struct {
 	Active      string  // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
 	Title       string  // of the document, in the user's language
 	URL         string  // path and query of this page, for return_to and the language links
+	Person      string  // the mark of the signed-in person, for forms that outlive the session
 	CSRF        string  // the session's token, for clients that send neither Sec-Fetch-Site nor Origin
 	Theme       string  // light, dark; empty: the system's
 	Compact     bool    // rows of 32 px
@@ -91,6 +92,15 @@ func bodyClass(f *PageContext) string {
 // csrfHeaders is the value of hx-headers that sends the session's token.
 func csrfHeaders(f *PageContext) string {
 	b, err := json.Marshal(map[string]string{"X-CSRF-Token": f.CSRF})
+	if err != nil {
+		return "{}"
+	}
+	return string(b)
+}
+
+// personVals is the value of hx-vals that sends the mark of the signed-in person.
+func personVals(f *PageContext) string {
+	b, err := json.Marshal(map[string]string{"person": f.Person})
 	if err != nil {
 		return "{}"
 	}

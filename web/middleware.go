@@ -278,13 +278,13 @@ func (s *Server) session(next echo.HandlerFunc) echo.HandlerFunc {
 		req := handlers.RequestOf(c)
 		cookie, err := c.Cookie(handlers.SessionCookie(s.site.Secure))
 		if err != nil {
-			s.loginToken(c, req)
+			s.loginToken(c, req, c.Path() == loginPath && isSafe(c.Request().Method))
 			return next(c)
 		}
 		in, err := s.store.Sessions.Session(c.Request().Context(), cookie.Value)
 		switch {
 		case errors.Is(err, models.ErrSignedOut):
-			s.loginToken(c, req)
+			s.loginToken(c, req, c.Path() == loginPath && isSafe(c.Request().Method))
 		case err != nil:
 			return err
 		default:
