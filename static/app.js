@@ -97,7 +97,7 @@
     const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
     if (isOutdated(ctx, target)) refreshList();
     initContent();
-    syncToolbar();
+    showPicks();
   });
 
   // ---- forms: outside the dialog they are plain; nothing is sent twice ----
@@ -116,8 +116,58 @@
     if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
   });
 
+  // ---- the selection is kept by id: rows that are not on this page any more stay selected, and Back ticks the same ones ----
+  const picked = new Map(); // id -> the row, or a copy without its cells
+  const pickedBefore = history.state?.picked; // when this page was left
+  const boxOf = (id) => document.getElementById("rows")?.querySelector(`input[name=id][value="${CSS.escape(id)}"]`);
+
+  // readPicks takes over what was ticked and unticked on the page.
+  function readPicks() {
+    for (const box of $$("#rows input[name=id]")) {
+      if (box.checked) picked.set(box.value, box.closest("tr"));
+      else picked.delete(box.value);
+    }
+    showPicks();
+  }
+
+  // showPicks ticks the selected rows of a page that has changed. Those elsewhere are sent by boxes outside the table.
+  function showPicks() {
+    for (const box of $$("#rows input[name=id]")) {
+      box.checked = picked.has(box.value);
+      if (box.checked) picked.set(box.value, box.closest("tr"));
+    }
+    const away = [...picked.keys()].filter((id) => !boxOf(id));
+    for (const id of away) if (picked.get(id).isConnected || !picked.get(id).dataset.away) leavePage(id);
+    $("#away")?.replaceChildren(...away.map((id) => Object.assign(document.createElement("input"), { type: "hidden", name: "id", value: id })));
+    const ids = [...picked.keys()];
+    if (String(history.state?.picked ?? []) !== String(ids)) history.replaceState({ ...history.state, picked: ids }, "");
+    syncToolbar();
+  }
+
+  // leavePage keeps what the toolbar needs of a row, and drops one that is gone altogether.
+  async function leavePage(id) {
+    const copy = picked.get(id).cloneNode(false);
+    copy.dataset.away = "true";
+    picked.set(id, copy);
+    const { status } = await fetch(location.pathname + "/" + encodeURIComponent(id), { method: "HEAD" }).catch(() => ({}));
+    if (status !== 404 || !picked.delete(id)) return;
+    showPicks();
+  }
+
+  function clearPicks() {
+    picked.clear();
+    showPicks();
+  }
+
+  addEventListener("pageshow", (event) => {
+    const [navigation] = performance.getEntriesByType("navigation");
+    const before = !event.persisted && navigation?.type === "back_forward" ? pickedBefore : undefined;
+    if (!before) { readPicks(); return; } // the page as it was left, or a new one
+    for (const id of before) picked.set(id, document.createElement("tr"));
+    showPicks();
+  });
+
   // ---- the toolbar follows the selection ----
-  const checkedBoxes = () => $$("#rows input[name=id]:checked");
 
   function disabledReason(button, rows) {
     const action = button.dataset.action;
@@ -130,8 +180,7 @@
   }
 
   function syncToolbar() {
-    const boxes = checkedBoxes();
-    const rows = boxes.map((box) => box.closest("tr"));
+    const rows = [...picked.values()];
     for (const button of $$(".toolbar button[data-action]:not([data-locked])")) {
       const why = disabledReason(button, rows);
       const tip = document.getElementById("why-" + button.dataset.action);
@@ -142,14 +191,17 @@
     const all = $$("#rows input[name=id]");
     const pickAll = $("#pick-all");
     if (pickAll) {
-      pickAll.checked = all.length > 0 && boxes.length === all.length;
-      pickAll.indeterminate = boxes.length > 0 && boxes.length < all.length;
+      const ticked = all.filter((box) => box.checked).length;
+      pickAll.checked = all.length > 0 && ticked === all.length;
+      pickAll.indeterminate = ticked > 0 && ticked < all.length;
       pickAll.disabled = all.length === 0;
     }
     const selected = $("#selected");
     if (selected) {
-      selected.hidden = boxes.length === 0;
-      selected.textContent = selected.dataset.text.replace("#", String(boxes.length));
+      const away = rows.filter((row) => row.dataset.away).length;
+      selected.hidden = rows.length === 0;
+      $("#unpick").hidden = away === 0;
+      selected.firstElementChild.textContent = selected.dataset[away > 0 ? "away" : "text"].replace("#", String(rows.length)).replace("#", String(away));
     }
   }
 
@@ -158,7 +210,7 @@
     if (event.target.id === "pick-all") {
       for (const box of $$("#rows input[name=id]")) box.checked = event.target.checked;
     }
-    if (event.target.closest?.("#rows")) syncToolbar();
+    if (event.target.closest?.("#rows")) readPicks();
   });
   // Shift extends the selection from the last ticked row.
   document.addEventListener("click", (event) => {
@@ -168,7 +220,7 @@
       const boxes = $$("#rows input[name=id]");
       const [from, to] = [boxes.indexOf(lastClickedBox), boxes.indexOf(box)].sort((a, b) => a - b);
       for (const each of boxes.slice(from, to + 1)) each.checked = box.checked;
-      syncToolbar();
+      readPicks();
     }
     lastClickedBox = box;
   });
@@ -211,6 +263,8 @@
     if (element.getAttribute("aria-disabled") === "true") {
       event.preventDefault();
       event.stopImmediatePropagation();
+    } else if (element.id === "unpick") {
+      clearPicks();
     } else if (element.hasAttribute("data-dismiss")) {
       dismiss(element.closest(".alert"));
     } else if (element.hasAttribute("data-copy")) {
@@ -351,7 +405,6 @@
     } finally {
       fetchingList = false;
     }
-    syncToolbar();
     updateTimes();
   }
   document.addEventListener("list:refresh", () => {

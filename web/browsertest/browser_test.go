@@ -36,6 +36,8 @@ var scenarios = []scenario{
 	{name: "late forms", start: onFake, test: scenarioLateForms},
 	{name: "late answers", start: onFake, test: scenarioLateAnswers},
 	{name: "typed", start: onFake, test: scenarioTyped},
+	{name: "back", start: onFake, test: scenarioBack},
+	{name: "pushed", start: onFake, test: scenarioPushed},
 	{name: "keys", start: onFiles, test: scenarioKeys},
 	{name: "selection", start: onFiles, test: scenarioSelection},
 	{name: "guide", start: onFiles, test: scenarioGuide},
