@@ -18,6 +18,7 @@ import (
 type pageUpdate struct {
 	list       string // the list it belongs to
 	message    views.Message
+	detail     views.Message   // what else is to be said
 	row        templ.Component // the row as it is now; nil: the list is read again
 	rowID      string          // its id in the page
 	operations []acceptedJSON  // of a click on many objects: every operation, and what was refused
@@ -31,7 +32,7 @@ func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 	if len(o.operations) > 1 && Wants(c) != JSON {
 		url = activityPath
 	}
-	alert := views.Alert{Message: o.message, Link: url, LinkText: views.Message{Key: "accepted.link"}}
+	alert := views.Alert{Message: o.message, Detail: o.detail, Link: url, LinkText: views.Message{Key: "accepted.link"}}
 	switch {
 	case Wants(c) == JSON:
 		if o.operations != nil {

@@ -148,6 +148,9 @@ func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 	case c.Request().Method == http.MethodHead:
 		return c.NoContent(f.status)
 	}
+	if f.status == http.StatusNotFound && handlers.IsHTMX(c) {
+		handlers.Trigger(c, "list:refresh") // its row leaves the page
+	}
 	req := handlers.RequestOf(c)
 	return handlers.Render(c, f.status, handlers.TextOf(c, f.text), views.ErrorPage(views.ErrorInfo{
 		Status: f.status, Message: handlers.Msg(f.text), Guidance: handlers.Msg(f.guidance), RequestID: req.RequestID, Back: backURL(c),

@@ -247,7 +247,8 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 			req.Theme = ""
 		}
 		req.Compact = preference(c, "density", "normal", "compact") == "compact"
-		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
+		ctx := i18n.WithZone(i18n.WithLang(c.Request().Context(), lang), s.config.TimeZone)
+		c.SetRequest(c.Request().WithContext(ctx))
 		c.Response().Header().Set("Content-Language", lang)
 		return next(c)
 	}
