@@ -23,15 +23,15 @@ finish() {
 trap finish EXIT
 git worktree add -q --detach "$work/earlier" "$revision"
 
-# package, benchmark, metric (ns/op: less is faster), iterations of one turn
+# package, benchmark, metric (of ns/op and milliseconds less is faster), iterations of one turn
 measures='
 views:views                              SnapshotsPage:SnapshotsPage                 ns/op 200x
 views:views                              SnapshotRow:SnapshotRow                     ns/op 20000x
 web:web                                  PageAgainstStatic:PageAgainstStatic         ratio 1x
 models/backend/local:models/backend/local PageOf50:PageOf50                           ns/op 2000x
-models/backend/local:models/backend/local Hold:Hold                                   ns/op 20x
-models/backend/local:models/backend/local SnapshotReflink:SnapshotReflink             ns/op 20x
-models/backend/local:models/backend/local SnapshotCopy:SnapshotCopy                   ns/op 3x
+models/backend/local:models/backend/local Hold/1000:Hold/1000                         ms-held 1x
+models/backend/local:models/backend/local SnapshotReflink:SnapshotReflink             ms-ours 1x
+models/backend/local:models/backend/local SnapshotCopy/cached:SnapshotCopy/cached     ms-ours 1x
 '
 
 # run prints "name value" for each (sub-)benchmark of one turn, as speed.
@@ -39,7 +39,7 @@ run() { # folder, test binary, benchmark, metric, iterations
 	(cd "$1" && "$2" -test.run '^$' -test.bench "^Benchmark$3\$" -test.benchtime "$5" -test.timeout 30m) |
 		awk -v metric="$4" '/^Benchmark/ {
 			name = $1; sub(/-[0-9]+$/, "", name); sub(/^Benchmark[^\/]*/, "", name)
-			for (i = 3; i < NF; i++) if ($(i + 1) == metric) print (name == "" ? "/" : name), (metric == "ns/op" ? 1e9 / $i : $i)
+			for (i = 3; i < NF; i++) if ($(i + 1) == metric) print (name == "" ? "/" : name), (metric ~ /^(ns|ms)/ ? 1e9 / $i : $i)
 		}'
 }
 

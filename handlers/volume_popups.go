@@ -121,7 +121,7 @@ func offeredTypes(all []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == cinderDefaultType })
 }
 
-// quotaViews are the quotas for the size and the type in the form.
+// quotas are the quotas for the size and the type in the form.
 func (h Volumes) quotas(m *views.VolumeCreate) []views.Quota {
 	return quotaViews(models.QuotaForVolume(h.Store.Capabilities(), parseGiB(m.SizeGiB)), m.VolumeType, 0, true)
 }

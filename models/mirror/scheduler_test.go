@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -105,6 +106,23 @@ func TestLeader_WithoutDelta(t *testing.T) {
 	}
 	if n, m := one.Faulty.Calls("Volumes"), two.Faulty.Calls("Volumes"); n < 12 || m != 0 {
 		t.Errorf("%d and %d listings", n, m)
+	}
+}
+
+// TestRun_ResignsAtItsEnd expects that another console leads at once after a leader was stopped.
+func TestRun_ResignsAtItsEnd(t *testing.T) {
+	clock := storetest.NewClock()
+	store := storetest.Open(t, clock.Now)
+	one := workertest.Share(t, store, clock, workertest.NewCloud(t).Fake)
+	one.Mirror.RunDue(t.Context())
+	if leads, err := store.AcquireLeadership(t.Context(), "two", time.Minute); err != nil || leads {
+		t.Fatalf("another leads beside a living leader: %t, %v", leads, err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	one.Mirror.Run(stopped)
+	if leads, err := store.AcquireLeadership(t.Context(), "two", time.Minute); err != nil || !leads {
+		t.Errorf("nobody else leads after the leader was stopped: %v", err)
 	}
 }
 

@@ -18,7 +18,7 @@ const mirrorLease = "reading"
 func (s *Store) AcquireLeadership(ctx context.Context, owner string, lease time.Duration) (bool, error) {
 	now := s.Now()
 	acquired := false
-	return acquired, s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
+	err := s.writeUnsignalled(ctx, func(tx *gorm.DB) error {
 		result := tx.Exec(`INSERT INTO leases (name, owner, until) VALUES (?, ?, ?)
 			ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
 			WHERE leases.owner = excluded.owner OR leases.until <= ?`,
@@ -26,6 +26,7 @@ func (s *Store) AcquireLeadership(ctx context.Context, owner string, lease time.
 		acquired = result.RowsAffected > 0
 		return result.Error
 	})
+	return acquired, err
 }
 
 // ResignLeadership releases the leader's lease if owner has it. Errors: those of the

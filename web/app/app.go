@@ -117,7 +117,7 @@ func (m *Main) Serve(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()
-	if err := m.startWorker(background, &running); err != nil {
+	if err := m.startLoops(background, &running); err != nil {
 		return err
 	}
 	if m.metrics != nil {
@@ -137,9 +137,9 @@ func (m *Main) Serve(ctx context.Context) error {
 	return m.Server.Serve(ctx, m.Listener)
 }
 
-// startWorker refuses a storage that belongs to another database. One that does
-// not answer yet is no error.
-func (m *Main) startWorker(ctx context.Context, running *sync.WaitGroup) error {
+// startLoops starts the mirror and the worker. It refuses a storage that belongs to
+// another database; one that does not answer yet is no error.
+func (m *Main) startLoops(ctx context.Context, running *sync.WaitGroup) error {
 	var foreign *models.IdentityError
 	switch err := m.Mirror.Start(ctx); {
 	case errors.As(err, &foreign):

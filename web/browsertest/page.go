@@ -162,7 +162,7 @@ func JS(v any) string {
 // by is the element with a role and a name, for scripts.
 func By(role, name string) string { return "one(" + JS(role) + ", " + JS(name) + ")" }
 
-// rowOf is the row of a name, for scripts.
+// RowOf is the row of a name, for scripts.
 func RowOf(name string) string { return "row(" + JS(name) + ")" }
 
 // Point is a place in the viewport.
@@ -253,7 +253,7 @@ func (p *Page) Press(keys string, modifiers ...chromedp.Modifier) {
 	}
 }
 
-// backURL goes back as the browser's button does: to the page as it was left, where
+// Back goes back as the browser's button does: to the page as it was left, where
 // the browser has kept it.
 func (p *Page) Back() {
 	p.t.Helper()

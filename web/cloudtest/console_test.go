@@ -107,10 +107,15 @@ func (p *console) post(path string, pairs ...string) reply {
 	return a
 }
 
-// asked posts what has to be accepted.
+// asked posts what has to be accepted, again while a console that has just started
+// has no answer of a busy cloud.
 func (p *console) asked(path string, pairs ...string) reply {
 	p.t.Helper()
-	a := p.post(path, pairs...)
+	var a reply
+	eventually(p.t, "the cloud's first answer", func() bool {
+		a = p.post(path, pairs...)
+		return !strings.HasPrefix(a.Message, "The storage has not answered yet.")
+	})
 	if a.status != http.StatusAccepted || a.Operation == "" || a.ID == "" {
 		p.t.Fatalf("POST %s %v: %d %s", path, pairs, a.status, a.body)
 	}
