@@ -54,6 +54,8 @@ type Server struct {
 	metrics *metrics
 	access  []accessRule
 
+	formPages map[string]string // paths that forms post to, and their pages where those have another path
+
 	streams    context.Context // done when the live streams have to end
 	endStreams context.CancelFunc
 }
@@ -70,7 +72,7 @@ func New(o Options) *Server {
 		o.Registry = prometheus.NewRegistry()
 	}
 	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now,
-		metrics: newMetrics(o.Registry)}
+		metrics: newMetrics(o.Registry), formPages: map[string]string{}}
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.site = &handlers.Site{
 		Store: o.Store, Operations: handlers.NewOpCounter(o.Store.Queue, o.Now, o.Log), Now: o.Now, Log: o.Log,
@@ -82,7 +84,7 @@ func New(o Options) *Server {
 	s.Echo.Logger.SetOutput(errorWriter{o.Log})
 	s.use()
 	h := newHandlers(o.Store, s.site)
-	s.Live = h.Live
+	s.Live, h.Sessions.ShowTyped = h.Live, s.showTyped
 	s.routes(h)
 	return s
 }
