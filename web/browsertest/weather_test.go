@@ -166,7 +166,9 @@ func wait(ctx context.Context, d time.Duration) {
 // loaded again to be right.
 func scenarioWeather(p *page) {
 	first := number(p.t, seedEnv, 2)
+	widths := []int64{1280, 320, 1920, 640, 960} // px, one after the other
 	for walk := range number(p.t, walksEnv, 1) {
+		p.SetViewport(widths[walk%len(widths)], 800)
 		p.walkInWeather(first + walk)
 		p.allDoneOnce(walk + 1)
 	}
