@@ -20,6 +20,7 @@ import (
 type pageUpdate struct {
 	list       string // the list it belongs to
 	message    views.Message
+	detail     views.Message   // what else is to be said
 	row        templ.Component // the row as it is now; nil: the list is read again
 	rowID      string          // its id in the page
 	operations []acceptedJSON  // of a click on many objects: every operation, and what was refused
@@ -33,7 +34,7 @@ func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 	if len(o.operations) > 1 && Wants(c) != JSON {
 		url = activityPath
 	}
-	alert := views.Alert{Message: o.message, Link: url, LinkText: views.Message{Key: "accepted.link"}}
+	alert := views.Alert{Message: o.message, Detail: o.detail, Link: url, LinkText: views.Message{Key: "accepted.link"}}
 	switch {
 	case Wants(c) == JSON:
 		if o.operations != nil {
@@ -47,17 +48,13 @@ func answerAccepted(c echo.Context, op *models.Operation, o pageUpdate) error {
 }
 
 // answerChanged shows the message of a click: htmx closes the popup and reads the list
-// again, or the whole page where that is no list; plain browsers go to the list.
+// or the object again; plain browsers go to the list.
 func answerChanged(c echo.Context, list string, alert views.Alert) error {
-	if IsHTMX(c) && (isOnList(c, views.VolumesPath) || isOnList(c, views.SnapshotsPath) || isOnList(c, views.ServersPath)) {
+	if IsHTMX(c) {
 		return Fragment(c, http.StatusOK, views.Accepted(alert, "", nil), "popup:close", "list:refresh")
 	}
 	Notify(c, alert)
-	if !IsHTMX(c) {
-		return SeeOther(c, ReturnTo(c, list))
-	}
-	c.Response().Header().Set("HX-Refresh", "true")
-	return c.NoContent(http.StatusOK)
+	return SeeOther(c, ReturnTo(c, list))
 }
 
 // isOnList says that the request was sent from the page of the list.

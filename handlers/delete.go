@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -63,6 +64,10 @@ func (r resource) fillDelete(c echo.Context, m *views.Delete, ids []string) erro
 func (r resource) Delete(c echo.Context) error {
 	ctx, actor, id := c.Request().Context(), Actor(c), c.Param("id")
 	op, err := r.delete(ctx, actor, id, c.FormValue("form_key"))
+	var gone *models.GoneError
+	if errors.As(err, &gone) && Wants(c) != JSON {
+		return r.answerGone(c, gone.Name)
+	}
 	if err != nil {
 		m := views.Delete{Form: submittedForm(c, r.url(id, "delete")), Kind: string(r.kind)}
 		return rerenderForm(c, &m.Form, err, r.title("delete"), func() (templ.Component, error) {
@@ -91,6 +96,7 @@ func (r resource) DeleteMany(c echo.Context) error {
 	m := views.Delete{Form: submittedForm(c, r.path+"/delete"), Kind: string(r.kind)}
 	update := pageUpdate{list: r.path, operations: []acceptedJSON{}, refused: []refusedJSON{}}
 	var last *models.Operation
+	var goneNames []string
 	for _, id := range ids {
 		key := m.Key
 		if key != "" {
@@ -106,22 +112,25 @@ func (r resource) DeleteMany(c echo.Context) error {
 		if e == nil {
 			return err
 		}
-		item := views.DeleteItem{ID: id}
-		switch o, err := r.load(c.Request().Context(), Actor(c), id); {
-		case err == nil:
-			item = o.DeleteItem
-		case !errors.Is(err, models.ErrNotFound):
+		var gone *models.GoneError
+		if errors.As(err, &gone) && Wants(c) != JSON {
+			goneNames = append(goneNames, gone.Name)
+			continue
+		}
+		blocked, reason, err := r.blocked(c, id, e)
+		if err != nil {
 			return err
 		}
-		denial := e.Denial
-		if denial == nil {
-			denial = &models.Denial{Text: e.Text}
-		}
-		m.Blocked = append(m.Blocked, views.BlockedItem{DeleteItem: item, Denial: *Denial(denial)})
-		update.refused = append(update.refused, refusedJSON{ID: id, Reason: TextOf(c, denial.Text)})
+		m.Blocked = append(m.Blocked, blocked)
+		update.refused = append(update.refused, refusedJSON{ID: id, Reason: reason})
 	}
-	if last == nil {
+	switch {
+	case last == nil && len(m.Blocked) == 0:
+		return r.answerGone(c, goneNames...)
+	case last == nil:
 		return r.noneDeleted(c, m)
+	case len(goneNames) > 0:
+		update.detail = views.NewMessage("accepted."+r.title("gone"), strings.Join(goneNames, ", "))
 	}
 	asked := strconv.Itoa(len(update.operations))
 	update.message = views.NewMessage("accepted."+r.title("delete_many"), asked)
@@ -129,6 +138,22 @@ func (r resource) DeleteMany(c echo.Context) error {
 		update.message = views.NewMessage("accepted.delete_partly", asked, strconv.Itoa(len(m.Blocked)))
 	}
 	return answerAccepted(c, last, update)
+}
+
+// blocked is an object that was not deleted, and the reason in words.
+func (r resource) blocked(c echo.Context, id string, e *models.Error) (views.BlockedItem, string, error) {
+	item := views.DeleteItem{ID: id}
+	switch o, err := r.load(c.Request().Context(), Actor(c), id); {
+	case err == nil:
+		item = o.DeleteItem
+	case !errors.Is(err, models.ErrNotFound):
+		return views.BlockedItem{}, "", err
+	}
+	denial := e.Denial
+	if denial == nil {
+		denial = &models.Denial{Text: e.Text}
+	}
+	return views.BlockedItem{DeleteItem: item, Denial: *Denial(denial)}, TextOf(c, denial.Text), nil
 }
 
 func (r resource) noneDeleted(c echo.Context, m views.Delete) error {

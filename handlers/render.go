@@ -39,9 +39,16 @@ func answerHTML(ctx context.Context, c echo.Context, status int, page templ.Comp
 	if err := page.Render(ctx, buffer); err != nil {
 		return err
 	}
+	html := buffer.Bytes()
+	if form := RequestOf(c).Typed; form != nil {
+		var err error
+		if html, err = form.Fill(html); err != nil {
+			return err
+		}
+	}
 	Trigger(c, events...)
 	Vary(c)
-	return c.HTMLBlob(status, buffer.Bytes())
+	return c.HTMLBlob(status, html)
 }
 
 // Fragment answers with body alone, and triggers the events in the browser.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"blockconsole/handlers/typed"
 	"blockconsole/models"
 	"blockconsole/views"
 	"blockconsole/views/i18n"
@@ -48,6 +49,8 @@ type Request struct {
 	Theme     string
 	Compact   bool
 	RequestID string
+	Typed     *typed.Form   // fills the page; nil: nothing was typed
+	Banner    views.Message // above the page
 }
 
 const requestKey = "request"
@@ -93,7 +96,7 @@ func frame(c echo.Context, title string) *views.PageContext {
 	f := &views.PageContext{
 		Active: activeEntry(c.Request().URL.Path), Title: title, URL: pageURL(c), CSRF: req.CSRF,
 		Theme: req.Theme, Compact: req.Compact, TimeZone: req.Site.TimeZone, Now: req.Site.Now().UnixMicro(),
-		Fragment: IsFragment(c),
+		Fragment: IsFragment(c), Banner: req.Banner,
 	}
 	if req.Site.Store != nil {
 		can := req.Site.Store.Capabilities()
@@ -103,6 +106,7 @@ func frame(c echo.Context, title string) *views.PageContext {
 	if in == nil {
 		return f
 	}
+	f.Person = in.Mark
 	f.User = views.User{Name: in.Name, Role: string(in.Role),
 		Operator: in.Role.Allows(models.Operator), Administrator: in.Role.Allows(models.Administrator)}
 	f.Project = in.ProjectID
@@ -149,7 +153,7 @@ func pageURL(c echo.Context) string {
 			u = *current
 		}
 	}
-	if u.RawQuery != "" && c.Request().Method == http.MethodPost && !IsHTMX(c) {
+	if u.RawQuery != "" && (c.Request().Method == http.MethodPost && !IsHTMX(c) || RequestOf(c).Typed != nil) {
 		u.RawQuery = ""
 	}
 	u.RawQuery = withoutPreferences(u.RawQuery)

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -50,6 +51,13 @@ func (r resource) answer(c echo.Context, op *models.Operation, action string) er
 		update.row, update.rowID = o.row(), string(r.kind)+"-"+o.ID
 	}
 	return answerAccepted(c, op, update)
+}
+
+// answerGone answers the wish to delete what somebody else has deleted meanwhile: it
+// is done.
+func (r resource) answerGone(c echo.Context, names ...string) error {
+	message := views.NewMessage("accepted."+r.title("gone"), strings.Join(names, ", "))
+	return answerChanged(c, r.path, views.Alert{Message: message})
 }
 
 // EditForm is the popup «수정».

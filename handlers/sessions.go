@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"blockconsole/handlers/typed"
 	"blockconsole/models"
 	"blockconsole/views"
 )
@@ -21,7 +22,10 @@ type SessionStore interface {
 }
 
 // Sessions signs in and out.
-type Sessions struct{ Store SessionStore }
+type Sessions struct {
+	Store     SessionStore
+	ShowTyped func(c echo.Context, form *typed.Form) error // the form's own page, filled
+}
 
 // SessionCookie is the name of the session's cookie. With HTTPS it has the prefix
 // __Host-, with which browsers refuse a cookie of another host or of plain HTTP.
@@ -61,11 +65,49 @@ func cookieValue(c echo.Context, name string) string {
 
 // LoginForm is the sign-in page. Who is signed in already is redirected.
 func (s Sessions) LoginForm(c echo.Context) error {
-	next := nextURL(c)
 	if RequestOf(c).SignedIn != nil {
-		return SeeOther(c, next)
+		return s.answerSignedIn(c)
 	}
-	return Render(c, http.StatusOK, T(c, "login.title"), views.LoginPage(views.Login{Next: next}))
+	return Render(c, http.StatusOK, T(c, "login.title"), views.LoginPage(loginView(c)))
+}
+
+// loginView is the sign-in form with what it carries.
+func loginView(c echo.Context) views.Login {
+	return views.Login{Next: nextURL(c), Typed: c.FormValue("typed"), Person: c.FormValue("person")}
+}
+
+// SignInAgain is the sign-in page in answer to a form whose session has ended. It
+// carries the form, for the person that it was made for.
+func SignInAgain(c echo.Context, next string) error {
+	m := views.Login{Next: next, Typed: c.FormValue("typed"), Person: c.FormValue("person")}
+	if m.Typed == "" { // else it is this page, in another language
+		m.Typed, m.Person = typed.Of(c.Request()).String(), c.FormValue(typed.PersonField)
+		m.Error = views.Message{Key: "login.expired"}
+	}
+	return Render(c, http.StatusUnauthorized, T(c, "login.title"), views.LoginPage(m))
+}
+
+// answerSignedIn goes on where the sign-in was asked for: with the form that was sent
+// and not carried out, which is shown to its own person alone; beside a page of that
+// person, that page goes on.
+func (s Sessions) answerSignedIn(c echo.Context) error {
+	req, next := RequestOf(c), nextURL(c)
+	same, form := req.SignedIn.IsPerson(c.FormValue("person")), typed.Parse(c.FormValue("typed"))
+	switch {
+	case IsHTMX(c) && same:
+		return Fragment(c, http.StatusOK, views.AlertPartial(views.Alert{Message: views.Message{Key: "login.again"}}), "session:renewed")
+	case IsHTMX(c):
+		c.Response().Header().Set("HX-Redirect", next)
+		return c.NoContent(http.StatusOK)
+	case same && form != nil:
+		req.Banner = views.Message{Key: "login.not_done"}
+		err := s.ShowTyped(c, form)
+		if !errors.Is(err, models.ErrNotFound) {
+			return err
+		}
+		Notify(c, views.Alert{Message: req.Banner}) // it has no page
+	}
+	return SeeOther(c, next)
 }
 
 // Login signs in and redirects to next. A refusal does not tell whether name or
@@ -83,6 +125,7 @@ func (s Sessions) Login(c echo.Context) error {
 	SetCookie(c, SessionCookie(req.Site.Secure), token, int(models.SessionMax/time.Second))
 	SetCookie(c, LoginCookie(req.Site.Secure), "", -1)
 	SetCookie(c, DeviceCookie(req.Site.Secure), in.Device, deviceSeconds)
+	req.SignedIn, req.Token, req.CSRF = in, token, in.CSRF
 	if Wants(c) == JSON {
 		return c.JSON(http.StatusOK, struct {
 			User string      `json:"user"`
@@ -90,7 +133,7 @@ func (s Sessions) Login(c echo.Context) error {
 			CSRF string      `json:"csrf"`
 		}{in.Name, in.Role, in.CSRF})
 	}
-	return SeeOther(c, nextURL(c))
+	return s.answerSignedIn(c)
 }
 
 // renderRefused renders the form again with the name, never with the password.
@@ -105,8 +148,8 @@ func (s Sessions) renderRefused(c echo.Context, name string, err error) error {
 		status = http.StatusTooManyRequests
 		SetRetryAfter(c, throttled.RetryAfter)
 	}
-	form := views.Login{Username: truncateInput(name), Next: nextURL(c)}
-	form.Error = Msg(e.Text)
+	form := loginView(c)
+	form.Username, form.Error = truncateInput(name), Msg(e.Text)
 	return Render(c, status, T(c, "login.title"), views.LoginPage(form))
 }
 

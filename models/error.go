@@ -3,6 +3,7 @@ package models
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
 )
 
 // Code is the kind of an [Error]; web/errors.go maps it to an HTTP status.
@@ -70,6 +71,23 @@ func (e *Error) Is(target error) bool {
 
 // ErrNotFound is the error for an object that does not exist in the actor's project.
 var ErrNotFound = &Error{Code: CodeNotFound, Text: NewText("error.404")}
+
+// GoneError is ErrNotFound for an object that a user has deleted.
+type GoneError struct {
+	Kind     SubjectType
+	Name, By string
+	At       int64 // Unix microseconds
+}
+
+func (e *GoneError) Error() string { return string(CodeNotFound) + ": deleted by a user" }
+
+// Is says that it is an ErrNotFound, for errors.Is.
+func (e *GoneError) Is(target error) bool { return target == ErrNotFound }
+
+// Unwrap lets AsError find the text. Errors: CodeNotFound.
+func (e *GoneError) Unwrap() error {
+	return &Error{Code: CodeNotFound, Text: NewText("gone."+string(e.Kind), e.Name, e.By, strconv.FormatInt(e.At, 10))}
+}
 
 // Invalid is the error of one bad field.
 func Invalid(field string, text Text) *Error {

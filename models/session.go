@@ -56,6 +56,21 @@ type SignedIn struct {
 	ProjectID string
 	Disabled  bool
 	Device    string `gorm:"-"` // of a sign-in: the browser's token from now on
+	Mark      string // PersonMark of the user
+}
+
+// PersonMark marks the forms that a person gets, so that what was typed is shown again
+// to nobody else. It is keyed with the hash of the password, which only the database
+// has: a new password makes a new mark.
+func PersonMark(userID, passwordHash string) string {
+	mac := hmac.New(sha256.New, []byte(passwordHash))
+	mac.Write([]byte(userID))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// IsPerson says that a form with the mark was made for this user.
+func (in *SignedIn) IsPerson(mark string) bool {
+	return in.Mark != "" && subtle.ConstantTimeCompare([]byte(mark), []byte(in.Mark)) == 1
 }
 
 // Actor returns the signed-in user as the actor of a request from address.

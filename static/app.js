@@ -25,102 +25,67 @@
     setTimeout(() => alert.remove(), 420);
   }
 
-  function showAlertTemplate(id, requestID) {
+  // showAlert shows the message of a template, with a text or a request id of its own; act is what its button does, which
+  // may be to show a form. It replaces the one that was there.
+  function showAlert(id, { text, requestID, form, act = form } = {}) {
     const template = document.getElementById(id);
     const messages = $("#messages");
     if (!template || !messages) return;
     const alert = template.content.firstElementChild.cloneNode(true);
+    alert.dataset.template = id;
+    if (text) $("p", alert).textContent = text;
     const slot = $("[data-request-id]", alert);
     const copy = $("[data-copy]", alert);
     if (slot && requestID) slot.textContent = requestID;
     if (copy && requestID) copy.dataset.copy = requestID;
     else copy?.remove();
+    const button = $("[data-show]", alert);
+    if (act) button.addEventListener("click", () => { if (form) alert.remove(); act(); });
+    else button?.remove();
+    if (form) alert.dataset.form = "";
+    else removeAlerts(id);
     messages.append(alert);
     watchAlerts();
   }
 
-  // ---- popups: one native dialog, filled by htmx ----
-  let opener = null;
-
-  function openPopup() {
-    const dialog = popup();
-    if (!dialog) return;
-    const fresh = !dialog.open;
-    if (fresh) {
-      dialog.showModal();
-      dialog.append($("#messages")); // what lies outside a modal dialog cannot be seen, read or closed
-    }
-    const field = $("[aria-invalid=true]", dialog) || $("[data-form-error]", dialog) ||
-      $("[autofocus]", dialog) || $("#popup-title", dialog);
-    field?.focus();
-    if (fresh && field?.select && field.type === "text" && field.value) field.select();
+  // removeAlerts removes the messages of a template whose reason is gone, but none that still shows a form.
+  function removeAlerts(id) {
+    for (const alert of $$(`#messages [data-template="${id}"]:not([data-form])`)) alert.remove();
   }
 
-  function closePopup() {
-    const dialog = popup();
-    if (!dialog) return;
-    if (dialog.open) dialog.close();
-    if (dialog.contains($("#messages"))) document.body.append($("#messages"));
-    $("#popup-body").replaceChildren();
-    const back = opener;
-    opener = null;
-    if (back?.isConnected && !back.hidden) back.focus();
-    else $("#content")?.focus({ preventScroll: true });
-  }
-
-  const inPopup = (element) => element.closest?.("#popup") !== null;
-
-  document.addEventListener("popup:close", closePopup);
-  document.addEventListener("cancel", (event) => {
-    if (event.target === popup()) { event.preventDefault(); closePopup(); }
-  }, true); // it does not bubble
-  // A click on the backdrop closes a popup in which nothing was typed.
-  document.addEventListener("pointerdown", (event) => {
-    const dialog = popup();
-    if (event.target !== dialog || !dialog.open) return;
-    const box = dialog.getBoundingClientRect();
-    const outside = event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
-    const typed = $$("input, textarea", dialog).some((field) => field.type !== "hidden" && field.value !== field.defaultValue);
-    if (outside && !typed) closePopup();
-  });
+  const inDialog = (element) => element.closest?.("dialog") !== null;
 
   // ---- requests that fail: the popup and what was typed stay ----
   const isBackground = (element) => ["live", "list", "found", "object"].includes(element?.id); // live.js tries again
 
-  document.addEventListener("htmx:before:request", (event) => {
-    const source = event.detail.ctx.sourceElement;
-    if (event.detail.ctx.target?.id !== "popup-body" || inPopup(source)) return;
-    opener = menuOwner && source.closest("#row-menu") ? menuOwner : source;
-    hideRowMenu();
-  });
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;
     const status = ctx.response?.status;
     if (!status || status < 400 || isBackground(ctx.sourceElement)) return;
-    if (status >= 500 && status !== 507) { // which carries the form and why it could not be saved
+    if (ctx.hx?.trigger?.includes("session:expired")) {
+      event.preventDefault(); // nothing came: session.js tells
+    } else if (status >= 500 && status !== 507) { // which carries the form and why it could not be saved
       event.preventDefault();
-      showAlertTemplate("alert-server", ctx.response.headers.get("X-Request-Id"));
+      showAlert("alert-server", { requestID: ctx.response.headers.get("X-Request-Id"), form: window.popups.formOf(ctx) });
     }
   });
   document.addEventListener("htmx:error", (event) => {
     const { ctx } = event.detail;
     if (!ctx?.sourceElement || ctx.text !== undefined) return; // there was a whole answer
-    if (!isBackground(ctx.sourceElement)) showAlertTemplate("alert-lost");
+    if (!isBackground(ctx.sourceElement)) showAlert("alert-lost", { form: window.popups.formOf(ctx) });
   });
+  document.addEventListener("htmx:after:request", () => removeAlerts("alert-lost")); // there was an answer
 
-  document.addEventListener("htmx:after:swap", (event) => {
-    const { ctx } = event.detail;
-    const target = typeof ctx.target === "string" ? $(ctx.target) : ctx.target;
-    if (target?.id === "popup-body" && $("#popup-form", target)) openPopup();
+  document.addEventListener("htmx:after:swap", () => {
     initContent();
-    syncToolbar();
+    showPicks();
   });
 
   // ---- forms: outside the dialog they are plain; nothing is sent twice ----
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.hasAttribute("hx-post") && !inPopup(form)) event.stopImmediatePropagation();
-    if (form.method !== "post" || inPopup(form)) return;
+    if (form.hasAttribute("hx-post") && !inDialog(form)) event.stopImmediatePropagation();
+    if (form.method !== "post" || inDialog(form)) return;
     if (form.dataset.sent) { event.preventDefault(); return; }
     form.dataset.sent = "1";
   }, true);
@@ -128,8 +93,58 @@
     for (const form of $$("form[data-sent]")) delete form.dataset.sent;
   });
 
+  // ---- the selection is kept by id: rows that are not on this page any more stay selected, and Back ticks the same ones ----
+  const picked = new Map(); // id -> the row, or a copy without its cells
+  const pickedBefore = history.state?.picked; // when this page was left
+  const boxOf = (id) => document.getElementById("rows")?.querySelector(`input[name=id][value="${CSS.escape(id)}"]`);
+
+  // readPicks takes over what was ticked and unticked on the page.
+  function readPicks() {
+    for (const box of $$("#rows input[name=id]")) {
+      if (box.checked) picked.set(box.value, box.closest("tr"));
+      else picked.delete(box.value);
+    }
+    showPicks();
+  }
+
+  // showPicks ticks the selected rows of a page that has changed. Those elsewhere are sent by boxes outside the table.
+  function showPicks() {
+    for (const box of $$("#rows input[name=id]")) {
+      box.checked = picked.has(box.value);
+      if (box.checked) picked.set(box.value, box.closest("tr"));
+    }
+    const away = [...picked.keys()].filter((id) => !boxOf(id));
+    for (const id of away) if (picked.get(id).isConnected || !picked.get(id).dataset.away) leavePage(id);
+    $("#away")?.replaceChildren(...away.map((id) => Object.assign(document.createElement("input"), { type: "hidden", name: "id", value: id })));
+    const ids = [...picked.keys()];
+    if (String(history.state?.picked ?? []) !== String(ids)) history.replaceState({ ...history.state, picked: ids }, "");
+    syncToolbar();
+  }
+
+  // leavePage keeps what the toolbar needs of a row, and drops one that is gone altogether.
+  async function leavePage(id) {
+    const copy = picked.get(id).cloneNode(false);
+    copy.dataset.away = "true";
+    picked.set(id, copy);
+    const { status } = await fetch(location.pathname + "/" + encodeURIComponent(id), { method: "HEAD" }).catch(() => ({}));
+    if (status !== 404 || !picked.delete(id)) return;
+    showPicks();
+  }
+
+  function clearPicks() {
+    picked.clear();
+    showPicks();
+  }
+
+  addEventListener("pageshow", (event) => {
+    const [navigation] = performance.getEntriesByType("navigation");
+    const before = !event.persisted && navigation?.type === "back_forward" ? pickedBefore : undefined;
+    if (!before) { readPicks(); return; } // the page as it was left, or a new one
+    for (const id of before) picked.set(id, document.createElement("tr"));
+    showPicks();
+  });
+
   // ---- the toolbar follows the selection ----
-  const checkedBoxes = () => $$("#rows input[name=id]:checked");
 
   function disabledReason(button, rows) {
     const action = button.dataset.action;
@@ -142,8 +157,7 @@
   }
 
   function syncToolbar() {
-    const boxes = checkedBoxes();
-    const rows = boxes.map((box) => box.closest("tr"));
+    const rows = [...picked.values()];
     for (const button of $$(".toolbar button[data-action]:not([data-locked])")) {
       const why = disabledReason(button, rows);
       const tip = document.getElementById("why-" + button.dataset.action);
@@ -154,14 +168,17 @@
     const all = $$("#rows input[name=id]");
     const pickAll = $("#pick-all");
     if (pickAll) {
-      pickAll.checked = all.length > 0 && boxes.length === all.length;
-      pickAll.indeterminate = boxes.length > 0 && boxes.length < all.length;
+      const ticked = all.filter((box) => box.checked).length;
+      pickAll.checked = all.length > 0 && ticked === all.length;
+      pickAll.indeterminate = ticked > 0 && ticked < all.length;
       pickAll.disabled = all.length === 0;
     }
     const selected = $("#selected");
     if (selected) {
-      selected.hidden = boxes.length === 0;
-      selected.textContent = selected.dataset.text.replace("#", String(boxes.length));
+      const away = rows.filter((row) => row.dataset.away).length;
+      selected.hidden = rows.length === 0;
+      $("#unpick").hidden = away === 0;
+      selected.firstElementChild.textContent = selected.dataset[away > 0 ? "away" : "text"].replace("#", String(rows.length)).replace("#", String(away));
     }
   }
 
@@ -170,7 +187,7 @@
     if (event.target.id === "pick-all") {
       for (const box of $$("#rows input[name=id]")) box.checked = event.target.checked;
     }
-    if (event.target.closest?.("#rows")) syncToolbar();
+    if (event.target.closest?.("#rows")) readPicks();
   });
   // Shift extends the selection from the last ticked row.
   document.addEventListener("click", (event) => {
@@ -180,7 +197,7 @@
       const boxes = $$("#rows input[name=id]");
       const [from, to] = [boxes.indexOf(lastClickedBox), boxes.indexOf(box)].sort((a, b) => a - b);
       for (const each of boxes.slice(from, to + 1)) each.checked = box.checked;
-      syncToolbar();
+      readPicks();
     }
     lastClickedBox = box;
   });
@@ -223,13 +240,12 @@
     if (element.getAttribute("aria-disabled") === "true") {
       event.preventDefault();
       event.stopImmediatePropagation();
-    } else if (element.hasAttribute("data-close") && inPopup(element)) {
-      event.preventDefault();
-      closePopup();
+    } else if (element.id === "unpick") {
+      clearPicks();
     } else if (element.hasAttribute("data-dismiss")) {
       dismiss(element.closest(".alert"));
     } else if (element.hasAttribute("data-copy")) {
-      navigator.clipboard?.writeText(element.dataset.copy).then(() => showAlertTemplate("alert-copied"), () => {});
+      navigator.clipboard?.writeText(element.dataset.copy).then(() => showAlert("alert-copied"), () => {});
     } else if (element.hasAttribute("data-row-menu") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       if (showRowMenu(element)) event.preventDefault();
     }
@@ -279,6 +295,13 @@
     return true;
   }
   addEventListener("scroll", hideRowMenu, { passive: true });
+
+  // leaveRowMenu closes the menu, and returns the button of the row that an item of it acted for.
+  function leaveRowMenu(item) {
+    const owner = item.closest("#row-menu") && menuOwner;
+    hideRowMenu();
+    return owner;
+  }
 
   // ---- keys ----
   document.addEventListener("keydown", (event) => {
@@ -341,7 +364,7 @@
     updateTimes();
   }
 
-  window.blockconsole = Object.freeze({ updateTimes, setServerTime, initContent });
+  window.blockconsole = Object.freeze({ showAlert, removeAlerts, isBackground, leaveRowMenu, updateTimes, setServerTime, syncToolbar, initContent });
 
   document.addEventListener("DOMContentLoaded", () => {
     const { responseStart = performance.now() } = performance.getEntriesByType("navigation")[0] || {};

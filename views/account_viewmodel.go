@@ -5,6 +5,8 @@ type Login struct {
 	Form
 	Username string
 	Next     string
+	Typed    string // a form that was sent and not carried out, in one line; empty: none
+	Person   string // the mark of whom it was made for
 }
 
 // Account is the user's own page: password and sessions.

@@ -16,6 +16,7 @@ type PageContext struct {
 	Active      string  // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
 	Title       string  // of the document, in the user's language
 	URL         string  // path and query of this page, for return_to and the language links
+	Person      string  // the mark of the signed-in person, for forms that outlive the session
 	CSRF        string  // the session's token, for clients that send neither Sec-Fetch-Site nor Origin
 	Theme       string  // light, dark; empty: the system's
 	Compact     bool    // rows of 32 px
@@ -55,6 +56,7 @@ type Alert struct {
 	RequestID string
 	Link      string // to the operation or object
 	LinkText  Message
+	Show      Message // button of a message that a script shows; empty: none
 }
 
 type crumb struct{ path, text string }
@@ -94,6 +96,15 @@ const LanguageHeader = "X-Page-Language"
 // the page.
 func requestHeaders(ctx context.Context, f *PageContext) string {
 	b, err := json.Marshal(map[string]string{"X-CSRF-Token": f.CSRF, LanguageHeader: i18n.Lang(ctx)})
+	if err != nil {
+		return "{}"
+	}
+	return string(b)
+}
+
+// personVals is the value of hx-vals that sends the mark of the signed-in person.
+func personVals(f *PageContext) string {
+	b, err := json.Marshal(map[string]string{"person": f.Person})
 	if err != nil {
 		return "{}"
 	}

@@ -89,6 +89,17 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 	return a
 }
 
+// popupTarget are the attributes of what opens a popup. All of them share a queue, in
+// which the next request aborts the one before it.
+func popupTarget() templ.OrderedAttributes {
+	return templ.OrderedAttributes{{Key: "hx-target", Value: "#popup-body"}, {Key: "hx-swap", Value: "innerHTML"}, {Key: "hx-sync", Value: "#popup-body:replace"}}
+}
+
+// opensPopup are the attributes of a link or button that opens the popup at url.
+func opensPopup(url string) templ.OrderedAttributes {
+	return append(templ.OrderedAttributes{{Key: "hx-get", Value: url}}, popupTarget()...)
+}
+
 func joinIDs(a, b string) string {
 	switch {
 	case a == "":

@@ -68,12 +68,12 @@ func (s *Server) isOwnOrigin(origin string, r *http.Request) bool {
 
 // loginToken gives a visitor without a session the token that the sign-in form
 // must carry: otherwise another site could sign its visitors in under an account
-// of its own.
-func (s *Server) loginToken(c echo.Context, req *handlers.Request) {
+// of its own. With form, the answer has that form.
+func (s *Server) loginToken(c echo.Context, req *handlers.Request, form bool) {
 	name := handlers.LoginCookie(s.site.Secure)
 	if cookie, err := c.Cookie(name); err == nil && len(cookie.Value) == len(rand.Text()) {
 		req.CSRF = cookie.Value
-	} else if c.Path() == loginPath && isSafe(c.Request().Method) {
+	} else if form {
 		req.CSRF = rand.Text()
 		handlers.SetCookie(c, name, req.CSRF, 0)
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -161,12 +162,17 @@ func (s *Server) handleError(err error, c echo.Context) {
 func (s *Server) writeError(c echo.Context, f errorAnswer) error {
 	handlers.Vary(c)
 	switch format := handlers.Wants(c); {
+	case f.status == http.StatusUnauthorized && f.code == string(models.CodeUnauthorized) && handlers.IsHTMX(c):
+		return expired(c)
 	case format == handlers.JSON || format == handlers.CSV || format == handlers.Events || isStream(c):
 		return c.JSON(f.status, toErrorJSON(c, f))
 	case f.status == http.StatusUnauthorized && f.code == string(models.CodeUnauthorized):
-		return redirectToLogin(c)
+		return s.askSignIn(c)
 	case c.Request().Method == http.MethodHead:
 		return c.NoContent(f.status)
+	}
+	if f.status == http.StatusNotFound && handlers.IsHTMX(c) {
+		handlers.Trigger(c, "list:refresh") // its row leaves the page
 	}
 	req, back := handlers.RequestOf(c), backURL(c)
 	if f.status == http.StatusMisdirectedRequest {
@@ -198,17 +204,36 @@ func toErrorJSON(c echo.Context, f errorAnswer) errorJSON {
 	return b
 }
 
-// redirectToLogin leads to the sign-in page, and from there back.
-func redirectToLogin(c echo.Context) error {
-	address := loginPath
+// loginURL is the sign-in page, which leads back to the page that was asked for.
+func loginURL(c echo.Context) string {
 	if next := returnURL(c); next != "/" {
-		address += "?next=" + url.QueryEscape(next)
+		return loginPath + "?next=" + url.QueryEscape(next)
 	}
-	if handlers.IsHTMX(c) {
-		c.Response().Header().Set("HX-Redirect", address)
-		return c.NoContent(http.StatusUnauthorized)
+	return loginPath
+}
+
+// askSignIn leads to the sign-in page, and from there back. What a form sent is
+// carried along, since it was not carried out.
+func (s *Server) askSignIn(c echo.Context) error {
+	if isSafe(c.Request().Method) {
+		return c.Redirect(http.StatusSeeOther, loginURL(c))
 	}
-	return c.Redirect(http.StatusSeeOther, address)
+	if _, err := c.FormParams(); err != nil {
+		return c.Redirect(http.StatusSeeOther, loginURL(c))
+	}
+	s.loginToken(c, handlers.RequestOf(c), true)
+	return handlers.SignInAgain(c, handlers.LocalPath(c.FormValue("next"), returnURL(c)))
+}
+
+// expired tells htmx that the session has ended, and where to sign in. The script
+// decides whether it goes there: something may have been typed.
+func expired(c echo.Context) error {
+	event, err := json.Marshal(map[string]map[string]string{"session:expired": {"address": loginURL(c)}})
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("HX-Trigger", string(event))
+	return c.NoContent(http.StatusUnauthorized)
 }
 
 // returnURL is the page to show after signing in: the one that was asked for, or

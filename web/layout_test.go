@@ -22,11 +22,12 @@ const module = "blockconsole"
 var arrows = map[string][]string{
 	"":                         {"web/app"},
 	"web/app":                  anything,
-	"web":                      {"web/config", "web/admission", "handlers", "models", "models/backend", "models/store", "views", "views/i18n", "static"},
+	"web":                      {"web/config", "web/admission", "handlers", "handlers/typed", "models", "models/backend", "models/store", "views", "views/i18n", "static"},
 	"web/config":               {"models"},
 	"web/admission":            {},
-	"handlers":                 {"handlers/spreadsheet", "models", "views", "views/i18n"},
+	"handlers":                 {"handlers/spreadsheet", "handlers/typed", "models", "views", "views/i18n"},
 	"handlers/spreadsheet":     {},
+	"handlers/typed":           {},
 	"views":                    {"views/i18n", "static"},
 	"views/i18n":               {},
 	"static":                   {},
@@ -58,6 +59,7 @@ var homes = map[string][]string{
 	"golang.org/x/crypto":                {"models"},
 	"github.com/go-gormigrate":           {"models/store"},
 	"golang.org/x/text":                  {"views/i18n", "models"}, // languages; how names are compared
+	"golang.org/x/net":                   {"handlers/typed"},
 	"go.mau.fi/util":                     {"models"},
 	"github.com/trustelem/zxcvbn":        {"models"},
 	"github.com/PuerkitoBio/goquery":     {},

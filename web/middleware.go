@@ -285,7 +285,8 @@ func (s *Server) preferences(next echo.HandlerFunc) echo.HandlerFunc {
 			req.Theme = ""
 		}
 		req.Compact = s.preference(c, "density", "normal", "compact") == "compact"
-		c.SetRequest(c.Request().WithContext(i18n.WithLang(c.Request().Context(), lang)))
+		ctx := i18n.WithZone(i18n.WithLang(c.Request().Context(), lang), s.config.TimeZone)
+		c.SetRequest(c.Request().WithContext(ctx))
 		c.Response().Header().Set("Content-Language", lang)
 		return next(c)
 	}
@@ -320,13 +321,13 @@ func (s *Server) session(next echo.HandlerFunc) echo.HandlerFunc {
 		req := handlers.RequestOf(c)
 		cookie, err := c.Cookie(handlers.SessionCookie(s.site.Secure))
 		if err != nil {
-			s.loginToken(c, req)
+			s.loginToken(c, req, c.Path() == loginPath && isSafe(c.Request().Method))
 			return next(c)
 		}
 		in, err := s.store.Sessions.Session(c.Request().Context(), cookie.Value)
 		switch {
 		case errors.Is(err, models.ErrSignedOut):
-			s.loginToken(c, req)
+			s.loginToken(c, req, c.Path() == loginPath && isSafe(c.Request().Method))
 		case err != nil:
 			return err
 		default:

@@ -86,6 +86,7 @@ func (s *Server) routes(h Handlers) {
 
 	s.get(viewer, "/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, homePath) })
 	s.get(viewer, "/help", handlers.Help)
+	s.post(operator, "/show", s.show)
 	s.get(viewer, "/account", h.Account.Show)
 	s.post(viewer, "/account", h.Account.ChangePassword)
 	s.post(viewer, "/account/sessions/end-others", h.Account.EndOtherSessions)
@@ -146,6 +147,7 @@ func (s *Server) adminRoutes(h Handlers, admin models.Role) {
 func (s *Server) popup(role models.Role, formPath string, form echo.HandlerFunc, path string, send echo.HandlerFunc) {
 	s.get(role, formPath, form)
 	s.post(role, path, send)
+	s.formPages[path] = formPath
 }
 
 // toolbar registers a popup that the toolbar also opens for the selected rows.

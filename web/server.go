@@ -65,6 +65,8 @@ type Server struct {
 	crowdedAt  time.Time  // when the log said so last; the listener guards it
 	proxies    addressSet // that were warned of
 
+	formPages map[string]string // paths that forms post to, and their pages where those have another path
+
 	streams    context.Context // done when the live streams have to end
 	endStreams context.CancelFunc
 }
@@ -84,7 +86,7 @@ func New(o Options) *Server {
 		o.Registry = prometheus.NewRegistry()
 	}
 	s := &Server{Echo: echo.New(), config: o.Config, store: o.Store, log: o.Log, now: o.Now, trouble: o.Trouble,
-		metrics: newMetrics(o.Registry), conns: cmp.Or(o.Config.Connections, o.Conns, defaultConns)}
+		metrics: newMetrics(o.Registry), conns: cmp.Or(o.Config.Connections, o.Conns, defaultConns), formPages: map[string]string{}}
 	s.admissions = newAdmissions(&s.config, s.conns)
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.site = &handlers.Site{
@@ -99,7 +101,7 @@ func New(o Options) *Server {
 	s.Echo.Logger.SetOutput(errorWriter{o.Log})
 	s.use()
 	h := newHandlers(o.Store, s.site)
-	s.Live = h.Live
+	s.Live, h.Sessions.ShowTyped = h.Live, s.showTyped
 	s.routes(h)
 	return s
 }

@@ -93,7 +93,7 @@ func (s *Store) openSession(ctx context.Context, actor models.Actor, u *models.U
 		return "", nil, err
 	}
 	token := session.ID + "." + base64.RawURLEncoding.EncodeToString(secret)
-	return token, &models.SignedIn{Session: session, Name: u.Name, Role: u.Role, ProjectID: u.ProjectID}, nil
+	return token, &models.SignedIn{Session: session, Name: u.Name, Role: u.Role, ProjectID: u.ProjectID, Mark: models.PersonMark(u.ID, u.PasswordHash)}, nil
 }
 
 // endOldestSessions ends the user's sessions beyond the limit, each with a line in the
@@ -147,25 +147,29 @@ func (s Sessions) Session(ctx context.Context, token string) (*models.SignedIn, 
 	if !ok {
 		return nil, models.ErrSignedOut
 	}
-	var in models.SignedIn
+	var found struct {
+		models.SignedIn
+		PasswordHash string
+	}
 	result := s.read(ctx).Raw(`SELECT s.id, s.secret_hash, s.csrf, s.user_id, s.address, s.browser, s.created_at, s.seen_at, s.expires_at,
-		u.name, u.role, u.project_id, u.disabled
-		FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`, id).Scan(&in)
+		u.name, u.role, u.project_id, u.disabled, u.password_hash
+		FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`, id).Scan(&found)
 	if result.Error != nil {
 		return nil, result.Error
 	}
-	now := s.Now()
+	now, in := s.Now(), &found.SignedIn
 	right := subtle.ConstantTimeCompare([]byte(hashSecret(secret)), []byte(in.SecretHash)) == 1
 	if result.RowsAffected == 0 || !right || in.Disabled || in.ExpiresAt <= models.Micros(now) {
 		return nil, models.ErrSignedOut
 	}
 	if models.Micros(now)-in.SeenAt >= sessionTouch.Microseconds() {
 		// The request must not fail because of it.
-		if err := s.touch(ctx, &in, now); err != nil && ctx.Err() == nil {
+		if err := s.touch(ctx, in, now); err != nil && ctx.Err() == nil {
 			s.log.WarnContext(ctx, "cannot record that a session is in use", "error", err)
 		}
 	}
-	return &in, nil
+	in.Mark = models.PersonMark(in.UserID, found.PasswordHash)
+	return in, nil
 }
 
 // touch postpones the expiry of the session, and records the user's last request.

@@ -119,8 +119,9 @@ func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in mo
 // those of the database.
 func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
-	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &row); err != nil {
-		return nil, err
+	scope := s.scope(actor.Project)
+	if err := takeOne(byID(s.read(ctx), scope, id), &row); err != nil {
+		return nil, s.deletion(s.read(ctx), scope, models.SnapshotDelete, id, err)
 	}
 	var v models.Volume
 	err := takeOne(s.read(ctx).Select("id", "name").Where("id = ?", row.VolumeID), &v)

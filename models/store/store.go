@@ -13,6 +13,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -158,7 +159,7 @@ func (s *Store) IsPostgres() bool { return s.postgres }
 func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
-		return nil, err
+		return nil, s.deletion(tx, scope, models.SnapshotDelete, id, err)
 	}
 	return &row, nil
 }
@@ -167,12 +168,29 @@ func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapsh
 func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, error) {
 	var row models.Volume
 	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
-		return nil, err
+		return nil, s.deletion(tx, scope, models.VolumeDelete, id, err)
 	}
 	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
 		return nil, err
 	}
 	return &row, nil
+}
+
+// deletion replaces an ErrNotFound by *models.GoneError where an operation of the kind
+// has deleted the object. Other errors are returned as they are.
+func (s *Store) deletion(db *gorm.DB, scope string, kind models.Kind, id string, err error) error {
+	if !errors.Is(err, models.ErrNotFound) {
+		return err
+	}
+	var op models.Operation
+	found := takeOne(db.Where("subject_id = ? AND kind = ? AND state = ?", searchable(id), kind, models.Succeeded).Order("num DESC"), &op)
+	switch {
+	case errors.Is(found, models.ErrNotFound) || found == nil && scope != everyProject && op.ProjectID != scope:
+		return err
+	case found != nil:
+		return found
+	}
+	return &models.GoneError{Kind: op.SubjectType, Name: op.SubjectName, By: op.AskedBy, At: op.AskedAt}
 }
 
 // byID limits a query to the object of a scope with the console's or the backend's id.

@@ -283,11 +283,12 @@ func (s *Store) insertVolume(tx *gorm.DB, actor models.Actor, in models.VolumeIn
 }
 
 // Volume finds a volume by the console's id or the backend's, with its attachments and
-// connections. Errors: ErrNotFound, those of the database.
+// connections. Errors: ErrNotFound (*models.GoneError when a user has deleted it), those of the database.
 func (s Volumes) Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error) {
 	rows := make([]models.Volume, 1)
-	if err := takeOne(byID(s.read(ctx), s.scope(actor.Project), id), &rows[0]); err != nil {
-		return nil, err
+	scope := s.scope(actor.Project)
+	if err := takeOne(byID(s.read(ctx), scope, id), &rows[0]); err != nil {
+		return nil, s.deletion(s.read(ctx), scope, models.VolumeDelete, id, err)
 	}
 	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
 		return nil, err

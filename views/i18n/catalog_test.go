@@ -173,7 +173,7 @@ var computedPrefixes = []string{
 	"ago.", "role.", "operation.", "opstate.", "stepstate.", "step.", "accepted.", "failure.", "deny.", "guide.", "quota.",
 	"audit.", "outcome.", "error.", "theme.", "density.", "consistency.", "field.", "help.", "snapshot.", "volume.", "list.need_",
 	"degraded.", "use.", "export.tool.", "name.", "description.", "size.", "server.", "user.", "password.", "image.unusable.",
-	"short.", "unsaved.",
+	"short.", "unsaved.", "gone.",
 }
 
 var literalKey = regexp.MustCompile(`\b(?:tr|T|N|textBefore|textAfter|textAround)\((?:ctx|[a-z.]+\([^()]*\)|c), "([a-z][a-zA-Z0-9_.]*)"[,)]`)
@@ -219,6 +219,7 @@ func TestCatalogs_NoUnusedKey(t *testing.T) {
 func TestCatalogs_EnumeratedKeys(t *testing.T) {
 	t.Parallel()
 	families := map[string][]string{
+		"gone.":        {"volume", "volume.guide", "snapshot", "snapshot.guide"},
 		"role.":        {"viewer", "operator", "administrator"},
 		"opstate.":     {"PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"},
 		"stepstate.":   {"DONE", "RUNNING", "WAITING", "FAILED"},

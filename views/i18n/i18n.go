@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/text/language"
 )
@@ -221,6 +222,8 @@ func (t text) fill(ctx context.Context, args []any) string {
 			b.WriteString(Particle(value, p.with, p.out))
 		case p.kind == "bytes":
 			b.WriteString(bytesOf(ctx, value))
+		case p.kind == "time":
+			b.WriteString(timeOf(ctx, value))
 		case p.kind == "number":
 			b.WriteString(numberOf(value))
 		case p.kind != "" && value != "" && Has(p.kind+"."+value):
@@ -240,6 +243,27 @@ func typedOf(ctx context.Context, kind, value string) string {
 		return value
 	}
 	return T(ctx, kind+"."+word) + " (" + of + ")"
+}
+
+type zoneKey struct{}
+
+// WithZone returns a context whose texts have their times in the zone; without it they
+// have UTC.
+func WithZone(ctx context.Context, zone *time.Location) context.Context {
+	return context.WithValue(ctx, zoneKey{}, zone)
+}
+
+// timeOf writes a time in Unix microseconds to the minute.
+func timeOf(ctx context.Context, value string) string {
+	us, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return value
+	}
+	zone, ok := ctx.Value(zoneKey{}).(*time.Location)
+	if !ok {
+		zone = time.UTC
+	}
+	return time.UnixMicro(us).In(zone).Format("2006-01-02 15:04")
 }
 
 func numberOf(value string) string {

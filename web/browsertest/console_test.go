@@ -26,9 +26,9 @@ type console struct {
 	t       *testing.T
 	api     *apptest.Client // of the first user
 	streams streamCount
-	gates   sync.Map // path -> chan struct{}: an answer to a POST there waits until it is closed
 	cuts    sync.Map // chan struct{}, closed when a live stream has ended -> context.CancelFunc, which ends it
 	refused sync.Map // path -> true: what scripts GET there is answered 502, as by a proxy
+	gates   sync.Map // method and path -> *gate
 }
 
 // patience is how long a scenario waits for what must happen.
@@ -67,8 +67,11 @@ func (c *console) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			return e.HTML(http.StatusBadGateway, "<h1>502 Bad Gateway</h1>")
 		}
 		err = next(e)
-		if gate, ok := c.gates.Load(e.Request().URL.Path); ok && e.Request().Method == http.MethodPost {
-			<-gate.(chan struct{})
+		if g, ok := c.gates.Load(e.Request().Method + " " + e.Request().URL.Path); ok {
+			g.(*gate).arrived <- struct{}{}
+			if <-g.(*gate).opened; g.(*gate).isCut {
+				panic(http.ErrAbortHandler)
+			}
 		}
 		return err
 	}
@@ -82,6 +85,37 @@ func (c *console) cutStreams() {
 		<-ended.(chan struct{})
 		return true
 	})
+}
+
+// gate holds the ends of answers back until it is opened.
+type gate struct {
+	t       *testing.T
+	arrived chan struct{} // one for each answer
+	opened  chan struct{}
+	open    func()
+	cut     func() // cuts the answers off until it is opened; browsers repeat a request by themselves
+	isCut   bool
+}
+
+// hold holds the answers of a path back, until the end of the test at the latest.
+func (c *console) hold(method, path string) *gate {
+	g := &gate{t: c.t, arrived: make(chan struct{}, 16), opened: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(g.opened) })
+	g.open = sync.OnceFunc(func() { c.gates.Delete(method + " " + path); release() })
+	g.cut = func() { g.isCut = true; release() }
+	c.gates.Store(method+" "+path, g)
+	c.t.Cleanup(g.open)
+	return g
+}
+
+// waits waits until an answer is held back.
+func (g *gate) waits() {
+	g.t.Helper()
+	select {
+	case <-g.arrived:
+	case <-time.After(patience):
+		g.t.Fatal("the request never came")
+	}
 }
 
 // streamCount counts the live streams that are open, per session.

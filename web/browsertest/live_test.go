@@ -3,8 +3,8 @@ package browsertest
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -54,10 +54,7 @@ func scenarioLive(p *page) {
 func scenarioOvertaken(p *page) {
 	name := "over-" + p.lang
 	id := p.c.volume(name)
-	path, gate := views.VolumesPath+"/"+id+"/extend", make(chan struct{})
-	p.c.gates.Store(path, gate)
-	open := sync.OnceFunc(func() { close(gate) })
-	p.t.Cleanup(open)
+	answer := p.c.hold(http.MethodPost, views.VolumesPath+"/"+id+"/extend")
 	p.Open(views.VolumesPath)
 	p.streaming()
 	p.tick(name)
@@ -66,7 +63,7 @@ func scenarioOvertaken(p *page) {
 	p.Fill("textbox", p.say.size, "3")
 	p.Click("button", p.say.extend)
 	p.HasRow(name, "3 GiB", "AVAILABLE")
-	open()
+	answer.open()
 	p.NoPopup()
 	p.HasRow(name, "3 GiB", "AVAILABLE")
 	p.Wait("%s.querySelector('input').checked", RowOf(name))

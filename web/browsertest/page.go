@@ -68,7 +68,7 @@ func (p *Page) As(token string) {
 // finder is what scripts of the tests know: where dialogs are open, what is seen,
 // and the roles and names that screen readers get.
 const finder = `
-	const root = () => [...document.querySelectorAll("dialog")].find(d => d.open) ?? document;
+	const root = () => [...document.querySelectorAll("dialog")].findLast(d => d.open) ?? document;
 	const likely = {button: "button, summary", link: "a, [role=link]", textbox: "input, textarea", searchbox: "input", checkbox: "input",
 		radio: "input", combobox: "select", heading: "h1, h2, h3", dialog: "dialog", alert: "[role=alert]", note: "[role=note]",
 		navigation: "nav", row: "tr", progressbar: "progress", status: "[role=status]", main: "main"};
