@@ -126,9 +126,9 @@
     const copy = picked.get(id).cloneNode(false);
     copy.dataset.away = "true";
     picked.set(id, copy);
-    const { status } = await fetch(location.pathname + "/" + encodeURIComponent(id), { method: "HEAD" }).catch(() => ({}));
-    if (status !== 404 || !picked.delete(id)) return;
-    showPicks();
+    const found = await fetch(location.pathname + "?q=" + encodeURIComponent(id), { headers: { Accept: "application/json" } })
+      .then((answer) => answer.ok && answer.json(), () => false);
+    if (found && found.items.length === 0 && picked.delete(id)) showPicks();
   }
 
   function clearPicks() {
@@ -240,6 +240,11 @@
     if (element.getAttribute("aria-disabled") === "true") {
       event.preventDefault();
       event.stopImmediatePropagation();
+    } else if (element.dataset.preference && $("main #typed") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      const form = $("main #typed");
+      form.action = "/show?" + element.dataset.preference; // as it was typed
+      form.submit();
     } else if (element.id === "unpick") {
       clearPicks();
     } else if (element.hasAttribute("data-dismiss")) {

@@ -64,11 +64,7 @@
     const form = $("form[hx-post]", dialog());
     if (!form || form.ariaBusy === "true") return false; // what is being sent is not lost
     if ($("[data-form-error], [aria-invalid=true]", form)) return true; // typed, and refused
-    return [...form.elements].some((field) => {
-      if (field.matches("[type=checkbox], [type=radio]")) return field.checked !== field.defaultChecked;
-      if (field.matches("select")) return field.selectedIndex !== Math.max(0, [...field.options].findIndex((option) => option.defaultSelected));
-      return field.matches("input:not([type=hidden]), textarea") && field.value !== field.defaultValue;
-    });
+    return $$("input, textarea", form).some((field) => field.type !== "hidden" && field.value !== field.defaultValue);
   }
 
   // leave goes on with then, and asks first when something was typed. To ask twice would be nagging: the second time is yes.

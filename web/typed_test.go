@@ -191,11 +191,10 @@ func TestTyped_Language(t *testing.T) {
 		_, sent := submit(t, page, typed)
 		unchanged := c.Unchanged()
 		for _, to := range []string{"lang=en", "theme=dark", "density=compact"} {
-			button := page.Doc(t).Find(`header button[form=typed][formaction$="` + to + `"]`)
-			if button.Length() != 1 {
-				t.Fatalf("%s: %d buttons for %s", path, button.Length(), to)
+			if page.Doc(t).Find(`header a[data-preference="`+to+`"]`).Length() != 1 {
+				t.Fatalf("%s: no link for %s", path, to)
 			}
-			shown := b.Post(button.AttrOr("formaction", ""), sent)
+			shown := b.Post("/show?"+to, sent)
 			apptest.WantStatus(t, shown, http.StatusOK)
 			if to == "lang=en" && shown.Doc(t).Find("html[lang=en]").Length() != 1 {
 				t.Errorf("%s: not in English", path)
@@ -207,6 +206,13 @@ func TestTyped_Language(t *testing.T) {
 			}
 		}
 		unchanged(t)
+	}
+	page := c.As(models.Operator).Get(views.VolumesPath + "/new").Doc(t)
+	if first := page.Find("button[form=typed], #typed button:not([form])").First(); !first.HasClass("popup-submit") {
+		t.Error("Enter would press another button than the form's")
+	}
+	if to := page.Find("main button[form=typed]").AttrOr("formaction", ""); to != "/show?lang=en" {
+		t.Errorf("without scripts, the other language is at %q", to)
 	}
 	b := c.As(models.Operator)
 	apptest.WantStatus(t, b.Post("/show", apptest.Form("_action", "/nowhere")), http.StatusNotFound)

@@ -207,4 +207,10 @@ func scenarioTyped(p *page) {
 	p.Click("link", p.say.create)
 	p.Popup(p.say.newVolume)
 	p.Quiet("typed", http.StatusUnprocessableEntity)
+
+	p.Open(views.VolumesPath + "/new")
+	p.Fill("textbox", p.say.volumeName, "typed-by-hand")
+	p.Follow("link", map[string]string{"ko": "English", "en": "한국어"}[p.lang])
+	p.Wait("document.documentElement.lang !== %s && document.querySelector('main [name=name]').value === 'typed-by-hand'", JS(p.lang))
+	p.Quiet("another language")
 }
