@@ -125,7 +125,7 @@ func TestSearchAudit_OfBeforeTheIndex(t *testing.T) {
 			must(t, tx.Exec("DROP INDEX audit_by_action, audit_by_outcome").Error)
 		}
 		addAudit(t, db, models.AuditEntry{At: models.Micros(clock.Now()), UserName: "old-timer", Action: "login"})
-		must(t, tx.Exec("DELETE FROM migrations WHERE id = '0006_audit_search'").Error)
+		must(t, tx.Exec("DELETE FROM migrations WHERE id = '0005_audit_search'").Error)
 		must(t, store.Migrate(db))
 		page, err := db.SearchAudit(t.Context(), storetest.Administrator(), models.AuditQuery{Search: "old-timer", Limit: 5})
 		if err != nil || len(page.Entries) != 1 {
