@@ -49,8 +49,8 @@ type Request struct {
 	Theme     string
 	Compact   bool
 	RequestID string
-	Typed     *typed.Form   // fills the page; nil: nothing was typed
-	Banner    views.Message // above the page
+	Typed     *typed.Form     // fills the page; nil: nothing was typed
+	Banners   []views.Message // above the page
 }
 
 const requestKey = "request"
@@ -96,7 +96,7 @@ func frame(c echo.Context, title string) *views.PageContext {
 	f := &views.PageContext{
 		Active: activeEntry(c.Request().URL.Path), Title: title, URL: pageURL(c), CSRF: req.CSRF,
 		Theme: req.Theme, Compact: req.Compact, TimeZone: req.Site.TimeZone, Now: req.Site.Now().UnixMicro(),
-		Fragment: IsFragment(c), Banner: req.Banner,
+		Fragment: IsFragment(c), Banners: req.Banners,
 	}
 	if req.Site.Store != nil {
 		can := req.Site.Store.Capabilities()
@@ -114,7 +114,9 @@ func frame(c echo.Context, title string) *views.PageContext {
 		f.Project, f.AllProjects = req.Site.Store.OwnProjectName(), req.Site.Store.AllProjects()
 	}
 	if req.Site.Trouble != nil {
-		f.Banner = Msg(req.Site.Trouble())
+		if trouble := req.Site.Trouble(); trouble.Key != "" {
+			f.Banners = append(f.Banners, Msg(trouble))
+		}
 	}
 	if req.Site.Operations != nil {
 		f.Running = req.Site.Operations.Running(c.Request().Context(), in.ProjectID)

@@ -100,12 +100,13 @@ func (s Sessions) answerSignedIn(c echo.Context) error {
 		c.Response().Header().Set("HX-Redirect", next)
 		return c.NoContent(http.StatusOK)
 	case same && form != nil:
-		req.Banner = views.Message{Key: "login.not_done"}
+		notDone := views.Message{Key: "login.not_done"}
+		req.Banners = append(req.Banners, notDone)
 		err := s.ShowTyped(c, form)
 		if !errors.Is(err, models.ErrNotFound) {
 			return err
 		}
-		Notify(c, views.Alert{Message: req.Banner}) // it has no page
+		Notify(c, views.Alert{Message: notDone}) // it has no page
 	}
 	return SeeOther(c, next)
 }

@@ -28,17 +28,15 @@ func (l *Live) SnapshotEvents(c echo.Context) error { return l.stream(c, models.
 // browser leaves, the session ends or the hub closes.
 func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	ctx, actor := c.Request().Context(), Actor(c)
-	last, err := l.store.LastChange(ctx)
+	seen, last, err := l.streamBegin(c)
 	if err != nil {
 		return err
 	}
-	seen := lastEventID(c)
 	replaced := seen > last // the page was read from a database that has been replaced since
-	if seen < 0 || replaced {
-		seen = last
+	s := newSubscriber(topic{kind, actor.Project, i18n.Lang(ctx)}, actor.Name, min(seen, last))
+	if in := RequestOf(c).SignedIn; in != nil {
+		s.session = in.ID
 	}
-	s := newSubscriber(topic{kind, actor.Project, i18n.Lang(ctx)}, actor.Name, seen)
-	s.session = RequestOf(c).SignedIn.ID
 	position, ok := l.hub.subscribe(s)
 	if !ok {
 		return c.NoContent(http.StatusServiceUnavailable)
@@ -88,6 +86,16 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 			return nil //nolint:nilerr // the browser is gone
 		}
 	}
+}
+
+// streamBegin returns the change that the page has seen, by default the last one, and
+// the last one.
+func (l *Live) streamBegin(c echo.Context) (seen, last int64, err error) {
+	last, err = l.store.LastChange(c.Request().Context())
+	if seen = lastEventID(c); seen < 0 {
+		seen = last
+	}
+	return seen, last, err
 }
 
 // beginEvent is the first of a stream: it tells the page that what is not sent again

@@ -34,7 +34,8 @@ func (s *changesStore) ChangesAfter(_ context.Context, seq int64, limit int) ([]
 	}
 	return later, nil
 }
-func (s *changesStore) InScope(string, string) bool { return true }
+func (s *changesStore) Session(context.Context, string) (*models.SignedIn, error) { return nil, nil }
+func (s *changesStore) InScope(string, string) bool                               { return true }
 
 func (s *changesStore) add(objects ...string) {
 	for _, id := range objects {

@@ -79,7 +79,7 @@ func listScenarios() []scenario {
 	viewer := func(f *views.PageContext) {
 		volumes(f)
 		f.User = views.User{Name: "viewer-1", Role: "viewer"}
-		f.Banner = msg("short.no_space", "/srv/blockconsole", "3145728", "1503238553")
+		f.Banners = []views.Message{msg("short.no_space", "/srv/blockconsole", "3145728", "1503238553")}
 	}
 	noAttach := func(f *views.PageContext) {
 		volumes(f)

@@ -291,7 +291,7 @@ func TestConnections_OverTLS(t *testing.T) {
 		return resp
 	}
 	stream := bufio.NewReader(get(events, "text/event-stream").Body)
-	if line, err := stream.ReadString('\n'); err != nil || !strings.HasPrefix(line, "retry:") {
+	if line, err := stream.ReadString('\n'); err != nil || !strings.HasPrefix(line, "event: begin") {
 		t.Fatalf("%q %v", line, err)
 	}
 	for range 100 {

@@ -209,6 +209,9 @@ func (p *Page) Loads(step chromedp.Action[chromedp.Void]) int {
 	if err != nil {
 		p.t.Fatalf("no page came: %v\n%s", err, Now[string](p, `location.href + "\n" + document.body.innerText.slice(0, 900)`))
 	}
+	if response == nil { // the page that was left had a request of its own under way
+		return Now[int](p, `performance.getEntriesByType("navigation")[0].responseStatus`)
+	}
 	return int(response.Status)
 }
 
