@@ -27,15 +27,10 @@ func (l *Live) SnapshotEvents(c echo.Context) error { return l.stream(c, models.
 // stream sends what the page has missed, then events as they come, until the
 // browser leaves, the session ends or the hub closes.
 func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
-	ctx, actor := c.Request().Context(), Actor(c)
-	seen, last, err := l.streamBegin(c)
+	ctx := c.Request().Context()
+	s, replaced, err := l.subscriberOf(c, kind)
 	if err != nil {
 		return err
-	}
-	replaced := seen > last // the page was read from a database that has been replaced since
-	s := newSubscriber(topic{kind, actor.Project, i18n.Lang(ctx)}, actor.Name, min(seen, last))
-	if in := RequestOf(c).SignedIn; in != nil {
-		s.session = in.ID
 	}
 	position, ok := l.hub.subscribe(s)
 	if !ok {
@@ -54,7 +49,7 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 		return err
 	}
 	if replaced {
-		missed = sseEvent("list", "{}", last)
+		missed = sseEvent("list", "{}", s.seen)
 	}
 	if err := w.write(append(l.beginEvent(ctx, s), missed...)); err != nil {
 		return nil //nolint:nilerr // the browser is gone
@@ -88,14 +83,25 @@ func (l *Live) stream(c echo.Context, kind models.SubjectType) error {
 	}
 }
 
-// streamBegin returns the change that the page has seen, by default the last one, and
-// the last one.
-func (l *Live) streamBegin(c echo.Context) (seen, last int64, err error) {
-	last, err = l.store.LastChange(c.Request().Context())
-	if seen = lastEventID(c); seen < 0 {
+// subscriberOf is the stream that the request opens. It begins after the change that
+// the page has seen, by default after the last one; replaced: the page was read from a
+// database that has been replaced since.
+func (l *Live) subscriberOf(c echo.Context, kind models.SubjectType) (s *subscriber, replaced bool, err error) {
+	ctx, actor := c.Request().Context(), Actor(c)
+	last, err := l.store.LastChange(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	seen := lastEventID(c)
+	replaced = seen > last
+	if seen < 0 || replaced {
 		seen = last
 	}
-	return seen, last, err
+	s = newSubscriber(topic{kind, actor.Project, i18n.Lang(ctx)}, actor.Name, seen)
+	if in := RequestOf(c).SignedIn; in != nil {
+		s.session = in.ID
+	}
+	return s, replaced, nil
 }
 
 // beginEvent is the first of a stream: it tells the page that what is not sent again

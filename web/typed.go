@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,6 +44,9 @@ func (s *Server) showTyped(c echo.Context, form *typed.Form) error {
 	r.Method, r.URL, r.Body = http.MethodGet, &url.URL{Path: page, RawQuery: form.Fields.Encode()}, http.NoBody
 	r.Form, r.PostForm, r.MultipartForm = nil, nil, nil
 	c.SetRequest(r)
+	query := c.QueryParams() // Echo keeps what it returned for the former request
+	clear(query)
+	maps.Copy(query, form.Fields)
 	router.Find(http.MethodGet, page, c)
 	handlers.RequestOf(c).Typed = form
 	return c.Handler()(c)
