@@ -366,10 +366,10 @@ func (r *Reserve) logError(what string, err error) {
 }
 
 func (r *Reserve) logState(s State) {
-	level, message := slog.LevelInfo, "there is enough space"
-	if s.Short != "" {
-		level, message = slog.LevelError, "there is not enough space, or no writing"
+	figures := []any{"folder", s.Path, "short", s.Short, "free", s.Free, "total", s.Total, "free_inodes", s.FreeInodes, "reserve", s.Whole}
+	if s.Short == "" {
+		r.log.Info("there is enough space", figures...)
+		return
 	}
-	r.log.Log(context.Background(), level, message, "folder", s.Path, "short", s.Short, "free", s.Free, "total", s.Total,
-		"free_inodes", s.FreeInodes, "reserve", s.Whole)
+	r.log.Error("there is not enough space, or no writing", figures...)
 }
