@@ -1,12 +1,14 @@
 package handlers_test
 
 import (
-	"blockconsole/models"
-	"blockconsole/views"
-	"blockconsole/web/app/apptest"
 	"net/http"
 	"strings"
 	"testing"
+
+	"blockconsole/models"
+	"blockconsole/models/store/storetest"
+	"blockconsole/views"
+	"blockconsole/web/app/apptest"
 )
 
 // TestGone_Delete: what somebody else deleted meanwhile is gone as wished. The answer
@@ -97,4 +99,33 @@ func TestGone_Others(t *testing.T) {
 	never := c.Get(apptest.VolumePath(models.NewID(), "edit"))
 	apptest.WantStatus(t, never, http.StatusNotFound)
 	apptest.WantText(t, never, "main .lead", "찾을 수 없습니다")
+}
+
+// TestGone_UsersAndServers: users and servers are deleted without an operation; who
+// deleted them is known all the same.
+func TestGone_UsersAndServers(t *testing.T) {
+	t.Parallel()
+	c := newExportConsole(t, "nbd")
+	admin, other := c.As(models.Administrator), c.As(models.Administrator)
+	kim, err := c.Store.Users.AddUser(t.Context(), storetest.Administrator(), "kim-min", models.Viewer, storetest.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := c.server("db-1", "192.0.2.7")
+	for path, name := range map[string]string{"/admin/users/" + kim.ID: "kim-min", views.ServersPath + "/" + db.ID: "db-1"} {
+		apptest.WantStatus(t, other.Post(path+"/delete", nil), http.StatusSeeOther)
+		list := path[:strings.LastIndexByte(path, '/')]
+		late := admin.Post(path+"/delete", apptest.FormWithKey())
+		if late.StatusCode != http.StatusSeeOther || late.Header.Get("Location") != list {
+			t.Errorf("%s: %s to %s", path, late.Status, late.Header.Get("Location"))
+		}
+		apptest.WantText(t, admin.Get(list), "#messages .alert", name)
+		page := admin.Get(path)
+		apptest.WantStatus(t, page, http.StatusNotFound)
+		apptest.WantText(t, page, "main", name)
+		if body := apptest.WantProblem(t, admin.Post(path+"/delete", nil, apptest.AsJSON...), http.StatusNotFound); !strings.Contains(body.Message, name) {
+			t.Errorf("a program is told %q", body.Message)
+		}
+	}
+	apptest.WantStatus(t, admin.Get("/admin/users/"+models.NewID()), http.StatusNotFound)
 }

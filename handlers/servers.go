@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/a-h/templ"
@@ -207,6 +208,10 @@ func (h Servers) deleteView(c echo.Context, form views.Form) (views.ServerDelete
 // Delete removes a registered server that no volume is attached to.
 func (h Servers) Delete(c echo.Context) error {
 	m, row, err := h.deleteView(c, submittedForm(c, ""))
+	var gone *models.GoneError
+	if errors.As(err, &gone) && Wants(c) != JSON {
+		return answerServerSaved(c, http.StatusOK, &models.Server{Name: gone.Name}, "accepted.server.gone")
+	}
 	if err != nil {
 		return err
 	}

@@ -121,7 +121,7 @@ func TestServers_EditAndDelete(t *testing.T) {
 	c.Work()
 	apptest.WantStatus(t, admin.Post(path+"/delete", nil), http.StatusSeeOther)
 	apptest.WantStatus(t, admin.Get(path), http.StatusNotFound)
-	apptest.WantStatus(t, admin.Post(path+"/delete", nil), http.StatusNotFound)
+	apptest.WantStatus(t, admin.Post(path+"/delete", nil, apptest.AsJSON...), http.StatusNotFound)
 }
 
 func TestServers_OfStorageReadOnly(t *testing.T) {

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -128,7 +129,12 @@ func (u Users) ResetPassword(c echo.Context) error {
 
 // Delete removes the user.
 func (u Users) Delete(c echo.Context) error {
-	if err := u.Store.DeleteUser(c.Request().Context(), Actor(c), c.Param("id")); err != nil {
+	err := u.Store.DeleteUser(c.Request().Context(), Actor(c), c.Param("id"))
+	var gone *models.GoneError
+	if errors.As(err, &gone) && Wants(c) != JSON {
+		return answerSaved(c, usersPath, "accepted.user.gone", gone.Name)
+	}
+	if err != nil {
 		return u.renderRefused(c, err)
 	}
 	return answerSaved(c, usersPath, "accepted.user.delete")

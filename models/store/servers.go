@@ -45,7 +45,7 @@ func (s *Store) listServers(ctx context.Context, scope string, limit int) ([]mod
 func (s Servers) Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error) {
 	var row models.Server
 	if err := takeOne(inProject(s.read(ctx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), s.serverOrigin()), &row); err != nil {
-		return nil, err
+		return nil, s.deletionAudited(s.read(ctx), actor.Project, models.AuditSubjectServer, id, err)
 	}
 	return &row, nil
 }
@@ -180,7 +180,7 @@ func (s *Store) changeServer(ctx context.Context, actor models.Actor, id, action
 	err := s.write(ctx, func(tx *gorm.DB) error {
 		var row models.Server
 		if err := takeOne(inProject(s.forUpdate(tx), s.scope(actor.Project)).Where("id = ? AND origin = ?", searchable(id), models.ByHand), &row); err != nil {
-			return err
+			return s.deletionAudited(tx, actor.Project, models.AuditSubjectServer, id, err)
 		}
 		return fn(tx, &row)
 	})

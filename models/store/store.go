@@ -193,6 +193,23 @@ func (s *Store) deletion(db *gorm.DB, scope string, kind models.Kind, id string,
 	return &models.GoneError{Kind: op.SubjectType, Name: op.SubjectName, By: op.AskedBy, At: op.AskedAt}
 }
 
+// deletionAudited is deletion for users and servers, whose deletion is no operation.
+func (s *Store) deletionAudited(db *gorm.DB, project, subject, id string, err error) error {
+	if !errors.Is(err, models.ErrNotFound) {
+		return err
+	}
+	var e models.AuditEntry
+	found := takeOne(db.Where("project_id = ? AND action = ? AND subject_id = ? AND outcome = ?",
+		project, subject+".delete", searchable(id), models.AuditDone).Order("num DESC"), &e)
+	switch {
+	case errors.Is(found, models.ErrNotFound):
+		return err
+	case found != nil:
+		return found
+	}
+	return &models.GoneError{Kind: models.SubjectType(subject), Name: e.SubjectName, By: e.UserName, At: e.At}
+}
+
 // byID limits a query to the object of a scope with the console's or the backend's id.
 func byID(q *gorm.DB, scope, id string) *gorm.DB {
 	id = searchable(id)

@@ -24,7 +24,7 @@ func (s Users) User(ctx context.Context, actor models.Actor, id string) (*models
 	}
 	var u models.User
 	if err := takeOne(s.read(ctx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
-		return nil, err
+		return nil, s.deletionAudited(s.read(ctx), actor.Project, models.AuditSubjectUser, id, err)
 	}
 	return &u, nil
 }
@@ -258,7 +258,7 @@ func (s *Store) changeUser(ctx context.Context, actor models.Actor, id, action s
 		}
 		var u models.User
 		if err := takeOne(s.forUpdate(tx).Where("id = ? AND project_id = ?", id, actor.Project), &u); err != nil {
-			return err
+			return s.deletionAudited(tx, actor.Project, models.AuditSubjectUser, id, err)
 		}
 		return fn(tx, &u)
 	})
