@@ -341,13 +341,13 @@ func longestBlock(db *gorm.DB, who []string, now time.Time) (time.Duration, erro
 }
 
 func (s *Store) countFailure(tx *gorm.DB, who string, limit int, now time.Time) error {
-	// Insert the row before locking it: of two concurrent attempts the second then sees the first.
+	// One statement inserts the row or locks it: of two concurrent attempts the second sees the first, also when that
+	// was right and deleted the row.
 	fresh := LoginFailure{Who: who, FirstAt: models.Micros(now)}
-	if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&fresh).Error; err != nil {
-		return err
-	}
 	var f LoginFailure
-	if err := takeOne(s.forUpdate(tx).Where("who = ?", who), &f); err != nil {
+	err := tx.Raw(`INSERT INTO login_failures (who, first_at, failures, blocked_until) VALUES (?, ?, 0, 0)
+		ON CONFLICT (who) DO UPDATE SET who = excluded.who RETURNING *`, who, fresh.FirstAt).Scan(&f).Error
+	if err != nil {
 		return err
 	}
 	if f.BlockedUntil > models.Micros(now) {
