@@ -113,6 +113,11 @@ func (f Failure) IsDisk() bool {
 // IsDamage reports whether f says that the object's files were changed by hand.
 func (f Failure) IsDamage() bool { return strings.HasPrefix(f.Key, FailureDamaged) }
 
+// MayBeLost reports whether the object has had data that may be lost now: its files were
+// changed by hand, or the disk did not take what servers wrote. An administrator looks,
+// and decides whether it is used again.
+func (f Failure) MayBeLost() bool { return f.IsDamage() || f.Key == FailureDiskFlush }
+
 // FailureDamaged begins the keys of the failures of objects whose files were changed by
 // hand.
 const FailureDamaged = "failure.damaged."

@@ -142,7 +142,7 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
-		return r.repair(v.Status, v.StatusSince, v.Failure.IsDamage() && v.AttachmentCount == 0)
+		return r.repair(v.Status, v.StatusSince, v.Failure.MayBeLost() && v.AttachmentCount == 0)
 	}
 	if action == ActDetach && v.Status == ErrorStatus && v.AttachmentCount > 0 && r.Capabilities.OwnServers {
 		return nil // its data was damaged while it was attached
@@ -178,7 +178,7 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
-		return r.repair(s.Status, s.StatusSince, s.Failure.IsDamage())
+		return r.repair(s.Status, s.StatusSince, s.Failure.MayBeLost())
 	}
 	if d := statusDenial(action, s.Status, SnapshotStatusesFor(action)); d != nil {
 		return d
@@ -216,11 +216,11 @@ func statusDenial(action Action, status Status, allowed []Status) *Denial {
 
 // repair allows ERROR_DELETING, ERROR by a damage from which an administrator can
 // recover, and being in transition for longer than StuckAfter.
-func (r Rules) repair(status Status, since int64, damaged bool) *Denial {
+func (r Rules) repair(status Status, since int64, mayBeLost bool) *Denial {
 	if !r.Capabilities.Repair {
 		return NewDenial("deny.unsupported")
 	}
-	if status == ErrorDeleting || status == ErrorStatus && damaged {
+	if status == ErrorDeleting || status == ErrorStatus && mayBeLost {
 		return nil
 	}
 	canStick := slices.Contains([]Status{Creating, Deleting, Attaching, Detaching}, status)

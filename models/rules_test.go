@@ -110,6 +110,25 @@ func TestRules_RepairStuck(t *testing.T) {
 	}
 }
 
+// TestRules_RepairLost: an object in ERROR is repaired where it has had data that may be
+// lost, and nobody writes to it.
+func TestRules_RepairLost(t *testing.T) {
+	rules := models.Rules{Capabilities: models.Capabilities{Repair: true}, Now: time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)}
+	for key, can := range map[string]bool{models.FailureDiskFlush: true, models.FailureDamaged + "gone": true, models.FailureDisk: false, models.FailureUnknown: false} {
+		v := &models.Volume{Status: models.ErrorStatus, Failure: models.NewFailure(key)}
+		if d := rules.Volume(models.ActRepair, v); (d == nil) != can {
+			t.Errorf("%s: %+v", key, d)
+		}
+		v.AttachmentCount = 1
+		if d := rules.Volume(models.ActRepair, v); d == nil {
+			t.Errorf("%s: attached", key)
+		}
+		if d := rules.Snapshot(models.ActRepair, &models.Snapshot{Status: models.ErrorStatus, Failure: models.NewFailure(key)}); (d == nil) != can {
+			t.Errorf("snapshot, %s: %+v", key, d)
+		}
+	}
+}
+
 func TestRules_Blockers(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
 	rules := models.Rules{Now: now}

@@ -123,11 +123,12 @@
   // ---- in words: whether what is shown is what there is ----
   let silent = false;
   let signedOut = false;
+  let refused = false; // the console has too many streams
   let silenceTimer = 0;
 
   function showState() {
     const late = shownParts().some((part) => part.late);
-    const state = signedOut ? "signedOut" : silent ? "lost" : late ? "unread" : "";
+    const state = signedOut ? "signedOut" : refused ? "refused" : silent ? "lost" : late ? "unread" : "";
     const words = document.getElementById("connection");
     page.classList.toggle("not-live", state !== "");
     if (words && words.textContent !== (words.dataset[state] || "")) words.textContent = words.dataset[state] || "";
@@ -155,7 +156,7 @@
 
   function onSound() {
     awaitBeat();
-    signedOut = false;
+    signedOut = refused = false;
     if (silent) {
       silent = false;
       for (const part of shownParts()) part.reread();
@@ -298,7 +299,9 @@
   document.addEventListener("htmx:finally:request", (event) => {
     const live = event.target;
     if (live.id !== "live" || !live.isConnected || live === startedElement) return;
-    setSignedOut(event.detail.ctx.response?.status === 401);
+    const { status, headers } = event.detail.ctx.response ?? {};
+    refused = (status === 429 || status === 503) && headers.has("X-Request-Id");
+    setSignedOut(status === 401);
     reconnect();
   });
 

@@ -30,6 +30,7 @@ type liveServer struct {
 	done        chan struct{} // closed when the test ends
 	editHandler atomic.Pointer[http.HandlerFunc]
 	unavailable atomic.Bool // streams are refused
+	crowded     atomic.Bool // streams are refused by the console, since there are too many
 	foreign     atomic.Bool // the list is answered by somebody else
 	silent      atomic.Bool // streams get no answer
 }
@@ -88,6 +89,11 @@ func (s *liveServer) events(w http.ResponseWriter, r *http.Request) {
 	if s.unavailable.Load() {
 		s.opened <- struct{}{}
 		http.Error(w, "unavailable", http.StatusServiceUnavailable)
+		return
+	}
+	if s.crowded.Load() {
+		w.Header().Set("X-Request-Id", "1")
+		http.Error(w, "too many", http.StatusTooManyRequests)
 		return
 	}
 	messages := make(chan string, 16)

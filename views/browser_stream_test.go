@@ -16,6 +16,7 @@ const connectionWords = `document.querySelector("#connection").innerText`
 const (
 	wordsLost   = "연결 끊김 · 다시 연결하는 중"
 	wordsUnread = "최신 상태가 아님 · 다시 읽는 중"
+	wordsMany   = "열린 화면이 너무 많아 실시간으로 갱신하지 못함 · 10초마다 다시 읽는 중"
 )
 
 // beatUntil sends heartbeats until a condition is true in the page, up to 20 s.
@@ -65,6 +66,20 @@ func TestBrowserStream_Silence(t *testing.T) {
 	server.foreign.Store(false)
 	server.beatUntil(tab, `document.querySelectorAll("#rows tbody tr").length === 3 && `+connectionWords+` === ""`)
 	checkConsole(t, tab)
+}
+
+// TestBrowserStream_Refused: a page whose stream the console refuses, since too many are
+// open, says so until a stream is there.
+func TestBrowserStream_Refused(t *testing.T) {
+	server, tab := openLiveList(t)
+	server.crowded.Store(true)
+	server.CloseClientConnections()
+	server.wait("stream to end", server.closed)
+	waitFor(t, tab, "words", connectionWords+` === "`+wordsMany+`"`)
+	server.crowded.Store(false)
+	server.wait("stream", server.opened)
+	server.sendEvent("beat", `{"now": 1000}`)
+	waitFor(t, tab, "no words", connectionWords+` === ""`)
 }
 
 // TestBrowserAges: the script tells ages by the server's time, with the same words as
