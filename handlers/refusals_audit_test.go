@@ -126,7 +126,7 @@ func TestAudit_RefusalsFold(t *testing.T) {
 		a := stranger.Send(http.MethodPost, "/login", nil, "Origin", "http://evil.example", "X-Forwarded-For", fmt.Sprintf("192.0.%d.%d", i/250, i%250))
 		apptest.WantStatus(t, a, http.StatusForbidden)
 	}
-	page, err := c.Store.ListAudit(t.Context(), models.Actor{Project: models.DefaultProject}, 0, 0, 10000)
+	page, err := c.Store.SearchAudit(t.Context(), models.Actor{Project: models.DefaultProject}, models.AuditQuery{Limit: 10000})
 	if err != nil {
 		t.Fatal(err)
 	}

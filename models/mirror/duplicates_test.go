@@ -65,7 +65,7 @@ func TestDuplicates_Volume(t *testing.T) {
 			if got := h.Faulty.Calls("DeleteVolume"); got != want {
 				t.Errorf("%d deletions, want %d", got, want)
 			}
-			audit, err := h.Store.ListAudit(t.Context(), admin, 0, 0, 10)
+			audit, err := h.Store.SearchAudit(t.Context(), admin, models.AuditQuery{Limit: 10})
 			if err != nil || slices.ContainsFunc(audit.Entries, func(e models.AuditEntry) bool { return e.Action == "twin.delete" && e.Detail == duplicate.ID }) == tt.kept {
 				t.Errorf("%v, %+v", err, audit.Entries)
 			}

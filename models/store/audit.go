@@ -64,7 +64,7 @@ func (s *Store) audited(ctx context.Context, actor models.Actor, e models.AuditE
 }
 
 // AuditRefusal audits that e was refused, and why: within refusalDelay, and before
-// ListAudit and Close return. It does not fail, since the refusal stands: what cannot be
+// SearchAudit and Close return. It does not fail, since the refusal stands: what cannot be
 // written is logged.
 func (s *Store) AuditRefusal(ctx context.Context, actor models.Actor, e models.AuditEntry, why models.Text) {
 	s.fillEntry(&e, actor)
@@ -172,12 +172,6 @@ func nameSubject(tx *gorm.DB, e *models.AuditEntry) error {
 		return nil
 	}
 	return err
-}
-
-// ListAudit is SearchAudit without filters: the number of entries is limit, and before
-// and after are sequence numbers. Errors: those of the database.
-func (s *Store) ListAudit(ctx context.Context, actor models.Actor, before, after int64, limit int) (models.AuditPage, error) {
-	return s.SearchAudit(ctx, actor, models.AuditQuery{Before: before, After: after, Limit: limit})
 }
 
 // SearchAudit returns a page of the entries of the actor's project that match, newest

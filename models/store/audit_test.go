@@ -20,7 +20,7 @@ func TestAudit_NoPasswords(t *testing.T) {
 		}
 		_, _, err = p.Sessions.SignIn(t.Context(), models.Login{Name: "my secret as a name", Password: "x"})
 		wantCode(t, err, models.CodeUnauthorized)
-		page, err := p.ListAudit(t.Context(), p.admin, 0, 0, 100)
+		page, err := p.SearchAudit(t.Context(), p.admin, models.AuditQuery{Limit: 100})
 		if err != nil || len(page.Entries) < 4 {
 			t.Fatalf("%d entries, error %v", len(page.Entries), err)
 		}
@@ -43,7 +43,7 @@ func TestAudit_Pages(t *testing.T) {
 		page := models.AuditPage{}
 		for before := int64(0); ; before = page.Older {
 			var err error
-			if page, err = p.ListAudit(t.Context(), p.admin, before, 0, 3); err != nil {
+			if page, err = p.SearchAudit(t.Context(), p.admin, models.AuditQuery{Before: before, Limit: 3}); err != nil {
 				t.Fatal(err)
 			}
 			for _, e := range page.Entries {
@@ -61,13 +61,13 @@ func TestAudit_Pages(t *testing.T) {
 		if len(seen) != 7 { // the first user, its sign-in, five users
 			t.Fatalf("%d entries seen, want 7", len(seen))
 		}
-		back, err := p.ListAudit(t.Context(), p.admin, 0, page.Newer, 3)
+		back, err := p.SearchAudit(t.Context(), p.admin, models.AuditQuery{After: page.Newer, Limit: 3})
 		if err != nil || len(back.Entries) != 3 || back.Entries[2].Num != seen[3+2] && back.Entries[0].Num != seen[3] {
 			t.Errorf("page before the last one: %+v, error %v", back, err)
 		}
 		other := p.admin
 		other.Project = "other"
-		if page, err = p.ListAudit(t.Context(), other, 0, 0, 3); err != nil || len(page.Entries) != 0 {
+		if page, err = p.SearchAudit(t.Context(), other, models.AuditQuery{Limit: 3}); err != nil || len(page.Entries) != 0 {
 			t.Errorf("another project sees %d entries, error %v", len(page.Entries), err)
 		}
 	})
@@ -80,7 +80,7 @@ func TestAudit_RefusalsWritten(t *testing.T) {
 		p := newAccounts(t, open)
 		reader := storetest.Second(t, p.Store, p.now)
 		denied := func() (count int64) {
-			page, err := reader.ListAudit(t.Context(), p.admin, 0, 0, 100)
+			page, err := reader.SearchAudit(t.Context(), p.admin, models.AuditQuery{Limit: 100})
 			if err != nil {
 				t.Fatal(err)
 			}

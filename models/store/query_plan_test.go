@@ -285,7 +285,7 @@ func queryAccounts(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	must(t, db.Users.SetRole(ctx, admin, other.ID, models.Operator), db.Users.SetDisabled(ctx, admin, other.ID, true), db.Users.DeleteUser(ctx, admin, other.ID),
 		db.Sessions.EndOtherSessions(ctx, admin, in.ID), db.Sessions.EndSession(ctx, admin, in.ID))
 	for _, at := range [][2]int64{{0, 0}, {5, 0}, {0, 5}} {
-		_, err := db.ListAudit(ctx, admin, at[0], at[1], 20)
+		_, err := db.SearchAudit(ctx, admin, models.AuditQuery{Before: at[0], After: at[1], Limit: 20})
 		must(t, err)
 	}
 	for _, q := range []models.AuditQuery{{Search: "kim"}, {Search: "ki"}, {Action: "user.create"}, {Outcome: models.AuditDenied}, {From: 1, To: 2}, {Search: "kim", Before: 5, Action: "login"}} {

@@ -69,7 +69,7 @@ func TestServers_Add(t *testing.T) {
 		if _, err := db.Servers.EditServer(ctx, other, models.ServerInput{ID: row.ID, Name: "mine", Address: "10.0.0.9"}); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("another project's server: %v", err)
 		}
-		page, err := db.ListAudit(ctx, admin, 0, 0, 1)
+		page, err := db.SearchAudit(ctx, admin, models.AuditQuery{Limit: 1})
 		if err != nil || len(page.Entries) != 1 || page.Entries[0].Action != "server.create" || page.Entries[0].Detail != row.Address {
 			t.Errorf("audit: %+v %v", page.Entries, err)
 		}
@@ -125,7 +125,7 @@ func TestServers_EditAndRemove(t *testing.T) {
 		if fieldKeys(err)["server_id"] != "server.not_found" {
 			t.Errorf("attached to a server that is gone: %v", err)
 		}
-		page, err := db.ListAudit(ctx, admin, 0, 0, 50)
+		page, err := db.SearchAudit(ctx, admin, models.AuditQuery{Limit: 50})
 		var actions []string
 		refused := 0
 		for _, e := range page.Entries {

@@ -196,7 +196,7 @@ func TestSignIn_OldestSessionEnds(t *testing.T) {
 				t.Errorf("session %d of %d: %v", i, len(tokens), err)
 			}
 		}
-		page, err := p.ListAudit(t.Context(), p.admin, 0, 0, 100)
+		page, err := p.SearchAudit(t.Context(), p.admin, models.AuditQuery{Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}
