@@ -12,7 +12,8 @@
   }
 
   document.addEventListener("session:expired", (event) => {
-    const clicked = event.target !== document && !app().isBackground(event.target);
+    const { target } = event;
+    const clicked = target !== document && !app().isBackground(target) && !target.matches("input"); // which asks while one types
     if (clicked && !document.getElementById("popup").open) {
       location.href = event.detail.address;
       return;
