@@ -205,9 +205,13 @@ func (p *Page) Loads(step chromedp.Action[chromedp.Void]) int {
 	p.t.Helper()
 	short, cancel := context.WithTimeout(p, p.Patience)
 	defer cancel()
+	left := Now[float64](p, "performance.timeOrigin")
 	response, err := chromedp.RunResponse(short, step)
 	if err != nil {
 		p.t.Fatalf("no page came: %v\n%s", err, Now[string](p, `location.href + "\n" + document.body.innerText.slice(0, 900)`))
+	}
+	if p.script { // a click before the scripts run opens no popup
+		p.Wait("performance.timeOrigin !== %v && document.readyState === 'complete'", left)
 	}
 	if response == nil { // the page that was left had a request of its own under way
 		return Now[int](p, `performance.getEntriesByType("navigation")[0].responseStatus`)
