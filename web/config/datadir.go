@@ -48,7 +48,10 @@ func LockDataDir(folder string, log *slog.Logger) (release func() error, err err
 	if err != nil { // such as on a full disk, where a start must work
 		log.Warn("it is not written down which process has the data folder", "folder", folder, "error", err)
 	}
-	return file.Close, nil
+	return func() error {
+		_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN) // a program that is being started may share the open file
+		return file.Close()
+	}, nil
 }
 
 // lockHolder names the process that has the lock, as far as it wrote its number.

@@ -48,6 +48,14 @@ func (b *Backend) openDataDir() error {
 	return nil
 }
 
+// unlockDataDir gives up the lock. It does so explicitly: a program that is being started
+// at this moment shares the open file until it runs, and closing ours would leave it
+// locked.
+func (b *Backend) unlockDataDir() error {
+	_ = syscall.Flock(int(b.lock.Fd()), syscall.LOCK_UN) // fails only where there is no lock
+	return b.lock.Close()
+}
+
 func deviceID(fi os.FileInfo) uint64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
 		return uint64(st.Dev)

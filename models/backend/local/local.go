@@ -162,7 +162,7 @@ func openBackend(o Options) (*Backend, error) {
 		b.wg.Wait()
 		b.watching.Wait()
 		if b.lock != nil {
-			b.lock.Close()
+			_ = b.unlockDataDir()
 		}
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (b *Backend) Close() error {
 	case <-b.inspections:
 	case <-time.After(shutdownTimeout): // the disk hangs
 	}
-	return errors.Join(b.stopServing(), b.lock.Close())
+	return errors.Join(b.stopServing(), b.unlockDataDir())
 }
 
 // checkOpen is the first step of every call of the port. Its error is that of ctx, or

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"blockconsole/models/backend"
 )
 
@@ -199,4 +201,20 @@ func TestOpen_FileModes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestClose_LockShared: a program that is being started has the files of this process
+// until it runs. The folder is free after Close all the same.
+func TestClose_LockShared(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, Options{Dir: dir})
+	shared, err := unix.Dup(int(b.lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(shared)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, Options{Dir: dir})
 }
