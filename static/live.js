@@ -294,7 +294,9 @@
   });
   document.addEventListener("htmx:sse:after:connection", (event) => { startedElement = event.target; });
   document.addEventListener("htmx:sse:close", (event) => {
-    if (event.target.id === "live" && event.detail.reason === "ended") reconnect();
+    const live = event.target;
+    if (live.id !== "live" || event.detail.reason !== "ended") return;
+    setTimeout(() => { if (live.isConnected) reconnect(); }); // the extension still needs its element
   });
   document.addEventListener("htmx:finally:request", (event) => {
     const live = event.target;

@@ -29,17 +29,18 @@ type liveServer struct {
 	closed      chan struct{} // one per stream that ends
 	done        chan struct{} // closed when the test ends
 	editHandler atomic.Pointer[http.HandlerFunc]
-	unavailable atomic.Bool // streams are refused
-	crowded     atomic.Bool // streams are refused by the console, since there are too many
-	foreign     atomic.Bool // the list is answered by somebody else
-	silent      atomic.Bool // streams get no answer
+	unavailable atomic.Bool   // streams are refused
+	crowded     atomic.Bool   // streams are refused by the console, since there are too many
+	foreign     atomic.Bool   // the list is answered by somebody else
+	silent      atomic.Bool   // streams get no answer
+	end         chan struct{} // ends a stream in good order
 }
 
 const listPath = views.SnapshotsPath
 
 func newLiveServer(t *testing.T) *liveServer {
 	s := &liveServer{t: t, rows: snapshotRows()[:6], streams: map[chan string]bool{},
-		opened: make(chan struct{}, 16), closed: make(chan struct{}, 16), done: make(chan struct{})}
+		opened: make(chan struct{}, 16), closed: make(chan struct{}, 16), done: make(chan struct{}), end: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc(static.Prefix, serveStatic)
 	mux.HandleFunc("GET "+listPath, s.list)
@@ -118,6 +119,8 @@ func (s *liveServer) events(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, m)
 			_ = http.NewResponseController(w).Flush()
 		case <-r.Context().Done():
+			return
+		case <-s.end:
 			return
 		case <-s.done:
 			return

@@ -68,6 +68,20 @@ func TestBrowserStream_Silence(t *testing.T) {
 	checkConsole(t, tab)
 }
 
+// TestBrowserStream_Ends: a stream that the server ends, as at the end of a session, is
+// opened again, and nothing complains.
+func TestBrowserStream_Ends(t *testing.T) {
+	server, tab := openLiveList(t)
+	for range 2 {
+		server.end <- struct{}{}
+		server.wait("stream to end", server.closed)
+		server.wait("stream", server.opened)
+	}
+	server.sendEvent("fresh", "3000")
+	waitFor(t, tab, "event", `document.getElementById("fresh").dataset.at === "3000"`)
+	checkConsole(t, tab)
+}
+
 // TestBrowserStream_Refused: a page whose stream the console refuses, since too many are
 // open, says so until a stream is there.
 func TestBrowserStream_Refused(t *testing.T) {
