@@ -37,16 +37,27 @@
 
   // ---- a field that asks the server while one types: a moment after the last key, unless its popup has closed ----
   const askAfter = 200; // ms
-  let askTimer = 0;
+  const askTimers = new WeakMap(); // by field
 
   function ask(field) {
-    clearTimeout(askTimer);
+    clearTimeout(askTimers.get(field));
     if (field.isConnected) htmx.trigger(field, "ask");
   }
   document.addEventListener("input", ({ target }) => {
     if (!target.matches?.("[data-ask]")) return;
-    clearTimeout(askTimer);
-    askTimer = setTimeout(ask, askAfter, target);
+    clearTimeout(askTimers.get(target));
+    askTimers.set(target, setTimeout(ask, askAfter, target));
+  });
+
+  // ---- choices that are read again while one of them is chosen keep it ----
+  document.addEventListener("htmx:before:swap", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.target?.id === "volume-choices") ctx.chosen = ctx.target.querySelector("input:checked")?.value;
+  });
+  document.addEventListener("htmx:after:swap", (event) => {
+    const { chosen } = event.detail.ctx;
+    const again = chosen && document.querySelector(`#volume-choices input[value="${CSS.escape(chosen)}"]`);
+    if (again) again.checked = true;
   });
 
   // ---- Enter in the search of a form, and its button, find at once and send nothing ----

@@ -107,6 +107,12 @@ func scenarioSearchInPopup(p *page) {
 	p.Popup(p.say.newSnapshot)
 	p.NotReloaded()
 	p.Wait("%s.value === %s && document.activeElement === %s", By("textbox", p.say.snapshotName), JS("typed-"+p.lang), By("searchbox", "Volume"))
+	// What was typed before a choice is answered after it.
+	p.Wait("all('radio', null).length > 0")
+	p.ClickOn("all('radio', null)[0]")
+	p.Wait("all('radio', null)[0].checked")
+	now[bool](p, `(all('radio', null)[0].closest('label').dataset.old = '1', document.querySelector('input[data-ask][type=search]').dispatchEvent(new Event('input', {bubbles: true})), true)`)
+	p.Wait("!document.querySelector('[data-old]') && all('radio', null)[0].checked")
 	p.Quiet("search in a popup")
 }
 
