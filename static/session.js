@@ -18,7 +18,7 @@
       location.href = event.detail.address;
       return;
     }
-    app().showAlert("alert-ended", { act: ask });
+    if (!document.querySelector("#messages [data-template=alert-ended]")) app().showAlert("alert-ended", { act: ask }); // its button may have the focus
     if (clicked) ask();
   });
   document.addEventListener("htmx:after:swap", (event) => {
