@@ -49,71 +49,38 @@ func (m *Mirror) SyncConnections(ctx context.Context) error {
 	if err := m.Store.Sync.SyncConnections(ctx, connections); err != nil {
 		return err
 	}
-	if err := m.syncFaults(ctx); err != nil {
-		return err
-	}
-	return m.syncConnectedVolumes(ctx, connections)
-}
-
-// syncFaults copies the state of the objects that the backend found in fault, and of
-// those that are so no longer.
-func (m *Mirror) syncFaults(ctx context.Context) error {
 	faults, err := m.exporter.Faults(ctx)
 	if err != nil {
 		return err
 	}
-	requestedAt := m.Store.Now()
-	for _, of := range []struct {
-		kind models.SubjectType
-		keys []backend.Key
-	}{{models.SubjectVolume, faults.Volumes}, {models.SubjectSnapshot, faults.Snapshots}} {
-		now := map[string]bool{}
-		for _, key := range of.keys {
-			now[key.ID] = true
-		}
-		var objects []store.ObservedObject
-		for id := range m.tracker.replaceFaults(of.kind, now) {
-			object, err := m.fetch(ctx, of.kind, id)
-			if errors.Is(err, backend.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			objects = append(objects, object)
-		}
-		if len(objects) == 0 {
-			continue
-		}
-		if _, err := m.upsert(ctx, of.kind, objects, requestedAt, true); err != nil {
-			return err
-		}
+	volumes := m.tracker.replaceFaults(models.SubjectVolume, faults.Volumes)
+	for _, c := range connections {
+		volumes[c.Volume.ID] = true
 	}
-	return nil
+	if err := m.syncObjects(ctx, models.SubjectVolume, volumes); err != nil {
+		return err
+	}
+	return m.syncObjects(ctx, models.SubjectSnapshot, m.tracker.replaceFaults(models.SubjectSnapshot, faults.Snapshots))
 }
 
-func (m *Mirror) syncConnectedVolumes(ctx context.Context, connections []backend.Connection) error {
+// syncObjects copies the state of the objects with these ids of the backend.
+func (m *Mirror) syncObjects(ctx context.Context, kind models.SubjectType, ids map[string]bool) error {
 	requestedAt := m.Store.Now()
 	var objects []store.ObservedObject
-	synced := map[backend.Key]bool{}
-	for _, c := range connections {
-		if synced[c.Volume] {
-			continue
-		}
-		synced[c.Volume] = true
-		v, err := m.Backend.Volume(ctx, c.Volume)
+	for id := range ids {
+		object, err := m.fetch(ctx, kind, id)
 		if errors.Is(err, backend.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		objects = append(objects, m.volumeObject(ctx, v))
+		objects = append(objects, object)
 	}
 	if len(objects) == 0 {
 		return nil
 	}
-	_, err := m.Store.Sync.UpsertVolumes(ctx, objects, requestedAt)
+	_, err := m.upsert(ctx, kind, objects, requestedAt, true)
 	return err
 }
 

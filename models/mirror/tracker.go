@@ -161,9 +161,13 @@ func (t *tracker) dropDuplicates(listed map[string]bool, now time.Time) {
 	}
 }
 
-// replaceFaults remembers which objects of a kind are in fault now, and returns these and
-// those that were before.
-func (t *tracker) replaceFaults(kind models.SubjectType, now map[string]bool) map[string]bool {
+// replaceFaults remembers which objects of a kind are in fault now, and returns the
+// backend's ids of these and of those that were before.
+func (t *tracker) replaceFaults(kind models.SubjectType, keys []backend.Key) map[string]bool {
+	now := map[string]bool{}
+	for _, key := range keys {
+		now[key.ID] = true
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	both := maps.Clone(now)
