@@ -66,11 +66,11 @@ func (s *Store) enqueueUnaudited(ctx context.Context, actor models.Actor, c clic
 	if d := models.CanRole(c.action, actor.Role); d != nil {
 		return nil, models.Refused(d)
 	}
-	formKey := ""
+	formKey, use := "", c.use()
 	if c.key != "" {
 		sum := sha256.Sum256([]byte(actor.UserID + ":" + c.key)) // a client may send anything
 		formKey = hex.EncodeToString(sum[:])
-		if existing, err := s.operationOfForm(s.read(ctx), formKey, c.use()); existing != nil || err != nil {
+		if existing, err := s.operationOfForm(s.read(ctx), formKey, use); existing != nil || err != nil {
 			return existing, err
 		}
 	}
@@ -83,7 +83,7 @@ func (s *Store) enqueueUnaudited(ctx context.Context, actor models.Actor, c clic
 		if op, err = fn(tx); err != nil {
 			return err
 		}
-		s.initOperation(op, actor, formKey, c.use())
+		s.initOperation(op, actor, formKey, use)
 		if err := tx.Create(op).Error; err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (s *Store) enqueueUnaudited(ctx context.Context, actor models.Actor, c clic
 	})
 	if formKey != "" && err != nil {
 		// The same form, sent at the same time, may have been first: then the rows have changed under this one.
-		if existing, findErr := s.operationOfForm(s.read(ctx), formKey, c.use()); existing != nil || findErr != nil {
+		if existing, findErr := s.operationOfForm(s.read(ctx), formKey, use); existing != nil || findErr != nil {
 			return existing, findErr
 		}
 	}

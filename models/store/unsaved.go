@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -59,20 +60,11 @@ func (s *Store) refusal(err error) backend.Cause {
 	}
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_FULL:
-		if cause := reserve.Diagnose(s.folder); cause != "" {
-			return cause
-		}
-		return backend.NoBytes
+		return cmp.Or(reserve.Diagnose(s.folder), backend.NoBytes)
 	case sqlite3.SQLITE_READONLY:
-		if cause := reserve.Diagnose(s.folder); cause != "" {
-			return cause
-		}
-		return backend.ReadOnly
+		return cmp.Or(reserve.Diagnose(s.folder), backend.ReadOnly)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN: // all that SQLite tells of the others
-		if cause := reserve.Diagnose(s.folder); cause != "" {
-			return cause
-		}
-		return backend.DiskError
+		return cmp.Or(reserve.Diagnose(s.folder), backend.DiskError)
 	}
 	return ""
 }
