@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"blockconsole/models/backend"
@@ -244,7 +243,7 @@ func (r *Reserve) spare(i int64) string { return filepath.Join(r.dir, fmt.Sprint
 // measureLocked finds what an earlier process held.
 func (r *Reserve) measureLocked() {
 	if info, err := os.Lstat(r.ballast()); err == nil {
-		r.held = allocatedBytes(info)
+		r.held = Allocated(info)
 	}
 	for r.spareHeld < r.spares {
 		if _, err := os.Lstat(r.spare(r.spareHeld)); err != nil {
@@ -337,14 +336,6 @@ func (r *Reserve) tryLocked() {
 	if r.trial = backend.DiskCause(err); wantsRoom(r.trial) || r.trial == backend.TooManyFiles {
 		r.trial = "" // the file was not there yet; the figures tell
 	}
-}
-
-// allocatedBytes is what a file has of the disk.
-func allocatedBytes(info os.FileInfo) int64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int64(st.Blocks) * 512
-	}
-	return info.Size()
 }
 
 // fill writes n bytes that no file system can share or compress.

@@ -3,6 +3,7 @@ package reserve
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"blockconsole/models/backend"
 )
@@ -52,4 +53,12 @@ func Diagnose(folder string) backend.Cause {
 		cause = backend.NoInodes
 	}
 	return cause
+}
+
+// Allocated is how many bytes a file takes on the disk.
+func Allocated(info os.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Blocks) * 512
+	}
+	return info.Size()
 }

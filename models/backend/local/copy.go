@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"blockconsole/models/backend/local/nbd"
+	"blockconsole/models/reserve"
 )
 
 const (
@@ -28,7 +29,7 @@ func (d disk) copyData(ctx context.Context, dst, src *os.File, size int64, copie
 	if err != nil {
 		return err
 	}
-	c := copier{disk: d, ctx: ctx, dst: dst, src: src, copied: copied, size: size, sparse: allocated(fi) < size}
+	c := copier{disk: d, ctx: ctx, dst: dst, src: src, copied: copied, size: size, sparse: reserve.Allocated(fi) < size}
 	for {
 		if err := c.prefetchNext(); err != nil {
 			return err

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"blockconsole/models/reserve"
 )
 
 // newSparseFile makes a file of size bytes with data at the given offsets.
@@ -71,8 +73,8 @@ func TestCopyData(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if allocated(b) > allocated(a)+64<<10 || copied.Load() > allocated(a)+64<<10 {
-					t.Errorf("%d bytes became %d, %d were copied", allocated(a), allocated(b), copied.Load())
+				if reserve.Allocated(b) > reserve.Allocated(a)+64<<10 || copied.Load() > reserve.Allocated(a)+64<<10 {
+					t.Errorf("%d bytes became %d, %d were copied", reserve.Allocated(a), reserve.Allocated(b), copied.Load())
 				}
 			})
 		}
@@ -93,8 +95,8 @@ func TestCopyPiece_HiddenHoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSameContent(t, dst, src)
-	if fi, err := dst.Stat(); err != nil || allocated(fi) > 2*zeroBlockBytes {
-		t.Errorf("%d bytes allocated, %v", allocated(fi), err)
+	if fi, err := dst.Stat(); err != nil || reserve.Allocated(fi) > 2*zeroBlockBytes {
+		t.Errorf("%d bytes allocated, %v", reserve.Allocated(fi), err)
 	}
 }
 

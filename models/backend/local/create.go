@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/reserve"
 )
 
 // source is where a new object's bytes come from; the zero value means zeroes.
@@ -108,7 +109,7 @@ func (b *Backend) objectSource(k kind, key backend.Key) (source, int, error) {
 	if err != nil {
 		return source{}, 0, b.portError(err, 0)
 	}
-	src.allocated = min(allocated(fi), src.size)
+	src.allocated = min(reserve.Allocated(fi), src.size)
 	return src, m.SizeGiB, nil
 }
 

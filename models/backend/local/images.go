@@ -15,6 +15,7 @@ import (
 
 	"blockconsole/models/backend"
 	"blockconsole/models/backend/local/imageformat"
+	"blockconsole/models/reserve"
 )
 
 // Images lists the images that the administrator put into images/; links are not
@@ -138,5 +139,5 @@ func (b *Backend) imageSource(id string, raw bool, sizeGiB int) (source, error) 
 	case fi.Size() > int64(sizeGiB)*gib:
 		return source{}, &backend.Error{Code: backend.CodeInvalid, Field: "size_gib", Why: backend.WhySmallerThanImage, WhyArg: strconv.FormatInt(fi.Size(), 10), Message: fmt.Sprintf("smaller than the image's %d bytes", fi.Size())}
 	}
-	return source{path: path, image: fi, size: fi.Size(), allocated: min(allocated(fi), fi.Size())}, nil
+	return source{path: path, image: fi, size: fi.Size(), allocated: min(reserve.Allocated(fi), fi.Size())}, nil
 }

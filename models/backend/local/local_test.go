@@ -133,8 +133,8 @@ func TestOpen_BytesAfterSnapshotAndRestore(t *testing.T) {
 	fi, _ := f.Stat()
 	got := make([]byte, 5)
 	f.ReadAt(got, 700<<20)
-	if string(got) != "hello" || fi.Size() != 2*gib || allocated(fi) > 1<<20 {
-		t.Fatalf("%q, %d bytes, %d allocated", got, fi.Size(), allocated(fi))
+	if string(got) != "hello" || fi.Size() != 2*gib || reserve.Allocated(fi) > 1<<20 {
+		t.Fatalf("%q, %d bytes, %d allocated", got, fi.Size(), reserve.Allocated(fi))
 	}
 }
 

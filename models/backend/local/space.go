@@ -3,9 +3,7 @@ package local
 import (
 	"fmt"
 	"math"
-	"os"
 	"strconv"
-	"syscall"
 
 	"blockconsole/models/backend"
 	"blockconsole/models/reserve"
@@ -15,14 +13,6 @@ const gib = int64(1) << 30
 
 // overheadBytes is what an object takes beside its data: folder, description, inodes.
 const overheadBytes = 64 << 10
-
-// allocated is how many bytes a file takes on the disk.
-func allocated(fi os.FileInfo) int64 {
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return int64(st.Blocks) * 512
-	}
-	return fi.Size()
-}
 
 // openReserve uses the reserve that was given, or makes one.
 func (b *Backend) openReserve(o Options) (err error) {
