@@ -56,7 +56,7 @@ var scenarios = []scenario{
 	{name: "live", start: onFake, test: scenarioLive},
 	{name: "overtaken", start: onFake, test: scenarioOvertaken},
 	{name: "cut off", start: onFake, test: scenarioCutOff},
-	{name: "lost refresh", start: onFake, test: scenarioLostRefresh},
+	{name: "lost refresh", start: onFake, test: scenarioLostRefresh, only: "ko"},
 	{name: "weather", start: onFake, test: scenarioWeather, only: "ko"},
 	{name: "languages", start: onFake, test: scenarioLanguages},
 	{name: "wrong clock", start: onHeld, test: scenarioWrongClock, only: "ko"},

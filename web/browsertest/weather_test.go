@@ -75,7 +75,11 @@ func newWeather(t *testing.T, target string, seed int) *weather {
 		ErrorLog: log.New(io.Discard, "", 0), // of answers that were cut
 	}
 	w.Server = httptest.NewServer(w)
-	t.Cleanup(w.Close)
+	t.Cleanup(func() { // Close waits for the streams, which pages open again while they may
+		w.Listener.Close()
+		w.CloseClientConnections()
+		w.Close()
+	})
 	return w
 }
 
