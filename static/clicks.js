@@ -49,17 +49,6 @@
     askTimers.set(target, setTimeout(ask, askAfter, target));
   });
 
-  // ---- choices that are read again while one of them is chosen keep it ----
-  document.addEventListener("htmx:before:swap", (event) => {
-    const { ctx } = event.detail;
-    if (ctx.target?.id === "volume-choices") ctx.chosen = ctx.target.querySelector("input:checked")?.value;
-  });
-  document.addEventListener("htmx:after:swap", (event) => {
-    const { chosen } = event.detail.ctx;
-    const again = chosen && document.querySelector(`#volume-choices input[value="${CSS.escape(chosen)}"]`);
-    if (again) again.checked = true;
-  });
-
   // ---- Enter in the search of a form, and its button, find at once and send nothing ----
   for (const type of ["keydown", "click"]) {
     document.addEventListener(type, (event) => {

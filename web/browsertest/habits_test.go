@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -113,7 +114,26 @@ func scenarioSearchInPopup(p *page) {
 	p.Wait("all('radio', null)[0].checked")
 	now[bool](p, `(all('radio', null)[0].closest('label').dataset.old = '1', document.querySelector('input[data-ask][type=search]').dispatchEvent(new Event('input', {bubbles: true})), true)`)
 	p.Wait("!document.querySelector('[data-old]') && all('radio', null)[0].checked")
+	p.pressDuringSearch()
 	p.Quiet("search in a popup")
+}
+
+// pressDuringSearch presses the button of the mouse on a choice, and lets it go after a
+// search was answered.
+func (p *page) pressDuringSearch() {
+	p.t.Helper()
+	now[bool](p, `(document.querySelector('#volume-choices input').checked = false, document.addEventListener('htmx:after:swap', () => { window.answered = true }), true)`)
+	at := p.At("all('radio', null)[0].closest('label')")
+	mouse := func(kind input.DispatchMouseEventType) {
+		if _, err := chromedp.Call(p, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: at.X, Y: at.Y, Button: "left", ClickCount: 1}); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	mouse("mousePressed")
+	now[bool](p, `(document.querySelector('input[data-ask][type=search]').dispatchEvent(new Event('input', {bubbles: true})), true)`)
+	p.Wait("window.answered")
+	mouse("mouseReleased")
+	p.Wait("all('radio', null)[0].checked")
 }
 
 // scenarioNameHint types a name that exists: the popup says so at once. When it cannot
