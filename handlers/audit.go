@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -158,7 +159,7 @@ func auditDetails(e *models.AuditEntry) []views.AuditDetail {
 	f.addLink("Volume", "volume", p.VolumeID)
 	f.addLink("Block Snapshot", "snapshot", p.SnapshotID)
 	f.addText("field.image", p.ImageID)
-	f.addText("field.server", p.ServerID)
+	f.addText("field.server", cmp.Or(p.ServerName, p.ServerID))
 	f.addText("field.reason", p.Reason)
 	f.addText("audit.was", string(p.PriorStatus))
 	f.addText("field.reset_to", string(p.ResetTo))

@@ -13,6 +13,7 @@ func TestAudit(t *testing.T) {
 	c := newConsole(t)
 	admin := c.As(models.Administrator)
 	v := c.NewVolume("data", 3)
+	apptest.WantStatus(t, admin.Post(apptest.VolumePath(v.ID, "attach"), apptest.Form("server_id", "server-1")), 303)
 	if _, err := c.Store.Volumes.EditVolume(t.Context(), storetest.Operator(), models.EditInput{ID: v.ID, Name: "renamed"}); err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +24,7 @@ func TestAudit(t *testing.T) {
 	apptest.WantText(t, a, ".audit-facts dt", "이름")
 	apptest.WantText(t, a, ".audit-facts dd", "data → renamed")
 	text := a.Doc(t).Find(".audit .c-detail dd").Text()
-	for _, want := range []string{"3 GiB", "운영자"} {
+	for _, want := range []string{"3 GiB", "운영자", "web-1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in %q", want, text)
 		}

@@ -134,6 +134,7 @@ type Params struct {
 	ImageID        string `json:"image_id,omitempty"`    // audit
 	Raw            bool   `json:"raw,omitempty"`         // of a create: the image's bytes as they are
 	ServerID       string `json:"server_id,omitempty"`
+	ServerName     string `json:"server_name,omitempty"` // audit
 	Name           string `json:"name,omitempty"`        // of an edit; else audit
 	Description    string `json:"description,omitempty"` // of an edit; else audit
 	OldName        string `json:"old_name,omitempty"`    // of an edit: to restore it when it is refused or cancelled

@@ -84,6 +84,9 @@ func (s *Store) enqueueUnaudited(ctx context.Context, actor models.Actor, c clic
 			return err
 		}
 		s.initOperation(op, actor, formKey, use)
+		if err := nameServer(tx, op); err != nil {
+			return err
+		}
 		if err := tx.Create(op).Error; err != nil {
 			return err
 		}
@@ -112,6 +115,15 @@ func (s *Store) initOperation(op *models.Operation, actor models.Actor, formKey,
 	op.AskedAt = models.Micros(s.Now())
 	op.RunAt = op.AskedAt
 	op.Lane = cmp.Or(op.Lane, op.SubjectID)
+}
+
+// nameServer adds the name of the operation's server, by which the audit tells it after
+// the server is removed. Errors: those of the database.
+func nameServer(tx *gorm.DB, op *models.Operation) error {
+	if op.Params.ServerID == "" {
+		return nil
+	}
+	return tx.Model(&models.Server{}).Select("name").Where("id = ?", op.Params.ServerID).Limit(1).Scan(&op.Params.ServerName).Error
 }
 
 // operationOfForm finds the operation that a form made; nil when there is none. Errors:
