@@ -127,7 +127,7 @@
     copy.dataset.away = "true";
     picked.set(id, copy);
     const found = await fetch(location.pathname + "?q=" + encodeURIComponent(id), { headers: { Accept: "application/json" } })
-      .then((answer) => answer.ok && answer.json(), () => false);
+      .then((answer) => answer.ok && answer.json()).catch(() => false); // none, or half of one
     if (found && found.items.length === 0 && picked.delete(id)) showPicks();
   }
 
