@@ -65,19 +65,20 @@ func (w *walker) prefetchNext() error {
 	for w.prefetched < prefetchBytes && w.scanned < w.Size {
 		start, end, err := nextData(w.Src, w.scanned, w.Size)
 		if errors.Is(err, io.EOF) {
-			start, end = w.Size, w.Size
-		} else if err != nil {
+			w.blocks.skip(w.scanned/BlockBytes, w.blocks.count)
+			w.scanned = w.Size
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if start == 0 && end == w.Size && hidesHoles(w.Src, w.Size) {
 			w.userspace.Store(true)
 		}
-		if start < w.Size {
-			end = min(max(end, start+1), start+chunkBytes) // a run may have become a hole
-			prefetch(w.Src, start, end-start)
-			w.next = append(w.next, piece{start, end})
-			w.prefetched += end - start
-		}
+		end = min(max(end, start+1), start+chunkBytes) // a run may have become a hole
+		prefetch(w.Src, start, end-start)
+		w.next = append(w.next, piece{start, end})
+		w.prefetched += end - start
 		first, after := w.blocks.touched(start, end-start)
 		w.blocks.skip(w.scanned/BlockBytes, first)
 		w.scanned = min(after*BlockBytes, w.Size)
