@@ -148,7 +148,7 @@ func popupScenarios() []scenario {
 	refused.Denial = &views.Denial{Reason: msg("deny.has_volumes", "2"), Volumes: []views.Link{{ID: uid(1), Name: "restore-of-web"}, {ID: uid(2), Name: hostile}}, Servers: []string{"web-1"}, Guidance: msg("guide.ask_admin")}
 	return []scenario{
 		{"create", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: &quiet, Name: "scratch-1122-1530", NeedBytes: 20 << 30, FreeBytes: 120 << 30}))},
-		{"create-attached", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: attachedVolume(), Name: "db-main-1122-1530", CrashSafe: true, NeedBytes: -1, FreeBytes: 120 << 30}))},
+		{"create-attached", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: attachedVolume(), Name: "db-main-1122-1530", OneInstant: true, NeedBytes: -1, FreeBytes: 120 << 30}))},
 		{"create-attached-wrong", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "name", "acknowledge"), Volume: attachedVolume(), Name: "스냅샷 " + hostile, NeedBytes: 2048 << 30, FreeBytes: 120 << 30, NameTaken: true}))},
 		{"create-choose", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "volume_id"), SearchURL: "/choices", NeedBytes: -1, FreeBytes: -1,
 			VolumeChoices: []views.VolumeBrief{quiet, *attachedVolume(), {ID: uid(5), Name: longName, SizeGiB: 1, Status: "AVAILABLE"}, {ID: uid(6), Status: "AVAILABLE", SizeGiB: 3}}}))},

@@ -30,6 +30,7 @@ type Fake struct {
 	down         error
 	lastID       int
 	hold         bool
+	holdCopies   bool
 	failNext     map[string][]error // failures of the next operations, by method
 	failNextOf   map[string]error   // failure of the next operation, by ref
 	failDelete   map[string]error   // failure of the next deletion, by ref
