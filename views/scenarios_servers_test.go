@@ -66,6 +66,8 @@ func serverScenarios() []scenario {
 		{"volume-detaching", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: row, Attached: usedServers()[:1], Export: exported(true)}))},
 		{"operation-attached", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: operationRows()[0], Export: exported(true)}))},
 		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, WritePauseMicros: 12_345}))},
+		{"snapshot-mixed", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[9], TakenFrom: []string{"db-primary"}}))},
+		{"snapshot-not-yet", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[2]}))},
 		{"server-new", true, admin, component(views.ServerPopup(views.ServerForm{Form: bad, Name: "WEB-1", Address: "10.0.0.5/8"}))},
 		{"server-edit", true, admin, component(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Conflict: &rows[1]}))},
 		{"server-edit-clients", true, admin, component(views.ServerPopup(views.ServerForm{Form: form("/x"), ID: uid(1), Name: "web-1", Address: "10.0.0.5", Clients: clientsOf(24)}))},

@@ -140,7 +140,8 @@ func popupScenarios() []scenario {
 	item := func(r views.SnapshotRow) views.DeleteItem {
 		return views.DeleteItem{ID: r.ID, Name: r.Name, Status: r.Status, SizeGiB: r.SizeGiB, Volume: r.Volume, CreatedAt: r.CreatedAt}
 	}
-	brief := views.SnapshotBrief{ID: rows[1].ID, Name: rows[1].Name, SizeGiB: 2048, Volume: rows[1].Volume, Consistency: "crash", CreatedAt: rows[1].CreatedAt}
+	brief := views.SnapshotBrief{ID: rows[1].ID, Name: rows[1].Name, SizeGiB: 2048, Volume: rows[1].Volume, Consistency: "crash", CreatedAt: rows[1].CreatedAt, TakenAt: rows[1].TakenAt}
+	mixed := views.SnapshotBrief{ID: rows[9].ID, Name: rows[9].Name, SizeGiB: 30, Volume: rows[9].Volume, Consistency: rows[9].Consistency, CreatedAt: rows[9].CreatedAt, TakenAt: rows[9].TakenAt}
 	quiet := views.VolumeBrief{ID: uid(910), Name: "scratch", Status: "AVAILABLE", SizeGiB: 20}
 	edit := form(views.SnapshotsPath + "/x/edit")
 	edit.Version = 7
@@ -164,6 +165,8 @@ func popupScenarios() []scenario {
 		{"revert", true, onList, component(views.RevertPopup(views.Revert{Form: form("/x"), Snapshot: brief, Volume: quiet}))},
 		{"restore", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Snapshot: &brief, Name: "db-restore-1122", SizeGiB: "2048", MinGiB: 2048, MaxGiB: 4096, FreeBytes: 4 << 40,
 			Servers: []views.Link{{ID: "s1", Name: "web-1"}, {ID: "s2", Name: hostile}}}))},
+		{"restore-mixed", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Snapshot: &mixed, Name: "db-restore-1122", SizeGiB: "30", MinGiB: 30, MaxGiB: 4096, FreeBytes: -1}))},
+		{"create-attached-cloud", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: attachedVolume(), Name: "db-main-1122-1530", NeedBytes: -1, FreeBytes: -1}))},
 		{"popup-error", true, onList, component(views.ErrorPage(views.ErrorInfo{Status: 404, Message: msg("error.404"), Guidance: msg("error.404.guide"), RequestID: "0193a5c07e1f"}))},
 	}
 }
