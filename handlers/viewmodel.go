@@ -89,7 +89,7 @@ func denialMessage(d *models.Denial) views.Message {
 // snapshotBrief is a snapshot in a popup.
 func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
 	return views.SnapshotBrief{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
-		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, TakenAt: s.TakenAt}
+		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), TakenAt: s.TakenAt}
 }
 
 // volumeBrief is a volume in a popup.

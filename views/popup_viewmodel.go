@@ -54,8 +54,7 @@ type SnapshotBrief struct {
 	SizeGiB          int
 	Volume           Link
 	Consistency      string
-	CreatedAt        int64
-	TakenAt          int64 // 0: not yet
+	TakenAt          int64
 }
 
 // Edit is the popup «… 수정» of a volume or snapshot. Conflict is set when somebody

@@ -140,8 +140,8 @@ func popupScenarios() []scenario {
 	item := func(r views.SnapshotRow) views.DeleteItem {
 		return views.DeleteItem{ID: r.ID, Name: r.Name, Status: r.Status, SizeGiB: r.SizeGiB, Volume: r.Volume, CreatedAt: r.CreatedAt}
 	}
-	brief := views.SnapshotBrief{ID: rows[1].ID, Name: rows[1].Name, SizeGiB: 2048, Volume: rows[1].Volume, Consistency: "crash", CreatedAt: rows[1].CreatedAt, TakenAt: rows[1].TakenAt}
-	mixed := views.SnapshotBrief{ID: rows[9].ID, Name: rows[9].Name, SizeGiB: 30, Volume: rows[9].Volume, Consistency: rows[9].Consistency, CreatedAt: rows[9].CreatedAt, TakenAt: rows[9].TakenAt}
+	brief := views.SnapshotBrief{ID: rows[1].ID, Name: rows[1].Name, SizeGiB: 2048, Volume: rows[1].Volume, Consistency: "crash", TakenAt: rows[1].TakenAt}
+	mixed := views.SnapshotBrief{ID: rows[9].ID, Name: rows[9].Name, SizeGiB: 30, Volume: rows[9].Volume, Consistency: rows[9].Consistency, TakenAt: rows[9].TakenAt}
 	quiet := views.VolumeBrief{ID: uid(910), Name: "scratch", Status: "AVAILABLE", SizeGiB: 20}
 	edit := form(views.SnapshotsPath + "/x/edit")
 	edit.Version = 7
