@@ -92,17 +92,20 @@ type program struct {
 	saved  atomic.Int64 // the last file that is durable
 }
 
-// prepare makes two files that are written in place, with much between them that is not:
-// the last one is too long for the room before that.
+// prepare makes two files that are written in place, the first at its beginning and the
+// last at its end, which has no room before all that lies between them on the disk.
 func (p *program) prepare() error {
 	return errors.Join(saveFile(filepath.Join(p.folder, "before"), make([]byte, 1<<20)),
 		saveFile(filepath.Join(p.folder, "much"), bytes.Repeat([]byte("much to copy "), 10<<20)),
-		saveFile(filepath.Join(p.folder, "after"), make([]byte, 8<<20)))
+		saveFile(filepath.Join(p.folder, "after"), make([]byte, afterBytes)))
 }
+
+const afterBytes = 8 << 20
 
 // count writes one number after the other into the one file, then into the other one.
 func (p *program) count() error {
 	var files [2]*os.File
+	at := [2]int64{0, afterBytes - 8}
 	for i, name := range []string{"before", "after"} {
 		f, err := os.OpenFile(filepath.Join(p.folder, name), os.O_RDWR, 0)
 		if err != nil {
@@ -112,8 +115,8 @@ func (p *program) count() error {
 		files[i] = f
 	}
 	for n := uint64(1); !p.stop.Load(); n++ {
-		for _, f := range files {
-			if _, err := f.WriteAt(binary.BigEndian.AppendUint64(nil, n), 0); err != nil {
+		for i, f := range files {
+			if _, err := f.WriteAt(binary.BigEndian.AppendUint64(nil, n), at[i]); err != nil {
 				return err
 			}
 			if err := unix.Fdatasync(int(f.Fd())); err != nil {
@@ -229,19 +232,19 @@ func (s *site) wantPowerCut(snapshot string, first, last int) {
 	if found == 0 {
 		s.t.Error("no file is there")
 	}
-	before, after := counted(s.t, out, "before"), counted(s.t, out, "after")
+	before, after := counted(s.t, out, "before", 0), counted(s.t, out, "after", afterBytes-8)
 	if before == 0 || before-after > 1 {
 		s.t.Errorf("of different moments: %d was counted first, and %d next", before, after)
 	}
 }
 
-func counted(t *testing.T, folder, name string) uint64 {
+func counted(t *testing.T, folder, name string, at int) uint64 {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(folder, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return binary.BigEndian.Uint64(text)
+	return binary.BigEndian.Uint64(text[at:])
 }
 
 // journalOnly are the lines of e2fsck on a disk after a power cut: it replays the journal,
