@@ -80,8 +80,20 @@ type Snapshot struct {
 	Volume      Key
 	Project     string
 	CreatedAt   time.Time
+	TakenAt     time.Time     // the instant whose bytes it has; zero: not taken yet, or unknown
+	Consistency Consistency   // empty: the backend does not know
 	Held        time.Duration // how long it held the writes of the volume's servers; 0: not at all, or unknown
 }
+
+// Consistency is how consistent the bytes of a snapshot are.
+type Consistency string
+
+// The consistencies.
+const (
+	Clean           Consistency = "clean" // of a volume that no server was using
+	CrashConsistent Consistency = "crash" // of a volume in use, at one instant: what a power cut would have left
+	Inconsistent    Consistency = "none"  // of a volume in use, of different moments
+)
 
 // Connection is a client that is connected to an attached volume now.
 type Connection struct {
@@ -287,8 +299,10 @@ type Backend interface {
 	// spec.Raw, CodeInvalid (also when the size does not fit the source), CodeQuota, CodeNoSpace.
 	CreateVolume(ctx context.Context, spec VolumeSpec) (Volume, error)
 	// CreateSnapshot starts, continues or returns the snapshot with spec.Ref; it does not wait until it is AVAILABLE.
+	// From Snapshot.TakenAt on the volume may be attached, detached and extended, whatever the snapshot's status.
 	// Errors: CodeNotFound when the volume is gone, CodeConflict when its status forbids it or nobody acknowledged
-	// that it is attached, CodeInvalid, CodeQuota, CodeNoSpace.
+	// that it is attached, CodeInvalid, CodeQuota, CodeNoSpace; CodeUnavailable with WhyCopying while another snapshot of
+	// the volume is being copied: then nothing was made.
 	CreateSnapshot(ctx context.Context, spec SnapshotSpec) (Snapshot, error)
 
 	// RenameVolume and RenameSnapshot set name and description; done when they return. Errors: CodeNotFound,

@@ -35,7 +35,7 @@ type Error struct {
 	Code Code
 
 	Message   string // conflict, invalid, reported: one English sentence; without Why it is the cloud's, for users
-	Why       Why    // conflict, invalid: empty when only the cloud knows
+	Why       Why    // conflict, invalid: empty when only the cloud knows; unavailable: WhyCopying, or empty
 	WhyArg    string // the figure or status of Why
 	RequestID string // busy, reported: the backend's id of the accepted request that failed; may be empty
 

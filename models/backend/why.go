@@ -9,6 +9,7 @@ type Why string
 const (
 	WhyAttached            Why = "attached"
 	WhyAttachedElsewhere   Why = "attached_elsewhere"
+	WhyCopying             Why = "copying" // of unavailable
 	WhyDataWrong           Why = "data_wrong"
 	WhyDeleting            Why = "deleting"
 	WhyDeletionFailed      Why = "deletion_failed"
@@ -39,6 +40,7 @@ func Whys() []Why {
 	return []Why{
 		WhyAttached,
 		WhyAttachedElsewhere,
+		WhyCopying,
 		WhyDataWrong,
 		WhyDeleting,
 		WhyDeletionFailed,

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"blockconsole/models/backend"
@@ -101,8 +100,8 @@ func (b *Backend) checkAttached(o *object, serverID string) (done bool, err erro
 	return true, nil
 }
 
-// startAttach marks the volume as attaching, which keeps it from being deleted, and
-// from being copied as one that nobody writes to.
+// startAttach marks the volume as attaching, which keeps it from being deleted. What copies
+// it goes on; see addExportLocked.
 func (b *Backend) startAttach(o *object) (meta, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,8 +110,6 @@ func (b *Backend) startAttach(o *object) (meta, error) {
 		return meta{}, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	case o.meta.Status != backend.Available:
 		return meta{}, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyStatus, WhyArg: string(o.meta.Status), Message: "the volume is " + string(o.meta.Status)}
-	case len(b.copyTargets[o.meta.Ref]) > 0:
-		return meta{}, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("a snapshot of the volume is being copied")}
 	}
 	o.attaching = true
 	return o.meta, nil

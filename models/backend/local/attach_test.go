@@ -3,7 +3,12 @@
 package local
 
 import (
+	"crypto/sha256"
 	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -12,22 +17,60 @@ import (
 	"blockconsole/models/backend"
 )
 
+// A volume that is attached while a snapshot of it is copied is served at once, and the
+// snapshot holds what was there before.
 func TestAttachVolume_SnapshotUnderWay(t *testing.T) {
 	t.Parallel()
 	s, g := newGatedHarness(t)
-	if _, err := s.b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: s.new, Volume: backend.Key{Ref: s.vol}}); err != nil {
+	sn, err := s.b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: s.new, Volume: backend.Key{Ref: s.vol}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	<-g.reached
-	var unavailable *backend.Error
-	if err := s.b.AttachVolume(t.Context(), backend.Key{Ref: s.vol}, "here"); !errors.As(err, &unavailable) || unavailable.Code != backend.CodeUnavailable || unavailable.RetryAfter == 0 {
-		t.Errorf("a clean snapshot could be spoilt: %v", err)
-	}
-	close(g.open)
-	settle(t, s.b)
+	<-g.reached // the middle of three runs of data
 	if err := s.b.AttachVolume(t.Context(), backend.Key{Ref: s.vol}, "here"); err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
+	c, changed := useExport(t, s.b, s.vol), []byte(strings.Repeat("later", 1000))
+	write := func(off int64) {
+		if _, err := c.WriteAt(changed, off); err != nil {
+			t.Error(err)
+		}
+	}
+	write(0)          // copied
+	write(gib - 5000) // not copied yet
+	write(500 << 20)  // a hole
+	var waits sync.WaitGroup
+	waits.Go(func() { write(300 << 20) }) // being copied
+	close(g.open)
+	waits.Wait()
+	settle(t, s.b)
+	if sn, err = s.b.Snapshot(t.Context(), sn.Key); err != nil || sn.Status != backend.Available || sn.Consistency != backend.Clean || sn.Held != 0 || sn.TakenAt.IsZero() {
+		t.Errorf("%+v, %v", sn, err)
+	}
+	wantSameObject(t, s.b.path("snapshots", s.new, dataFile), s.b.path("snapshots", s.snap, dataFile))
+}
+
+// wantSameObject fails unless both files have the same bytes.
+func wantSameObject(t *testing.T, got, want string) {
+	t.Helper()
+	a, errA := hashFile(got)
+	b, errB := hashFile(want)
+	if errA != nil || errB != nil || a != b {
+		t.Errorf("%s has other bytes than %s: %v, %v", got, want, errA, errB)
+	}
+}
+
+func hashFile(path string) (sum [sha256.Size]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return sum, err
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // failingDisk is a disk on which one kind of call fails.

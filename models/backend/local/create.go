@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"time"
 
 	"blockconsole/models/backend"
 	"blockconsole/models/reserve"
@@ -20,6 +19,10 @@ type source struct {
 	size      int64       // bytes to copy
 	allocated int64       // bytes that are not holes
 }
+
+// changes reports whether the source is a volume, whose bytes may change while they are
+// copied.
+func (s source) changes() bool { return s.object != nil && s.object.meta.Kind == volumes }
 
 // CreateVolume makes a sparse file of the requested size, filled from a snapshot or an
 // image where one is named. It tries a failed creation again. Errors: CodeInvalid,
@@ -113,6 +116,9 @@ func (b *Backend) objectSource(k kind, key backend.Key) (source, int, error) {
 	return src, m.SizeGiB, nil
 }
 
+// quickCopyBytes are copied within a briefWait.
+const quickCopyBytes = 8 << 20
+
 // create returns the object that has m.Ref, or starts making it from the source that
 // find returns.
 func (b *Backend) create(ctx context.Context, m meta, find func(*meta) (source, error)) (*object, error) {
@@ -136,8 +142,10 @@ func (b *Backend) create(ctx context.Context, m meta, find func(*meta) (source, 
 	if err != nil || j == nil {
 		return o, err
 	}
-	if b.reflink || src.allocated <= chunkBytes {
+	if b.reflink || src.allocated <= quickCopyBytes {
 		waitBriefly(ctx, j)
+	} else if m.Kind == snapshots {
+		waitBrieflyFor(ctx, j, j.instant)
 	}
 	return o, nil
 }
@@ -170,8 +178,8 @@ func (b *Backend) startCreate(m meta, src source) (*object, *job, error) {
 		switch {
 		case from.meta.Status != backend.Available:
 			return nil, nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhySourceStatus, WhyArg: string(from.meta.Status), Message: "the source is " + string(from.meta.Status)}
-		case from.attaching:
-			return nil, nil, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("the source is being attached")}
+		case from.meta.Kind == volumes && !b.reflink && len(b.copyTargets[from.meta.Ref]) > 0:
+			return nil, nil, errBeingCopied()
 		}
 		m.Attached = m.Attached || from.export != nil
 	}
@@ -248,6 +256,7 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src source) erro
 			return err
 		}
 	}
+	m, _ = b.metaOf(o) // the size is that of the instant
 	if err := b.disk.truncate(f, int64(m.SizeGiB)*gib); err != nil {
 		return err
 	}
@@ -279,15 +288,15 @@ func (b *Backend) fillFromSource(ctx context.Context, o *object, f *os.File, src
 	return err
 }
 
-// copySource gives o's file f the source's bytes: by sharing its blocks, else by a
-// copy, which waits for one of the slots.
+// copySource gives o's file f the source's bytes of one instant: by sharing its blocks,
+// else by a copy, which waits for one of the slots before its instant.
 func (b *Backend) copySource(ctx context.Context, o *object, f *os.File, src source, j *job) error {
 	in, err := b.disk.open(src.path, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	if err := b.cloneSource(ctx, f, in, src, o); !errors.Is(err, errors.ErrUnsupported) {
+	if err := b.cloneSource(ctx, f, in, src, o, j); !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	select {
@@ -296,8 +305,13 @@ func (b *Backend) copySource(ctx context.Context, o *object, f *os.File, src sou
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	c, err := b.startCopy(ctx, f, in, src, o, j)
+	if err != nil {
+		return err
+	}
+	defer b.endCopy(src.object, c)
 	j.copying.Store(true)
-	return b.disk.copyData(ctx, f, in, src.size, &j.bytesCopied)
+	return c.Run(ctx)
 }
 
 // publish makes the folder durable, then visible, then its visibility durable. It

@@ -113,13 +113,13 @@ func TestCreateVolume_CopyUnderWay(t *testing.T) {
 	}
 }
 
-func TestCreateSnapshot_MaxCopies(t *testing.T) {
+func TestCreateVolume_MaxCopies(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	s, g := newGatedHarness(t)
 	refs := []string{newRef(t), newRef(t), newRef(t)}
 	for _, ref := range refs {
-		if _, err := s.b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: ref, Volume: backend.Key{Ref: s.vol}}); err != nil {
+		if _, err := s.b.CreateVolume(ctx, backend.VolumeSpec{Ref: ref, SizeGiB: 1, Snapshot: &backend.Key{Ref: s.snap}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -127,7 +127,7 @@ func TestCreateSnapshot_MaxCopies(t *testing.T) {
 	<-g.reached
 	waiting := 0
 	for _, ref := range refs {
-		n, ok := s.snapshot(ref)
+		n, ok := s.volume(ref)
 		if !ok || n.Status != backend.Creating {
 			t.Errorf("%+v", n)
 		}
@@ -141,7 +141,7 @@ func TestCreateSnapshot_MaxCopies(t *testing.T) {
 	close(g.open)
 	settle(t, s.b)
 	for _, ref := range refs {
-		if n, _ := s.snapshot(ref); n.Status != backend.Available || n.Percent != 100 {
+		if n, _ := s.volume(ref); n.Status != backend.Available || n.Percent != 100 {
 			t.Errorf("%+v", n)
 		}
 	}

@@ -107,7 +107,7 @@ func (b *Backend) inspect(o *object) *backend.Error {
 	}
 	if found == nil && e != nil && e.nbd == nil && !o.isDetaching() && !b.closed { // its file is back
 		if again, err := b.openExport(m); err == nil {
-			o.export = again
+			b.addExportLocked(o, again)
 		}
 	}
 	b.setDamageLocked(o, found)

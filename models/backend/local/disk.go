@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"blockconsole/models/backend/local/nbd"
 	"blockconsole/models/reserve"
 )
 
@@ -46,6 +47,17 @@ func (d disk) callHook(o op, path string) error {
 		return &os.PathError{Op: string(o), Path: path, Err: err}
 	}
 	return nil
+}
+
+// guardCopy runs a piece of a copy to the file path, of n bytes, where there is room.
+func (d disk) guardCopy(path string, n int64, piece func() error) error {
+	if d.space != nil {
+		if !d.space.Begin(n) {
+			return nbd.ErrNoRoom
+		}
+		defer d.space.End(n)
+	}
+	return d.do(opCopy, path, piece)
 }
 
 func (d disk) do(o op, path string, call func() error) error {

@@ -9,8 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The console runs on these systems for development: it copies files in user space,
-// where zeroes become holes.
+// The console runs on these systems for development.
 
 func (d disk) clone(dst, _ *os.File) error {
 	if err := d.callHook(opClone, dst.Name()); err != nil {
@@ -18,18 +17,6 @@ func (d disk) clone(dst, _ *os.File) error {
 	}
 	return errors.ErrUnsupported
 }
-
-func (d disk) copyRange(dst, _ *os.File, _ int64, _ int) (int, error) {
-	return 0, errors.ErrUnsupported
-}
-
-func (d disk) nextData(_ *os.File, off, size int64) (start, end int64, err error) {
-	return off, size, nil
-}
-
-func (d disk) startWriteback(*os.File, int64, int64) {}
-
-func (d disk) prefetch(*os.File, int64, int64) {}
 
 func (d disk) fdatasync(f *os.File) error { return d.sync(f) }
 

@@ -2,7 +2,6 @@ package local
 
 import (
 	"errors"
-	"io"
 	"os"
 	"unsafe"
 
@@ -20,53 +19,6 @@ func (d disk) clone(dst, src *os.File) error {
 		return errors.ErrUnsupported
 	}
 	return err
-}
-
-// copyRange copies at most n bytes at off inside the kernel. errors.ErrUnsupported: the
-// kernel or the file system refuses.
-func (d disk) copyRange(dst, src *os.File, off int64, n int) (int, error) {
-	in, out, m := off, off, 0
-	err := d.callHook(opCopy, dst.Name())
-	if err == nil {
-		err = ignoringEINTR(func() (err error) {
-			m, err = unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, n, 0)
-			return err
-		})
-	}
-	if isUnsupported(err) {
-		return 0, errors.ErrUnsupported
-	}
-	return max(m, 0), err
-}
-
-// nextData returns the first run of data at or after off: [start, end). io.EOF: only a
-// hole is left. All is data where the file system knows no holes.
-func (d disk) nextData(f *os.File, off, size int64) (start, end int64, err error) {
-	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
-	switch {
-	case errors.Is(err, unix.ENXIO):
-		return 0, 0, io.EOF
-	case errors.Is(err, unix.EINVAL):
-		return off, size, nil
-	case err != nil:
-		return 0, 0, err
-	}
-	if start >= size {
-		return 0, 0, io.EOF
-	}
-	end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
-	return start, min(end, size), err
-}
-
-// startWriteback starts writing the range to the disk, so that the final sync, which
-// also reports the errors, has little left to do.
-func (d disk) startWriteback(f *os.File, off, n int64) {
-	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
-}
-
-// prefetch starts reading the range into the page cache, where the kernel likes to.
-func (d disk) prefetch(f *os.File, off, n int64) {
-	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
 }
 
 func (d disk) fdatasync(f *os.File) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/backend/local/blockcopy"
 	"blockconsole/models/backend/local/nbd"
 )
 
@@ -22,6 +23,7 @@ const maxQuiesce = 20 * time.Second
 type export struct {
 	nbd  *nbd.Export // nil, as file, when the file could not be opened
 	file *os.File
+	dev  *nbd.FileDevice // on file
 
 	opened    os.FileInfo                   // of file, to know it again
 	size      atomic.Int64                  // bytes that file has at least
@@ -72,7 +74,7 @@ func (b *Backend) openExport(m meta) (*export, error) {
 	if b.disk.hook != nil {
 		dev.Hook = func(name string) error { return b.disk.callHook(op(name), f.Name()) }
 	}
-	e.file = f
+	e.file, e.dev = f, dev
 	e.size.Store(e.opened.Size())
 	dev.Check = func() error { return b.checkOpened(e) }
 	e.nbd = nbd.NewExport(m.Ref, dev, nbd.ExportOptions{
@@ -120,9 +122,23 @@ func (e *export) failureAt(now time.Time) error {
 	return t.err
 }
 
+// addExportLocked makes clients find the export. Its device has no clients yet, so a copy of
+// the volume's bytes that is under way saves what they write from the first write on.
 func (b *Backend) addExportLocked(o *object, e *export) {
 	o.export = e
+	e.setCopying(o.copying)
 	b.exports[o.meta.Ref] = o
+}
+
+// setCopying makes writes wait for what they overwrite to be copied; nil: not any more.
+func (e *export) setCopying(c *blockcopy.Copy) {
+	switch {
+	case e == nil || e.dev == nil:
+	case c == nil:
+		e.dev.SetFilter(nil)
+	default:
+		e.dev.SetFilter(c)
+	}
 }
 
 // resumeExports exports the volumes that are attached, and starts unfinished

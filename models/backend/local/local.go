@@ -86,6 +86,7 @@ type Backend struct {
 	ctx       context.Context // ends at Close: copies stop
 	cancel    context.CancelFunc
 	copySlots chan struct{}  // one token per running copy
+	saveLimit time.Duration  // how long a write waits for a copy; 0: blockcopy.DefaultLimit
 	wg        sync.WaitGroup // of the jobs
 	watching  sync.WaitGroup // of the own reserve
 	nbd       *exportServer  // nil: off
@@ -100,7 +101,8 @@ type Backend struct {
 	copyTargets   relation // source -> objects that are being copied from it
 	jobs          map[*job]bool
 	exports       map[string]*object // the volumes with an export, by ref
-	holdPerExtent time.Duration      // see estimateHoldLocked
+	holdPerExtent time.Duration      // see estimateHoldLocked …
+	holdToDrain   time.Duration      // … also
 	damaged       map[*object]bool   // those with object.damage
 	turn          turn
 
@@ -143,7 +145,7 @@ func openBackend(o Options) (*Backend, error) {
 	b := &Backend{
 		dir: dir, now: o.Now, log: cmp.Or(o.Log, slog.Default()), disk: disk{hook: o.hook}, onDiskError: o.OnDiskError,
 		volumes: newIndex(), snapshots: newIndex(), children: relation{}, copyTargets: relation{},
-		jobs: map[*job]bool{}, exports: map[string]*object{}, holdPerExtent: initialHoldPerExtent,
+		jobs: map[*job]bool{}, exports: map[string]*object{}, holdPerExtent: initialHoldPerExtent, holdToDrain: initialHoldToDrain,
 		damaged: map[*object]bool{}, turn: turn{kind: volumes}, inspectNow: make(chan struct{}, 1), inspections: make(chan struct{}),
 		imageFormats: imageFormats{known: map[string]knownFormat{}},
 		copySlots:    make(chan struct{}, cmp.Or(o.MaxCopies, 2)),
@@ -226,7 +228,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 	}
 	c := backend.Capabilities{
 		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1, DataDir: b.dir,
-		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true, CrashSafe: b.reflink,
+		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true, CrashSafe: true,
 		Pace: backend.Pace{Small: inventoryPace},
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}

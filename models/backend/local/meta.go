@@ -35,30 +35,32 @@ const (
 // meta is the content of meta.json. It says everything about an object, so that its
 // folder can be read without the console.
 type meta struct {
-	Format       int            `json:"format"`
-	Kind         kind           `json:"kind"`
-	Ref          string         `json:"ref"`
-	Name         string         `json:"name"`
-	Description  string         `json:"description,omitempty"`
-	SizeGiB      int            `json:"size_gib"`
-	ExtendingTo  int            `json:"extending_to_gib,omitempty"` // set before the file grows, cleared after
-	Volume       string         `json:"volume,omitempty"`           // of a snapshot: the volume's ref
-	Source       string         `json:"source,omitempty"`           // of a volume: the snapshot's ref
-	Image        string         `json:"image,omitempty"`            // of a volume: the image's file name
-	Project      string         `json:"project,omitempty"`
-	Type         string         `json:"type,omitempty"`
-	Zone         string         `json:"zone,omitempty"`
-	Attached     bool           `json:"attached,omitempty"`
-	Acknowledged bool           `json:"acknowledged,omitempty"`
-	Held         time.Duration  `json:"held_ns,omitempty"`     // of a snapshot: how long it held servers' writes
-	Attachments  []attachment   `json:"attachments,omitempty"` // of a volume: the server that uses it
-	CreatedAt    time.Time      `json:"created_at"`
-	Status       backend.Status `json:"status"`
-	Failure      string         `json:"failure,omitempty"`
-	Damage       *storedDamage  `json:"damage,omitempty"`        // Failure, where that is CodeDamaged
-	FailureCause backend.Cause  `json:"failure_cause,omitempty"` // why the disk refused
-	FailureOp    string         `json:"failure_op,omitempty"`    // what it refused, as in backend.Error
-	Since        time.Time      `json:"since"`
+	Format       int                 `json:"format"`
+	Kind         kind                `json:"kind"`
+	Ref          string              `json:"ref"`
+	Name         string              `json:"name"`
+	Description  string              `json:"description,omitempty"`
+	SizeGiB      int                 `json:"size_gib"`
+	ExtendingTo  int                 `json:"extending_to_gib,omitempty"` // set before the file grows, cleared after
+	Volume       string              `json:"volume,omitempty"`           // of a snapshot: the volume's ref
+	Source       string              `json:"source,omitempty"`           // of a volume: the snapshot's ref
+	Image        string              `json:"image,omitempty"`            // of a volume: the image's file name
+	Project      string              `json:"project,omitempty"`
+	Type         string              `json:"type,omitempty"`
+	Zone         string              `json:"zone,omitempty"`
+	Attached     bool                `json:"attached,omitempty"`
+	Acknowledged bool                `json:"acknowledged,omitempty"`
+	TakenAt      time.Time           `json:"taken_at,omitzero"`     // of a snapshot: its instant
+	Held         time.Duration       `json:"held_ns,omitempty"`     // of a snapshot: how long it held servers' writes
+	Attachments  []attachment        `json:"attachments,omitempty"` // of a volume: the server that uses it
+	CreatedAt    time.Time           `json:"created_at"`
+	Consistency  backend.Consistency `json:"consistency,omitempty"` // of a snapshot; empty: unknown
+	Status       backend.Status      `json:"status"`
+	Failure      string              `json:"failure,omitempty"`
+	Damage       *storedDamage       `json:"damage,omitempty"`        // Failure, where that is CodeDamaged
+	FailureCause backend.Cause       `json:"failure_cause,omitempty"` // why the disk refused
+	FailureOp    string              `json:"failure_op,omitempty"`    // what it refused, as in backend.Error
+	Since        time.Time           `json:"since"`
 }
 
 // storedDamage is a backend.Error of the code damaged, without what a restart changes.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/backend/local/blockcopy"
 )
 
 // location says where an object's folder is.
@@ -29,10 +30,11 @@ type object struct {
 	meta         meta
 	failure      error
 	location     location
-	job          *job    // under way
-	createFailed bool    // the next create call tries again
-	attaching    bool    // its attachment is being written
-	export       *export // while it is attached and NBD is on
+	job          *job            // under way
+	createFailed bool            // the next create call tries again
+	attaching    bool            // its attachment is being written
+	export       *export         // while it is attached and NBD is on
+	copying      *blockcopy.Copy // of its bytes into a snapshot, which writes to it must not overtake
 
 	damage       *backend.Error // what inspect found last; nil: nothing
 	damagedSince time.Time
@@ -98,7 +100,7 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	return backend.Snapshot{
 		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
 		Volume: backend.Key{Ref: m.Volume, ID: m.Volume}, Project: m.Project, CreatedAt: m.CreatedAt,
-		Held: m.Held,
+		TakenAt: m.TakenAt, Consistency: m.Consistency, Held: m.Held,
 	}
 }
 
@@ -211,9 +213,10 @@ const briefWait = 50 * time.Millisecond
 type job struct {
 	cancel      func()
 	done        chan struct{}
-	bytesNeeded int64        // that a copy may write
-	bytesCopied atomic.Int64 // of bytesNeeded
-	copying     atomic.Bool  // the copy has its slot, so there is a percentage
+	instant     chan struct{} // closed when the bytes that it copies are those of one instant
+	bytesNeeded int64         // that a copy may write
+	bytesCopied atomic.Int64  // of bytesNeeded
+	copying     atomic.Bool   // the copy has its slot, so there is a percentage
 }
 
 // startJobLocked runs work in the background as o's job; work must end with
@@ -223,7 +226,7 @@ func (b *Backend) startJobLocked(o *object, bytesNeeded int64, work func(context
 		return nil, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
-	j := &job{cancel: cancel, done: make(chan struct{}), bytesNeeded: bytesNeeded}
+	j := &job{cancel: cancel, done: make(chan struct{}), instant: make(chan struct{}), bytesNeeded: bytesNeeded}
 	b.jobs[j] = true
 	o.job = j
 	b.wg.Go(func() {
@@ -240,11 +243,15 @@ func (b *Backend) endJobLocked(o *object, j *job) {
 }
 
 // waitBriefly waits at most briefWait for a job.
-func waitBriefly(ctx context.Context, j *job) {
+func waitBriefly(ctx context.Context, j *job) { waitBrieflyFor(ctx, j, nil) }
+
+// waitBrieflyFor waits at most briefWait for a job or for what is closed before its end.
+func waitBrieflyFor(ctx context.Context, j *job, closed chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, briefWait)
 	defer cancel()
 	select {
 	case <-j.done:
+	case <-closed:
 	case <-ctx.Done():
 	}
 }

@@ -92,9 +92,24 @@ func wantOneInstant(t *testing.T, path string) {
 	}
 }
 
+// withoutReflink makes a disk that cannot share blocks.
+func withoutReflink(o op, _ string) error {
+	if o == opClone {
+		return syscall.EOPNOTSUPP
+	}
+	return nil
+}
+
+// A snapshot of an attached volume is of one instant, whether the file system shares
+// blocks or the bytes are copied while a server writes.
 func TestCreateSnapshot_AttachedOneInstant(t *testing.T) {
 	t.Parallel()
-	b, ref := attachedVolume(t, xfs(t, 4*gib), nil)
+	t.Run("reflink", func(t *testing.T) { t.Parallel(); testOneInstant(t, xfs(t, 4*gib), nil) })
+	t.Run("copy before write", func(t *testing.T) { t.Parallel(); testOneInstant(t, t.TempDir(), withoutReflink) })
+}
+
+func testOneInstant(t *testing.T, dir string, hook func(op, string) error) {
+	b, ref := attachedVolume(t, dir, hook)
 	if caps, err := b.Capabilities(t.Context()); err != nil || !caps.CrashSafe {
 		t.Fatalf("%+v %v", caps, err)
 	}
@@ -115,9 +130,13 @@ func TestCreateSnapshot_AttachedOneInstant(t *testing.T) {
 		}
 	}
 	for range 8 {
+		before := b.now()
 		sn := takeSnapshot(t, b, ref)
 		if sn.Held <= 0 || sn.Held > maxQuiesce {
 			t.Errorf("held for %s", sn.Held)
+		}
+		if sn.TakenAt.Before(before.Truncate(time.Microsecond)) || sn.TakenAt.After(b.now()) || sn.Consistency != backend.CrashConsistent {
+			t.Errorf("%q, taken at %s", sn.Consistency, sn.TakenAt)
 		}
 		wantOneInstant(t, b.path("snapshots", sn.Ref, dataFile))
 	}
@@ -126,41 +145,19 @@ func TestCreateSnapshot_AttachedOneInstant(t *testing.T) {
 	sn := takeSnapshot(t, b, ref)
 	s := &harness{T: t, dir: b.dir, b: b}
 	s.reopen()
-	if again, err := s.b.Snapshot(t.Context(), sn.Key); err != nil || again.Held != sn.Held {
-		t.Errorf("%s, and after a restart %s, %v", sn.Held, again.Held, err)
+	if again, err := s.b.Snapshot(t.Context(), sn.Key); err != nil || again.Held != sn.Held || !again.TakenAt.Equal(sn.TakenAt) || again.Consistency != sn.Consistency {
+		t.Errorf("%+v, and after a restart %+v, %v", sn, again, err)
 	}
 }
 
-func TestCreateSnapshot_AttachedWithoutReflink(t *testing.T) {
-	t.Parallel()
-	b, ref := attachedVolume(t, t.TempDir(), func(o op, _ string) error {
-		if o == opClone {
-			return syscall.EOPNOTSUPP
-		}
-		return nil
-	})
-	if caps, err := b.Capabilities(t.Context()); err != nil || caps.CrashSafe {
-		t.Fatalf("%+v %v", caps, err)
-	}
-	if _, err := useExport(t, b, ref).WriteAt(text, 0); err != nil {
-		t.Fatal(err)
-	}
-	if sn := takeSnapshot(t, b, ref); sn.Held != 0 {
-		t.Errorf("held for %s", sn.Held)
-	}
-	if v := getVolume(t, b, ref); v.Hold != 0 {
-		t.Errorf("%s predicted", v.Hold)
-	}
-}
-
-// TestCreateSnapshot_CloneFails also checks that nothing is copied, which would not be
-// of one instant, where the file system refuses the second clone.
+// Where the file system refuses to share blocks although it can, the copy is of one instant
+// too.
 func TestCreateSnapshot_CloneFails(t *testing.T) {
 	t.Parallel()
 	d := &failingDisk{}
 	b, ref := attachedVolume(t, xfs(t, 4*gib), d.hook)
 	c := useExport(t, b, ref)
-	for _, errno := range []syscall.Errno{syscall.EIO, syscall.EOPNOTSUPP} {
+	for errno, want := range map[syscall.Errno]backend.Status{syscall.EIO: backend.ErrorStatus, syscall.EOPNOTSUPP: backend.Available} {
 		d.errno = errno
 		d.failOn(opClone)
 		key := backend.Key{Ref: newRef(t)}
@@ -168,7 +165,7 @@ func TestCreateSnapshot_CloneFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle(t, b)
-		if sn, err := b.Snapshot(t.Context(), key); err != nil || sn.Status != backend.ErrorStatus || sn.Failure == nil {
+		if sn, err := b.Snapshot(t.Context(), key); err != nil || sn.Status != want || (sn.Failure == nil) != (want == backend.Available) {
 			t.Errorf("%s: %+v %v", errno, sn, err)
 		}
 		d.failOn("")
@@ -177,42 +174,6 @@ func TestCreateSnapshot_CloneFails(t *testing.T) {
 		}
 	}
 	takeSnapshot(t, b, ref)
-}
-
-func TestCloneQuiesced_Expired(t *testing.T) {
-	t.Parallel()
-	b, ref := attachedVolume(t, xfs(t, 4*gib), nil)
-	b.mu.Lock()
-	e := b.exports[ref].export
-	b.mu.Unlock()
-	ctx, cancel := context.WithCancel(t.Context())
-	dst, err := os.Create(filepath.Join(b.dir, "copy"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dst.Close()
-	clones := 0
-	b.wg.Wait() // until the extents are counted: nothing else may read the hook
-	b.disk.hook = func(o op, _ string) error {
-		if o == opClone {
-			if clones++; clones == 1 {
-				return nil // while writes go on
-			}
-			cancel() // ends the hold as its time limit would
-			<-ctx.Done()
-			w := useExport(t, b, ref)
-			if _, err := w.WriteAt([]byte("a write after the hold"), 0); err != nil {
-				t.Error(err)
-			}
-		}
-		return nil
-	}
-	if _, err := b.cloneQuiesced(ctx, e, dst, e.file); err == nil {
-		t.Error("a copy of two moments passes as one")
-	}
-	if _, err := b.cloneQuiesced(ctx, e, dst, e.file); err == nil {
-		t.Error("held after the end of its context")
-	}
 }
 
 func countExtents(b *Backend, ref string) (int, error) {

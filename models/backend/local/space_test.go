@@ -115,9 +115,9 @@ func TestNoSpace_RunningCopies(t *testing.T) {
 	ctx := context.Background()
 	g := newCopyGate()
 	b := open(t, Options{Dir: filepath.Join(ext4(t, 2*gib), "data"), Reserve: mib, hook: g.hook})
-	vol := newFilledVolume(t, b)
+	vol, other := newFilledVolume(t, b), newFilledVolume(t, b)
 	defer fillDisk(t, b.dir, 96*mib)()
-	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: vol}); err != nil {
+	if _, err := b.CreateSnapshot(ctx, backend.SnapshotSpec{Ref: newRef(t), Volume: other}); err != nil {
 		t.Fatal(err)
 	}
 	<-g.reached

@@ -28,6 +28,8 @@ type FileDevice struct {
 	// another file; others fail with ENOSPC.
 	Space SpaceGate
 
+	filter atomic.Pointer[WriteFilter]
+
 	noPunch, noZeroRange, noReadNowait, noSplice atomic.Bool // refused by the file system
 
 	writing sync.Mutex
@@ -42,6 +44,34 @@ type FileDevice struct {
 type SpaceGate interface {
 	Begin(n int64) bool
 	End(n int64)
+}
+
+// WriteFilter is told before bytes change. It is called by many goroutines at once, with
+// offsets and lengths in bytes, which may be beyond the length that the file had when the
+// filter was set.
+type WriteFilter interface {
+	// BeforeWrite returns when the n bytes at off may change. It has no error: nothing keeps
+	// a write from being done.
+	BeforeWrite(off, n int64)
+	// WritesAtOnce reports whether BeforeWrite of the n bytes at off would return at once.
+	WritesAtOnce(off, n int64) bool
+}
+
+// SetFilter makes every write that has not begun wait for f; nil: for nothing. To set it
+// between two writes, quiesce the export meanwhile.
+func (d *FileDevice) SetFilter(f WriteFilter) {
+	if f == nil {
+		d.filter.Store(nil)
+		return
+	}
+	d.filter.Store(&f)
+}
+
+// beforeWrite precedes every call that changes bytes.
+func (d *FileDevice) beforeWrite(off, n int64) {
+	if f := d.filter.Load(); f != nil {
+		(*f).BeforeWrite(off, n)
+	}
 }
 
 // ErrNoRoom is the ENOSPC of a SpaceGate: the file system itself has not refused.
@@ -95,6 +125,7 @@ func (d *FileDevice) WriteAt(p []byte, off int64) (int, error) {
 	if err := d.callHook("write"); err != nil {
 		return 0, err
 	}
+	d.beforeWrite(off, int64(len(p)))
 	n := 0
 	err := d.withSpace(off, int64(len(p)), func() (err error) {
 		d.writing.Lock()
@@ -136,6 +167,7 @@ func (d *FileDevice) sync() error {
 // Trim punches a hole, or does nothing where the file system cannot. Its errors are
 // those of the file system.
 func (d *FileDevice) Trim(_ context.Context, off, n int64) error {
+	d.beforeWrite(off, n)
 	err := d.punch(off, n)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil
@@ -146,6 +178,7 @@ func (d *FileDevice) Trim(_ context.Context, off, n int64) error {
 // WriteZeroes punches a hole or, with NoHole, zeroes the range in place, or writes
 // zeroes where the file system cannot. errors.ErrUnsupported: not with FastZero.
 func (d *FileDevice) WriteZeroes(ctx context.Context, off, n int64, flags ZeroFlags) error {
+	d.beforeWrite(off, n)
 	err := errors.ErrUnsupported
 	if flags&NoHole == 0 {
 		err = d.punch(off, n)
@@ -193,10 +226,14 @@ func (d *FileDevice) unlessUnsupported(refused *atomic.Bool, op string, call fun
 	return err
 }
 
-// CanWriteNowait is true for whole pages: a write to a part of a page may have to
-// read it first.
+// CanWriteNowait is true for whole pages that the filter does not hold up: a write to a
+// part of a page may have to read it first.
 func (d *FileDevice) CanWriteNowait(off int64, n int) bool {
-	return off%page == 0 && n%page == 0
+	if off%page != 0 || n%page != 0 {
+		return false
+	}
+	f := d.filter.Load()
+	return f == nil || (*f).WritesAtOnce(off, int64(n))
 }
 
 // BlockStatus returns the holes that the file system knows. The error is that of

@@ -134,6 +134,7 @@ func (d *FileDevice) writeFrom(p *pipe, off int64, n int) error {
 	if err := d.callHook("write"); err != nil {
 		return err
 	}
+	d.beforeWrite(off, int64(n))
 	return d.withSpace(off, int64(n), func() error { return d.spliceFrom(p, off, n) })
 }
 

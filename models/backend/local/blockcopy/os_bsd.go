@@ -1,0 +1,23 @@
+//go:build darwin || freebsd
+
+package blockcopy
+
+import (
+	"errors"
+	"os"
+)
+
+// The console runs on these systems for development: it copies files in user space,
+// where zeroes become holes.
+
+func copyRange(*os.File, *os.File, int64, int) (int, error) { return 0, errors.ErrUnsupported }
+
+func nextData(_ *os.File, off, size int64, _ bool) (start, end int64, err error) {
+	return off, size, nil
+}
+
+func startWriteback(*os.File, int64, int64) {}
+
+func prefetch(*os.File, int64, int64) {}
+
+func isUnsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
