@@ -75,27 +75,27 @@ func (l *Load) Wait() error {
 // writeSizes with their shares: small ones are written from the server's read buffer,
 // larger ones go through a pipe or through memory, the largest in pieces.
 var writeSizes = []writeSize{
-	{40, 1, 8, 1},
-	{25, 8, 64, 8},             // pages
-	{15, 65, 512, 1},           // in memory, since they are no whole pages
-	{15, 128, 1024, 8},         // spliced
-	{4, 2048, 8192, 8},         // more than one goroutine writes at once
-	{1, 32 << 11, 32 << 11, 8}, // the longest request there may be
+	{450, 1, 8, 1},
+	{250, 8, 64, 8},            // pages
+	{150, 65, 512, 1},          // in memory, since they are no whole pages
+	{130, 128, 1024, 8},        // spliced
+	{17, 2048, 8192, 8},        // more than one goroutine writes at once
+	{3, 32 << 11, 32 << 11, 8}, // the longest request there may be
 }
 
 type writeSize struct {
-	share                int64 // of 100
+	share                int64 // of 1000
 	least, most, aligned int64 // in blocks of HistoryBlock
 }
 
 func chooseSize(chance *rand.Rand) writeSize {
-	share := chance.Int64N(100)
+	share := chance.Int64N(1000)
 	for _, size := range writeSizes {
 		if share -= size.share; share < 0 {
 			return size
 		}
 	}
-	panic("the shares are not 100")
+	panic("the shares are not 1000")
 }
 
 func (l *Load) request(c *NBD, chance *rand.Rand) error {

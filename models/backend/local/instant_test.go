@@ -43,7 +43,7 @@ type served struct {
 
 const (
 	loadConnections = 4
-	loadSpan        = 48 * mib
+	loadSpan        = 36 * mib
 )
 
 // newServed makes a volume with data all over the span of its load.
@@ -93,7 +93,6 @@ func (s *served) start() {
 // snapshot takes a snapshot and checks that it is the volume at the instant that it says.
 func (s *served) snapshot() error {
 	key := backend.Key{Ref: newRef(s.t)}
-	before := time.Now()
 	if _, err := s.b.CreateSnapshot(s.t.Context(), backend.SnapshotSpec{Ref: key.Ref, Volume: backend.Key{Ref: s.ref}}); err != nil {
 		return err
 	}
@@ -105,7 +104,7 @@ func (s *served) snapshot() error {
 		err = sn.Failure
 	}
 	if err == nil {
-		err = s.load.History.Check(s.b.path("snapshots", key.Ref, dataFile), before, time.Now())
+		err = s.load.History.Check(s.b.path("snapshots", key.Ref, dataFile), sn.TakenAt, sn.TakenAt)
 	}
 	if err != nil {
 		return err
