@@ -13,8 +13,8 @@ import (
 // zeroes and flushes. Where they overlap, the order is the volume's.
 type Load struct {
 	History *History
-	// Span is the part of the volume that is written, in bytes from its beginning.
-	Span int64
+	// Span is the part of the volume that is written, in bytes from From on.
+	From, Span int64
 	// Seed makes the requests of each connection those of an earlier run; which of two
 	// connections is faster remains the machine's.
 	Seed uint64
@@ -25,12 +25,14 @@ type Load struct {
 	group sync.WaitGroup
 	mu    sync.Mutex
 	err   error
+
+	starts uint64
 }
 
 // Prefill writes once over all of the span, in requests of n bytes, and flushes.
 func (l *Load) Prefill(c *NBD, n int64) error {
 	for off := int64(0); off < l.Span; off += n {
-		if err := l.write(c, off, min(n, l.Span-off), false); err != nil {
+		if err := l.write(c, l.From+off, min(n, l.Span-off), false); err != nil {
 			return err
 		}
 	}
@@ -40,9 +42,10 @@ func (l *Load) Prefill(c *NBD, n int64) error {
 // Start begins to write over the connections until Stop.
 func (l *Load) Start(connections ...*NBD) {
 	ctx, stop := context.WithCancel(context.Background())
-	l.stop = stop
+	l.stop, l.err = stop, nil
+	l.starts++
 	for i, c := range connections {
-		chance := rand.New(rand.NewPCG(l.Seed, uint64(i)))
+		chance := rand.New(rand.NewPCG(l.Seed, l.starts<<32|uint64(i)))
 		l.group.Go(func() {
 			for ctx.Err() == nil {
 				if err := l.request(c, chance); err != nil {
@@ -104,7 +107,7 @@ func (l *Load) request(c *NBD, chance *rand.Rand) error {
 	n = min(n-n%size.aligned, l.Span/HistoryBlock)
 	off := chance.Int64N(l.Span/HistoryBlock - n + 1)
 	off -= off % size.aligned
-	n, off = n*HistoryBlock, off*HistoryBlock
+	n, off = n*HistoryBlock, l.From+off*HistoryBlock
 	switch {
 	case kind < 5:
 		return c.Flush()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,13 +44,14 @@ type served struct {
 
 const (
 	loadConnections = 4
+	loadFrom        = 4 * mib // what lies before that is not written
 	loadSpan        = 36 * mib
 )
 
 // newServed makes a volume with data all over the span of its load.
 func newServed(t testing.TB, b *Backend, seed uint64) *served {
 	t.Helper()
-	s := &served{t: t, b: b, ref: newRef(t), load: &backendtest.Load{History: backendtest.NewHistory(gib), Span: loadSpan, Seed: seed}}
+	s := &served{t: t, b: b, ref: newRef(t), load: &backendtest.Load{History: backendtest.NewHistory(gib), From: loadFrom, Span: loadSpan, Seed: seed}}
 	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: s.ref, Name: "served", SizeGiB: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +98,11 @@ func (s *served) snapshot() error {
 	if _, err := s.b.CreateSnapshot(s.t.Context(), backend.SnapshotSpec{Ref: key.Ref, Volume: backend.Key{Ref: s.ref}}); err != nil {
 		return err
 	}
+	return s.whole(key)
+}
+
+// whole waits for the snapshot, checks it, and deletes it.
+func (s *served) whole(key backend.Key) error {
 	if err := waitJobs(s.t.Context(), s.b); err != nil {
 		return err
 	}
@@ -154,4 +161,72 @@ func TestInstant(t *testing.T) {
 			both.Wait()
 		})
 	}
+}
+
+// TestInstant_AttachedMeanwhile attaches, detaches and attaches a volume again while it is
+// copied, which is held up until servers have written to it both times.
+func TestInstant_AttachedMeanwhile(t *testing.T) {
+	t.Parallel()
+	var held atomic.Bool
+	copying, goOn := make(chan struct{}), make(chan struct{})
+	b := open(t, withNBD(t, Options{Dir: memDir(t), hook: func(o op, _ string) error {
+		if o == opCopy && held.CompareAndSwap(true, false) { // a piece that no server writes to
+			close(copying)
+			<-goOn
+		}
+		return nil
+	}}))
+	s := newServed(t, b, 1)
+	if _, err := s.dial().WriteAt(make([]byte, mib), 0); err != nil {
+		t.Fatal(err)
+	}
+	s.detach()
+	held.Store(true)
+	key := backend.Key{Ref: newRef(t)}
+	sn, err := b.CreateSnapshot(t.Context(), backend.SnapshotSpec{Ref: key.Ref, Volume: backend.Key{Ref: s.ref}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-copying
+	for range 2 {
+		s.attach()
+		s.writeSome()
+		s.detach()
+	}
+	if sn, err = b.Snapshot(t.Context(), key); err != nil || sn.Status != backend.Creating || sn.TakenAt.IsZero() || sn.Consistency != backend.Clean {
+		t.Errorf("%+v %v", sn, err)
+	}
+	s.attach()
+	s.start()
+	close(goOn)
+	if err := s.whole(key); err != nil {
+		t.Error(err)
+	}
+	s.end()
+}
+
+func (s *served) detach() {
+	s.t.Helper()
+	if err := s.b.DetachVolume(context.Background(), backend.Key{Ref: s.ref}, "here", true); err != nil {
+		s.t.Fatal(err)
+	}
+	waitStatus(s.t, s.b, s.ref, backend.Available)
+}
+
+// writeSome writes until some requests are answered.
+func (s *served) writeSome() {
+	s.t.Helper()
+	enough, left := make(chan struct{}), atomic.Int64{}
+	left.Store(60)
+	s.load.Answered = func() {
+		if left.Add(-1) == 0 {
+			close(enough)
+		}
+	}
+	s.start()
+	<-enough
+	if err := s.load.Stop(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.load.Answered = nil
 }
