@@ -50,6 +50,7 @@ type Copy struct {
 	Options
 	userspace atomic.Bool // the kernel refused to copy, or hides the holes
 	blocks    blockMap
+	writing   sync.Mutex // of Dst: threads that wait for its lock in the kernel cost more than goroutines
 	saves     sync.WaitGroup
 	over      chan struct{} // closed when no block needs to be saved any more
 	err       error         // why, before all were saved; guarded by blocks.mu until over
@@ -195,18 +196,12 @@ func (c *Copy) watch(done chan<- struct{}) {
 	}
 }
 
-// copySparse copies [off, end) in user space; what holds only zeroes stays a hole.
+// copySparse copies [off, end) in user space; what holds only zeroes stays a hole. It does
+// not ask the file system for holes: that would wait for writes to the file.
 func (c *Copy) copySparse(off, end int64) error {
-	start, _, err := nextData(c.Src, off, end, false)
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	buf := buffers.Get().(*[bufferBytes]byte)
 	defer buffers.Put(buf)
-	for off = max(off, start&^(pageBytes-1)); off < end; {
+	for off < end {
 		n := min(end-off, bufferBytes)
 		err := c.Guard(n, func() error {
 			m, err := c.Src.ReadAt(buf[:n], off)

@@ -20,9 +20,8 @@ func copyRange(dst, src *os.File, off int64, n int) (int, error) {
 }
 
 // nextData returns the first run of data in [off, size): [start, end). io.EOF: only a hole is
-// left. All is data where the file system knows no holes. Without toEnd, end is size: some
-// file systems walk through all data to find its end.
-func nextData(f *os.File, off, size int64, toEnd bool) (start, end int64, err error) {
+// left. All is data where the file system knows no holes.
+func nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
@@ -33,8 +32,6 @@ func nextData(f *os.File, off, size int64, toEnd bool) (start, end int64, err er
 		return 0, 0, err
 	case start >= size:
 		return 0, 0, io.EOF
-	case !toEnd:
-		return start, size, nil
 	}
 	end, err = unix.Seek(int(f.Fd()), start, unix.SEEK_HOLE)
 	return start, min(end, size), err

@@ -62,7 +62,7 @@ func (w *walker) walk() error {
 // says of holes is true for the instant.
 func (w *walker) prefetchNext() error {
 	for w.prefetched < prefetchBytes && w.scanned < w.Size {
-		start, end, err := nextData(w.Src, w.scanned, w.Size, true)
+		start, end, err := nextData(w.Src, w.scanned, w.Size)
 		if errors.Is(err, io.EOF) {
 			start, end = w.Size, w.Size
 		} else if err != nil {
@@ -126,8 +126,10 @@ func (w *walker) copySpan(s *span, p piece) error {
 func (w *walker) copyWhole(off, end int64) error {
 	for off < end {
 		n := 0
-		err := w.Guard(end-off, func() (err error) {
-			n, err = copyRange(w.Dst, w.Src, off, int(end-off))
+		err := w.Guard(min(end-off, bufferBytes), func() (err error) {
+			w.writing.Lock()
+			defer w.writing.Unlock()
+			n, err = copyRange(w.Dst, w.Src, off, int(min(end-off, bufferBytes)))
 			return err
 		})
 		switch {
@@ -165,7 +167,9 @@ func (c *Copy) writeRun(p []byte, off int64) error {
 	if len(p) == 0 {
 		return nil
 	}
+	c.writing.Lock()
 	_, err := c.Dst.WriteAt(p, off)
+	c.writing.Unlock()
 	if err == nil {
 		c.Copied.Add(int64(len(p)))
 	}
