@@ -19,6 +19,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-15} gib=${GIB:-10} only=${ONLY:-}
 daemon=${QEMU_STORAGE_DAEMON:-qemu-storage-daemon}
+for needed in "$daemon" fio nbdinfo python3; do
+	command -v "$needed" >/dev/null || { echo "$needed is missing" >&2; exit 1; }
+done
 work=$(mktemp -d "${WORK:-/var/tmp}/snapshot-bench.XXXXXX")
 pids=()
 finish() {
@@ -44,8 +47,9 @@ serve() {
 	uri=nbd://127.0.0.1:$port/$export
 }
 stop() {
-	exec {to}>&- {from}<&-
+	exec {to}>&-
 	wait "$server"
+	exec {from}<&-
 	rm -rf "$work/data"
 }
 fill() { # bytes that no file system compresses, in requests that no cache notices

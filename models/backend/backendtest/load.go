@@ -20,6 +20,9 @@ type Load struct {
 	Seed uint64
 	// Answered, when set, is called after each request that was answered.
 	Answered func()
+	// Refused, when set, gets the errors with which the server answers; the load goes on.
+	// Without it they end their connection's part.
+	Refused func(syscall.Errno)
 
 	stop  context.CancelFunc
 	group sync.WaitGroup
@@ -48,7 +51,12 @@ func (l *Load) Start(connections ...*NBD) {
 		chance := rand.New(rand.NewPCG(l.Seed, l.starts<<32|uint64(i)))
 		l.group.Go(func() {
 			for ctx.Err() == nil {
-				if err := l.request(c, chance); err != nil {
+				err := l.request(c, chance)
+				if errno := syscall.Errno(0); l.Refused != nil && errors.As(err, &errno) {
+					l.Refused(errno)
+					err = nil
+				}
+				if err != nil {
 					l.mu.Lock()
 					l.err = errors.Join(l.err, err)
 					l.mu.Unlock()
@@ -138,10 +146,4 @@ func (l *Load) write(c *NBD, off, n int64, fua bool) error {
 	}
 	l.History.End(w, err)
 	return err
-}
-
-// Disconnected reports whether an error of a [Load] is only the end of connections.
-func Disconnected(err error) bool {
-	var errno syscall.Errno
-	return err != nil && !errors.As(err, &errno) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

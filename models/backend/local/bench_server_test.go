@@ -3,6 +3,7 @@ package local
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -24,6 +25,7 @@ func TestBenchBackend(t *testing.T) {
 	if dir == "" {
 		t.Skip("only for docs/snapshot-bench.sh")
 	}
+	ref := makeLong(t, dir, int(testNumber(t, "BLOCKCONSOLE_SNAPSHOT_BENCH_GIB", 1)))
 	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("BLOCKCONSOLE_SNAPSHOT_BENCH_PORT"))
 	if err != nil {
 		t.Fatal(err)
@@ -31,12 +33,7 @@ func TestBenchBackend(t *testing.T) {
 	o := withNBD(t, Options{Dir: dir})
 	o.NBD.Close()
 	o.NBD = l
-	b, ref := open(t, o), newRef(t)
-	size := int(testNumber(t, "BLOCKCONSOLE_SNAPSHOT_BENCH_GIB", 1))
-	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, Name: "bench", SizeGiB: size}); err != nil {
-		t.Fatal(err)
-	}
-	settle(t, b)
+	b := open(t, o)
 	if err := b.AttachVolume(t.Context(), backend.Key{Ref: ref}, "here"); err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +41,33 @@ func TestBenchBackend(t *testing.T) {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		benchSnapshot(t, b, ref, strings.TrimSpace(in.Text()) == "begin")
 	}
+}
+
+// makeLong makes a volume that may be longer than the disk, on which a snapshot does not
+// depend.
+func makeLong(t *testing.T, dir string, gibs int) (ref string) {
+	t.Helper()
+	b := open(t, Options{Dir: dir})
+	ref = newRef(t)
+	if _, err := b.CreateVolume(t.Context(), backend.VolumeSpec{Ref: ref, Name: "bench", SizeGiB: 1}); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, b)
+	folder := b.path("volumes", ref)
+	m, err := readMeta(folder, volumes, ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Close(), os.Remove(folder+"/"+metaFile), os.Truncate(folder+"/"+dataFile, int64(gibs)*gib)); err != nil {
+		t.Fatal(err)
+	}
+	m.SizeGiB = gibs
+	f, err := disk{}.createMeta(folder+"/"+metaFile, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	return ref
 }
 
 func benchSnapshot(t *testing.T, b *Backend, volume string, deleted bool) {
