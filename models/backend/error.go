@@ -25,6 +25,7 @@ const (
 	CodeDamaged     Code = "damaged"     // an object's files were removed, shortened or replaced behind the backend's back
 	CodeContainer   Code = "container"   // the image holds a disk in a format, and is not the disk itself
 	CodeChanged     Code = "changed"     // the image changed while it was copied
+	CodeSlow        Code = "slow"        // the disk is too slow to copy what servers overwrite meanwhile
 	CodeReported    Code = "reported"    // the backend reports a failure of a request that it had accepted
 	CodeUnavailable Code = "unavailable" // the backend cannot answer now
 )
@@ -57,6 +58,8 @@ type Error struct {
 	Kept   string
 
 	Need, Free int64 // no_space: bytes; -1 where unknown
+
+	Waited, Most time.Duration // slow: how long a write waited, and how long it may
 
 	// Op of a fault is read, write, flush, trim, zero, status, cache or open. After flush, what servers wrote may be
 	// lost; after the others a server got an error.
@@ -127,6 +130,8 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s is %s", e.Path, e.What)
 	case CodeChanged:
 		return fmt.Sprintf("%s changed while it was copied", e.Path)
+	case CodeSlow:
+		return fmt.Sprintf("a write waited %s for a copy, %s at most are given", e.Waited, e.Most)
 	case CodeUnavailable:
 		return fmt.Sprintf("backend unavailable: %v", e.Err)
 	}

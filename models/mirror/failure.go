@@ -59,6 +59,8 @@ func failureArgs(e *backend.Error) []string {
 		return []string{filepath.Base(e.Path)}
 	case backend.CodeContainer:
 		return []string{filepath.Base(e.Path), e.What}
+	case backend.CodeSlow:
+		return []string{number(e.Waited.Milliseconds()), number(e.Most.Milliseconds())}
 	case backend.CodeBusy:
 		return []string{strconv.Itoa(len(e.Dependents))}
 	case backend.CodeForbidden:

@@ -2,6 +2,7 @@ package mirror_test
 
 import (
 	"testing"
+	"time"
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
@@ -26,6 +27,7 @@ func TestFailureOf_Files(t *testing.T) {
 		"failure.damaged.replaced.kept":   damaged(backend.Replaced, true, "/proc/1/fd/2"),
 		"failure.damaged.description":     damaged(backend.NoDescription, false, ""),
 		"failure.changed":                 {Code: backend.CodeChanged, Path: "/d/data.raw"},
+		"failure.slow":                    {Code: backend.CodeSlow, Waited: 6 * time.Second, Most: 5 * time.Second},
 		"failure.container":               {Code: backend.CodeContainer, Path: "/d/data.raw", What: "QCOW2"},
 	} {
 		got := mirror.FailureOf(err)

@@ -19,7 +19,7 @@ import (
 
 // codes are all codes of the port.
 var codes = []backend.Code{backend.CodeNotFound, backend.CodeUnsupported, backend.CodeConflict, backend.CodeBusy, backend.CodeQuota, backend.CodeInvalid,
-	backend.CodeForbidden, backend.CodeNoSpace, backend.CodeFault, backend.CodeReported, backend.CodeUnavailable}
+	backend.CodeForbidden, backend.CodeNoSpace, backend.CodeFault, backend.CodeSlow, backend.CodeReported, backend.CodeUnavailable}
 
 // everyError is one error of each kind that a backend can return.
 func everyError() []*backend.Error {

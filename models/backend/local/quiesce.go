@@ -138,7 +138,7 @@ func (b *Backend) endCopy(o *object, c *blockcopy.Copy) {
 }
 
 func errBeingCopied() error {
-	return &backend.Error{Code: backend.CodeUnavailable, Why: backend.WhyCopying, RetryAfter: time.Second, Err: errors.New("another snapshot of the volume is being copied")}
+	return &backend.Error{Code: backend.CodeUnavailable, Why: backend.WhyCopying, RetryAfter: time.Second, Unsent: true, Err: errors.New("another snapshot of the volume is being copied")}
 }
 
 // takeMoment calls take while nobody writes to the source volume, and notes the instant.

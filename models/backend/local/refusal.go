@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/backend/local/blockcopy"
 	"blockconsole/models/backend/local/nbd"
 )
 
@@ -12,6 +13,10 @@ import (
 func (b *Backend) portError(err error, need int64) error {
 	if err == nil || backend.AsError(err) != nil {
 		return err
+	}
+	var slow *blockcopy.TooSlowError
+	if errors.As(err, &slow) {
+		return &backend.Error{Code: backend.CodeSlow, Path: b.dir, Waited: slow.Waited, Most: slow.Limit, Err: err}
 	}
 	cause := b.causeOf(err)
 	b.reportDiskError("files", cause)

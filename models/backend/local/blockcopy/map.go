@@ -119,6 +119,18 @@ func (m *blockMap) setSaved(first, end int64) {
 	}
 }
 
+// wanted is a span in flight that a writer waits for; nil: none does.
+func (m *blockMap) wanted() *span {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.inFlight {
+		if !s.wanted.IsZero() {
+			return s
+		}
+	}
+	return nil
+}
+
 // longestWait is for how long the writer waits that has waited longest.
 func (m *blockMap) longestWait(now time.Time) (longest time.Duration) {
 	m.mu.Lock()

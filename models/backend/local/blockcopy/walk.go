@@ -15,7 +15,8 @@ const (
 	chunkBytes    = 8 << 20   // found, and written back, at a time
 	prefetchBytes = 32 << 20  // read ahead of the copy
 	bufferBytes   = 256 << 10 // copied at a time in user space
-	pageBytes     = 4096      // of zeroes become a hole in user space
+	maxYield      = 10 * time.Millisecond
+	pageBytes     = 4096 // of zeroes become a hole in user space
 )
 
 var buffers = sync.Pool{New: func() any { return new([bufferBytes]byte) }}
@@ -64,19 +65,20 @@ func (w *walker) prefetchNext() error {
 	for w.prefetched < prefetchBytes && w.scanned < w.Size {
 		start, end, err := nextData(w.Src, w.scanned, w.Size)
 		if errors.Is(err, io.EOF) {
-			start, end = w.Size, w.Size
-		} else if err != nil {
+			w.blocks.skip(w.scanned/BlockBytes, w.blocks.count)
+			w.scanned = w.Size
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if start == 0 && end == w.Size && hidesHoles(w.Src, w.Size) {
 			w.userspace.Store(true)
 		}
-		if start < w.Size {
-			end = min(max(end, start+1), start+chunkBytes) // a run may have become a hole
-			prefetch(w.Src, start, end-start)
-			w.next = append(w.next, piece{start, end})
-			w.prefetched += end - start
-		}
+		end = min(max(end, start+1), start+chunkBytes) // a run may have become a hole
+		prefetch(w.Src, start, end-start)
+		w.next = append(w.next, piece{start, end})
+		w.prefetched += end - start
 		first, after := w.blocks.touched(start, end-start)
 		w.blocks.skip(w.scanned/BlockBytes, first)
 		w.scanned = min(after*BlockBytes, w.Size)
@@ -88,6 +90,7 @@ func (w *walker) prefetchNext() error {
 func (w *walker) copyPiece(p piece) error {
 	first, end := w.blocks.touched(p.start, p.end-p.start)
 	for !w.isOver() {
+		w.yield()
 		s, _ := w.claim(first, end, time.Time{})
 		if s == nil {
 			return nil
@@ -100,6 +103,31 @@ func (w *walker) copyPiece(p piece) error {
 		first = s.end
 	}
 	return nil
+}
+
+// yield lets writers that wait have the disk for themselves, which costs no time: what is
+// saved for them need not be copied any more. It ends after maxYield, so that the copy ends
+// too.
+func (w *walker) yield() {
+	var limit <-chan time.Time
+	for {
+		s := w.blocks.wanted()
+		if s == nil {
+			return
+		}
+		if limit == nil {
+			timer := time.NewTimer(maxYield)
+			defer timer.Stop()
+			limit = timer.C
+		}
+		select {
+		case <-s.done:
+		case <-w.over:
+			return
+		case <-limit:
+			return
+		}
+	}
 }
 
 // copySpan copies claimed blocks of a piece.
