@@ -93,7 +93,7 @@ measure_hold() {
 # prepare brings the volume's file into the page cache, or out of it, with nothing to write.
 prepare() { # cold or warm
 	rm -f "$work"/log*
-	sync
+	sync "$file"
 	[ "$1" = cold ] && dd if="$file" iflag=nocache count=0 status=none || cat "$file" >/dev/null
 }
 
