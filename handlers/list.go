@@ -21,6 +21,7 @@ import (
 
 // listState is the state of a list, as its URL has it.
 type listState struct {
+	kind    models.SubjectType
 	path    string
 	query   models.ListQuery
 	params  url.Values // normalized, without a cursor
@@ -34,15 +35,15 @@ func queryText(c echo.Context, name string) string {
 
 // parseList reads the state of a list from the URL. An unknown value becomes the
 // default, and is noted in invalid.
-func parseList(c echo.Context, path string) listState {
+func parseList(c echo.Context, kind models.SubjectType, path string) listState {
 	get := func(name string) string { return queryText(c, name) }
-	s := listState{path: path, params: url.Values{}}
+	s := listState{kind: kind, path: path, params: url.Values{}}
 	q := &s.query
 	q.Search = truncateInput(get("q"))
 	q.Status = models.Status(truncateInput(strings.ToUpper(get("status"))))
 	q.VolumeID, q.ServerID, q.Project = truncateInput(get("volume")), truncateInput(get("server")), truncateInput(get("project"))
 	var ok bool
-	if q.Sort, ok = models.ParseSort(get("sort")); !ok {
+	if q.Sort, ok = models.ParseSort(kind, get("sort")); !ok {
 		s.invalid = models.Invalid("sort", models.NewText("list.unknown_sort"))
 	}
 	if q.Size, ok = models.ParsePageSize(get("size")); !ok && s.invalid == nil {
@@ -129,7 +130,7 @@ func (s *listState) view(summary models.ListSummary, statuses []models.Status, n
 		found.path += "/count"
 		l.FilteredCountURL = found.withParam("", "")
 	}
-	for _, key := range models.Sorts {
+	for _, key := range models.Sorts(s.kind) {
 		l.SortURL[key] = s.withParam("sort", nextSort(s.query.Sort, key))
 	}
 	for _, name := range []string{"q", "status", "volume", "server", "project"} {
@@ -224,7 +225,7 @@ type listStore interface {
 
 // List is the list: a page, JSON or CSV.
 func (l listing[R]) List(c echo.Context) error {
-	s := parseList(c, l.path)
+	s := parseList(c, l.kind, l.path)
 	ctx, actor, projects := c.Request().Context(), Actor(c), projectNamesOf(l.store)
 	var summary models.ListSummary
 	read := func(q models.ListQuery) (models.Page[R], error) {
@@ -280,7 +281,7 @@ func (l listing[R]) answerJSON(c echo.Context, s *listState, page models.Page[R]
 
 // Count is the filtered total, which loads after the page.
 func (l listing[R]) Count(c echo.Context) error {
-	s := parseList(c, l.path)
+	s := parseList(c, l.kind, l.path)
 	n, err := l.store.CountMatching(c.Request().Context(), Actor(c), l.kind, s.query)
 	if err != nil {
 		return err

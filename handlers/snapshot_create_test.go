@@ -46,6 +46,7 @@ func TestCreateSnapshot_Attached(t *testing.T) {
 		a := c.Get(path, "Accept-Language", lang)
 		apptest.WantText(t, a, "main [role=alert]", words[0])
 		apptest.WantText(t, a, "main [role=alert]", "web-1")
+		apptest.WantText(t, a, "main [role=alert]", "(crash-consistent)") // a cloud's own words
 		apptest.WantText(t, a, "main [role=alert] label.tick", words[1])
 	}
 	unchanged := c.Unchanged()

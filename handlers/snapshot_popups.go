@@ -90,7 +90,7 @@ func (h Snapshots) volumeChoices(c echo.Context, search string) ([]views.VolumeB
 // is empty.
 func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volumeID string) error {
 	caps := h.Store.Capabilities()
-	m.CrashSafe, m.FreeBytes, m.NeedBytes = caps.CrashSafe, caps.FreeBytes, -1
+	m.OneInstant, m.FreeBytes, m.NeedBytes = caps.OwnServers, caps.FreeBytes, -1
 	m.SearchURL = views.SnapshotsPath + "/new/volumes"
 	if m.Denial == nil {
 		m.Denial = Denial(h.Store.Rules().Room(models.ActCreateSnapshot))

@@ -61,10 +61,10 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 			return item
 		},
 		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
-		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"},
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "taken_at", "project_id"},
 		csvRecord: func(s *models.Snapshot) []any {
 			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
-				string(s.Consistency), time.UnixMicro(s.CreatedAt), s.ProjectID}
+				string(s.Consistency), time.UnixMicro(s.CreatedAt), instantCell(s), s.ProjectID}
 		},
 	}
 	return h
@@ -80,6 +80,7 @@ type snapshotJSON struct {
 	Status      string   `json:"status"`
 	SizeGiB     int      `json:"size_gib"`
 	CreatedAt   string   `json:"created_at"`
+	TakenAt     *string  `json:"taken_at"` // null: not yet
 	Volume      linkJSON `json:"volume"`
 	Consistency string   `json:"consistency"`
 	HeldUS      int64    `json:"held_us,omitempty"`
@@ -88,6 +89,14 @@ type snapshotJSON struct {
 	Error       string   `json:"error,omitempty"`
 	RequestID   string   `json:"request_id,omitempty"`
 	Version     int64    `json:"version"`
+}
+
+// instantCell is when the snapshot was taken; empty: not yet.
+func instantCell(s *models.Snapshot) any {
+	if s.TakenAt == 0 {
+		return ""
+	}
+	return time.UnixMicro(s.TakenAt)
 }
 
 type linkJSON struct {
@@ -99,6 +108,10 @@ func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
 	j := snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
 		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
+	if s.TakenAt > 0 {
+		at := rfc3339(s.TakenAt)
+		j.TakenAt = &at
+	}
 	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
 	return j
 }

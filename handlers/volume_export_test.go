@@ -116,7 +116,11 @@ func TestExport_Connections(t *testing.T) {
 	}
 	popup = c.Get(apptest.VolumePath(v.ID, "snapshots/new"))
 	apptest.WantText(t, popup, "#popup-form [data-use=connected]", "10.0.0.5:43210")
-	apptest.WantText(t, popup, "#popup-form [data-hold]", "120 ms")
+	apptest.WantText(t, popup, "#popup-form [data-hold]", "그 순간 서버의 쓰기는 약 120 ms 기다렸다가 이어집니다.")
+	apptest.WantText(t, popup, "#popup-form [role=alert]", "전원이 갑자기 꺼졌다 켜진 것과 같은 디스크")
+	english := c.Get(apptest.VolumePath(v.ID, "snapshots/new"), "Accept-Language", "en")
+	apptest.WantText(t, english, "#popup-form [data-hold]", "At that instant the servers’ writes wait for about 120 ms")
+	apptest.WantText(t, english, "#popup-form [role=alert]", "every block as it is at one instant")
 	a := c.Post(apptest.VolumePath(v.ID, "snapshots"), apptest.Form("name", "snap-1"))
 	apptest.WantStatus(t, a, http.StatusUnprocessableEntity)
 	apptest.WantFieldError(t, a, "acknowledge", "확인")

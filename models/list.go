@@ -24,16 +24,23 @@ var PageSizes = []int{20, 50, 100, 200}
 // DefaultPageSize is the number of rows per page without ?size=.
 const DefaultPageSize = 50
 
-// Sorts are the values of ?sort=; a leading dash makes one descending.
-var Sorts = []string{"created_at", "name", "size", "status"}
+// Sorts returns the values of ?sort= of the list of a kind; a leading dash makes one
+// descending.
+func Sorts(kind SubjectType) []string {
+	sorts := []string{"created_at", "name", "size", "status"}
+	if kind == SubjectSnapshot {
+		return append(sorts, "taken_at")
+	}
+	return sorts
+}
 
 // ParseSort returns sort when it is one of Sorts in either direction, else DefaultSort
 // and false.
-func ParseSort(sort string) (string, bool) {
+func ParseSort(kind SubjectType, sort string) (string, bool) {
 	if sort == "" {
 		return DefaultSort, true
 	}
-	if !slices.Contains(Sorts, strings.TrimPrefix(sort, "-")) {
+	if !slices.Contains(Sorts(kind), strings.TrimPrefix(sort, "-")) {
 		return DefaultSort, false
 	}
 	return sort, true

@@ -194,10 +194,17 @@ type OperationQuery struct {
 	Limit   int            // number of rows at most
 }
 
-// Cancellable reports whether the operation has not begun and can be cancelled.
+// CopyLane is the lane of the snapshots of a volume that no longer need the volume to
+// itself: those whose instant is taken are copied, others wait for that. A snapshot is
+// taken in the lane of the volume.
+func CopyLane(volumeID string) string { return volumeID + "/copy" }
+
+// Cancellable reports whether the operation has not begun, or has to wait before it can,
+// and can be cancelled.
 func (o *Operation) Cancellable() bool {
 	neverRan := o.StartedAt == 0 && o.RunAt == o.AskedAt // a retried one has run before
-	return o.State == Pending && neverRan && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
+	waits := o.Kind == SnapshotCreate && o.Lane == CopyLane(o.Params.VolumeID) && !o.Params.Retried
+	return o.State == Pending && (neverRan || waits) && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
 }
 
 // Retryable reports whether the operation failed and may simply run again.

@@ -18,6 +18,7 @@ type Snapshot struct {
 	SizeGiB     int    `gorm:"column:size_gib"`
 	Consistency Consistency
 	TakenFrom   string // names of the servers the volume was attached to, one per line
+	TakenAt     int64  // the instant whose bytes it has; 0: not taken yet
 	HeldUS      int64  `gorm:"column:held_us"` // microseconds for which taking it held the servers' writes; 0: not at all, or unknown
 	CreatedBy   string
 	EditedBy    string

@@ -26,12 +26,12 @@ var (
 )
 
 // Consistency is how consistent the bytes of a snapshot are.
-type Consistency string
+type Consistency = backend.Consistency
 
 // The consistencies.
 const (
-	Clean              Consistency = "clean" // of a detached volume
-	CrashConsistent    Consistency = "crash" // of an attached volume at one instant, as after a power cut
-	Inconsistent       Consistency = "smear" // of an attached volume, copied while it was written
+	Clean                          = backend.Clean
+	CrashConsistent                = backend.CrashConsistent
+	Inconsistent                   = backend.Inconsistent
 	ConsistencyUnknown Consistency = ""
 )

@@ -54,23 +54,23 @@ func snapshotRows() []views.SnapshotRow {
 	volume := views.Link{ID: uid(900), Name: "web-data"}
 	deny := msg("deny.status", "CREATING")
 	rows := []views.SnapshotRow{
-		{ID: uid(1), Name: "web-data-1122-1530", Status: "AVAILABLE", Percent: -1, SizeGiB: 100, Volume: volume, Consistency: "clean", CreatedAt: us(2 * time.Hour)},
-		{ID: uid(2), Name: "db-before-upgrade", Status: "CREATING", Percent: 42, SizeGiB: 2048, Volume: views.Link{ID: uid(901), Name: "db-main"}, Consistency: "crash", CreatedAt: us(3 * time.Minute), Since: us(3 * time.Minute),
+		{ID: uid(1), Name: "web-data-1122-1530", Status: "AVAILABLE", Percent: -1, SizeGiB: 100, Volume: volume, Consistency: "clean", CreatedAt: us(2 * time.Hour), TakenAt: us(2 * time.Hour)},
+		{ID: uid(2), Name: "db-before-upgrade", Status: "CREATING", Percent: 42, SizeGiB: 2048, Volume: views.Link{ID: uid(901), Name: "db-main"}, Consistency: "crash", CreatedAt: us(3 * time.Minute), TakenAt: us(2 * time.Minute), Since: us(3 * time.Minute),
 			Deny: views.SnapshotDenials{Delete: deny, Restore: deny, Revert: deny, Repair: msg("deny.not_stuck")}},
-		{ID: uid(3), Name: "nightly-2211", Status: "CREATING", Percent: -1, SizeGiB: 20, Volume: volume, Consistency: "smear", CreatedAt: us(90 * time.Second), Since: us(90 * time.Second),
+		{ID: uid(3), Name: "nightly-2211", Status: "CREATING", Percent: -1, SizeGiB: 20, Volume: volume, Consistency: "clean", CreatedAt: us(90 * time.Second), Since: us(90 * time.Second),
 			Deny: views.SnapshotDenials{Delete: deny, Restore: deny, Revert: deny}},
 		{ID: uid(4), Name: "old-logs", Status: "ERROR_DELETING", Percent: -1, SizeGiB: 50, Volume: views.Link{ID: uid(902), Name: "logs"}, VolumeDeleted: true, CreatedAt: us(400 * time.Hour),
 			Failure: views.Failure{Reason: msg("failure.busy", "1")}, Deny: views.SnapshotDenials{Delete: msg("deny.error_deleting"), Restore: msg("deny.status", "ERROR_DELETING"), Revert: msg("deny.status", "ERROR_DELETING")}},
 		{ID: uid(5), Name: "web-data-1121-0100", Status: "ERROR", Percent: -1, SizeGiB: 100, Volume: volume, Consistency: "crash", CreatedAt: us(30 * time.Hour), Failure: views.Failure{Reason: msg("failure.no_space", "107374182400", "21474836480")}},
-		{ID: uid(6), Name: "being-removed", Status: "DELETING", Percent: -1, SizeGiB: 10, Volume: volume, Consistency: "clean", CreatedAt: us(50 * time.Hour), Since: us(12 * time.Second)},
-		{ID: uid(7), Name: "", Status: "AVAILABLE", Percent: -1, SizeGiB: 1, Volume: views.Link{ID: uid(903)}, CreatedAt: us(60 * time.Hour)},
-		{ID: uid(8), Name: hostile, Status: "AVAILABLE", Percent: -1, SizeGiB: 5, Volume: views.Link{ID: uid(904), Name: hostile}, Consistency: "clean", CreatedAt: us(70 * time.Hour)},
-		{ID: uid(9), Name: longName, Status: "BACKING-UP-SOMEWHERE-ELSE", Percent: -1, SizeGiB: 16384, Volume: views.Link{ID: uid(905), Name: longName}, Consistency: "clean", CreatedAt: us(80 * time.Hour)},
-		{ID: uid(10), Name: "abcdefghij-123456789", Status: "AVAILABLE", Percent: -1, SizeGiB: 30, Volume: volume, Consistency: "clean", CreatedAt: us(90 * time.Hour)},
+		{ID: uid(6), Name: "being-removed", Status: "DELETING", Percent: -1, SizeGiB: 10, Volume: volume, Consistency: "clean", CreatedAt: us(50 * time.Hour), TakenAt: us(50 * time.Hour), Since: us(12 * time.Second)},
+		{ID: uid(7), Name: "", Status: "AVAILABLE", Percent: -1, SizeGiB: 1, Volume: views.Link{ID: uid(903)}, CreatedAt: us(60 * time.Hour), TakenAt: us(60 * time.Hour)},
+		{ID: uid(8), Name: hostile, Status: "AVAILABLE", Percent: -1, SizeGiB: 5, Volume: views.Link{ID: uid(904), Name: hostile}, Consistency: "clean", CreatedAt: us(70 * time.Hour), TakenAt: us(70 * time.Hour)},
+		{ID: uid(9), Name: longName, Status: "BACKING-UP-SOMEWHERE-ELSE", Percent: -1, SizeGiB: 16384, Volume: views.Link{ID: uid(905), Name: longName}, Consistency: "clean", CreatedAt: us(80 * time.Hour), TakenAt: us(80 * time.Hour)},
+		{ID: uid(10), Name: "abcdefghij-123456789", Status: "AVAILABLE", Percent: -1, SizeGiB: 30, Volume: volume, Consistency: "none", CreatedAt: us(90 * time.Hour), TakenAt: us(90 * time.Hour)},
 	}
 	for i := len(rows); i < 50; i++ {
 		rows = append(rows, views.SnapshotRow{ID: uid(i + 1), Name: fmt.Sprintf("web-data-10%02d-0100", i), Status: "AVAILABLE", Percent: -1, SizeGiB: 100,
-			Volume: volume, Consistency: "clean", CreatedAt: us(time.Duration(100+24*i) * time.Hour)})
+			Volume: volume, Consistency: "clean", CreatedAt: us(time.Duration(100+24*i) * time.Hour), TakenAt: us(time.Duration(100+24*i) * time.Hour)})
 	}
 	return rows
 }
@@ -116,7 +116,7 @@ func list(path string) views.List {
 		Path: path, Statuses: []string{"CREATING", "AVAILABLE", "DELETING", "ERROR", "ERROR_DELETING"},
 		Sort: "-created_at", Size: 50, Sizes: []int{20, 50, 100, 200}, Total: 1234567, LastReadAt: us(3 * time.Second),
 		Next:    at("after=abc"),
-		SortURL: map[string]string{"name": at("sort=name"), "status": at("sort=status"), "size": at("sort=size"), "created_at": at("sort=created_at")},
+		SortURL: map[string]string{"name": at("sort=name"), "status": at("sort=status"), "size": at("sort=size"), "created_at": at("sort=created_at"), "taken_at": at("sort=taken_at")},
 		SizeURL: map[int]string{20: at("size=20"), 50: path, 100: at("size=100"), 200: at("size=200")},
 		CSVURL:  at("format=csv"),
 	}

@@ -1494,7 +1494,7 @@ func column(l *List, key, text, class string) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if key == "created_at" {
+		if key == "created_at" || key == "taken_at" {
 			templ_7745c5c3_Err = zone().Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

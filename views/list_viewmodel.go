@@ -11,8 +11,9 @@ type SnapshotRow struct {
 	Volume              Link
 	Project             Link // set where several projects are shown
 	VolumeDeleted       bool
-	Consistency         string // clean (detached), crash (attached, one instant), smear (attached, plain copy); empty: unknown
+	Consistency         string // clean (detached), crash (attached, one instant), none (attached, of different moments); empty: unknown
 	CreatedAt           int64  // Unix microseconds
+	TakenAt             int64  // the instant that it holds, Unix microseconds; 0: not yet
 	Since               int64  // of Status, Unix microseconds; 0: unknown
 	Deny                SnapshotDenials
 }

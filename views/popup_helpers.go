@@ -151,9 +151,6 @@ func (d Detach) allClients() []Client {
 	return all
 }
 
-// longHold is the shortest pause of writes that the popup mentions, microseconds.
-const longHold = 50_000
-
 // size is the image's size, and its format where that is not the disk itself.
 func (i ImageBrief) size(ctx context.Context) string {
 	size := i18n.Bytes(i.SizeBytes)

@@ -30,7 +30,7 @@ type SnapshotCreate struct {
 	Description   string
 	Acknowledge   bool
 	NameTaken     bool  // a hint, not an error
-	CrashSafe     bool  // a snapshot of an attached volume is one instant
+	OneInstant    bool  // all writes of servers pass through the storage, which keeps one instant of an attached volume
 	NeedBytes     int64 // at most, for a copy; -1: unknown
 	FreeBytes     int64 // -1: unknown
 	Quotas        []Quota
@@ -54,7 +54,7 @@ type SnapshotBrief struct {
 	SizeGiB          int
 	Volume           Link
 	Consistency      string
-	CreatedAt        int64
+	TakenAt          int64
 }
 
 // Edit is the popup «… 수정» of a volume or snapshot. Conflict is set when somebody

@@ -66,12 +66,14 @@ func serverScenarios() []scenario {
 		{"volume-detaching", false, onVolumes, component(views.VolumePage(views.VolumeDetail{Row: row, Attached: usedServers()[:1], Export: exported(true)}))},
 		{"operation-attached", false, active("activity", "/activity/x"), component(views.OperationPage(views.OperationDetail{Row: operationRows()[0], Export: exported(true)}))},
 		{"snapshot-held", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[1], TakenFrom: []string{"db-primary"}, WritePauseMicros: 12_345}))},
+		{"snapshot-mixed", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[9], TakenFrom: []string{"db-primary"}}))},
+		{"snapshot-not-yet", false, active("snapshots", views.SnapshotsPath), component(views.SnapshotPage(views.SnapshotDetail{Row: snapshotRows()[2]}))},
 		{"server-new", true, admin, component(views.ServerPopup(views.ServerForm{Form: bad, Name: "WEB-1", Address: "10.0.0.5/8"}))},
 		{"server-edit", true, admin, component(views.ServerPopup(views.ServerForm{Form: stale, ID: uid(1), Name: "web-1", Address: "10.0.0.5", Conflict: &rows[1]}))},
 		{"server-edit-clients", true, admin, component(views.ServerPopup(views.ServerForm{Form: form("/x"), ID: uid(1), Name: "web-1", Address: "10.0.0.5", Clients: clientsOf(24)}))},
 		{"server-delete", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: form("/x"), Row: rows[0]}))},
 		{"server-delete-kept", true, admin, component(views.ServerDeletePopup(views.ServerDelete{Form: kept, Row: rows[0]}))},
-		{"create-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &attached, Name: "db-main-1122", CrashSafe: true, NeedBytes: -1, FreeBytes: -1}))},
+		{"create-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &attached, Name: "db-main-1122", OneInstant: true, NeedBytes: -1, FreeBytes: -1}))},
 		{"create-never-used", true, onVolumes, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form("/x"), Volume: &never, Name: "db-main-1122", NeedBytes: -1, FreeBytes: -1}))},
 		{"attach-own", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: attached, Servers: servers, RegisteredServers: true}))},
 		{"attach-none-yet", true, onVolumes, component(views.AttachPopup(views.Attach{Form: form("/x"), Volume: never, RegisteredServers: true}))},
@@ -89,10 +91,11 @@ func TestSnapshotCreatePopup_ConsistencyText(t *testing.T) {
 	v := *attachedVolume()
 	texts := map[string]string{}
 	for name, m := range map[string]views.SnapshotCreate{
-		"copied, never used": {Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "never", WritePauseMicros: 900_000}},
-		"instant, in use":    {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "connected", Clients: []string{"10.0.0.5:43210"}, WritePauseMicros: 1_234_000}},
-		"instant, idle":      {CrashSafe: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "idle", WritePauseMicros: 50_000}},
-		"not known":          {Volume: &v},
+		"instant, never used": {OneInstant: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "never", WritePauseMicros: 900_000}},
+		"instant, in use":     {OneInstant: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "connected", Clients: []string{"10.0.0.5:43210"}, WritePauseMicros: 1_234_000}},
+		"instant, idle":       {OneInstant: true, Volume: &views.VolumeBrief{ID: v.ID, Servers: v.Servers, Use: "idle", WritePauseMicros: 12_000}},
+		"instant, not known":  {OneInstant: true, Volume: &v},
+		"cloud":               {Volume: &v},
 	} {
 		doc := page(t, "ko", frame(), views.SnapshotCreatePopup(m))
 		alert := doc.Find("main [role=alert].callout-caution")
@@ -105,16 +108,17 @@ func TestSnapshotCreatePopup_ConsistencyText(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]struct{ has, not string }{
-		"copied, never used": {"아직 아무도 접속하지 않았습니다", "멈춥니다"},
-		"instant, in use":    {"10.0.0.5:43210", "섞일 수"},
-		"instant, idle":      {"지금 접속 중인 클라이언트는 없습니다", "멈춥니다"},
-		"not known":          {"섞일 수", "접속"},
+		"instant, never used": {"아직 아무도 접속하지 않았습니다", "기다렸다가"},
+		"instant, in use":     {"10.0.0.5:43210", "섞일 수"},
+		"instant, idle":       {"쓰기는 약 12 ms 기다렸다가", "섞일 수"},
+		"instant, not known":  {"쓰기는 잠깐 기다렸다가", "접속"},
+		"cloud":               {"한 순간의 상태(crash-consistent)", "기다렸다가"},
 	} {
 		if !strings.Contains(texts[name], want.has) || strings.Contains(texts[name], want.not) {
 			t.Errorf("%s: %q", name, texts[name])
 		}
 	}
-	if !strings.Contains(texts["instant, in use"], "약 1,234 ms 멈춥니다") || !strings.Contains(texts["instant, in use"], "한 순간의 상태(crash-consistent)") {
+	if !strings.Contains(texts["instant, in use"], "약 1,234 ms 기다렸다가") || !strings.Contains(texts["instant, in use"], "전원이 갑자기 꺼졌다 켜진") {
 		t.Errorf("in use: %q", texts["instant, in use"])
 	}
 }

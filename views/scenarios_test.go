@@ -140,7 +140,8 @@ func popupScenarios() []scenario {
 	item := func(r views.SnapshotRow) views.DeleteItem {
 		return views.DeleteItem{ID: r.ID, Name: r.Name, Status: r.Status, SizeGiB: r.SizeGiB, Volume: r.Volume, CreatedAt: r.CreatedAt}
 	}
-	brief := views.SnapshotBrief{ID: rows[1].ID, Name: rows[1].Name, SizeGiB: 2048, Volume: rows[1].Volume, Consistency: "crash", CreatedAt: rows[1].CreatedAt}
+	brief := views.SnapshotBrief{ID: rows[1].ID, Name: rows[1].Name, SizeGiB: 2048, Volume: rows[1].Volume, Consistency: "crash", TakenAt: rows[1].TakenAt}
+	mixed := views.SnapshotBrief{ID: rows[9].ID, Name: rows[9].Name, SizeGiB: 30, Volume: rows[9].Volume, Consistency: rows[9].Consistency, TakenAt: rows[9].TakenAt}
 	quiet := views.VolumeBrief{ID: uid(910), Name: "scratch", Status: "AVAILABLE", SizeGiB: 20}
 	edit := form(views.SnapshotsPath + "/x/edit")
 	edit.Version = 7
@@ -148,7 +149,7 @@ func popupScenarios() []scenario {
 	refused.Denial = &views.Denial{Reason: msg("deny.has_volumes", "2"), Volumes: []views.Link{{ID: uid(1), Name: "restore-of-web"}, {ID: uid(2), Name: hostile}}, Servers: []string{"web-1"}, Guidance: msg("guide.ask_admin")}
 	return []scenario{
 		{"create", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: &quiet, Name: "scratch-1122-1530", NeedBytes: 20 << 30, FreeBytes: 120 << 30}))},
-		{"create-attached", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: attachedVolume(), Name: "db-main-1122-1530", CrashSafe: true, NeedBytes: -1, FreeBytes: 120 << 30}))},
+		{"create-attached", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: attachedVolume(), Name: "db-main-1122-1530", OneInstant: true, NeedBytes: -1, FreeBytes: 120 << 30}))},
 		{"create-attached-wrong", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "name", "acknowledge"), Volume: attachedVolume(), Name: "스냅샷 " + hostile, NeedBytes: 2048 << 30, FreeBytes: 120 << 30, NameTaken: true}))},
 		{"create-choose", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: formWithErrors(views.SnapshotsPath, "volume_id"), SearchURL: "/choices", NeedBytes: -1, FreeBytes: -1,
 			VolumeChoices: []views.VolumeBrief{quiet, *attachedVolume(), {ID: uid(5), Name: longName, SizeGiB: 1, Status: "AVAILABLE"}, {ID: uid(6), Status: "AVAILABLE", SizeGiB: 3}}}))},
@@ -164,6 +165,8 @@ func popupScenarios() []scenario {
 		{"revert", true, onList, component(views.RevertPopup(views.Revert{Form: form("/x"), Snapshot: brief, Volume: quiet}))},
 		{"restore", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Snapshot: &brief, Name: "db-restore-1122", SizeGiB: "2048", MinGiB: 2048, MaxGiB: 4096, FreeBytes: 4 << 40,
 			Servers: []views.Link{{ID: "s1", Name: "web-1"}, {ID: "s2", Name: hostile}}}))},
+		{"restore-mixed", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Snapshot: &mixed, Name: "db-restore-1122", SizeGiB: "30", MinGiB: 30, MaxGiB: 4096, FreeBytes: -1}))},
+		{"create-attached-cloud", true, onList, component(views.SnapshotCreatePopup(views.SnapshotCreate{Form: form(views.SnapshotsPath), Volume: attachedVolume(), Name: "db-main-1122-1530", NeedBytes: -1, FreeBytes: -1}))},
 		{"popup-error", true, onList, component(views.ErrorPage(views.ErrorInfo{Status: 404, Message: msg("error.404"), Guidance: msg("error.404.guide"), RequestID: "0193a5c07e1f"}))},
 	}
 }

@@ -217,7 +217,6 @@ type Capabilities struct {
 	Progress       bool   // State.Percent is known while work is under way
 	Repair         bool   // RepairVolume and RepairSnapshot work
 	Shared         bool   // others change objects too; what vanishes was deleted elsewhere
-	CrashSafe      bool   // a snapshot of an attached volume is of one instant (crash-consistent)
 	BusySnapshots  bool   // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
 	OwnServers     bool      // servers are registered in the console; Servers is empty

@@ -32,7 +32,10 @@ func observedState(key backend.Key, state backend.State) store.ObservedState {
 // ObserveSnapshot converts the state of a snapshot.
 func ObserveSnapshot(s backend.Snapshot) store.ObservedState {
 	o := observedState(s.Key, s.State)
-	o.SizeGiB = s.SizeGiB
+	o.SizeGiB, o.Consistency = s.SizeGiB, s.Consistency
+	if taken := backend.Micros(s.TakenAt); taken > 0 {
+		o.TakenAt = &taken
+	}
 	if held := s.Held.Microseconds(); held > 0 {
 		o.Hold = &held
 	}

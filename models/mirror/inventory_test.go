@@ -41,7 +41,7 @@ func TestInventory_ServersAndImages(t *testing.T) {
 	if images, err := h.Store.Servers.ListImages(h.Context()); err != nil || len(images) != 1 || images[0].ID != "image-1" || images[0].MinGiB() != 1 {
 		h.Errorf("%+v, %v", images, err)
 	}
-	if f := h.Store.Capabilities(); f.Name != "fake" || !f.Attach || f.MaxSizeGiB != 16384 || !f.CrashSafe {
+	if f := h.Store.Capabilities(); f.Name != "fake" || !f.Attach || f.MaxSizeGiB != 16384 {
 		h.Errorf("%+v", f)
 	}
 }

@@ -27,7 +27,7 @@ func BenchmarkListSnapshots(b *testing.B) {
 	began := time.Now()
 	storetest.SeedSnapshots(b, many, manyRows)
 	b.Logf("a million rows in %v", time.Since(began).Round(time.Second))
-	for _, sort := range sorts {
+	for _, sort := range snapshotSorts {
 		for _, q := range []models.ListQuery{{}, {Status: models.Available}} {
 			q.Sort, q.Size = sort, models.DefaultPageSize
 			name := sort
@@ -63,7 +63,7 @@ func BenchmarkListSnapshots(b *testing.B) {
 // cursorAt is the cursor of the i-th seeded row.
 func cursorAt(sort string, i int) string {
 	key := map[string]string{
-		"created_at": fmt.Sprint(1760000000000000 + i*1000000), "name": fmt.Sprintf("snap-%07d", i), "size": fmt.Sprint(1 + i%10), "status": "AVAILABLE",
+		"created_at": fmt.Sprint(1760000000000000 + i*1000000), "taken_at": fmt.Sprint(1760000000000000 + i*1000000), "name": fmt.Sprintf("snap-%07d", i), "size": fmt.Sprint(1 + i%10), "status": "AVAILABLE",
 	}[strings.TrimPrefix(sort, "-")]
 	return store.EncodeCursor(sort, key, fmt.Sprintf("0190000b-0000-7000-8000-%012x", i))
 }

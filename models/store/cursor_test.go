@@ -17,7 +17,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add("!", "size", "99999999999999999999", "id")
 	f.Add("bmFtZR9pZB8A", "name", "\xff", "\x00")
 	f.Fuzz(func(t *testing.T, text, sort, key, id string) {
-		sort, _ = models.ParseSort(sort)
+		sort, _ = models.ParseSort(models.SubjectSnapshot, sort)
 		if _, _, err := store.DecodeCursor(text, sort); err != nil && !errors.Is(err, models.ErrCursor) {
 			t.Errorf("%+q: %v", text, err)
 		}

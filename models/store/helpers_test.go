@@ -135,4 +135,4 @@ func availableVolume(t *testing.T, db *store.Store, name string) string {
 	return ids[0]
 }
 
-var capabilities = models.Capabilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true, CrashSafe: true, FreeBytes: -1, MaxSizeGiB: -1}
+var capabilities = models.Capabilities{Attach: true, Revert: true, ExtendAttached: true, Repair: true, FreeBytes: -1, MaxSizeGiB: -1}

@@ -33,7 +33,11 @@ var (
 func (s Snapshots) ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
 	return cached(ctx, s.Store, &s.snapshotPages, s.scope(actor.Project), q, func() (models.Page[models.Snapshot], error) {
 		return list(ctx, s.Store, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
-			return encodeCursor(sort, sortValue(sort, r.CreatedAt, r.Name, r.SizeGiB, r.Status), r.ID)
+			at := r.CreatedAt
+			if strings.TrimPrefix(sort, "-") == "taken_at" {
+				at = r.TakenAt
+			}
+			return encodeCursor(sort, sortValue(sort, at, r.Name, r.SizeGiB, r.Status), r.ID)
 		})
 	})
 }
@@ -52,7 +56,7 @@ func (s Volumes) ListVolumes(ctx context.Context, actor models.Actor, q models.L
 	})
 }
 
-func sortValue(sort string, created int64, name string, size int, status models.Status) string {
+func sortValue(sort string, at int64, name string, size int, status models.Status) string {
 	switch strings.TrimPrefix(sort, "-") {
 	case "name":
 		return name
@@ -61,7 +65,7 @@ func sortValue(sort string, created int64, name string, size int, status models.
 	case "status":
 		return string(status)
 	}
-	return fmt.Sprint(created)
+	return fmt.Sprint(at)
 }
 
 // list reads one row more than a page has, to know whether there is another page in
@@ -145,7 +149,7 @@ func sortsByFilteredStatus(q models.ListQuery) bool {
 
 // normalized replaces what the database would refuse, or the list does not have.
 func normalized(q models.ListQuery, t table) models.ListQuery {
-	q.Sort, _ = models.ParseSort(q.Sort)
+	q.Sort, _ = models.ParseSort(t.kind, q.Sort)
 	if q.Size < 1 {
 		q.Size = models.DefaultPageSize
 	}
@@ -292,6 +296,7 @@ type sortKey struct {
 
 var sortKeys = map[string]sortKey{
 	"created_at": {column: "created_at", number: true, min: math.MinInt64, max: math.MaxInt64},
+	"taken_at":   {column: "taken_at", number: true, min: math.MinInt64, max: math.MaxInt64},
 	"name":       {column: "name"},
 	"size":       {column: "size_gib", number: true, min: math.MinInt32, max: math.MaxInt32},
 	"status":     {column: "status"},

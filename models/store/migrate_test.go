@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -112,6 +113,52 @@ func TestMigrate_MatchesModels(t *testing.T) {
 		}
 		if !maps.EqualFunc(got, want, slices.Equal[[]string]) {
 			t.Errorf("the database has\n%v\nthe models have\n%v", got, want)
+		}
+	})
+}
+
+// TestMigrate_Instants: snapshots of before the step 0007 keep what they say of themselves, and
+// get the only instant that is known of them.
+func TestMigrate_Instants(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
+		storetest.SeedSnapshots(t, db, 5)
+		undo := []string{"DROP INDEX snapshots_by_taken", "DROP INDEX snapshots_by_status_taken", "DROP INDEX snapshots_by_volume_taken"}
+		if db.IsPostgres() {
+			undo = append(undo, "DROP TRIGGER snapshots_change ON snapshots", "ALTER TABLE snapshots DROP COLUMN taken_at, DROP CONSTRAINT snapshots_consistency_check, ADD CHECK (consistency IN ('', 'clean', 'crash', 'smear'))",
+				"CREATE CONSTRAINT TRIGGER snapshots_change AFTER INSERT OR DELETE OR UPDATE OF status, consistency ON snapshots DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note_change('snapshot')")
+		} else {
+			undo = append(undo, "DROP TRIGGER snapshots_change_updated", "ALTER TABLE snapshots DROP COLUMN taken_at", "ALTER TABLE snapshots DROP COLUMN consistency",
+				"ALTER TABLE snapshots ADD COLUMN consistency TEXT NOT NULL DEFAULT '' CHECK (consistency IN ('', 'clean', 'crash', 'smear'))",
+				"CREATE TRIGGER snapshots_change_updated AFTER UPDATE OF status, consistency ON snapshots BEGIN INSERT INTO changes (kind, id, project_id) VALUES ('snapshot', NEW.id, NEW.project_id); END")
+		}
+		for i, consistency := range []string{"clean", "smear", "crash", "", "clean"} {
+			undo = append(undo, fmt.Sprintf("UPDATE snapshots SET consistency = '%s', created_at = %d WHERE num IN (SELECT num FROM snapshots ORDER BY num LIMIT 1 OFFSET %d)", consistency, 1000+i, i))
+		}
+		undo = append(undo, "UPDATE snapshots SET status = 'CREATING' WHERE created_at = 1004", "UPDATE volumes SET consistency = 'smear'", "DELETE FROM migrations WHERE id = '0007_instant'")
+		for _, statement := range undo {
+			must(t, db.DB().Exec(statement).Error)
+		}
+		must(t, store.Migrate(db))
+		page, err := db.Snapshots.ListSnapshots(t.Context(), storetest.Operator(), models.ListQuery{Sort: "created_at"})
+		var got []string
+		for _, r := range page.Rows {
+			got = append(got, fmt.Sprintf("%s %d", r.Consistency, r.TakenAt))
+		}
+		want := []string{"clean 1000", "none 1001", "crash 1002", " 1003", "clean 0"}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q, want %q, %v", got, want, err)
+		}
+		if v, err := db.Volumes.VolumeByID(t.Context(), page.Rows[0].VolumeID); err != nil || v.Consistency != models.Inconsistent {
+			t.Errorf("%+v, %v", v, err)
+		}
+		before, err := db.LastChange(t.Context())
+		must(t, err)
+		must(t, db.DB().Exec("UPDATE snapshots SET taken_at = 7 WHERE created_at = 1004").Error)
+		if after, err := db.LastChange(t.Context()); err != nil || after == before {
+			t.Errorf("no page learns of an instant: %d, %d, %v", before, after, err)
+		}
+		if err := db.DB().Exec("UPDATE snapshots SET consistency = 'smear'").Error; err == nil {
+			t.Error("the old word is accepted")
 		}
 	})
 }

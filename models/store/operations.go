@@ -173,8 +173,11 @@ func (s Queue) RetryOperation(ctx context.Context, actor models.Actor, id string
 		} else {
 			op.Step = 0
 		}
+		if op.Kind == models.SnapshotCreate { // it may have failed after it had left the lane of its volume
+			op.Lane = op.Params.VolumeID
+		}
 		return tx.Model(&models.Operation{}).Where("num = ?", op.Num).Updates(map[string]any{
-			"state": models.Pending, "finished_at": 0, "started_at": 0, "called_at": 0, "attempts": 0, "step": op.Step, "percent": backend.PercentUnknown,
+			"state": models.Pending, "lane": op.Lane, "finished_at": 0, "started_at": 0, "called_at": 0, "attempts": 0, "step": op.Step, "percent": backend.PercentUnknown,
 			"last_error": models.Failure{}, "request_id": "", "run_at": models.Micros(s.Now()), "params": op.Params,
 		}).Error
 	})

@@ -150,7 +150,7 @@ func queryLists(t *testing.T, db *store.Store) {
 	volume := page.Rows[0].VolumeID
 	attach(t, db, volume, "server-1")
 	searches := []string{"", "s", "sn", "snap", "0000777", "zzz", page.Rows[0].ID}
-	for _, sort := range sampled(sorts) {
+	for _, sort := range sampled(snapshotSorts) {
 		for _, status := range []models.Status{"", models.Available} {
 			for _, filter := range []string{"", volume} {
 				for _, search := range searches {
@@ -159,7 +159,7 @@ func queryLists(t *testing.T, db *store.Store) {
 						q.ServerID = "server-1"
 					}
 					at := store.EncodeCursor(sort, map[string]string{"name": "snap-0000500", "status": "AVAILABLE"}[strings.TrimPrefix(sort, "-")], page.Rows[10].ID)
-					if strings.HasSuffix(sort, "created_at") || strings.HasSuffix(sort, "size") {
+					if strings.HasSuffix(sort, "_at") || strings.HasSuffix(sort, "size") {
 						at = store.EncodeCursor(sort, "5", page.Rows[10].ID)
 					}
 					for _, cursor := range [][2]string{{"", ""}, {at, ""}, {"", at}} {

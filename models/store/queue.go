@@ -112,13 +112,14 @@ func (s Queue) NextDue(ctx context.Context) (time.Time, error) {
 
 // Progress is the result of one reconciliation of an operation.
 type Progress struct {
-	State        models.OperationState
-	RunAt        time.Time // when to reconcile again, while State is RUNNING
-	Step         int       // number of steps done
+	State        models.OperationState // PENDING: it waits for its lane again
+	RunAt        time.Time             // when to reconcile again, unless State is final
+	Step         int                   // number of steps done
 	Percent      int
 	Failure      models.Failure // why it failed, or the error after which it is tried again
 	CountAttempt bool           // Failure counts as one more attempt
 	RequestID    string         // the backend's id of the request
+	Lane         string         // the operation goes on in this lane; empty: where it is
 	Subject      *ObservedState
 }
 
@@ -136,7 +137,14 @@ func (s Queue) SaveProgress(ctx context.Context, op *models.Operation, p Progres
 	if p.RequestID != "" {
 		set["request_id"] = models.Sanitize(p.RequestID)
 	}
-	if p.State != models.Running {
+	if p.Lane != "" {
+		set["lane"] = p.Lane
+	}
+	switch p.State {
+	case models.Running:
+	case models.Pending:
+		set["state"] = p.State
+	default:
 		set["state"] = p.State
 		set["finished_at"] = models.Micros(s.Now())
 		set["run_at"] = models.Micros(s.Now())

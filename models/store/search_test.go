@@ -40,7 +40,7 @@ func TestSearch_CommonText(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, r := range page.Rows {
-				rows = append(rows, testRow{r.ID, r.BackendID, r.Name, r.VolumeID, "", r.Status, r.SizeGiB, r.CreatedAt})
+				rows = append(rows, testRow{r.ID, r.BackendID, r.Name, r.VolumeID, "", r.Status, r.SizeGiB, r.CreatedAt, r.TakenAt})
 			}
 			if last.After = page.Next; page.Next == "" {
 				break
@@ -53,7 +53,7 @@ func TestSearch_CommonText(t *testing.T) {
 			{Search: "snap"}, {Search: "SN"}, {Search: "s"}, {Search: "00"}, {Search: "snap-00001"}, {Search: "snap", Status: models.ErrorStatus},
 			{Search: "snap", VolumeID: rows[150].volume}, {Search: "0", VolumeID: rows[150].volume, Status: models.Available},
 		} {
-			for _, sort := range sampled(sorts) {
+			for _, sort := range sampled(snapshotSorts) {
 				q.Sort, q.Size = sort, 200
 				wantPages(t, snapshotPager(t, db), q, reference(rows, q))
 			}

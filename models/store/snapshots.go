@@ -49,7 +49,7 @@ func (s *Store) insertSnapshot(tx *gorm.DB, actor models.Actor, in models.Snapsh
 	row := models.Snapshot{
 		ID: models.NewID(), ProjectID: s.projectFor(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
 		Status: models.Creating, StatusSince: now, Percent: backend.PercentUnknown, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: models.ByHand,
-		Consistency: s.consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
+		Consistency: consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
 	}
 	return &models.Operation{
 		Kind: models.SnapshotCreate, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: v.ID,
@@ -58,15 +58,13 @@ func (s *Store) insertSnapshot(tx *gorm.DB, actor models.Actor, in models.Snapsh
 	}, tx.Create(&row).Error
 }
 
-// consistencyOf is the consistency of a snapshot of the volume taken now.
-func (s *Store) consistencyOf(v *models.Volume) models.Consistency {
-	switch {
-	case !v.IsAttached():
-		return models.Clean
-	case s.Capabilities().CrashSafe:
+// consistencyOf is the consistency of a snapshot of the volume taken now, until the
+// backend says otherwise.
+func consistencyOf(v *models.Volume) models.Consistency {
+	if v.IsAttached() {
 		return models.CrashConsistent
 	}
-	return models.Inconsistent
+	return models.Clean
 }
 
 // EditSnapshot renames a snapshot: the row at once, the object by an operation. Errors:

@@ -343,6 +343,12 @@ func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 			Failure: m.Failure, RequestID: m.RequestID, SizeGiB: m.SizeGiB, Consistency: m.Consistency, Origin: models.Elsewhere,
 			CreatedAt: models.Micros(m.CreatedAt), Version: 1,
 		}
+		if m.TakenAt != nil {
+			row.TakenAt = *m.TakenAt
+		}
+		if m.Hold != nil {
+			row.HeldUS = *m.Hold
+		}
 		if v := byID[m.Source]; m.Source != "" && v != nil {
 			row.VolumeID, row.VolumeName = v.ID, v.Name
 		}

@@ -104,41 +104,6 @@ func (w *Worker) volumeSpec(ctx context.Context, op *models.Operation, row *mode
 	return spec, nil
 }
 
-func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
-	row := s.snapshot
-	volume, err := w.store.Volumes.VolumeByID(ctx, row.VolumeID)
-	if err != nil {
-		return w.failCreate(ctx, op, err)
-	}
-	consistency := row.Consistency
-	if op.Step < models.StepAccepted && volume.AttachmentCount > 0 && consistency == models.Clean {
-		consistency = w.attachedConsistency() // attached while the operation was queued
-	}
-	o, wait, err := w.findOrCreate(ctx, op, s, func(ctx context.Context) (store.ObservedState, error) {
-		created, err := w.backend.CreateSnapshot(ctx, backend.SnapshotSpec{
-			Ref: row.ID, Name: row.Name, Description: row.Description, Project: row.ProjectID,
-			Volume:   backend.Key{Ref: volume.ID, ID: volume.BackendID},
-			Attached: consistency != models.Clean, Acknowledged: op.Params.Acknowledged,
-		})
-		return mirror.ObserveSnapshot(created), err
-	})
-	if err != nil {
-		return w.failCreate(ctx, op, err)
-	}
-	if wait != nil {
-		return *wait, nil
-	}
-	o.Consistency = consistency
-	return w.followCreate(ctx, op, s, o), nil
-}
-
-func (w *Worker) attachedConsistency() models.Consistency {
-	if w.mirror.Capabilities().CrashSafe {
-		return models.CrashConsistent
-	}
-	return models.Inconsistent
-}
-
 // followCreate is the progress of a creation that the backend has accepted.
 func (w *Worker) followCreate(ctx context.Context, op *models.Operation, s *subject, o store.ObservedState) store.Progress {
 	switch o.Status {

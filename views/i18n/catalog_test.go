@@ -226,7 +226,7 @@ func TestCatalogs_EnumeratedKeys(t *testing.T) {
 		"help.status.": {"CREATING", "AVAILABLE", "IN-USE", "ATTACHING", "DETACHING", "EXTENDING", "RESTORING", "DELETING", "ERROR", "ERROR_DELETING"},
 		"operation.": {"volume.create", "volume.edit", "volume.extend", "volume.delete", "volume.attach", "volume.detach", "volume.repair", "volume.revert",
 			"snapshot.create", "snapshot.edit", "snapshot.delete", "snapshot.restore", "snapshot.repair"},
-		"consistency.": {"clean", "crash", "smear", "clean.hint", "crash.hint", "smear.hint"},
+		"consistency.": {"clean", "crash", "none", "clean.hint", "crash.hint", "none.hint"},
 		"failure.": {"no_space", "quota", "not_found", "conflict", "busy", "forbidden", "unavailable", "unsupported", "invalid", "internal", "vanished", "timeout",
 			"credentials", "token", "too_many", "certificate", "clock", "missing", "changed", "container", "damaged.gone", "damaged.gone.served", "damaged.gone.kept",
 			"damaged.size", "damaged.size.served", "damaged.replaced", "damaged.replaced.served", "damaged.replaced.kept", "damaged.description"},

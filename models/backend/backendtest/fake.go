@@ -30,6 +30,7 @@ type Fake struct {
 	down         error
 	lastID       int
 	hold         bool
+	holdCopies   bool
 	failNext     map[string][]error // failures of the next operations, by method
 	failNextOf   map[string]error   // failure of the next operation, by ref
 	failDelete   map[string]error   // failure of the next deletion, by ref
@@ -93,7 +94,7 @@ func NewFake(now func() time.Time) *Fake {
 		now: now,
 		caps: backend.Capabilities{
 			Name: "fake", Attach: true, Revert: true, ExtendAttached: true, Progress: true, Repair: true, Images: true,
-			CrashSafe: true, MaxSizeGiB: 16384, FreeBytes: 1 << 44, Poll: []time.Duration{10 * time.Millisecond},
+			MaxSizeGiB: 16384, FreeBytes: 1 << 44, Poll: []time.Duration{10 * time.Millisecond},
 		},
 		volumes: map[string]*fakeVolume{}, snapshots: map[string]*fakeSnapshot{}, images: map[string][]byte{}, quota: map[string]int64{},
 		failNext: map[string][]error{}, failNextOf: map[string]error{}, failDelete: map[string]error{}, lastFailures: map[string]lastFailure{},

@@ -3,12 +3,15 @@ package backendtest
 import (
 	"context"
 	"slices"
+	"time"
 
 	"blockconsole/models/backend"
 )
 
 // CreateSnapshot starts a snapshot of the volume's present bytes, or returns the one
-// that has spec.Ref. An attached volume needs spec.Attached and spec.Acknowledged.
+// that has spec.Ref. An attached volume needs spec.Attached and spec.Acknowledged. Its
+// instant is taken at once and its bytes are copied later, one snapshot of a volume at a
+// time; with the capability Shared, as in a cloud, the instant is known at the end.
 func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
 	if err := f.enter(ctx, "CreateSnapshot", spec.Ref); err != nil {
 		return backend.Snapshot{}, err
@@ -28,6 +31,9 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 	case v.Status != backend.Available && v.Status != backend.InUse:
 		return backend.Snapshot{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is " + string(v.Status)}
 	}
+	if !f.caps.Shared && f.copying(v) {
+		return backend.Snapshot{}, &backend.Error{Code: backend.CodeUnavailable, Why: backend.WhyCopying, RetryAfter: time.Second, Unsent: true}
+	}
 	if err := f.checkQuota("snapshots", int64(len(f.snapshots)), 1); err != nil {
 		return backend.Snapshot{}, err
 	}
@@ -38,9 +44,28 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 	if v.Status == backend.InUse {
 		s.Held = v.Hold
 	}
+	if !f.caps.Shared {
+		s.TakenAt, s.Consistency = s.CreatedAt, backend.Clean
+		if v.Status == backend.InUse {
+			s.Consistency = backend.CrashConsistent
+		}
+	}
 	f.snapshots[s.ID] = s
-	f.run(s.handle(), "CreateSnapshot", backend.Creating, backend.ErrorStatus, func() { s.State = f.state(backend.Available, nil) })
+	f.run(s.handle(), "CreateSnapshot", backend.Creating, backend.ErrorStatus, func() {
+		s.State, s.TakenAt = f.state(backend.Available, nil), s.CreatedAt
+	})
+	s.task.held = s.task.held || f.holdCopies
 	return s.show(), nil
+}
+
+// copying reports whether a snapshot of the volume is being copied.
+func (f *Fake) copying(v *fakeVolume) bool {
+	for _, s := range f.snapshots {
+		if s.Volume == v.Key && s.Status == backend.Creating {
+			return true
+		}
+	}
+	return false
 }
 
 // Snapshot counts as a poll, like Volume.

@@ -21,7 +21,15 @@ type task struct {
 // Auto.
 func (f *Fake) Hold() { f.setHold(true) }
 
-// Auto ends Hold: operations, also held ones, finish at the second poll again.
+// HoldCopies keeps snapshots that begin from now on CREATING, their instant being taken,
+// until Release, Fail or Auto.
+func (f *Fake) HoldCopies() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holdCopies = true
+}
+
+// Auto ends Hold and HoldCopies: operations, also held ones, finish at the second poll again.
 func (f *Fake) Auto() { f.setHold(false) }
 
 func (f *Fake) setHold(on bool) {
@@ -29,6 +37,7 @@ func (f *Fake) setHold(on bool) {
 	defer f.mu.Unlock()
 	f.hold = on
 	if !on {
+		f.holdCopies = false
 		f.eachTask(func(t *task) { t.held = false })
 	}
 }

@@ -228,7 +228,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 	}
 	c := backend.Capabilities{
 		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1, DataDir: b.dir,
-		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true, CrashSafe: true,
+		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true,
 		Pace: backend.Pace{Small: inventoryPace},
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}

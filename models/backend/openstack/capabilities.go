@@ -30,7 +30,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 	}
 	c := backend.Capabilities{
 		Name: "openstack", Attach: s.compute != nil, Revert: s.minor >= 40, ExtendAttached: s.minor >= 42, Repair: true,
-		Shared: true, CrashSafe: true, Images: s.image != nil, FreeBytes: -1, Project: s.project,
+		Shared: true, Images: s.image != nil, FreeBytes: -1, Project: s.project,
 		Poll:   []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second},
 		Settle: settleTime, Pace: pace,
 	}

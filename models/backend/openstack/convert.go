@@ -136,6 +136,9 @@ func (b *Backend) snapshotOf(s *session, sn snapshot) backend.Snapshot {
 	if out.Project == "" {
 		out.Project = s.project.ID
 	}
+	if out.Status != backend.Creating && out.Status != backend.ErrorStatus { // a cloud tells no other instant
+		out.TakenAt = out.CreatedAt
+	}
 	return out
 }
 

@@ -40,9 +40,9 @@ func SeedSnapshots(t testing.TB, db *store.Store, n int) {
 			CASE WHEN i < {n} THEN {per} ELSE `+strconv.Itoa(last)+` END, 1760000000000000 + i * 1000000 FROM seq`)
 	})
 	s.bulk("snapshots", func() {
-		s.rows("snapshots", n, `INSERT INTO snapshots (num, id, backend_id, project_id, volume_id, name, status, status_since, size_gib, consistency, created_at)
+		s.rows("snapshots", n, `INSERT INTO snapshots (num, id, backend_id, project_id, volume_id, name, status, status_since, size_gib, consistency, created_at, taken_at)
 			SELECT i, {snapshot i}, 'b' || {snapshot i}, 'default', {volume of i}, 'snap-' || {padded},
-			CASE WHEN i % 100 = 0 THEN 'ERROR' ELSE 'AVAILABLE' END, 1, 1 + i % 10, 'clean', 1760000000000000 + i * 1000000 FROM seq`)
+			CASE WHEN i % 100 = 0 THEN 'ERROR' ELSE 'AVAILABLE' END, 1, 1 + i % 10, 'clean', 1760000000000000 + i * 1000000, 1760000000000000 + i * 1000000 FROM seq`)
 	})
 	if s.postgres {
 		s.exec("ANALYZE")

@@ -131,22 +131,27 @@ func TestBeforeWrite_SaveFails(t *testing.T) {
 // nor for one that the walk copies. Run returns when the disk has answered.
 func TestBeforeWrite_TooSlow(t *testing.T) {
 	t.Parallel()
-	src, _ := newPattern(t, 4*mib, rand.New(rand.NewPCG(1, 1)))
-	g := newGuardGate(nil)
-	c := newCopy(t, src, func(o *Options) { o.Guard, o.Limit = g.guard, 20*time.Millisecond })
-	done := make(chan error, 1)
-	go func() { done <- c.Run(t.Context()) }()
-	<-g.reached
-	c.BeforeWrite(0, 4*mib)
-	select {
-	case err := <-done:
-		t.Fatalf("returned with files in use: %v", err)
-	default:
-	}
-	close(g.open)
-	var slow *TooSlowError
-	if err := <-done; !errors.As(err, &slow) || slow.Waited <= slow.Limit || slow.Limit != 20*time.Millisecond {
-		t.Errorf("%v", err)
+	for name, off := range map[string]int64{"the walk's": 0, "its own": 3 * mib} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src := newSparseFile(t, 4*mib, map[int64][]byte{0: make([]byte, 4*mib)})
+			g := newGuardGate(nil)
+			c := newCopy(t, src, func(o *Options) { o.Guard, o.Limit = g.guard, 20*time.Millisecond })
+			done := make(chan error, 1)
+			go func() { done <- c.Run(t.Context()) }()
+			<-g.reached
+			c.BeforeWrite(off, 1)
+			select {
+			case err := <-done:
+				t.Fatalf("returned with files in use: %v", err)
+			default:
+			}
+			close(g.open)
+			var slow *TooSlowError
+			if err := <-done; !errors.As(err, &slow) || slow.Waited <= slow.Limit || slow.Limit != 20*time.Millisecond {
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 
