@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the speed of this tree with that of an earlier revision: both binaries by
 # turns in one run, with the 95 % interval of the ratio. It fails when a whole
-# interval lies below 0.97.
+# interval lies below 0.98.
 #
 #   docs/bench-compare.sh REVISION               needs go and fio
 #   ROUNDS=21 ONLY=nbd docs/bench-compare.sh REVISION
@@ -51,7 +51,7 @@ summary() { # title
 			for (i = 1; i <= names; i++) {
 				k = order[i]; mean = sum[k] / n[k]
 				half = n[k] > 1 ? 2.14 * sqrt((square[k] / n[k] - mean * mean) * n[k] / (n[k] - 1) / n[k]) : 0
-				bad = exp(mean + half) < 0.97
+				bad = exp(mean + half) < 0.98
 				if (bad) failed = 1
 				printf "%-60s %.3f (%.3f to %.3f) of %d rounds%s\n", title (k == "/" ? "" : k), exp(mean), exp(mean - half), exp(mean + half), n[k], bad ? "  SLOWER" : ""
 			}

@@ -145,9 +145,13 @@ func (c *NBD) request(kind uint16, off int64, payload, into []byte) error {
 }
 
 func (c *NBD) requestFlagged(flags, kind uint16, off int64, payload, into []byte) error {
+	return c.requestLength(flags, kind, off, max(len(payload), len(into)), payload, into)
+}
+
+// requestLength is for commands about n bytes that carry none.
+func (c *NBD) requestLength(flags, kind uint16, off int64, n int, payload, into []byte) error {
 	c.setDeadline()
 	be := binary.BigEndian
-	n := max(len(payload), len(into))
 	p := be.AppendUint16(be.AppendUint16(be.AppendUint32(nil, 0x25609513), flags), kind)
 	p = be.AppendUint32(be.AppendUint64(be.AppendUint64(p, 1), uint64(off)), uint32(n))
 	if _, err := c.nc.Write(append(p, payload...)); err != nil {
@@ -175,6 +179,18 @@ func (c *NBD) WriteAt(p []byte, off int64) (int, error) { return len(p), c.reque
 
 // WriteFUA writes all of p, to stable storage before the answer.
 func (c *NBD) WriteFUA(p []byte, off int64) error { return c.requestFlagged(1, 1, off, p, nil) }
+
+// Trim sends NBD_CMD_TRIM.
+func (c *NBD) Trim(off int64, n int) error { return c.requestLength(0, 4, off, n, nil, nil) }
+
+// WriteZeroes sends NBD_CMD_WRITE_ZEROES; keep asks for zeroes that take space.
+func (c *NBD) WriteZeroes(off int64, n int, keep bool) error {
+	flags := uint16(0)
+	if keep {
+		flags = 2 // NO_HOLE
+	}
+	return c.requestLength(flags, 6, off, n, nil, nil)
+}
 
 // Flush sends NBD_CMD_FLUSH.
 func (c *NBD) Flush() error { return c.request(3, 0, nil, nil) }

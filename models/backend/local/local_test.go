@@ -138,7 +138,7 @@ func TestOpen_BytesAfterSnapshotAndRestore(t *testing.T) {
 	}
 }
 
-func getVolume(t *testing.T, b *Backend, ref string) backend.Volume {
+func getVolume(t testing.TB, b *Backend, ref string) backend.Volume {
 	t.Helper()
 	v, err := b.Volume(context.Background(), backend.Key{Ref: ref})
 	if err != nil {
@@ -148,7 +148,7 @@ func getVolume(t *testing.T, b *Backend, ref string) backend.Volume {
 }
 
 // waitStatus waits until the volume has the status.
-func waitStatus(t *testing.T, b *Backend, ref string, want backend.Status) backend.Volume {
+func waitStatus(t testing.TB, b *Backend, ref string, want backend.Status) backend.Volume {
 	t.Helper()
 	deadline, look := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
 	defer look.Stop()
