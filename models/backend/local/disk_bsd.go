@@ -31,6 +31,8 @@ func (d disk) startWriteback(*os.File, int64, int64) {}
 
 func (d disk) prefetch(*os.File, int64, int64) {}
 
+func (d disk) forget(*os.File, int64, int64) {}
+
 func (d disk) fdatasync(f *os.File) error { return d.sync(f) }
 
 func (d disk) extents(*os.File) (int, error) { return 0, errors.ErrUnsupported }
