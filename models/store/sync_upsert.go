@@ -343,6 +343,9 @@ func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 			Failure: m.Failure, RequestID: m.RequestID, SizeGiB: m.SizeGiB, Consistency: m.Consistency, Origin: models.Elsewhere,
 			CreatedAt: models.Micros(m.CreatedAt), Version: 1,
 		}
+		if m.Checks != nil {
+			row.Checks = *m.Checks
+		}
 		if v := byID[m.Source]; m.Source != "" && v != nil {
 			row.VolumeID, row.VolumeName = v.ID, v.Name
 		}

@@ -92,7 +92,7 @@ type Backend struct {
 	cancel    context.CancelFunc
 	copySlots chan struct{}  // one token per running copy
 	wg        sync.WaitGroup // of the jobs
-	watching  sync.WaitGroup // of the own reserve
+	watching  sync.WaitGroup // of the own reserve and the checks
 	nbd       *exportServer  // nil: off
 
 	onDiskError func(op string, cause backend.Cause)
@@ -136,7 +136,7 @@ func Open(o Options) (*Backend, error) {
 		b.startServing(o)
 	}
 	go b.runInspections()
-	b.wg.Go(b.runChecks)
+	b.watching.Go(b.runChecks)
 	return b, nil
 }
 
