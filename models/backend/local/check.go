@@ -217,7 +217,9 @@ func (b *Backend) computeSums(ctx context.Context, o *object, c *check) error {
 			return b.disk.rename(tmp, b.objectDir(published, m)+"/"+checksumFile)
 		})
 	}
-	_ = b.disk.unlink(tmp) // which is there after an error; else the next Open removes it
+	if err != nil {
+		_ = b.disk.unlink(tmp) // else the next Open removes it
+	}
 	return err
 }
 

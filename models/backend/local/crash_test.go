@@ -118,6 +118,9 @@ var scenarios = []scenario{
 	{"delete snapshot", func(s *harness) error {
 		return s.b.DeleteSnapshot(context.Background(), backend.Key{Ref: s.snap})
 	}, func(s *harness) bool { _, ok := s.snapshot(s.snap); return !ok }},
+	{"check snapshot", func(s *harness) error {
+		return s.b.CheckSnapshot(context.Background(), backend.Key{Ref: s.snap}, false)
+	}, func(s *harness) bool { v, ok := s.snapshot(s.snap); return ok && hasSums(v.Checks) && !v.Checks.Running }},
 	{"attach", func(s *harness) error {
 		return s.b.AttachVolume(context.Background(), backend.Key{Ref: s.bare}, "there")
 	}, func(s *harness) bool {
