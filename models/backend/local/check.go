@@ -345,7 +345,7 @@ func (b *Backend) justCheckedLocked() (keys []backend.Key) {
 // openedSums is a checksum file that is open.
 type openedSums struct {
 	*checksum.Sums
-	close func() error
+	close func()
 }
 
 // openSums opens a snapshot's checksum file. Errors: checksum.ErrDamaged, fs.ErrNotExist,
@@ -363,7 +363,7 @@ func (b *Backend) openSums(m meta) (openedSums, error) {
 		f.Close()
 		return openedSums{}, err
 	}
-	return openedSums{sums, f.Close}, nil
+	return openedSums{sums, func() { f.Close() }}, nil
 }
 
 // slowly reads a snapshot's file without disturbing: from the disk, which is what is

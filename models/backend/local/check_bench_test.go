@@ -20,7 +20,7 @@ func BenchmarkRestoreVerified(b *testing.B) {
 }
 
 func benchRestoreVerified(b *testing.B, mnt string) {
-	const data = 1 << 30
+	const data = 256 << 20
 	s := open(b, Options{Dir: filepath.Join(mnt, "data")})
 	defer s.Close() // before the file system goes
 	volume := backend.Key{Ref: newRef(b)}
