@@ -120,7 +120,10 @@ var scenarios = []scenario{
 	}, func(s *harness) bool { _, ok := s.snapshot(s.snap); return !ok }},
 	{"check snapshot", func(s *harness) error {
 		return s.b.CheckSnapshot(context.Background(), backend.Key{Ref: s.snap}, false)
-	}, func(s *harness) bool { v, ok := s.snapshot(s.snap); return ok && hasSums(v.Checks) && !v.Checks.Running }},
+	}, func(s *harness) bool {
+		v, ok := s.snapshot(s.snap)
+		return ok && hasSums(v.Checks) && !v.Checks.Running
+	}},
 	{"attach", func(s *harness) error {
 		return s.b.AttachVolume(context.Background(), backend.Key{Ref: s.bare}, "there")
 	}, func(s *harness) bool {
