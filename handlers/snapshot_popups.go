@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -208,4 +209,114 @@ func (h Snapshots) revertTarget(ctx context.Context, actor models.Actor, row *mo
 	}
 	denial, err := h.Store.RevertDenial(ctx, row, v)
 	return v, denial, err
+}
+
+const snapshotCheckTitle = "snapshot.check"
+
+// CheckForm is the administrator's popup «검증» for the Block Snapshot in the path, for the
+// selected ones, or without a selection for all.
+func (h Snapshots) CheckForm(c echo.Context) error {
+	ids := uniqueIDs(c.QueryParams()["id"])
+	if id := c.Param("id"); id != "" {
+		ids = []string{id}
+	}
+	if len(ids) > maxBulk {
+		return renderChooser(c, snapshotCheckTitle, views.SnapshotsPath, "list.too_many")
+	}
+	m := views.Check{Form: newForm(c, views.SnapshotsPath+"/check")}
+	if len(ids) == 1 {
+		m.Action = h.url(ids[0], "check")
+	}
+	if err := h.fillCheck(c, &m, ids); err != nil {
+		return err
+	}
+	return Render(c, http.StatusOK, T(c, snapshotCheckTitle), views.CheckPopup(m))
+}
+
+// fillCheck loads what the popup shows. The first snapshot that cannot be checked is its
+// denial.
+func (h Snapshots) fillCheck(c echo.Context, m *views.Check, ids []string) error {
+	ctx, actor, rules := c.Request().Context(), Actor(c), h.Store.Rules()
+	if m.All = len(ids) == 0; m.All {
+		all, err := h.Store.UncheckedSnapshots(ctx, actor)
+		m.Count = len(all)
+		if m.Denial == nil && !rules.Capabilities.Checksums {
+			m.Denial = Denial(models.NewDenial("deny.unsupported"))
+		} else if m.Denial == nil && len(all) == 0 {
+			m.Denial = Denial(models.NewDenial("check.none"))
+		}
+		return err
+	}
+	for _, id := range ids {
+		row, err := h.Store.Snapshot(ctx, actor, id)
+		if err != nil {
+			return err
+		}
+		m.Snapshots = append(m.Snapshots, snapshotBrief(row))
+		if m.Denial == nil {
+			m.Denial = Denial(rules.Snapshot(models.ActCheck, row))
+		}
+	}
+	return nil
+}
+
+// Check has the Block Snapshot in the path verified.
+func (h Snapshots) Check(c echo.Context) error {
+	id := c.Param("id")
+	m := views.Check{Form: submittedForm(c, h.url(id, "check")), Renew: c.FormValue("renew") == "1"}
+	op, err := h.Store.CheckSnapshot(c.Request().Context(), Actor(c), models.CheckInput{ID: id, Renew: m.Renew, FormKey: m.Key})
+	if err != nil {
+		return rerenderForm(c, &m.Form, err, snapshotCheckTitle, func() (templ.Component, error) {
+			return views.CheckPopup(m), h.fillCheck(c, &m, []string{id})
+		})
+	}
+	return h.answer(c, op, "check")
+}
+
+// CheckMany has the selected Block Snapshots verified, or with all=1 all of them that can
+// be: an operation for each, which run one after the other. Those that cannot be verified
+// now are left out; it is refused where none can.
+func (h Snapshots) CheckMany(c echo.Context) error {
+	ctx, actor := c.Request().Context(), Actor(c)
+	ids, err := formIDs(c)
+	if len(ids) > maxBulk {
+		return models.Invalid("id", models.NewText("list.too_many"))
+	}
+	if err == nil && c.FormValue("all") == "1" {
+		ids, err = h.Store.UncheckedSnapshots(ctx, actor)
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(ids) == 0 && c.FormValue("all") != "1":
+		return models.Invalid("id", models.NewText("list.need_many"))
+	case len(ids) == 0:
+		return models.Refused(models.NewDenial("check.none"))
+	}
+	update := pageUpdate{list: views.SnapshotsPath, operations: []acceptedJSON{}, refused: []refusedJSON{}}
+	form := submittedForm(c, views.SnapshotsPath+"/check")
+	var last *models.Operation
+	for _, id := range ids {
+		key := form.Key
+		if key != "" {
+			key += ":" + id
+		}
+		op, failed := h.Store.CheckSnapshot(ctx, actor, models.CheckInput{ID: id, FormKey: key})
+		if failed == nil {
+			last = op
+			update.operations = append(update.operations, toAcceptedJSON(op))
+			continue
+		}
+		e := models.AsError(failed)
+		if e == nil {
+			return failed
+		}
+		err = failed
+		update.refused = append(update.refused, refusedJSON{ID: id, Reason: TextOf(c, e.Text)})
+	}
+	if last == nil {
+		return err
+	}
+	update.message = views.NewMessage("accepted.snapshot.check_many", strconv.Itoa(len(update.operations)))
+	return answerAccepted(c, last, update)
 }

@@ -28,6 +28,8 @@ type SnapshotStore interface {
 	DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error)
 	RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
 	RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error)
+	CheckSnapshot(ctx context.Context, actor models.Actor, in models.CheckInput) (*models.Operation, error)
+	UncheckedSnapshots(ctx context.Context, actor models.Actor) ([]string, error)
 }
 
 // Snapshots has the pages and popups of Block Snapshots.
@@ -61,10 +63,10 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 			return item
 		},
 		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
-		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "taken_at", "project_id"},
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "taken_at", "checked_at", "damage", "project_id"},
 		csvRecord: func(s *models.Snapshot) []any {
 			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
-				string(s.Consistency), time.UnixMicro(s.CreatedAt), instantCell(s), s.ProjectID}
+				string(s.Consistency), time.UnixMicro(s.CreatedAt), instantCell(s), csvTime(s.Checks.CheckedAt), s.Checks.Damage.Key, s.ProjectID}
 		},
 	}
 	return h
@@ -84,11 +86,16 @@ type snapshotJSON struct {
 	Volume      linkJSON `json:"volume"`
 	Consistency string   `json:"consistency"`
 	HeldUS      int64    `json:"held_us,omitempty"`
-	ProjectID   string   `json:"project_id"`
-	ProjectName string   `json:"project_name,omitempty"`
-	Error       string   `json:"error,omitempty"`
-	RequestID   string   `json:"request_id,omitempty"`
-	Version     int64    `json:"version"`
+	// The checks are empty or null where the backend has no checksums, and until there are some.
+	ChecksummedAt *string `json:"checksummed_at"`
+	CheckedAt     *string `json:"checked_at"`
+	Damage        string  `json:"damage,omitempty"`
+
+	ProjectID   string `json:"project_id"`
+	ProjectName string `json:"project_name,omitempty"`
+	Error       string `json:"error,omitempty"`
+	RequestID   string `json:"request_id,omitempty"`
+	Version     int64  `json:"version"`
 }
 
 // instantCell is when the snapshot was taken; empty: not yet.
@@ -113,7 +120,26 @@ func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
 		j.TakenAt = &at
 	}
 	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
+	j.ChecksummedAt, j.CheckedAt = jsonTime(s.Checks.ChecksummedAt), jsonTime(s.Checks.CheckedAt)
+	j.Damage, _ = failureText(c, s.Checks.Damage, "")
 	return j
+}
+
+// jsonTime is a time in JSON; null where it is not known.
+func jsonTime(micros int64) *string {
+	if micros == 0 {
+		return nil
+	}
+	text := rfc3339(micros)
+	return &text
+}
+
+// csvTime is a time in CSV; empty where it is not known.
+func csvTime(micros int64) any {
+	if micros == 0 {
+		return ""
+	}
+	return time.UnixMicro(micros)
 }
 
 // Show is the page of one Block Snapshot.
@@ -144,7 +170,8 @@ func (h Snapshots) Show(c echo.Context) error {
 		view.Deny.Revert = denialMessage(denial)
 	}
 	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: projectLink(h.Store, row.ProjectID), Degraded: degraded(summary),
-		CreatedBy: row.CreatedBy, TakenFrom: splitLines(row.TakenFrom), WritePauseMicros: row.HeldUS, EventsURL: eventsURL(views.SnapshotsPath, summary)}
+		CreatedBy: row.CreatedBy, TakenFrom: splitLines(row.TakenFrom), WritePauseMicros: row.HeldUS,
+		ChecksummedAt: row.Checks.ChecksummedAt, CheckedAt: row.Checks.CheckedAt, EventsURL: eventsURL(views.SnapshotsPath, summary)}
 	for i := range volumes {
 		m.Volumes = append(m.Volumes, volumeBrief(&volumes[i]))
 	}

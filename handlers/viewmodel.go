@@ -54,9 +54,10 @@ func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views
 		Failure: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
 		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeDeleted: s.VolumeGone,
 		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, TakenAt: s.TakenAt, Since: s.StatusSince,
+		Damage: Msg(s.Checks.Damage.Text),
 		Deny: views.SnapshotDenials{
 			Edit: why(models.ActEdit), Delete: why(models.ActDelete), Restore: why(models.ActRestore),
-			Revert: why(models.ActRevert), Repair: why(models.ActRepair),
+			Revert: why(models.ActRevert), Repair: why(models.ActRepair), Check: why(models.ActCheck),
 		},
 	}
 }
@@ -89,7 +90,8 @@ func denialMessage(d *models.Denial) views.Message {
 // snapshotBrief is a snapshot in a popup.
 func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
 	return views.SnapshotBrief{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
-		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), TakenAt: s.TakenAt}
+		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), TakenAt: s.TakenAt,
+		Damage: Msg(s.Checks.Damage.Text)}
 }
 
 // volumeBrief is a volume in a popup.

@@ -65,6 +65,13 @@ func (in RepairInput) Validate() error {
 	return fields.Err()
 }
 
+// CheckInput is the administrator's form «검증». Renew accepts the bytes as they are.
+type CheckInput struct {
+	ID      string
+	Renew   bool
+	FormKey string
+}
+
 // ServerInput is the form of a registered server. Version is the row's version number
 // in the form; 0: not checked.
 type ServerInput struct {

@@ -39,6 +39,7 @@ const (
 	SnapshotDelete  Kind = "snapshot.delete"
 	SnapshotRestore Kind = "snapshot.restore" // makes a volume of a snapshot; its subject is the volume
 	SnapshotRepair  Kind = "snapshot.repair"
+	SnapshotCheck   Kind = "snapshot.check" // compares its bytes with its checksums
 )
 
 // SubjectType is the kind of object that an operation or a change is about.
@@ -121,6 +122,8 @@ func (o *Operation) StepNames() []string {
 		return []string{"revert", "wait"}
 	case VolumeRepair, SnapshotRepair:
 		return []string{"repair"}
+	case SnapshotCheck:
+		return []string{"verify"}
 	}
 	return []string{"edit"}
 }
@@ -152,6 +155,11 @@ type Params struct {
 	// backend's clock. When the response is lost, they tell whether the revert happened.
 	VolumeChanged   int64 `json:"volume_changed,omitempty"`
 	SnapshotChanged int64 `json:"snapshot_changed,omitempty"` // microseconds, too
+	Renew           bool  `json:"renew,omitempty"`            // of a check: the checksums are computed anew
+	// Of a check: when the checksums had been computed, and the bytes compared with them, before the call, in
+	// microseconds of the backend's clock: other times are the result.
+	ComputedAt int64 `json:"computed_at,omitempty"` // microseconds
+	CheckedAt  int64 `json:"checked_at,omitempty"`  // microseconds, too
 }
 
 // Value stores p as JSON. Errors: none of its own.

@@ -22,6 +22,7 @@ const (
 	ActRestore        Action = "restore"
 	ActRevert         Action = "revert"
 	ActRepair         Action = "repair"
+	ActCheck          Action = "check"
 )
 
 // StuckAfter is how long an object must be in transition before an administrator may
@@ -30,7 +31,7 @@ const StuckAfter = time.Hour
 
 // NeededRole is the least role an action needs.
 func (a Action) NeededRole() Role {
-	if a == ActRepair {
+	if a == ActRepair || a == ActCheck {
 		return Administrator
 	}
 	return Operator
@@ -127,7 +128,7 @@ func SnapshotStatusesFor(action Action) []Status {
 	switch action {
 	case ActDelete:
 		return []Status{Available, ErrorStatus}
-	case ActRestore, ActRevert:
+	case ActRestore, ActRevert, ActCheck:
 		return []Status{Available}
 	}
 	return nil
@@ -175,6 +176,9 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 // dependents are the volumes that block its deletion.
 func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial {
 	if action == ActRevert && !r.Capabilities.Revert {
+		return NewDenial("deny.unsupported")
+	}
+	if action == ActCheck && !r.Capabilities.Checksums {
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {

@@ -20,6 +20,7 @@ type Snapshot struct {
 	TakenFrom   string // names of the servers the volume was attached to, one per line
 	TakenAt     int64  // the instant whose bytes it has; 0: not taken yet
 	HeldUS      int64  `gorm:"column:held_us"` // microseconds for which taking it held the servers' writes; 0: not at all, or unknown
+	Checks      Checks `gorm:"embedded"`
 	CreatedBy   string
 	EditedBy    string
 	EditedAt    int64
@@ -31,6 +32,19 @@ type Snapshot struct {
 	Version     int64 // a number that grows with each edit
 
 	VolumeGone bool `gorm:"->"` // the volume no longer exists
+}
+
+// Checks is what is known of whether a snapshot has the bytes that it was made with. Times
+// are Unix microseconds.
+type Checks struct {
+	ChecksummedAt int64   // microseconds, when its checksums were computed; 0: there are none yet, or the backend has none
+	CheckedAt     int64   // microseconds, when its bytes were compared with them last; 0: never
+	Damage        Failure // what was found then; none: nothing
+}
+
+// Equal reports whether c and d are shown alike.
+func (c Checks) Equal(d Checks) bool {
+	return c.ChecksummedAt == d.ChecksummedAt && c.CheckedAt == d.CheckedAt && c.Damage.Equal(d.Damage)
 }
 
 // Link is the snapshot's link.

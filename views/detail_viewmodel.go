@@ -31,6 +31,8 @@ type SnapshotDetail struct {
 	Operations       []OperationRow
 	Deny             SnapshotDenials
 	WritePauseMicros int64  // how long writes were paused for it, microseconds
+	ChecksummedAt    int64  // when its checksums were computed; 0: there are none yet
+	CheckedAt        int64  // when its bytes were compared with them last; 0: never
 	EventsURL        string // event stream of the snapshots; empty: none
 	Degraded         Degraded
 }

@@ -31,7 +31,7 @@ func msg(key string, args ...string) views.Message {
 func frame() *views.PageContext {
 	return &views.PageContext{
 		User:    views.User{Name: "admin", Role: "administrator", Operator: true, Administrator: true},
-		Project: "default", CSRF: "token", Running: 2, Attach: true, Revert: true,
+		Project: "default", CSRF: "token", Running: 2, Attach: true, Revert: true, Checksums: true,
 		TimeZone: "Asia/Seoul", Now: now.UnixMicro(), URL: "/storage/block-storage/snapshots",
 	}
 }
@@ -54,7 +54,8 @@ func snapshotRows() []views.SnapshotRow {
 	volume := views.Link{ID: uid(900), Name: "web-data"}
 	deny := msg("deny.status", "CREATING")
 	rows := []views.SnapshotRow{
-		{ID: uid(1), Name: "web-data-1122-1530", Status: "AVAILABLE", Percent: -1, SizeGiB: 100, Volume: volume, Consistency: "clean", CreatedAt: us(2 * time.Hour), TakenAt: us(2 * time.Hour)},
+		{ID: uid(1), Name: "web-data-1122-1530", Status: "AVAILABLE", Percent: -1, SizeGiB: 100, Volume: volume, Consistency: "clean", CreatedAt: us(2 * time.Hour), TakenAt: us(2 * time.Hour),
+			Damage: msg("failure.blocks", "/srv/blockconsole/snapshots/0193/data.raw", "2", "75, 1024", "314572800", "318767103")},
 		{ID: uid(2), Name: "db-before-upgrade", Status: "CREATING", Percent: 42, SizeGiB: 2048, Volume: views.Link{ID: uid(901), Name: "db-main"}, Consistency: "crash", CreatedAt: us(3 * time.Minute), TakenAt: us(2 * time.Minute), Since: us(3 * time.Minute),
 			Deny: views.SnapshotDenials{Delete: deny, Restore: deny, Revert: deny, Repair: msg("deny.not_stuck")}},
 		{ID: uid(3), Name: "nightly-2211", Status: "CREATING", Percent: -1, SizeGiB: 20, Volume: volume, Consistency: "clean", CreatedAt: us(90 * time.Second), Since: us(90 * time.Second),

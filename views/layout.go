@@ -25,6 +25,7 @@ type PageContext struct {
 	Running     int       // number of running operations
 	Attach      bool      // the backend can attach volumes to servers
 	Revert      bool      // the backend can revert a volume to its latest snapshot
+	Checksums   bool      // snapshots have checksums
 	Fragment    bool      // only the body is sent (htmx), without the layout
 	TimeZone    string    // IANA name in which times are shown
 	Banners     []Message // above the page, such as: the disk is full

@@ -11,10 +11,11 @@ type SnapshotRow struct {
 	Volume              Link
 	Project             Link // set where several projects are shown
 	VolumeDeleted       bool
-	Consistency         string // clean (detached), crash (attached, one instant), none (attached, of different moments); empty: unknown
-	CreatedAt           int64  // Unix microseconds
-	TakenAt             int64  // the instant that it holds, Unix microseconds; 0: not yet
-	Since               int64  // of Status, Unix microseconds; 0: unknown
+	Consistency         string  // clean (detached), crash (attached, one instant), none (attached, of different moments); empty: unknown
+	CreatedAt           int64   // Unix microseconds
+	TakenAt             int64   // the instant that it holds, Unix microseconds; 0: not yet
+	Since               int64   // of Status, Unix microseconds; 0: unknown
+	Damage              Message // that its data or its checksums were found damaged; empty: not so
 	Deny                SnapshotDenials
 }
 
@@ -53,7 +54,7 @@ type Dependent struct {
 func (t Failure) namedDependents() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
 
 // SnapshotDenials is per action why it is denied for this row; zero: allowed.
-type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair Message }
+type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair, Check Message }
 
 // VolumeDenials is per action why it is denied for this row; zero: allowed.
 type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repair Message }

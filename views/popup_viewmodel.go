@@ -55,6 +55,7 @@ type SnapshotBrief struct {
 	Volume           Link
 	Consistency      string
 	TakenAt          int64
+	Damage           Message
 }
 
 // Edit is the popup «… 수정» of a volume or snapshot. Conflict is set when somebody
@@ -172,6 +173,15 @@ type Repair struct {
 	Failure          Message
 	Reason           string
 	ResetTo          string // error, available
+}
+
+// Check is the administrator's popup «검증».
+type Check struct {
+	Form
+	Snapshots []SnapshotBrief // none with All
+	All       bool
+	Count     int // with All: how many there are
+	Renew     bool
 }
 
 // Revert is the popup that reverts a volume to its latest snapshot.

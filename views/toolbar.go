@@ -13,12 +13,16 @@ type toolbarAction struct {
 	create    bool // a link that takes no row
 }
 
-func snapshotToolbarActions() []toolbarAction {
-	return []toolbarAction{
+func snapshotToolbarActions(f *PageContext) []toolbarAction {
+	all := []toolbarAction{
 		{action: "edit", url: SnapshotsPath + "/edit", key: "action.edit", icon: "edit", selection: "one"},
 		{action: "delete", url: SnapshotsPath + "/delete", key: "action.delete", icon: "trash", selection: "many", danger: true},
 		{action: "restore", url: SnapshotsPath + "/restore", key: "action.create_volume", icon: "restore", selection: "one"},
 	}
+	if f.Checksums && f.User.Administrator {
+		all = append(all, toolbarAction{action: "check", url: SnapshotsPath + "/check", key: "action.check", icon: "check", selection: "any"})
+	}
+	return all
 }
 
 func volumeToolbarActions(f *PageContext) []toolbarAction {
@@ -56,6 +60,9 @@ func snapshotRowActions(f *PageContext) []rowAction {
 	}
 	if f.User.Administrator {
 		all = append(all, rowAction{action: "repair", path: "repair", key: "action.repair", icon: "tool"})
+		if f.Checksums {
+			all = append(all, rowAction{action: "check", path: "check", key: "action.check", icon: "check"})
+		}
 	}
 	return append(all, rowAction{action: "delete", path: "delete", key: "action.delete", icon: "trash", danger: true})
 }
@@ -112,6 +119,6 @@ func (m VolumeDetail) actions(ctx context.Context) []detailAction {
 func (m SnapshotDetail) actions(ctx context.Context) []detailAction {
 	d := m.Deny
 	return detailActions(ctx, snapshotRowActions(PageContextOf(ctx)), map[string]Message{
-		"edit": d.Edit, "delete": d.Delete, "restore": d.Restore, "revert": d.Revert, "repair": d.Repair,
+		"edit": d.Edit, "delete": d.Delete, "restore": d.Restore, "revert": d.Revert, "repair": d.Repair, "check": d.Check,
 	})
 }

@@ -61,8 +61,8 @@ func TestLists_AccessibleNames(t *testing.T) {
 		volumes, snapshots    string
 		volumeTools, snapTool []string
 	}{
-		{"ko", "주 메뉴", "Volume", "Block Snapshot", []string{"생성", "스냅샷 생성", "수정", "연결", "연결 해제", "확장", "삭제"}, []string{"수정", "삭제", "Volume 생성"}},
-		{"en", "Main menu", "Volumes", "Block Snapshots", []string{"Create", "Create snapshot", "Edit", "Attach", "Detach", "Extend", "Delete"}, []string{"Edit", "Delete", "Create volume"}},
+		{"ko", "주 메뉴", "Volume", "Block Snapshot", []string{"생성", "스냅샷 생성", "수정", "연결", "연결 해제", "확장", "삭제"}, []string{"수정", "삭제", "Volume 생성", "검증"}},
+		{"en", "Main menu", "Volumes", "Block Snapshots", []string{"Create", "Create snapshot", "Edit", "Attach", "Detach", "Extend", "Delete"}, []string{"Edit", "Delete", "Create volume", "Verify"}},
 	}
 	for _, tt := range tests {
 		f := frame()

@@ -38,12 +38,13 @@ var arrows = map[string][]string{
 	"models/backend":           {},
 	"models/mirror":            {"models", "models/store", "models/backend"},
 	"models/worker":            {"models", "models/store", "models/mirror", "models/backend"},
-	"models/backend/local":     {"models/backend", "models/backend/local/blockcopy", "models/backend/local/nbd", "models/backend/local/imageformat", "models/reserve"},
+	"models/backend/local":     {"models/backend", "models/backend/local/blockcopy", "models/backend/local/nbd", "models/backend/local/checksum", "models/backend/local/imageformat", "models/reserve"},
 	"models/backend/local/nbd": {},
 	"models/backend/openstack": {"models/backend"},
 
 	"models/backend/local/imageformat": {},
 	"models/backend/local/blockcopy":   {"models/reserve"},
+	"models/backend/local/checksum":    {},
 }
 
 // anything is allowed to the wiring.

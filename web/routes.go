@@ -130,8 +130,10 @@ func (s *Server) routes(h Handlers) {
 	s.adminRoutes(h, admin)
 }
 
-// adminRoutes registers what is below 관리.
+// adminRoutes registers what is below 관리, and the checks of Block Snapshots.
 func (s *Server) adminRoutes(h Handlers, admin models.Role) {
+	s.toolbar(admin, views.SnapshotsPath, "check", h.Snapshots.CheckForm, h.Snapshots.Check)
+	s.post(admin, views.SnapshotsPath+"/check", h.Snapshots.CheckMany)
 	s.popup(admin, "/admin/users", h.Users.List, "/admin/users", h.Users.Add)
 	s.popup(admin, "/admin/users/:id", h.Users.Show, "/admin/users/:id", h.Users.Change)
 	s.post(admin, "/admin/users/:id/password", h.Users.ResetPassword)

@@ -83,6 +83,17 @@ type Snapshot struct {
 	TakenAt     time.Time     // the instant whose bytes it has; zero: not taken yet, or unknown
 	Consistency Consistency   // empty: the backend does not know
 	Held        time.Duration // how long it held the writes of the volume's servers; 0: not at all, or unknown
+	Checks      Checks        // without the capability Checksums: none
+}
+
+// Checks is what is known of whether a snapshot still has the bytes that it was made with.
+type Checks struct {
+	ComputedAt time.Time // of its checksums; zero: there are none yet
+	CheckedAt  time.Time // when all its bytes were compared with them last; zero: never
+	Damage     *Error    // CodeDamaged with BadBlocks or BadChecksums, known from then; nil: none
+	Running    bool      // a check waits or is under way …
+	Percent    int       // … so far; PercentUnknown while it waits
+	Failure    error     // why the last check ended without an answer; nil: it did not
 }
 
 // Consistency is how consistent the bytes of a snapshot are.
@@ -216,6 +227,7 @@ type Capabilities struct {
 	ExtendAttached bool   // an IN-USE volume can be extended
 	Progress       bool   // State.Percent is known while work is under way
 	Repair         bool   // RepairVolume and RepairSnapshot work
+	Checksums      bool   // snapshots get checksums by and by, restores compare them, and CheckSnapshot works
 	Shared         bool   // others change objects too; what vanishes was deleted elsewhere
 	BusySnapshots  bool   // a snapshot cannot be deleted while volumes made from it exist
 	Images         bool
@@ -334,4 +346,11 @@ type Backend interface {
 	// without the capability Repair.
 	RepairVolume(ctx context.Context, key Key, to Status) error
 	RepairSnapshot(ctx context.Context, key Key, to Status) error
+
+	// CheckSnapshot starts, or finds under way, the comparison of all bytes of an AVAILABLE snapshot with its
+	// checksums, or their first computation; Snapshot.Checks says how it goes and ends. renew accepts the bytes as they
+	// are now: the checksums are computed anew, and what was known of damage is forgotten. A check that waits or is
+	// under way when the backend ends is to be asked for again. Errors: CodeNotFound, CodeConflict, CodeDamaged,
+	// CodeUnsupported without the capability Checksums.
+	CheckSnapshot(ctx context.Context, key Key, renew bool) error
 }

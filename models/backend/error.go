@@ -56,6 +56,12 @@ type Error struct {
 	// where all they wrote can be read until the console ends; empty: nowhere.
 	Served bool
 	Kept   string
+	// Blocks are the numbers of the first blocks that are not what they were, BlockBytes long, and Bad is how many
+	// there are in all. Of is the name of the snapshot that has them, where the error is that of its copy.
+	Blocks     []int64
+	Bad        int64
+	BlockBytes int64
+	Of         string
 
 	Need, Free int64 // no_space: bytes; -1 where unknown
 
@@ -85,6 +91,8 @@ const (
 	WrongSize     Damage = "size"        // the data is shorter or longer than the object
 	Replaced      Damage = "replaced"    // something else is at its place
 	NoDescription Damage = "description" // the data is whole, and what describes it is not
+	BadBlocks     Damage = "blocks"      // blocks of a snapshot's data are not what they were: its disk changed or lost them
+	BadChecksums  Damage = "checksums"   // the data is not known to be wrong, and what it would be compared with is
 )
 
 // Cause is why a backend is unavailable.

@@ -121,6 +121,10 @@ func (i intercepted) RepairSnapshot(ctx context.Context, key Key, to Status) err
 	return i.run(ctx, "RepairSnapshot", func(ctx context.Context) error { return i.b.RepairSnapshot(ctx, key, to) })
 }
 
+func (i intercepted) CheckSnapshot(ctx context.Context, key Key, renew bool) error {
+	return i.run(ctx, "CheckSnapshot", func(ctx context.Context) error { return i.b.CheckSnapshot(ctx, key, renew) })
+}
+
 type interceptedExporter struct {
 	intercepted
 	e Exporter

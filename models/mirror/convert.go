@@ -39,6 +39,10 @@ func ObserveSnapshot(s backend.Snapshot) store.ObservedState {
 	if held := s.Held.Microseconds(); held > 0 {
 		o.Hold = &held
 	}
+	o.Checks = &models.Checks{ChecksummedAt: models.Micros(s.Checks.ComputedAt), CheckedAt: models.Micros(s.Checks.CheckedAt)}
+	if d := s.Checks.Damage; d != nil {
+		o.Checks.Damage = FailureOf(d)
+	}
 	return o
 }
 

@@ -87,6 +87,9 @@ func failureReported(e *backend.Error) models.Failure {
 
 // failureDamaged converts CodeDamaged.
 func failureDamaged(e *backend.Error) models.Failure {
+	if e.Damage == backend.BadBlocks || e.Damage == backend.BadChecksums {
+		return failureRotten(e)
+	}
 	key, args := models.FailureDamaged+string(e.Damage), []string{e.Path}
 	switch {
 	case e.Kept != "":
@@ -96,6 +99,28 @@ func failureDamaged(e *backend.Error) models.Failure {
 	}
 	if e.Damage == backend.WrongSize {
 		args = append(args, strconv.FormatInt(e.Have, 10), strconv.FormatInt(e.Want, 10))
+	}
+	return models.NewFailure(key, args...)
+}
+
+// failureRotten converts what a snapshot's checksums tell of its bytes: with the number of
+// blocks, the numbers of the first, and the bytes of the very first.
+func failureRotten(e *backend.Error) models.Failure {
+	key, args := "failure."+string(e.Damage), []string{e.Path}
+	if e.Damage == backend.BadBlocks && len(e.Blocks) > 0 {
+		var numbers []string
+		for _, n := range e.Blocks {
+			numbers = append(numbers, strconv.FormatInt(n, 10))
+		}
+		if e.Bad > int64(len(e.Blocks)) {
+			numbers = append(numbers, "…")
+		}
+		start := e.Blocks[0] * e.BlockBytes
+		end := min(start+e.BlockBytes, e.Want) - 1
+		args = append(args, strconv.FormatInt(e.Bad, 10), strings.Join(numbers, ", "), strconv.FormatInt(start, 10), strconv.FormatInt(end, 10))
+	}
+	if e.Of != "" {
+		key, args = key+".restore", append(args, e.Of)
 	}
 	return models.NewFailure(key, args...)
 }

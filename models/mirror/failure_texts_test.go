@@ -50,6 +50,11 @@ func everyError() []*backend.Error {
 	for _, op := range []string{"read", "write", "flush", "trim", "zero", "status", "cache", "open", "files"} {
 		all = append(all, &backend.Error{Code: backend.CodeFault, Op: op, Cause: backend.DiskError, Path: "/srv/data"})
 	}
+	for _, damage := range []backend.Damage{backend.BadBlocks, backend.BadChecksums} {
+		for _, of := range []string{"", "snap-1"} {
+			all = append(all, &backend.Error{Code: backend.CodeDamaged, Damage: damage, Path: "/srv/data", Blocks: []int64{7, 9}, Bad: 100, BlockBytes: 4 << 20, Want: 1 << 30, Of: of})
+		}
+	}
 	return all
 }
 

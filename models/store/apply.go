@@ -27,6 +27,7 @@ type ObservedState struct {
 	TakenAt     *int64                // microseconds of Unix time, of a snapshot; 0: the instant was lost
 	Export      *models.Export        // of a volume
 	Type, Zone  string                // of a volume
+	Checks      *models.Checks        // of a snapshot
 	Gone        bool                  // the object no longer exists: the row is deleted
 
 	fromListing bool // listings do not have the reason of a failure
@@ -36,6 +37,11 @@ type ObservedState struct {
 func (o ObservedState) sanitized() ObservedState {
 	o.BackendID, o.Status, o.RequestID = models.Sanitize(o.BackendID), models.Status(models.Sanitize(string(o.Status))), models.Sanitize(o.RequestID)
 	o.Failure = o.Failure.Sanitized()
+	if o.Checks != nil {
+		checks := *o.Checks
+		checks.Damage = checks.Damage.Sanitized()
+		o.Checks = &checks
+	}
 	return o
 }
 
@@ -83,6 +89,7 @@ type rowState struct {
 	export            models.Export
 	volumeType, zone  string
 	attachments       []models.Attachment
+	checks            models.Checks
 }
 
 // rowStates loads the rows that a query selects.
@@ -91,7 +98,7 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 		var rows []models.Snapshot
 		err := q.Find(&rows).Error
 		for _, r := range rows {
-			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.TakenAt, models.Export{}, "", "", nil})
+			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.TakenAt, models.Export{}, "", "", nil, r.Checks})
 		}
 		return states, err
 	}
@@ -101,7 +108,7 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 	}
 	err = s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows)
 	for _, r := range rows {
-		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, 0, r.Export, r.VolumeType, r.Zone, r.Attachments})
+		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, 0, r.Export, r.VolumeType, r.Zone, r.Attachments, models.Checks{}})
 	}
 	return states, err
 }
@@ -145,6 +152,9 @@ func (s *Store) changedColumns(o ObservedState, row rowState) map[string]any {
 	if o.Type != "" && o.Type != row.volumeType || o.Zone != "" && o.Zone != row.zone {
 		set["volume_type"], set["zone"] = cmp.Or(o.Type, row.volumeType), cmp.Or(o.Zone, row.zone)
 		set["version"] = gorm.Expr("version + 1")
+	}
+	if o.Checks != nil && !o.Checks.Equal(row.checks) {
+		set["checksummed_at"], set["checked_at"], set["damage"] = o.Checks.ChecksummedAt, o.Checks.CheckedAt, o.Checks.Damage
 	}
 	if o.Export != nil && *o.Export != row.export {
 		set["export"] = *o.Export

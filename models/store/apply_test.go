@@ -42,3 +42,49 @@ func TestUpsertVolumes_Attachments(t *testing.T) {
 		}
 	})
 }
+
+// TestUpsertSnapshots_Checks: what becomes known of a snapshot's bytes is written and wakes
+// pages, also while a check of it waits; the same again does not.
+func TestUpsertSnapshots_Checks(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
+		can := capabilities
+		can.Checksums = true
+		db.SetCapabilities(can)
+		admin := models.Actor{UserID: "admin", Name: "admin", Role: models.Administrator, Project: models.DefaultProject}
+		object := store.ObservedObject{ID: models.NewID(), BackendID: "s-1", Project: models.DefaultProject, Name: "snap-1", SizeGiB: 1,
+			CreatedAt: db.Now(), ObservedState: store.ObservedState{Status: models.Available, Percent: backend.PercentUnknown, Checks: &models.Checks{ChecksummedAt: 5}}}
+		_, err := db.Sync.UpsertSnapshots(t.Context(), []store.ObservedObject{object}, db.Now())
+		must(t, err)
+		op, err := db.Snapshots.CheckSnapshot(t.Context(), admin, models.CheckInput{ID: object.ID})
+		must(t, err)
+		if op.Lane == object.ID || op.Kind != models.SnapshotCheck {
+			t.Errorf("other work waits for the check: %+v", op)
+		}
+		damaged := models.Checks{ChecksummedAt: 5, CheckedAt: 7, Damage: models.NewFailure("failure.blocks", "/srv/x", "1", "75", "0", "1")}
+		for _, step := range []struct {
+			now     models.Checks
+			changed bool
+		}{
+			{models.Checks{ChecksummedAt: 5}, false},
+			{models.Checks{ChecksummedAt: 5, CheckedAt: 6}, true},
+			{damaged, true},
+			{damaged, false},
+			{models.Checks{ChecksummedAt: 8}, true},
+		} {
+			object.Checks = &step.now
+			kinds := changedBy(t, db, func() error {
+				_, err := db.Sync.UpsertSnapshots(t.Context(), []store.ObservedObject{object}, db.Now())
+				return err
+			})
+			row, err := db.Snapshots.SnapshotByID(t.Context(), object.ID)
+			must(t, err)
+			if !row.Checks.Equal(step.now) || slices.Contains(kinds, models.SubjectSnapshot) != step.changed {
+				t.Errorf("%+v, want %+v; changes %v", row.Checks, step.now, kinds)
+			}
+		}
+		clock.Add(1)
+		if _, err := db.Snapshots.CheckSnapshot(t.Context(), storetest.Operator(), models.CheckInput{ID: object.ID}); models.AsError(err) == nil || models.AsError(err).Code != models.CodeForbidden {
+			t.Errorf("by an operator: %v", err)
+		}
+	})
+}

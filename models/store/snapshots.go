@@ -100,6 +100,27 @@ func (s *Store) dependents(tx *gorm.DB, row *models.Snapshot) ([]models.Link, er
 	return links, q.Find(&links).Error
 }
 
+// checkLane is the lane of all checks: they run one after the other, and nothing else
+// waits for them.
+const checkLane = "checks"
+
+// CheckSnapshot requests that a snapshot's bytes are compared with its checksums. Errors:
+// ErrNotFound, CodeForbidden, CodeConflict, those of the database.
+func (s Snapshots) CheckSnapshot(ctx context.Context, actor models.Actor, in models.CheckInput) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActCheck, in.ID, form{in.FormKey, in}, func(*gorm.DB, *models.Snapshot) (*models.Operation, error) {
+		return &models.Operation{Kind: models.SnapshotCheck, Lane: checkLane, Params: models.Params{Renew: in.Renew}}, nil
+	})
+}
+
+// UncheckedSnapshots are the ids of the project's AVAILABLE snapshots for which no check
+// waits or runs, oldest first. Errors: those of the database.
+func (s Snapshots) UncheckedSnapshots(ctx context.Context, actor models.Actor) ([]string, error) {
+	var ids []string
+	waiting := s.read(ctx).Model(&models.Operation{}).Select("subject_id").Where("kind = ? AND finished_at = 0", models.SnapshotCheck)
+	q := inProject(s.read(ctx).Model(&models.Snapshot{}), s.scope(actor.Project)).Where("status = ? AND id NOT IN (?)", models.Available, waiting)
+	return ids, q.Order("created_at, id").Pluck("id", &ids).Error
+}
+
 // RepairSnapshot requests another status for a stuck snapshot. Its operations that have
 // not ended fail. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
 // fields reason and reset_to, those of the database.

@@ -112,15 +112,15 @@ func (s Sync) RemoveGone(ctx context.Context, kind models.SubjectType, backendID
 	return err
 }
 
-// BusyBackendIDs returns those of the backend's ids whose object has an operation that
-// has not ended. Errors: those of the database.
+// BusyBackendIDs returns those of the backend's ids whose object an operation is changing.
+// Errors: those of the database.
 func (s Sync) BusyBackendIDs(ctx context.Context, backendIDs []string) (map[string]bool, error) {
 	busy := map[string]bool{}
 	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
 		table := kind.Plural()
 		var ids []string
 		err := s.read(ctx).Table(table).
-			Where("backend_id IN ? AND EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = "+table+".id AND o.finished_at = 0)", backendIDs).
+			Where("backend_id IN ? AND EXISTS (SELECT 1 FROM operations o WHERE o.subject_id = "+table+".id AND o.finished_at = 0 AND o.kind <> ?)", backendIDs, models.SnapshotCheck).
 			Pluck("backend_id", &ids).Error
 		if err != nil {
 			return nil, err

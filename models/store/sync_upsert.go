@@ -244,10 +244,10 @@ func youngerDuplicates(page []ObservedObject) map[string]bool {
 const byEitherID = "id IN ? OR (backend_id IN ? AND backend_id <> '')"
 
 // busySubjects returns those of ids that an operation is changing, or changed since
-// requestedAt.
+// requestedAt. A check, which may wait for days, changes nothing before its end.
 func busySubjects(q *gorm.DB, ids []string, requestedAt time.Time) (map[string]bool, error) {
 	var busy []string
-	err := q.Model(&models.Operation{}).Where("subject_id IN ? AND (finished_at = 0 OR finished_at >= ?)", ids, models.Micros(requestedAt)).
+	err := q.Model(&models.Operation{}).Where("subject_id IN ? AND (finished_at = 0 AND kind <> ? OR finished_at >= ?)", ids, models.SnapshotCheck, models.Micros(requestedAt)).
 		Distinct().Pluck("subject_id", &busy).Error
 	set := map[string]bool{}
 	for _, id := range busy {
@@ -348,6 +348,9 @@ func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 		}
 		if m.Hold != nil {
 			row.HeldUS = *m.Hold
+		}
+		if m.Checks != nil {
+			row.Checks = *m.Checks
 		}
 		if v := byID[m.Source]; m.Source != "" && v != nil {
 			row.VolumeID, row.VolumeName = v.ID, v.Name

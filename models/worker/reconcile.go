@@ -57,6 +57,8 @@ func (w *Worker) nextStep(ctx context.Context, op *models.Operation) (store.Prog
 		return w.deleteSubject(ctx, op, s)
 	case models.VolumeRepair, models.SnapshotRepair:
 		return w.repair(ctx, op, s)
+	case models.SnapshotCheck:
+		return w.checkSnapshot(ctx, op, s)
 	}
 	return w.failed(op, models.NewFailure("failure.unsupported"), nil), nil
 }

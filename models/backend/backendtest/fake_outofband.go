@@ -76,6 +76,14 @@ func (f *Fake) fillDefaults(id *string, s *backend.State, size *int) {
 	}
 }
 
+// SetDamage is what checks of the snapshot find from now on; nil: nothing. It panics when
+// there is no such snapshot.
+func (f *Fake) SetDamage(ref string, damage *backend.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.findSnapshot(backend.Key{ID: ref, Ref: ref}).damage = damage
+}
+
 // RemoveVolume removes a volume, found by Ref or ID.
 func (f *Fake) RemoveVolume(ref string) {
 	f.mu.Lock()

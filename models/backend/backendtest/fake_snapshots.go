@@ -86,6 +86,34 @@ func (f *Fake) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot,
 
 func (s *fakeSnapshot) show() backend.Snapshot { return s.Snapshot }
 
+// CheckSnapshot begins a check, which ends at the second poll after it: with the damage
+// of SetDamage.
+func (f *Fake) CheckSnapshot(ctx context.Context, key backend.Key, renew bool) error {
+	s, err := enterObject(ctx, f, "CheckSnapshot", f.snapshots, key)
+	if err != nil {
+		return err
+	}
+	defer f.mu.Unlock()
+	switch {
+	case !f.caps.Checksums:
+		return backend.ErrUnsupported
+	case s.Status != backend.Available:
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyStatus, WhyArg: string(s.Status), Message: "the snapshot is " + string(s.Status)}
+	case s.Checks.Running:
+		return nil
+	}
+	s.Checks.Running, s.Checks.Percent, s.Checks.Failure = true, backend.PercentUnknown, nil
+	s.task = f.begin("CheckSnapshot", s.Ref, func() {
+		s.task, s.Checks.Running, s.Checks.Damage = nil, false, s.damage
+		if renew || s.Checks.ComputedAt.IsZero() {
+			s.damage, s.Checks = nil, backend.Checks{ComputedAt: f.now().UTC(), Percent: backend.PercentUnknown}
+			return
+		}
+		s.Checks.CheckedAt = f.now().UTC()
+	}, func(err error) { s.task, s.Checks.Running, s.Checks.Failure = nil, false, err })
+	return nil
+}
+
 // RenameSnapshot sets name and description.
 func (f *Fake) RenameSnapshot(ctx context.Context, key backend.Key, name, description string) error {
 	s, err := enterObject(ctx, f, "RenameSnapshot", f.snapshots, key)

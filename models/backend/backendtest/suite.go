@@ -65,6 +65,7 @@ func Run(t *testing.T, factory func(t *testing.T) Fixture) {
 		{"reopen while attached", (*suite).reopenAttached},
 		{"revert", (*suite).revert},
 		{"repair", (*suite).repair},
+		{"check", (*suite).check},
 		{"cancelled context", (*suite).cancelled},
 		{"reopen", (*suite).reopen},
 	}

@@ -235,6 +235,51 @@ func (s *suite) repair() {
 	s.waitSnapshotGone(sn.Key)
 }
 
+func (s *suite) check() {
+	v := s.newVolume(s.spec("checked"))
+	sn := s.newSnapshot(v.Key, "checked")
+	if !s.caps.Checksums {
+		if err := s.Backend.CheckSnapshot(s.ctx, sn.Key, false); !errors.Is(err, backend.ErrUnsupported) {
+			s.Errorf("check without the capability: %v", err)
+		}
+		return
+	}
+	if err := s.Backend.CheckSnapshot(s.ctx, backend.Key{Ref: newRef()}, false); !errors.Is(err, backend.ErrNotFound) {
+		s.Errorf("check of what is not there: %v", err)
+	}
+	first := s.checked(sn.Key, false)
+	if first.ComputedAt.IsZero() {
+		s.Errorf("the first check: %+v", first)
+	}
+	if again := s.checked(sn.Key, false); again.CheckedAt.IsZero() || !again.ComputedAt.Equal(first.ComputedAt) {
+		s.Errorf("the second check: %+v after %+v", again, first)
+	}
+	if renewed := s.checked(sn.Key, true); renewed.ComputedAt.Before(first.ComputedAt) || !renewed.CheckedAt.IsZero() {
+		s.Errorf("renewed: %+v after %+v", renewed, first)
+	}
+}
+
+// checked has a snapshot checked, and expects no damage.
+func (s *suite) checked(key backend.Key, renew bool) backend.Checks {
+	s.Helper()
+	for range 2 { // the second call finds the check under way, or makes another one
+		s.must("check", s.Backend.CheckSnapshot(s.ctx, key, renew))
+	}
+	var c backend.Checks
+	_, err := s.waitFinal(func() (backend.State, error) {
+		sn, err := s.Backend.Snapshot(s.ctx, key)
+		c = sn.Checks
+		if c.Running {
+			sn.State.Status = backend.Creating // for waitFinal
+		}
+		return sn.State, err
+	})
+	if err != nil || c.Running || c.Failure != nil || c.Damage != nil {
+		s.Errorf("checked: %+v, %v", c, err)
+	}
+	return c
+}
+
 func (s *suite) reopen() {
 	if s.Reopen == nil {
 		s.Skip("the fixture cannot be reopened")

@@ -37,7 +37,13 @@ var text = []byte("bytes that must not change")
 
 func newHarness(t *testing.T, hook func(op, string) error) *harness {
 	t.Helper()
-	s := &harness{T: t, dir: memDir(t), vol: newRef(t), bare: newRef(t), used: newRef(t), snap: newRef(t), new: newRef(t), copy: newRef(t)}
+	return newHarnessIn(t, memDir(t), hook)
+}
+
+// newHarnessIn is newHarness in a folder that the caller has.
+func newHarnessIn(t *testing.T, dir string, hook func(op, string) error) *harness {
+	t.Helper()
+	s := &harness{T: t, dir: dir, vol: newRef(t), bare: newRef(t), used: newRef(t), snap: newRef(t), new: newRef(t), copy: newRef(t)}
 	s.b = open(t, withNBD(t, Options{Dir: s.dir, hook: hook}))
 	ctx := context.Background()
 	for _, ref := range []string{s.vol, s.bare, s.used} {
@@ -112,6 +118,12 @@ var scenarios = []scenario{
 	{"delete snapshot", func(s *harness) error {
 		return s.b.DeleteSnapshot(context.Background(), backend.Key{Ref: s.snap})
 	}, func(s *harness) bool { _, ok := s.snapshot(s.snap); return !ok }},
+	{"check snapshot", func(s *harness) error {
+		return s.b.CheckSnapshot(context.Background(), backend.Key{Ref: s.snap}, false)
+	}, func(s *harness) bool {
+		v, ok := s.snapshot(s.snap)
+		return ok && hasSums(v.Checks) && !v.Checks.Running
+	}},
 	{"attach", func(s *harness) error {
 		return s.b.AttachVolume(context.Background(), backend.Key{Ref: s.bare}, "there")
 	}, func(s *harness) bool {

@@ -224,6 +224,7 @@ func (b *Backend) runCreate(ctx context.Context, o *object, j *job, src source) 
 		return
 	case err == nil:
 		b.setStatusLocked(o, backend.Available, nil)
+		b.checking.wake() // a snapshot is to get checksums
 	case b.ctx.Err() != nil: // closing
 		b.forgetLocked(o)
 	default:
@@ -258,6 +259,9 @@ func (b *Backend) build(ctx context.Context, o *object, j *job, src source) erro
 	}
 	m, _ = b.metaOf(o) // the size is that of the instant
 	if err := b.disk.truncate(f, int64(m.SizeGiB)*gib); err != nil {
+		return err
+	}
+	if err := b.verifyRestored(ctx, f, src, j); err != nil {
 		return err
 	}
 	if m.Kind == snapshots {

@@ -209,9 +209,9 @@ func (b *Backend) dataDamageOf(o *object) error {
 	return b.dataDamage(o)
 }
 
-// Faults lists the objects whose files were found changed by hand and the attached
-// volumes that show a failure of their disk, in the order of refs. Errors:
-// CodeUnavailable after Close.
+// Faults lists the objects whose files were found changed by hand, the attached volumes
+// that show a failure of their disk, and the snapshots of whose bytes something is newly
+// known, in the order of refs. Errors: CodeUnavailable after Close.
 func (b *Backend) Faults(ctx context.Context) (backend.Faults, error) {
 	if err := b.checkOpen(ctx); err != nil {
 		return backend.Faults{}, err
@@ -226,6 +226,7 @@ func (b *Backend) Faults(ctx context.Context) (backend.Faults, error) {
 			all.Snapshots = append(all.Snapshots, o.key())
 		}
 	}
+	all.Snapshots = append(all.Snapshots, b.justCheckedLocked()...)
 	for _, o := range b.exports {
 		if !b.damaged[o] && o.export.failureAt(b.now()) != nil {
 			all.Volumes = append(all.Volumes, o.key())
@@ -234,5 +235,6 @@ func (b *Backend) Faults(ctx context.Context) (backend.Faults, error) {
 	for _, keys := range [][]backend.Key{all.Volumes, all.Snapshots} {
 		slices.SortFunc(keys, func(a, b backend.Key) int { return cmp.Compare(a.Ref, b.Ref) })
 	}
+	all.Snapshots = slices.Compact(all.Snapshots)
 	return all, nil
 }

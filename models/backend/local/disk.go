@@ -100,6 +100,20 @@ func (d disk) open(path string, flag int) (*os.File, error) {
 
 var errNotRegular = errors.New("not a regular file")
 
+// Write writes to a file that the hook is asked about.
+func (w hookedFile) Write(p []byte) (int, error) {
+	if err := w.disk.write(w.File, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// hookedFile is the writer of a file.
+type hookedFile struct {
+	disk
+	*os.File
+}
+
 func (d disk) write(f *os.File, p []byte) error {
 	return d.do(opWrite, f.Name(), func() error {
 		_, err := f.Write(p)
@@ -141,10 +155,10 @@ func (d disk) rmdir(path string) error {
 	return d.do(opRmdir, path, func() error { return syscall.Rmdir(path) })
 }
 
-// removeObject deletes an object's folder: its bytes, then its description. The error
+// removeObject deletes an object's folder: its bytes, their checksums, then its description. The error
 // is errForeignFiles where the folder holds other files; they stay.
 func (d disk) removeObject(dir string) error {
-	for _, name := range []string{dataFile, metaFile} {
+	for _, name := range []string{dataFile, checksumFile, metaFile} {
 		if err := d.unlink(dir + "/" + name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return &os.PathError{Op: "unlink", Path: dir + "/" + name, Err: err}
 		}

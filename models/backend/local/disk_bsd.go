@@ -18,6 +18,8 @@ func (d disk) clone(dst, _ *os.File) error {
 	return errors.ErrUnsupported
 }
 
+func (d disk) forget(*os.File, int64, int64) {}
+
 func (d disk) fdatasync(f *os.File) error { return d.sync(f) }
 
 func (d disk) extents(*os.File) (int, error) { return 0, errors.ErrUnsupported }

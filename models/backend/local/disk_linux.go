@@ -21,6 +21,11 @@ func (d disk) clone(dst, src *os.File) error {
 	return err
 }
 
+// forget drops the range from the page cache, but for what is not on the disk yet.
+func (d disk) forget(f *os.File, off, n int64) {
+	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED)
+}
+
 func (d disk) fdatasync(f *os.File) error {
 	return d.do(opDataSync, f.Name(), func() error {
 		return ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })

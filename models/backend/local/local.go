@@ -4,6 +4,7 @@
 //
 //	volumes/<ref>/meta.json   volumes/<ref>/data.raw     sparse, exactly the volume's size
 //	snapshots/<ref>/meta.json snapshots/<ref>/data.raw   read-only, a copy of its own
+//	snapshots/<ref>/checksums                            SHA-256 of each 4 MiB of data.raw, made some time later; see package checksum
 //	tmp/<ref>/                being made; published by one rename
 //	trash/<ref>/              being deleted; the rename into it is the deletion
 //	images/*.raw, .img, .iso  put there by the administrator
@@ -42,6 +43,10 @@ type Options struct {
 	// one of Reserve bytes (0: by the size of the file system) and runs it until Close.
 	Space   *reserve.Reserve
 	Reserve int64
+
+	// ChecksumRate is how many bytes a second are read for checksums, at most; 0 means 100 MiB. Negative: checksums
+	// are computed only when somebody asks, and then at any rate.
+	ChecksumRate int64
 	// OnDiskError gets every error of the disk, for metrics: the call that failed, and its
 	// cause, empty where it is none of a disk. It must not block. May be nil.
 	OnDiskError func(op string, cause backend.Cause)
@@ -88,7 +93,7 @@ type Backend struct {
 	copySlots chan struct{}  // one token per running copy
 	saveLimit time.Duration  // how long a write waits for a copy; 0: blockcopy.DefaultLimit
 	wg        sync.WaitGroup // of the jobs
-	watching  sync.WaitGroup // of the own reserve
+	watching  sync.WaitGroup // of the own reserve and the checks
 	nbd       *exportServer  // nil: off
 
 	onDiskError func(op string, cause backend.Cause)
@@ -107,6 +112,8 @@ type Backend struct {
 	turn          turn
 
 	imageFormats imageFormats
+
+	checking checking
 
 	inspectNow  chan struct{} // wakes the inspections …
 	inspections chan struct{} // … which close this at their end
@@ -131,6 +138,7 @@ func Open(o Options) (*Backend, error) {
 		b.startServing(o)
 	}
 	go b.runInspections()
+	b.watching.Go(b.runChecks)
 	return b, nil
 }
 
@@ -149,6 +157,7 @@ func openBackend(o Options) (*Backend, error) {
 		damaged: map[*object]bool{}, turn: turn{kind: volumes}, inspectNow: make(chan struct{}, 1), inspections: make(chan struct{}),
 		imageFormats: imageFormats{known: map[string]knownFormat{}},
 		copySlots:    make(chan struct{}, cmp.Or(o.MaxCopies, 2)),
+		checking:     newChecking(o.ChecksumRate),
 	}
 	if b.now == nil {
 		b.now = time.Now
@@ -227,7 +236,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
-		Name: "local", Progress: true, Repair: true, Images: true, FreeBytes: -1, DataDir: b.dir,
+		Name: "local", Progress: true, Repair: true, Checksums: true, Images: true, FreeBytes: -1, DataDir: b.dir,
 		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true,
 		Pace: backend.Pace{Small: inventoryPace},
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},

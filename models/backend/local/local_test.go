@@ -3,10 +3,8 @@ package local
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +32,9 @@ func open(t testing.TB, o Options) *Backend {
 	}
 	if o.Reserve == 0 {
 		o.Reserve = mib // most tests run in memory
+	}
+	if o.ChecksumRate == 0 {
+		o.ChecksumRate = -1 // tests of checksums ask for them
 	}
 	waitForks()
 	b, err := Open(o)
@@ -72,17 +73,25 @@ func withNBD(t testing.TB, o Options) Options {
 	return o
 }
 
-// waitJobs waits until no job is under way.
+// waitJobs waits until no job and no check that was asked for is under way.
 func waitJobs(ctx context.Context, b *Backend) error {
 	for {
 		b.mu.Lock()
-		jobs := slices.Collect(maps.Keys(b.jobs))
+		var ends []chan struct{}
+		for j := range b.jobs {
+			ends = append(ends, j.done)
+		}
+		for _, o := range b.snapshots.byRef {
+			if o.check != nil {
+				ends = append(ends, o.check.ended)
+			}
+		}
 		b.mu.Unlock()
-		if len(jobs) == 0 {
+		if len(ends) == 0 {
 			return nil
 		}
 		select {
-		case <-jobs[0].done:
+		case <-ends[0]:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 const (
 	dataFile            = "data.raw"
 	metaFile            = "meta.json"
+	checksumFile        = "checksums"
 	metaFormat          = 1
 	maxNameChars        = 255
 	maxDescriptionChars = 4096
@@ -52,6 +54,7 @@ type meta struct {
 	Acknowledged bool                `json:"acknowledged,omitempty"`
 	TakenAt      time.Time           `json:"taken_at,omitzero"`     // of a snapshot: its instant
 	Held         time.Duration       `json:"held_ns,omitempty"`     // of a snapshot: how long it held servers' writes
+	Checks       *storedChecks       `json:"checks,omitempty"`      // of a snapshot: what is known of its bytes
 	Attachments  []attachment        `json:"attachments,omitempty"` // of a volume: the server that uses it
 	CreatedAt    time.Time           `json:"created_at"`
 	Consistency  backend.Consistency `json:"consistency,omitempty"` // of a snapshot; empty: unknown
@@ -202,4 +205,47 @@ func (m meta) dataSizeGiB(dir string) (int, error) {
 // hasSize reports whether the data file may have n bytes.
 func (m meta) hasSize(n int64) bool {
 	return n == int64(m.SizeGiB)*gib || m.ExtendingTo > 0 && n > int64(m.SizeGiB)*gib && n%gib == 0
+}
+
+// RenameVolume sets name and description. Errors: CodeInvalid, CodeNotFound,
+// CodeConflict while it is being deleted, CodeDamaged without a folder, CodeNoSpace,
+// CodeUnavailable.
+func (b *Backend) RenameVolume(ctx context.Context, key backend.Key, name, description string) error {
+	return b.rename(ctx, volumes, key, name, description)
+}
+
+// RenameSnapshot sets name and description. Errors: those of RenameVolume.
+func (b *Backend) RenameSnapshot(ctx context.Context, key backend.Key, name, description string) error {
+	return b.rename(ctx, snapshots, key, name, description)
+}
+
+func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, description string) error {
+	if err := checkText(name, description); err != nil {
+		return err
+	}
+	o, unlock, err := b.lockObject(ctx, k, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m, l := b.metaOf(o)
+	if m.Status == backend.Deleting {
+		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDeleting, Message: "it is being deleted"}
+	}
+	if m.Name == name && m.Description == description {
+		return nil
+	}
+	m.Name, m.Description = name, description
+	if l != unpublished { // else publish writes it
+		if err := b.replaceMeta(l, m.withFinalStatus()); err != nil {
+			if d := b.inspect(o); d != nil {
+				return d
+			}
+			return b.portError(err, overheadBytes)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o.meta.Name, o.meta.Description = name, description
+	return nil
 }

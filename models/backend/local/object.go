@@ -39,6 +39,10 @@ type object struct {
 	damage       *backend.Error // what inspect found last; nil: nothing
 	damagedSince time.Time
 	kept         *os.File // the file that servers wrote to, after somebody removed it
+
+	check        *check    // of a snapshot: asked for and not ended
+	checkFailure error     // why the last one ended without an answer
+	sumAfter     time.Time // its checksums are not computed before
 }
 
 func (o *object) key() backend.Key { return backend.Key{Ref: o.meta.Ref, ID: o.meta.Ref} }
@@ -70,8 +74,7 @@ func (o *object) state(now time.Time) backend.State {
 	case o.meta.Status == backend.Available:
 		s.Percent = 100
 	case o.meta.Status == backend.Creating && o.job != nil && o.job.copying.Load() && o.job.bytesNeeded > 0:
-		// 100 is for the moment when it is durable.
-		s.Percent = int(min(99, o.job.bytesCopied.Load()*100/o.job.bytesNeeded))
+		s.Percent = o.job.percent()
 	}
 	return s
 }
@@ -101,6 +104,7 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
 		Volume: backend.Key{Ref: m.Volume, ID: m.Volume}, Project: m.Project, CreatedAt: m.CreatedAt,
 		TakenAt: m.TakenAt, Consistency: m.Consistency, Held: m.Held,
+		Checks: o.checks(b.objectDir(published, m)),
 	}
 }
 
@@ -217,6 +221,14 @@ type job struct {
 	bytesNeeded int64         // that a copy may write
 	bytesCopied atomic.Int64  // of bytesNeeded
 	copying     atomic.Bool   // the copy has its slot, so there is a percentage
+	toCompare   atomic.Int64  // bytes that a restore compares with checksums after the copy …
+	compared    atomic.Int64  // … so far
+}
+
+// percent is less than 100, which is for the moment when all is durable.
+func (j *job) percent() int {
+	all := j.bytesNeeded + j.toCompare.Load()
+	return int(min(99, (j.bytesCopied.Load()+j.compared.Load())*100/max(1, all)))
 }
 
 // startJobLocked runs work in the background as o's job; work must end with

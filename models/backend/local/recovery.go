@@ -39,6 +39,9 @@ func (b *Backend) cleanTmp() error {
 	for _, e := range entries {
 		name, path := e.Name(), b.path("tmp", e.Name())
 		ref, isMeta := strings.CutSuffix(name, ".meta")
+		if of, isSums := strings.CutSuffix(name, ".sums"); isSums {
+			ref, isMeta = of, true
+		}
 		switch {
 		case validRef(name) && e.IsDir():
 			err = b.disk.removeObject(path)

@@ -111,3 +111,9 @@ func (b *Backend) RepairSnapshot(ctx context.Context, key backend.Key, to backen
 	}
 	return b.translate(ctx, snapshots.ResetStatus(ctx, s.volume, sn.ID, snapshots.ResetStatusOpts{Status: word}).ExtractErr())
 }
+
+// CheckSnapshot is not offered: the cloud's storage has checksums of its own. Errors:
+// CodeUnsupported.
+func (b *Backend) CheckSnapshot(context.Context, backend.Key, bool) error {
+	return backend.ErrUnsupported
+}

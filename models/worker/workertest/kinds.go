@@ -192,4 +192,10 @@ var Kinds = []Kind{
 	}, func(h *Harness, id string, _ *models.Operation) bool {
 		return h.Snapshot(id).Status == models.Available
 	}},
+	{"snapshot.check", "CheckSnapshot", prepareSnapshot, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.CheckSnapshot(h.Context(), admin, models.CheckInput{ID: id})
+	}, func(h *Harness, id string, _ *models.Operation) bool {
+		s := h.Snapshot(id)
+		return s.Status == models.Available && s.Checks.ChecksummedAt > 0 && s.Checks.Damage.None()
+	}},
 }

@@ -19,9 +19,9 @@ func copyRange(dst, src *os.File, off int64, n int) (int, error) {
 	return max(m, 0), err
 }
 
-// nextData returns the first run of data in [off, size): [start, end). io.EOF: only a hole is
+// NextData returns the first run of data in [off, size): [start, end). io.EOF: only a hole is
 // left. All is data where the file system knows no holes.
-func nextData(f *os.File, off, size int64) (start, end int64, err error) {
+func NextData(f *os.File, off, size int64) (start, end int64, err error) {
 	start, err = unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):

@@ -63,7 +63,7 @@ func (w *walker) walk() error {
 // says of holes is true for the instant.
 func (w *walker) prefetchNext() error {
 	for w.prefetched < prefetchBytes && w.scanned < w.Size {
-		start, end, err := nextData(w.Src, w.scanned, w.Size)
+		start, end, err := NextData(w.Src, w.scanned, w.Size)
 		if errors.Is(err, io.EOF) {
 			w.blocks.skip(w.scanned/BlockBytes, w.blocks.count)
 			w.scanned = w.Size
