@@ -158,7 +158,8 @@ type reader struct {
 	Data
 	hash      hash.Hash
 	buf       []byte
-	holeUntil int64 // there is only a hole before it
+	holeUntil int64 // there is only a hole before it …
+	dataUntil int64 // … and then data up to here
 	idle      int   // holes since After was called
 }
 
@@ -189,17 +190,13 @@ func (r *reader) block(off int64) (s sum, err error) {
 	r.hash.Reset()
 	zeroes := true
 	for at := off; at < end; {
-		piece := r.buf[:min(end-at, pieceBytes)]
-		n, err := r.File.ReadAt(piece, at)
-		if n == 0 && errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		piece, err := r.piece(at, end)
+		if err != nil {
 			return s, err
 		}
-		zeroes = zeroes && bytes.Equal(piece[:n], allZero[:n])
-		r.hash.Write(piece[:n])
-		at += int64(n)
+		zeroes = zeroes && bytes.Equal(piece, allZero[:len(piece)])
+		r.hash.Write(piece)
+		at += int64(len(piece))
 	}
 	if !zeroes {
 		r.hash.Sum(s[:0])
@@ -209,19 +206,46 @@ func (r *reader) block(off int64) (s sum, err error) {
 
 var allZero [pieceBytes]byte
 
+// piece is the bytes at off, at least one and none after end. Those of a hole are not
+// read.
+func (r *reader) piece(off, end int64) ([]byte, error) {
+	hole, err := r.isHole(off, off+1)
+	if err != nil {
+		return nil, err
+	}
+	if hole {
+		return allZero[:min(end-off, r.holeUntil-off, pieceBytes)], nil
+	}
+	n, err := r.File.ReadAt(r.buf[:min(end-off, r.dataUntil-off, pieceBytes)], off)
+	if n == 0 && errors.Is(err, io.EOF) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return r.buf[:n], err
+}
+
 // isHole reports whether nothing is stored between off and end.
 func (r *reader) isHole(off, end int64) (bool, error) {
 	if end <= r.holeUntil {
 		return true, nil
 	}
-	start, _, err := r.NextData(r.File, off, r.Size)
-	if errors.Is(err, io.EOF) {
-		start, err = r.Size, nil
+	if off < r.dataUntil {
+		return false, nil
 	}
+	start, dataEnd, err := r.NextData(r.File, off, r.Size)
+	if errors.Is(err, io.EOF) {
+		start, dataEnd, err = r.Size, r.Size, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r.dataUntil = dataEnd
 	if start > off {
 		r.holeUntil = start
 	}
-	return end <= start, err
+	return end <= start, nil
 }
 
 func call(f func(off, n int64) error, off, n int64) error {

@@ -127,6 +127,41 @@ func TestCompare_Holes(t *testing.T) {
 	}
 }
 
+// TestCompare_HolesInBlocks: the sums are the same however the file system tells of its
+// holes, and a bit that flips between two of them is found.
+func TestCompare_HolesInBlocks(t *testing.T) {
+	t.Parallel()
+	f := newFile(t)
+	data := []int64{3*BlockBytes + 4096, 3*BlockBytes + 8192, 3*BlockBytes + 500_000, 4*BlockBytes + 4096}
+	if _, err := f.WriteAt(make([]byte, 2*BlockBytes), 3*BlockBytes); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(data); i += 2 {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{7}, int(data[i+1]-data[i])), data[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := sumsOf(t, f)
+	edges := append([]int64{0, 3 * BlockBytes}, append(data, 5*BlockBytes, testSize)...) // begin and end of each run of data
+	told := func(_ *os.File, off, size int64) (int64, int64, error) {
+		for i := 0; i < len(edges); i += 2 {
+			if off < edges[i+1] {
+				return max(off, edges[i]), edges[i+1], nil
+			}
+		}
+		return 0, 0, io.EOF
+	}
+	for _, workers := range []int{1, 3} {
+		if got, err := s.Compare(t.Context(), Data{File: f, Size: testSize, NextData: told}, workers); err != nil || got.Bad != 0 {
+			t.Errorf("%d workers: %+v, %v", workers, got, err)
+		}
+	}
+	flip(t, f, 3*BlockBytes+600_000)
+	if got, err := s.Compare(t.Context(), Data{File: f, Size: testSize, NextData: told}, 2); err != nil || !slices.Equal(got.First, []int64{3}) {
+		t.Errorf("flipped: %+v, %v", got, err)
+	}
+}
+
 func TestCompare_KeepsTheFirst(t *testing.T) {
 	t.Parallel()
 	var r Result
