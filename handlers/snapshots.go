@@ -66,7 +66,7 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "taken_at", "checked_at", "damage", "project_id"},
 		csvRecord: func(s *models.Snapshot) []any {
 			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
-				string(s.Consistency), time.UnixMicro(s.CreatedAt), instantCell(s), csvTime(s.Checks.CheckedAt), s.Checks.Damage.Key, s.ProjectID}
+				string(s.Consistency), time.UnixMicro(s.CreatedAt), csvTime(s.TakenAt), csvTime(s.Checks.CheckedAt), s.Checks.Damage.Key, s.ProjectID}
 		},
 	}
 	return h
@@ -98,14 +98,6 @@ type snapshotJSON struct {
 	Version     int64  `json:"version"`
 }
 
-// instantCell is when the snapshot was taken; empty: not yet.
-func instantCell(s *models.Snapshot) any {
-	if s.TakenAt == 0 {
-		return ""
-	}
-	return time.UnixMicro(s.TakenAt)
-}
-
 type linkJSON struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -115,12 +107,8 @@ func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
 	j := snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
 		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
-	if s.TakenAt > 0 {
-		at := rfc3339(s.TakenAt)
-		j.TakenAt = &at
-	}
 	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
-	j.ChecksummedAt, j.CheckedAt = jsonTime(s.Checks.ChecksummedAt), jsonTime(s.Checks.CheckedAt)
+	j.TakenAt, j.ChecksummedAt, j.CheckedAt = jsonTime(s.TakenAt), jsonTime(s.Checks.ChecksummedAt), jsonTime(s.Checks.CheckedAt)
 	j.Damage, _ = failureText(c, s.Checks.Damage, "")
 	return j
 }
