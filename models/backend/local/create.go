@@ -170,10 +170,10 @@ func (b *Backend) startCreate(m meta, src source) (*object, *job, error) {
 		switch {
 		case from.meta.Status != backend.Available:
 			return nil, nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhySourceStatus, WhyArg: string(from.meta.Status), Message: "the source is " + string(from.meta.Status)}
-		case from.attaching:
+		case from.attaching && from.isVolume():
 			return nil, nil, &backend.Error{Code: backend.CodeUnavailable, RetryAfter: time.Second, Err: errors.New("the source is being attached")}
 		}
-		m.Attached = m.Attached || from.export != nil
+		m.Attached = m.Attached || from.writers() != nil
 	}
 	if err := b.checkSpaceLocked(src.allocated); err != nil {
 		return nil, nil, err

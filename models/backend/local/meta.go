@@ -32,6 +32,14 @@ const (
 	snapshots kind = "snapshots"
 )
 
+// subject is the kind as the port has it.
+func (k kind) subject() backend.SubjectType {
+	if k == volumes {
+		return backend.SubjectVolume
+	}
+	return backend.SubjectSnapshot
+}
+
 // meta is the content of meta.json. It says everything about an object, so that its
 // folder can be read without the console.
 type meta struct {
@@ -51,7 +59,7 @@ type meta struct {
 	Attached     bool           `json:"attached,omitempty"`
 	Acknowledged bool           `json:"acknowledged,omitempty"`
 	Held         time.Duration  `json:"held_ns,omitempty"`     // of a snapshot: how long it held servers' writes
-	Attachments  []attachment   `json:"attachments,omitempty"` // of a volume: the server that uses it
+	Attachments  []attachment   `json:"attachments,omitempty"` // the servers that use it; of a volume one at most
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
 	Failure      string         `json:"failure,omitempty"`

@@ -32,7 +32,7 @@ func (b *Backend) cloneSource(ctx context.Context, dst, in *os.File, src source,
 		return b.disk.clone(dst, in)
 	}
 	b.mu.Lock()
-	e := src.object.export
+	e := src.object.writers()
 	b.mu.Unlock()
 	if e == nil || e.nbd == nil {
 		return b.disk.clone(dst, in)
