@@ -30,6 +30,8 @@ type Snapshot struct {
 	Version     int64 // a number that grows with each edit
 
 	VolumeGone bool `gorm:"->"` // the volume no longer exists
+
+	Attached // the servers that read it
 }
 
 // Link is the snapshot's link.

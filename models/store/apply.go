@@ -22,11 +22,11 @@ type ObservedState struct {
 	Name        *string
 	Description *string
 	Consistency models.Consistency
-	Attachments *[]backend.Attachment // of a volume; all of them
+	Attachments *[]backend.Attachment // all of them
 	Hold        *int64                // microseconds: Volume.HoldUS or Snapshot.HeldUS
-	Export      *models.Export        // of a volume
-	Type, Zone  string                // of a volume
-	Gone        bool                  // the object no longer exists: the row is deleted
+	Export      *models.Export
+	Type, Zone  string // of a volume
+	Gone        bool   // the object no longer exists: the row is deleted
 
 	fromListing bool // listings do not have the reason of a failure
 }
@@ -88,9 +88,12 @@ type rowState struct {
 func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowState, err error) {
 	if kind == models.SubjectSnapshot {
 		var rows []models.Snapshot
-		err := q.Find(&rows).Error
+		if err := q.Find(&rows).Error; err != nil {
+			return nil, err
+		}
+		err = attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows, snapshotAttached)
 		for _, r := range rows {
-			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, models.Export{}, "", "", nil})
+			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.Export, "", "", r.Attachments})
 		}
 		return states, err
 	}
@@ -98,7 +101,7 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 	if err := q.Find(&rows).Error; err != nil {
 		return nil, err
 	}
-	err = s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows)
+	err = attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows, volumeAttached)
 	for _, r := range rows {
 		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, r.Export, r.VolumeType, r.Zone, r.Attachments})
 	}
@@ -158,24 +161,24 @@ func (o ObservedState) lacksDetail(row rowState) bool {
 	return o.fromListing && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == models.FailureUnknown)
 }
 
-// attachmentDiff returns the rows to save and to remove so that a volume has the
+// attachmentDiff returns the rows to save and to remove so that an object has the
 // attachments of the backend. A name that the backend leaves out is kept, and so is the
 // last use.
-func attachmentDiff(volume string, before []models.Attachment, now []backend.Attachment) difference[models.Attachment] {
+func attachmentDiff(subject string, before []models.Attachment, now []backend.Attachment) difference[models.Attachment] {
 	old := map[string]models.Attachment{}
 	for _, a := range before {
 		old[a.ServerID] = a
 	}
 	var rows []models.Attachment
 	for _, attachment := range now {
-		a := models.Attachment{VolumeID: volume, Attachment: attachment}
+		a := models.Attachment{SubjectID: subject, Attachment: attachment}
 		a.ServerID, a.ServerName, a.Device = models.Sanitize(a.ServerID), models.Sanitize(a.ServerName), models.Sanitize(a.Device)
 		a.ServerName = cmp.Or(a.ServerName, old[a.ServerID].ServerName)
 		a.UsedAt = max(a.UsedAt, old[a.ServerID].UsedAt)
 		rows = append(rows, a)
 	}
 	return diff(before, rows, func(a models.Attachment) string { return a.ServerID }, func(a, b models.Attachment) bool {
-		return a.ServerName == b.ServerName && a.Device == b.Device && a.UsedAt == b.UsedAt
+		return a.ServerName == b.ServerName && a.Device == b.Device && a.UsedAt == b.UsedAt && a.DetachingAt == b.DetachingAt
 	})
 }
 

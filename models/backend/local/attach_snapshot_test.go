@@ -71,9 +71,9 @@ func (s *harness) waitReaders(servers ...string) backend.Snapshot {
 	}
 }
 
-// What others use reads the bytes of a snapshot, and sees that it is read-only.
+// What others use reads the bytes of a snapshot, and sees that it is read-only. Not
+// parallel: programs that are being started keep file systems of other tests busy.
 func TestAttachSnapshot_Tools(t *testing.T) {
-	t.Parallel()
 	requireTools(t, "nbdinfo", "nbdcopy", "qemu-img", "qemu-io")
 	s := newHarness(t, nil)
 	s.attachSnapshot("here")
