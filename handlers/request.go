@@ -100,7 +100,7 @@ func frame(c echo.Context, title string) *views.PageContext {
 	}
 	if req.Site.Store != nil {
 		can := req.Site.Store.Capabilities()
-		f.Attach, f.Revert = can.Attach, can.Revert
+		f.Attach, f.Revert, f.AttachSnapshots = can.Attach, can.Revert, can.AttachSnapshots
 	}
 	in := req.SignedIn
 	if in == nil {

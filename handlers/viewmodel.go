@@ -53,10 +53,10 @@ func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views
 		ID: s.ID, BackendID: s.BackendID, Name: s.Name, Status: string(s.Status), Percent: s.Percent,
 		Failure: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
 		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeDeleted: s.VolumeGone,
-		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Since: s.StatusSince,
+		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Since: s.StatusSince, Note: readersNote(s),
 		Deny: views.SnapshotDenials{
 			Edit: why(models.ActEdit), Delete: why(models.ActDelete), Restore: why(models.ActRestore),
-			Revert: why(models.ActRevert), Repair: why(models.ActRepair),
+			Revert: why(models.ActRevert), Repair: why(models.ActRepair), Attach: why(models.ActAttach), Detach: why(models.ActDetach),
 		},
 	}
 }
@@ -89,7 +89,7 @@ func denialMessage(d *models.Denial) views.Message {
 // snapshotBrief is a snapshot in a popup.
 func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
 	return views.SnapshotBrief{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
-		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), CreatedAt: s.CreatedAt}
+		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Servers: s.ServerNames()}
 }
 
 // volumeBrief is a volume in a popup.

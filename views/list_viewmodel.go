@@ -11,9 +11,10 @@ type SnapshotRow struct {
 	Volume              Link
 	Project             Link // set where several projects are shown
 	VolumeDeleted       bool
-	Consistency         string // clean (detached), crash (attached, one instant), smear (attached, plain copy); empty: unknown
-	CreatedAt           int64  // Unix microseconds
-	Since               int64  // of Status, Unix microseconds; 0: unknown
+	Consistency         string  // clean (detached), crash (attached, one instant), smear (attached, plain copy); empty: unknown
+	CreatedAt           int64   // Unix microseconds
+	Since               int64   // of Status, Unix microseconds; 0: unknown
+	Note                Message // which servers read it, or which client delays detaching
 	Deny                SnapshotDenials
 }
 
@@ -52,7 +53,7 @@ type Dependent struct {
 func (t Failure) namedDependents() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
 
 // SnapshotDenials is per action why it is denied for this row; zero: allowed.
-type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair Message }
+type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair, Attach, Detach Message }
 
 // VolumeDenials is per action why it is denied for this row; zero: allowed.
 type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repair Message }
@@ -64,7 +65,7 @@ type List struct {
 	Status           string
 	Statuses         []string // the choices of the status filter
 	Volume           *Link    // filter of the snapshot list
-	Server           *Link    // filter of the volume list
+	Server           *Link    // filter of both lists
 	Project          *Link    // filter of both lists
 	Projects         []Link   // the choices of that filter; none: there is one project
 	Sort             string   // -created_at, name, …

@@ -20,8 +20,8 @@ func usedServers() []views.AttachedServer {
 }
 
 func clientsOf(n int) []views.ServerClient {
-	c := []views.ServerClient{{Volume: views.Link{ID: uid(901), Name: longName}, Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535", Identity: hostile}}
-	return append(c, slices.Repeat([]views.ServerClient{{Volume: views.Link{ID: uid(900), Name: "db-main"}, Address: "10.0.0.5:43210", Identity: "CN=web-1"}}, n-1)...)
+	c := []views.ServerClient{{Kind: "volume", Object: views.Link{ID: uid(901), Name: longName}, Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535", Identity: hostile}}
+	return append(c, slices.Repeat([]views.ServerClient{{Kind: "snapshot", Object: views.Link{ID: uid(900), Name: "db-main"}, Address: "10.0.0.5:43210", Identity: "CN=web-1"}}, n-1)...)
 }
 
 func exported(tls bool) *views.Export {

@@ -13,12 +13,18 @@ type toolbarAction struct {
 	create    bool // a link that takes no row
 }
 
-func snapshotToolbarActions() []toolbarAction {
-	return []toolbarAction{
+func snapshotToolbarActions(f *PageContext) []toolbarAction {
+	all := []toolbarAction{
 		{action: "edit", url: SnapshotsPath + "/edit", key: "action.edit", icon: "edit", selection: "one"},
 		{action: "delete", url: SnapshotsPath + "/delete", key: "action.delete", icon: "trash", selection: "many", danger: true},
 		{action: "restore", url: SnapshotsPath + "/restore", key: "action.create_volume", icon: "restore", selection: "one"},
 	}
+	if f.AttachSnapshots {
+		all = append(all,
+			toolbarAction{action: "attach", url: SnapshotsPath + "/attach", key: "action.attach_read_only", icon: "link", selection: "one"},
+			toolbarAction{action: "detach", url: SnapshotsPath + "/detach", key: "action.detach", icon: "unlink", selection: "one"})
+	}
+	return all
 }
 
 func volumeToolbarActions(f *PageContext) []toolbarAction {
@@ -50,6 +56,11 @@ func snapshotRowActions(f *PageContext) []rowAction {
 	all := []rowAction{
 		{action: "edit", path: "edit", key: "action.edit", icon: "edit"},
 		{action: "restore", path: "restore", key: "action.create_volume", icon: "restore"},
+	}
+	if f.AttachSnapshots {
+		all = append(all,
+			rowAction{action: "attach", path: "attach", key: "action.attach_read_only", icon: "link"},
+			rowAction{action: "detach", path: "detach", key: "action.detach", icon: "unlink"})
 	}
 	if f.Revert {
 		all = append(all, rowAction{action: "revert", path: "revert", key: "action.revert", icon: "restore"})
@@ -113,5 +124,6 @@ func (m SnapshotDetail) actions(ctx context.Context) []detailAction {
 	d := m.Deny
 	return detailActions(ctx, snapshotRowActions(PageContextOf(ctx)), map[string]Message{
 		"edit": d.Edit, "delete": d.Delete, "restore": d.Restore, "revert": d.Revert, "repair": d.Repair,
+		"attach": d.Attach, "detach": d.Detach,
 	})
 }

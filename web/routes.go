@@ -116,6 +116,8 @@ func (s *Server) routes(h Handlers) {
 	s.get(operator, n+"/new/volumes", h.Snapshots.Choices)
 	s.toolbar(operator, n, "edit", h.Snapshots.EditForm, h.Snapshots.Edit)
 	s.toolbar(operator, n, "restore", h.Volumes.RestoreForm, h.Volumes.Restore)
+	s.toolbar(operator, n, "attach", h.Snapshots.AttachForm, h.Snapshots.Attach)
+	s.toolbar(operator, n, "detach", h.Snapshots.DetachForm, h.Snapshots.Detach)
 	s.toolbar(operator, n, "delete", h.Snapshots.DeleteForm, h.Snapshots.Delete)
 	s.post(operator, n+"/delete", h.Snapshots.DeleteMany)
 	s.popup(operator, n+"/:id/revert", h.Snapshots.RevertForm, n+"/:id/revert", h.Snapshots.Revert)

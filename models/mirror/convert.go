@@ -23,7 +23,7 @@ func observedState(key backend.Key, state backend.State) store.ObservedState {
 		if o.Failure.None() {
 			o.Failure = models.NewFailure(models.FailureUnknown)
 		}
-	case models.Available, models.InUse, models.Detaching:
+	case models.InUse, models.Detaching:
 		o.Failure = diskFailure(state.Failure)
 	}
 	return o
@@ -35,6 +35,9 @@ func (m *Mirror) ObserveSnapshot(ctx context.Context, s backend.Snapshot) store.
 	o := observedState(s.Key, s.State)
 	o.SizeGiB = s.SizeGiB
 	m.observeAttached(ctx, &o, s.Key, s.Attachments)
+	if o.Status == models.Available && len(s.Attachments) > 0 {
+		o.Failure = diskFailure(s.Failure)
+	}
 	if held := s.Held.Microseconds(); held > 0 {
 		o.Hold = &held
 	}

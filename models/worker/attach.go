@@ -6,7 +6,6 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 )
 
@@ -79,41 +78,27 @@ func (w *Worker) attachSnapshot(ctx context.Context, op *models.Operation, s *su
 	case attachedTo(o, op.Params.ServerID):
 		return w.succeeded(op, &o), nil
 	case op.Step > 0: // the backend had accepted it
-		return w.failed(op, models.NewFailure("failure.attach_refused"), &o), nil
+		return w.failAccepted(ctx, op, 1, s.key, o, models.NewFailure("failure.attach_refused")), nil
 	}
 	if err := w.backend.AttachSnapshot(ctx, s.key, op.Params.ServerID); err != nil {
-		return w.failReader(ctx, op, s, err)
+		return w.failRefused(ctx, op, err, &o)
 	}
-	return w.requeue(op, 1, backend.PercentUnknown, nil), nil
+	return w.requeue(op, 1, backend.PercentUnknown, &o), nil
 }
 
 // detachSnapshot requests that the server reads no longer, and waits for its clients.
 func (w *Worker) detachSnapshot(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
+	o, err := s.observe(ctx)
+	if err != nil {
+		return w.failRefused(ctx, op, err, nil)
+	}
+	if !attachedTo(o, op.Params.ServerID) {
+		return w.succeeded(op, &o), nil
+	}
 	if op.Step == 0 {
 		if err := w.backend.DetachSnapshot(ctx, s.key, op.Params.ServerID, op.Params.Force); err != nil {
-			return w.failReader(ctx, op, s, err)
+			return w.failRefused(ctx, op, err, &o)
 		}
 	}
-	o, err := s.observe(ctx)
-	if err != nil {
-		return w.failRefused(ctx, op, err, nil)
-	}
-	if attachedTo(o, op.Params.ServerID) {
-		return w.requeue(op, 1, backend.PercentUnknown, &o), nil
-	}
-	return w.succeeded(op, &o), nil
-}
-
-// failReader ends an operation that the backend refused. The snapshot is as good as
-// before: its row keeps what was observed, without the reason, which is the operation's.
-func (w *Worker) failReader(ctx context.Context, op *models.Operation, s *subject, refused error) (store.Progress, error) {
-	if !mirror.Permanent(refused) {
-		return store.Progress{}, refused
-	}
-	why := w.mirror.FailureWithDependents(ctx, op.SubjectType, refused)
-	o, err := s.observe(ctx)
-	if err != nil {
-		return w.failRefused(ctx, op, err, nil)
-	}
-	return w.failed(op, why, &o), nil
+	return w.requeue(op, 1, backend.PercentUnknown, &o), nil
 }

@@ -61,10 +61,9 @@ func (w *Worker) stateAfterFailure(ctx context.Context, op *models.Operation, wh
 		return inStatus(models.ErrorDeleting, why)
 	case models.VolumeEdit, models.SnapshotEdit:
 		return w.restoredName(ctx, op)
-	case models.VolumeRepair, models.SnapshotRepair, models.VolumeExtend, models.VolumeAttach, models.VolumeDetach:
+	case models.VolumeRepair, models.SnapshotRepair, models.VolumeExtend, models.VolumeAttach, models.VolumeDetach,
+		models.SnapshotAttach, models.SnapshotDetach:
 		return inStatus(op.Params.PriorStatus, why)
-	case models.SnapshotAttach, models.SnapshotDetach:
-		return nil // the snapshot is as before
 	case models.VolumeCreate, models.SnapshotRestore:
 		if op.Step >= models.StepCreated {
 			return inStatus(models.Available, models.NewFailure("failure.attach"))
