@@ -53,7 +53,7 @@ func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views
 		ID: s.ID, BackendID: s.BackendID, Name: s.Name, Status: string(s.Status), Percent: s.Percent,
 		Failure: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
 		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeDeleted: s.VolumeGone,
-		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Since: s.StatusSince, Note: readersNote(s),
+		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, Since: s.StatusSince, Note: readersNote(s), NoteQuiet: len(s.LeavingClients()) == 0,
 		Deny: views.SnapshotDenials{
 			Edit: why(models.ActEdit), Delete: why(models.ActDelete), Restore: why(models.ActRestore),
 			Revert: why(models.ActRevert), Repair: why(models.ActRepair), Attach: why(models.ActAttach), Detach: why(models.ActDetach),

@@ -15,6 +15,7 @@ type SnapshotRow struct {
 	CreatedAt           int64   // Unix microseconds
 	Since               int64   // of Status, Unix microseconds; 0: unknown
 	Note                Message // which servers read it, or which client delays detaching
+	NoteQuiet           bool    // nothing is amiss: servers read it
 	Deny                SnapshotDenials
 }
 

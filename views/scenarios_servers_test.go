@@ -65,6 +65,7 @@ func serverScenarios() []scenario {
 		f.AttachSnapshots = true
 	}
 	readRows := snapshotRows()
+	readRows[0].NoteQuiet = true
 	readRows[0].Note = msg("snapshot.read_by", "web-1, "+strings.Repeat("a.b-c_d", 9))
 	readRows[1].Note = msg("volume.held_by", "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535")
 	leaving := usedServers()[:2]
