@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"gorm.io/gorm"
 
@@ -23,6 +24,7 @@ type ObservedState struct {
 	Description *string
 	Consistency models.Consistency
 	Attachments *[]backend.Attachment // all of them
+	OnlyServer  string                // of Attachments and Export, what this server changes: operations for others may be under way
 	Hold        *int64                // microseconds: Volume.HoldUS or Snapshot.HeldUS
 	Export      *models.Export
 	Type, Zone  string // of a volume
@@ -49,6 +51,9 @@ func (s *Store) apply(tx *gorm.DB, kind models.SubjectType, id string, o Observe
 	if err != nil || len(rows) == 0 {
 		return err
 	}
+	if o.OnlyServer != "" {
+		o.keepOthers(&rows[0])
+	}
 	if o.Attachments != nil {
 		if err := attachmentDiff(id, rows[0].attachments, *o.Attachments).apply(tx); err != nil {
 			return err
@@ -59,6 +64,18 @@ func (s *Store) apply(tx *gorm.DB, kind models.SubjectType, id string, o Observe
 		return nil
 	}
 	return tx.Model(modelOf(kind)).Where("id = ?", id).Updates(set).Error
+}
+
+// keepOthers leaves out of the state and the row what other servers than OnlyServer have:
+// their part of what was observed may be older than the row.
+func (o *ObservedState) keepOthers(row *rowState) {
+	all := len(row.attachments)
+	row.attachments = slices.DeleteFunc(row.attachments, func(a models.Attachment) bool { return a.ServerID != o.OnlyServer })
+	now := slices.DeleteFunc(slices.Clone(*o.Attachments), func(a backend.Attachment) bool { return a.ServerID != o.OnlyServer })
+	o.Attachments = &now
+	if o.Export != nil && o.Export.None() && all > len(row.attachments) {
+		o.Export = nil
+	}
 }
 
 func modelOf(kind models.SubjectType) any {

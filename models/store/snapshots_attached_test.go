@@ -182,6 +182,34 @@ func TestListSnapshots_AttachedServer(t *testing.T) {
 	})
 }
 
+// Operations for different servers overlap: what one has observed before another ended
+// takes nothing away from that one.
+func TestSaveProgress_OtherServers(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
+		ctx, me := t.Context(), storetest.Operator()
+		servesSnapshots(db)
+		web, other := register(t, db, "web-1", "10.0.0.5"), register(t, db, "web-2", "10.0.0.6")
+		id := importSnapshot(t, db, availableVolume(t, db, "data-1"), "snap-1", web.ID)
+		detach, err := db.Snapshots.DetachSnapshot(ctx, me, id, web.ID, false, "")
+		must(t, err)
+		attach, err := db.Snapshots.AttachSnapshot(ctx, me, id, other.ID, "")
+		must(t, err)
+		one, two := claim(t, db), claim(t, db)
+		if one.ID != detach.ID || two.ID != attach.ID {
+			t.Fatal("the two do not overlap")
+		}
+		export := models.Export{Protocol: "nbd", Address: "127.0.0.1:10809", Name: "snap-1"}
+		finish(t, db, two, models.Succeeded, store.ObservedState{Status: models.Available, Percent: -1, OnlyServer: other.ID, Export: &export,
+			Attachments: &[]backend.Attachment{{ServerID: web.ID}, {ServerID: other.ID, ServerName: "web-2"}}})
+		finish(t, db, one, models.Succeeded, store.ObservedState{Status: models.Available, Percent: -1, OnlyServer: web.ID, Export: &models.Export{},
+			Attachments: &[]backend.Attachment{}}) // observed when nobody was attached
+		if row := snapshot(t, db, id); row.AttachmentCount != 1 || !row.AttachedTo(other.ID) || row.Export.None() {
+			t.Errorf("%+v", row.Attached)
+		}
+		checkCounters(t, db, "at the end")
+	})
+}
+
 // An attachment of the schema before is there after the migration, and is counted on.
 func TestMigrate_KeepsAttachments(t *testing.T) {
 	t.Parallel()

@@ -74,6 +74,7 @@ func (w *Worker) attachSnapshot(ctx context.Context, op *models.Operation, s *su
 	if err != nil {
 		return w.failRefused(ctx, op, err, nil)
 	}
+	o.OnlyServer = op.Params.ServerID
 	switch {
 	case attachedTo(o, op.Params.ServerID):
 		return w.succeeded(op, &o), nil
@@ -92,6 +93,7 @@ func (w *Worker) detachSnapshot(ctx context.Context, op *models.Operation, s *su
 	if err != nil {
 		return w.failRefused(ctx, op, err, nil)
 	}
+	o.OnlyServer = op.Params.ServerID
 	if !attachedTo(o, op.Params.ServerID) {
 		return w.succeeded(op, &o), nil
 	}
