@@ -22,6 +22,7 @@ type ActivityStore interface {
 	CountRunning(ctx context.Context, project string) (int64, error)
 	ListSummary(ctx context.Context, actor models.Actor, kind models.SubjectType) (models.ListSummary, error)
 	Volume(ctx context.Context, actor models.Actor, id string) (*models.Volume, error)
+	Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error)
 	ExistingSubjects(ctx context.Context, actor models.Actor, ops []models.Operation) (map[string]bool, error)
 }
 
@@ -182,25 +183,38 @@ func (h Activity) Show(c echo.Context) error {
 	return Render(c, http.StatusOK, T(c, "operation."+string(op.Kind)), views.OperationPage(m))
 }
 
-// attachedExport tells how to reach the volume that the operation has attached; nil
+// attachedExport tells how to reach what the operation has attached; nil
 // when it is not attached any more.
 func (h Activity) attachedExport(c echo.Context, op *models.Operation) (*views.Export, error) {
-	if op.State != models.Succeeded || op.SubjectType != models.SubjectVolume || op.Params.ServerID == "" || op.Kind == models.VolumeDetach {
+	if op.State != models.Succeeded || op.Params.ServerID == "" || op.Kind == models.VolumeDetach || op.Kind == models.SnapshotDetach {
 		return nil, nil
+	}
+	of, err := h.attached(c, op)
+	switch {
+	case errors.Is(err, models.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !of.AttachedTo(op.Params.ServerID):
+		return nil, nil
+	}
+	return exportView(c, op.SubjectType, of), nil
+}
+
+// attached are the attachments of the operation's subject.
+func (h Activity) attached(c echo.Context, op *models.Operation) (*models.Attached, error) {
+	if op.SubjectType == models.SubjectSnapshot {
+		s, err := h.Store.Snapshot(c.Request().Context(), Actor(c), op.SubjectID)
+		if err != nil {
+			return nil, err
+		}
+		return &s.Attached, nil
 	}
 	v, err := h.Store.Volume(c.Request().Context(), Actor(c), op.SubjectID)
-	if errors.Is(err, models.ErrNotFound) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range v.Attachments {
-		if a.ServerID == op.Params.ServerID {
-			return exportView(c, v), nil
-		}
-	}
-	return nil, nil
+	return &v.Attached, nil
 }
 
 func stepState(op *models.Operation, i int) string {

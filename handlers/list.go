@@ -94,6 +94,21 @@ func (s *listState) cursorURL(name, cursor string) string {
 	return s.withParam(name, cursor)
 }
 
+// serverFilter is the chip of a list of what is attached to one server; nil without.
+func serverFilter(c echo.Context, store interface {
+	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
+}, s *listState) *views.Link {
+	id := s.query.ServerID
+	if id == "" {
+		return nil
+	}
+	link := &views.Link{ID: id}
+	if server, err := store.Server(c.Request().Context(), Actor(c), id); err == nil {
+		link.Name = server.Name
+	}
+	return link
+}
+
 // loadPage reads the page. With a broken cursor people get the first page and a
 // notice, programs the error.
 func loadPage[T any](c echo.Context, s *listState, read func(models.ListQuery) (models.Page[T], error)) (models.Page[T], error) {

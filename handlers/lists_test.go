@@ -139,7 +139,7 @@ func TestLists_JSON(t *testing.T) {
 	s := c.NewSnapshot(v, "snap-1")
 	for path, want := range map[string][]string{
 		views.VolumesPath:   {"attachments", "backend_id", "created_at", "description", "id", "name", "project_id", "size_gib", "status", "version"},
-		views.SnapshotsPath: {"backend_id", "checked_at", "checksummed_at", "consistency", "created_at", "description", "id", "name", "project_id", "size_gib", "status", "taken_at", "version", "volume"},
+		views.SnapshotsPath: {"attachments", "backend_id", "checked_at", "checksummed_at", "consistency", "created_at", "description", "id", "name", "project_id", "size_gib", "status", "taken_at", "version", "volume"},
 	} {
 		a := c.Get(path, apptest.AsJSON...)
 		var whole map[string]any

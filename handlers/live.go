@@ -243,7 +243,7 @@ func (b *batch) render(ctx context.Context, to topic) ([]byte, error) {
 		case !b.live.store.InScope(to.project, c.ProjectID):
 		case c.Kind == models.SubjectOperation:
 			operations = true
-		case c.Kind == models.SubjectConnection && to.kind == models.SubjectVolume && !slices.Contains(objects, c.ID):
+		case c.Kind == models.SubjectConnection && !slices.Contains(objects, c.ID):
 			objects = append(objects, c.ID)
 		case c.Kind != to.kind:
 		case c.Inserted || c.Deleted:

@@ -100,7 +100,7 @@ func frame(c echo.Context, title string) *views.PageContext {
 	}
 	if req.Site.Store != nil {
 		can := req.Site.Store.Capabilities()
-		f.Attach, f.Revert, f.Checksums = can.Attach, can.Revert, can.Checksums
+		f.Attach, f.AttachSnapshots, f.Revert, f.Checksums = can.Attach, can.AttachSnapshots, can.Revert, can.Checksums
 	}
 	in := req.SignedIn
 	if in == nil {

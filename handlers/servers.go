@@ -18,7 +18,7 @@ type ServerStore interface {
 	AllProjects() bool
 	ListServers(ctx context.Context, actor models.Actor, limit int) ([]models.Server, error)
 	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
-	ServerUse(ctx context.Context, ids []string) (map[string]int, error)
+	ServerUse(ctx context.Context, ids []string) (map[string]models.ServerUse, error)
 	ServerClients(ctx context.Context, id string) ([]models.ServerClient, error)
 	ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error)
 	AddServer(ctx context.Context, actor models.Actor, in models.ServerInput) (*models.Server, error)
@@ -66,7 +66,8 @@ func (h Servers) List(c echo.Context) error {
 	shared, all := models.Overlaps(rows), projectNamesOf(h.Store)
 	for i := range rows {
 		row := serverRow(&rows[i])
-		row.Volumes, row.SharedWith, row.Project = use[row.ID], links(shared[row.ID]), all.link(rows[i].ProjectID)
+		row.Volumes, row.Snapshots = use[row.ID].Volumes, use[row.ID].Snapshots
+		row.SharedWith, row.Project = links(shared[row.ID]), all.link(rows[i].ProjectID)
 		m.Rows = append(m.Rows, row)
 		m.SharedAddresses = m.SharedAddresses || len(row.SharedWith) > 0
 	}
@@ -83,13 +84,14 @@ type serverJSON struct {
 	Addresses []string `json:"addresses"`
 	Status    string   `json:"status,omitempty"`
 	Volumes   int      `json:"volumes"`
+	Snapshots int      `json:"snapshots"`
 	CreatedAt string   `json:"created_at"`
 	ProjectID string   `json:"project_id"`
 	Version   int64    `json:"version"`
 }
 
-func toServerJSON(s *models.Server, volumes int) serverJSON {
-	return serverJSON{ID: s.ID, Name: s.Name, Addresses: append([]string{}, s.Addresses()...), Status: s.Status, Volumes: volumes,
+func toServerJSON(s *models.Server, use models.ServerUse) serverJSON {
+	return serverJSON{ID: s.ID, Name: s.Name, Addresses: append([]string{}, s.Addresses()...), Status: s.Status, Volumes: use.Volumes, Snapshots: use.Snapshots,
 		CreatedAt: rfc3339(s.CreatedAt), ProjectID: s.ProjectID, Version: s.Version}
 }
 
@@ -151,7 +153,7 @@ func (h Servers) completeEdit(ctx context.Context, m *views.ServerForm) error {
 	}
 	clients, err := h.Store.ServerClients(ctx, m.ID)
 	for _, c := range clients {
-		m.Clients = append(m.Clients, views.ServerClient{Volume: views.Link{ID: c.VolumeID, Name: c.VolumeName}, Address: c.Address, Identity: c.Identity})
+		m.Clients = append(m.Clients, views.ServerClient{Kind: string(c.SubjectType), Object: views.Link{ID: c.SubjectID, Name: c.SubjectName}, Address: c.Address, Identity: c.Identity})
 	}
 	return err
 }
@@ -205,7 +207,7 @@ func (h Servers) deleteView(c echo.Context, form views.Form) (views.ServerDelete
 	return m, row, err
 }
 
-// Delete removes a registered server that no volume is attached to.
+// Delete removes a registered server that nothing is attached to.
 func (h Servers) Delete(c echo.Context) error {
 	m, row, err := h.deleteView(c, submittedForm(c, ""))
 	var gone *models.GoneError

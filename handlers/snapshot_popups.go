@@ -160,6 +160,51 @@ func (h Snapshots) rerenderCreate(c echo.Context, m *views.SnapshotCreate, volum
 	})
 }
 
+func (h Snapshots) popups() popups[models.Snapshot] {
+	return popups[models.Snapshot]{h.resource, h.Store.Snapshot, func(action models.Action, s *models.Snapshot) *models.Denial {
+		return h.Store.Rules().Snapshot(action, s)
+	}}
+}
+
+// AttachForm is the popup «Block Snapshot 연결 (읽기 전용)».
+func (h Snapshots) AttachForm(c echo.Context) error {
+	return h.popups().render(c, "attach", models.ActAttach, h.attachPopup)
+}
+
+// Attach lets one more server read a snapshot.
+func (h Snapshots) Attach(c echo.Context) error {
+	op, err := h.Store.AttachSnapshot(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "server_id"), c.FormValue("form_key"))
+	return h.popups().answer(c, op, err, "attach", h.attachPopup)
+}
+
+// attachPopup offers the servers that do not read the snapshot yet.
+func (h Snapshots) attachPopup(c echo.Context, form views.Form, row *models.Snapshot) (templ.Component, error) {
+	servers, err := serverChoices(c, h.Store, row.ProjectID)
+	chosen := trimmedValue(c, "server_id")
+	servers = slices.DeleteFunc(servers, func(s views.Link) bool { return s.ID != chosen && row.AttachedTo(s.ID) })
+	brief := snapshotBrief(row)
+	return views.AttachPopup(views.Attach{Form: form, Snapshot: &brief, Servers: servers, ServerID: chosen,
+		RegisteredServers: h.Store.Capabilities().OwnServers}), err
+}
+
+// DetachForm is the popup «Block Snapshot 연결 해제».
+func (h Snapshots) DetachForm(c echo.Context) error {
+	return h.popups().render(c, "detach", models.ActDetach, h.detachPopup)
+}
+
+// Detach detaches a snapshot from a server.
+func (h Snapshots) Detach(c echo.Context) error {
+	op, err := h.Store.DetachSnapshot(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "server_id"), c.FormValue("force") == "1", c.FormValue("form_key"))
+	return h.popups().answer(c, op, err, "detach", h.detachPopup)
+}
+
+func (h Snapshots) detachPopup(c echo.Context, form views.Form, row *models.Snapshot) (templ.Component, error) {
+	m, brief := detachView(c, form, &row.Attached, true), snapshotBrief(row)
+	m.Snapshot = &brief
+	m.AlreadyWaiting = len(row.Attachments) > 0 && !slices.ContainsFunc(row.Attachments, func(a models.Attachment) bool { return a.DetachingAt == 0 })
+	return views.DetachPopup(m), nil
+}
+
 // RevertForm is the popup that reverts a volume to its latest snapshot.
 func (h Snapshots) RevertForm(c echo.Context) error {
 	body, err := h.revertPopup(c, newForm(c, ""))

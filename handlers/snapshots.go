@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -22,10 +23,14 @@ type SnapshotStore interface {
 	ListVolumes(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Volume], error)
 	VolumesFrom(ctx context.Context, actor models.Actor, snapshot string, limit int) ([]models.Volume, error)
 	ListOperations(ctx context.Context, actor models.Actor, query models.OperationQuery) ([]models.Operation, error)
+	ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error)
+	Server(ctx context.Context, actor models.Actor, id string) (*models.Server, error)
 	RevertDenial(ctx context.Context, snapshot *models.Snapshot, v *models.Volume) (*models.Denial, error)
 	CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error)
 	EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
 	DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error)
+	AttachSnapshot(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error)
+	DetachSnapshot(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error)
 	RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
 	RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error)
 	CheckSnapshot(ctx context.Context, actor models.Actor, in models.CheckInput) (*models.Operation, error)
@@ -55,6 +60,7 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 					m.Volume.Name = v.Name
 				}
 			}
+			m.Server = serverFilter(c, store, s)
 			return views.SnapshotsPage(m)
 		},
 		toJSON: func(c echo.Context, s *models.Snapshot, projects projectNames) any {
@@ -63,10 +69,10 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 			return item
 		},
 		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
-		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "taken_at", "checked_at", "damage", "project_id"},
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "servers", "created_at", "taken_at", "checked_at", "damage", "project_id"},
 		csvRecord: func(s *models.Snapshot) []any {
 			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
-				string(s.Consistency), time.UnixMicro(s.CreatedAt), csvTime(s.TakenAt), csvTime(s.Checks.CheckedAt), s.Checks.Damage.Key, s.ProjectID}
+				string(s.Consistency), strings.Join(s.ServerNames(), "; "), time.UnixMicro(s.CreatedAt), csvTime(s.TakenAt), csvTime(s.Checks.CheckedAt), s.Checks.Damage.Key, s.ProjectID}
 		},
 	}
 	return h
@@ -86,6 +92,8 @@ type snapshotJSON struct {
 	Volume      linkJSON `json:"volume"`
 	Consistency string   `json:"consistency"`
 	HeldUS      int64    `json:"held_us,omitempty"`
+
+	Attachments []attachmentJSON `json:"attachments"`
 	// The checks are empty or null where the backend has no checksums, and until there are some.
 	ChecksummedAt *string `json:"checksummed_at"`
 	CheckedAt     *string `json:"checked_at"`
@@ -106,7 +114,7 @@ type linkJSON struct {
 func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
 	j := snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
-		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
+		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version, Attachments: toAttachmentsJSON(s.Attachments)}
 	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
 	j.TakenAt, j.ChecksummedAt, j.CheckedAt = jsonTime(s.TakenAt), jsonTime(s.Checks.ChecksummedAt), jsonTime(s.Checks.CheckedAt)
 	j.Damage, _ = failureText(c, s.Checks.Damage, "")
@@ -143,7 +151,10 @@ func (h Snapshots) Show(c echo.Context) error {
 	}
 	if Wants(c) == JSON {
 		Vary(c)
-		return c.JSON(http.StatusOK, toSnapshotJSON(c, row))
+		return c.JSON(http.StatusOK, struct {
+			snapshotJSON
+			servedJSON
+		}{toSnapshotJSON(c, row), toServedJSON(c, models.SubjectSnapshot, &row.Attached)})
 	}
 	volumes, err := h.Store.VolumesFrom(ctx, actor, row.ID, maxRecent)
 	if err != nil {
@@ -160,6 +171,7 @@ func (h Snapshots) Show(c echo.Context) error {
 	m := views.SnapshotDetail{Row: view, Deny: view.Deny, Description: row.Description, Project: projectLink(h.Store, row.ProjectID), Degraded: degraded(summary),
 		CreatedBy: row.CreatedBy, TakenFrom: splitLines(row.TakenFrom), WritePauseMicros: row.HeldUS,
 		ChecksummedAt: row.Checks.ChecksummedAt, CheckedAt: row.Checks.CheckedAt, EventsURL: eventsURL(views.SnapshotsPath, summary)}
+	m.Export, m.Attached = exportView(c, models.SubjectSnapshot, &row.Attached), attachedServers(&row.Attached)
 	for i := range volumes {
 		m.Volumes = append(m.Volumes, volumeBrief(&volumes[i]))
 	}
@@ -178,7 +190,7 @@ func (h Snapshots) object(ctx context.Context, actor models.Actor, id string) (*
 	rules := h.Store.Rules()
 	return &object{
 		DeleteItem: views.DeleteItem{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
-			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt},
+			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt, Servers: s.ServerNames()},
 		description: s.Description, version: s.Version, editedBy: s.EditedBy, editedAt: s.EditedAt, since: s.StatusSince, failure: s.Failure,
 		denial: func(action models.Action) *models.Denial { return rules.Snapshot(action, s) },
 		deleteDenial: func(ctx context.Context) (*models.Denial, error) {

@@ -54,10 +54,11 @@ func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views
 		Failure: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
 		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeDeleted: s.VolumeGone,
 		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, TakenAt: s.TakenAt, Since: s.StatusSince,
-		Damage: Msg(s.Checks.Damage.Text),
+		Note: readersNote(s), NoteQuiet: len(s.LeavingClients()) == 0, Damage: Msg(s.Checks.Damage.Text),
 		Deny: views.SnapshotDenials{
 			Edit: why(models.ActEdit), Delete: why(models.ActDelete), Restore: why(models.ActRestore),
 			Revert: why(models.ActRevert), Repair: why(models.ActRepair), Check: why(models.ActCheck),
+			Attach: why(models.ActAttach), Detach: why(models.ActDetach),
 		},
 	}
 }
@@ -91,7 +92,7 @@ func denialMessage(d *models.Denial) views.Message {
 func snapshotBrief(s *models.Snapshot) views.SnapshotBrief {
 	return views.SnapshotBrief{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
 		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, Consistency: string(s.Consistency), TakenAt: s.TakenAt,
-		Damage: Msg(s.Checks.Damage.Text)}
+		Servers: s.ServerNames(), Damage: Msg(s.Checks.Damage.Text)}
 }
 
 // volumeBrief is a volume in a popup.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -14,42 +15,53 @@ import (
 	"blockconsole/views"
 )
 
-// volumePopup renders a form about a volume.
-type volumePopup func(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error)
-
-// renderPopup renders the popup of an action for the volume in the path or the
-// selection, with the reason why it is not possible now.
-func (h Volumes) renderPopup(c echo.Context, name string, action models.Action, popup volumePopup) error {
-	id, ok := targetID(c)
-	if !ok {
-		return renderChooser(c, h.title(name), views.VolumesPath, "list.need_one")
-	}
-	row, err := h.Store.Volume(c.Request().Context(), Actor(c), id)
-	if err != nil {
-		return err
-	}
-	form := newForm(c, h.url(row.ID, name))
-	form.Denial = Denial(h.Store.Rules().Volume(action, row))
-	body, err := popup(c, form, row)
-	if err != nil {
-		return err
-	}
-	return Render(c, http.StatusOK, T(c, h.title(name)), body)
+// popups are the forms about one object of a kind.
+type popups[R any] struct {
+	resource
+	find func(ctx context.Context, actor models.Actor, id string) (*R, error)
+	rule func(action models.Action, row *R) *models.Denial
 }
 
-// answerPopup answers a submitted popup: with the operation, or the form again and
-// what is wrong with it.
-func (h Volumes) answerPopup(c echo.Context, op *models.Operation, err error, name string, popup volumePopup) error {
-	if err == nil {
-		return h.resource.answer(c, op, name)
+// popup renders a form about an object.
+type popup[R any] func(c echo.Context, form views.Form, row *R) (templ.Component, error)
+
+func (h Volumes) popups() popups[models.Volume] {
+	return popups[models.Volume]{h.resource, h.Store.Volume, func(action models.Action, v *models.Volume) *models.Denial { return h.Store.Rules().Volume(action, v) }}
+}
+
+// render renders the popup of an action for the object in the path or the selection,
+// with the reason why it is not possible now.
+func (p popups[R]) render(c echo.Context, name string, action models.Action, show popup[R]) error {
+	id, ok := targetID(c)
+	if !ok {
+		return renderChooser(c, p.title(name), p.path, "list.need_one")
 	}
-	form := submittedForm(c, h.url(c.Param("id"), name))
-	return rerenderForm(c, &form, err, h.title(name), func() (templ.Component, error) {
-		row, err := h.Store.Volume(c.Request().Context(), Actor(c), c.Param("id"))
+	row, err := p.find(c.Request().Context(), Actor(c), id)
+	if err != nil {
+		return err
+	}
+	form := newForm(c, p.url(id, name))
+	form.Denial = Denial(p.rule(action, row))
+	body, err := show(c, form, row)
+	if err != nil {
+		return err
+	}
+	return Render(c, http.StatusOK, T(c, p.title(name)), body)
+}
+
+// answer answers a submitted popup: with the operation, or the form again and what is
+// wrong with it.
+func (p popups[R]) answer(c echo.Context, op *models.Operation, err error, name string, show popup[R]) error {
+	if err == nil {
+		return p.resource.answer(c, op, name)
+	}
+	form := submittedForm(c, p.url(c.Param("id"), name))
+	return rerenderForm(c, &form, err, p.title(name), func() (templ.Component, error) {
+		row, err := p.find(c.Request().Context(), Actor(c), c.Param("id"))
 		if err != nil {
 			return nil, err
 		}
-		return popup(c, form, row)
+		return show(c, form, row)
 	})
 }
 
@@ -120,7 +132,7 @@ func (h Volumes) fillCreateForm(c echo.Context, m *views.VolumeCreate, snapshotI
 	if m.NameTaken, err = nameTaken(c, h.Store, models.SubjectVolume, m.Name, ""); err != nil {
 		return err
 	}
-	m.Servers, err = h.serverChoices(c, "")
+	m.Servers, err = serverChoices(c, h.Store, "")
 	return err
 }
 
@@ -208,13 +220,13 @@ func parseGiB(text string) int {
 
 // ExtendForm is the popup «Volume 확장».
 func (h Volumes) ExtendForm(c echo.Context) error {
-	return h.renderPopup(c, "extend", models.ActExtend, h.extendPopup)
+	return h.popups().render(c, "extend", models.ActExtend, h.extendPopup)
 }
 
 // Extend grows a volume.
 func (h Volumes) Extend(c echo.Context) error {
 	op, err := h.Store.ExtendVolume(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "size_gib"), c.FormValue("form_key"))
-	return h.answerPopup(c, op, err, "extend", h.extendPopup)
+	return h.popups().answer(c, op, err, "extend", h.extendPopup)
 }
 
 func (h Volumes) extendPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
@@ -231,48 +243,62 @@ func (h Volumes) extendPopup(c echo.Context, form views.Form, row *models.Volume
 
 // AttachForm is the popup «Volume 연결».
 func (h Volumes) AttachForm(c echo.Context) error {
-	return h.renderPopup(c, "attach", models.ActAttach, h.attachPopup)
+	return h.popups().render(c, "attach", models.ActAttach, h.attachPopup)
 }
 
 // Attach attaches a volume to a server.
 func (h Volumes) Attach(c echo.Context) error {
 	op, err := h.Store.AttachVolume(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "server_id"), c.FormValue("form_key"))
-	return h.answerPopup(c, op, err, "attach", h.attachPopup)
+	return h.popups().answer(c, op, err, "attach", h.attachPopup)
 }
 
 func (h Volumes) attachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
-	servers, err := h.serverChoices(c, row.ProjectID)
+	servers, err := serverChoices(c, h.Store, row.ProjectID)
 	return views.AttachPopup(views.Attach{Form: form, Volume: volumeBrief(row), Servers: servers, ServerID: trimmedValue(c, "server_id"),
 		RegisteredServers: h.Store.Capabilities().OwnServers}), err
 }
 
 // DetachForm is the popup «Volume 연결 해제».
 func (h Volumes) DetachForm(c echo.Context) error {
-	return h.renderPopup(c, "detach", models.ActDetach, h.detachPopup)
+	return h.popups().render(c, "detach", models.ActDetach, h.detachPopup)
 }
 
 // Detach detaches a volume from a server.
 func (h Volumes) Detach(c echo.Context) error {
 	op, err := h.Store.DetachVolume(c.Request().Context(), Actor(c), c.Param("id"), trimmedValue(c, "server_id"), c.FormValue("force") == "1", c.FormValue("form_key"))
-	return h.answerPopup(c, op, err, "detach", h.detachPopup)
+	return h.popups().answer(c, op, err, "detach", h.detachPopup)
 }
 
 func (h Volumes) detachPopup(c echo.Context, form views.Form, row *models.Volume) (templ.Component, error) {
-	m := views.Detach{Form: form, Volume: volumeBrief(row), ServerID: trimmedValue(c, "server_id"), Force: c.FormValue("force") == "1",
-		WaitsForClients: h.Store.Capabilities().OwnServers, AlreadyWaiting: row.Status == models.Detaching, Attached: attachedServers(row)}
-	for _, a := range row.Attachments {
-		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
-	}
+	m := detachView(c, form, &row.Attached, h.Store.Capabilities().OwnServers)
+	m.Volume, m.AlreadyWaiting = volumeBrief(row), row.Status == models.Detaching
 	return views.DetachPopup(m), nil
 }
 
-// serverChoices are the servers that a volume of the project can be attached to; an
+// detachView is what the popups that detach have in common. served: a detach waits for
+// clients.
+func detachView(c echo.Context, form views.Form, of *models.Attached, served bool) views.Detach {
+	m := views.Detach{Form: form, ServerID: trimmedValue(c, "server_id"), Force: c.FormValue("force") == "1",
+		WaitsForClients: served, Attached: attachedServers(of)}
+	for _, a := range of.Attachments {
+		m.Servers = append(m.Servers, views.Link{ID: a.ServerID, Name: a.ServerName})
+	}
+	return m
+}
+
+// serverStore is what serverChoices needs.
+type serverStore interface {
+	Capabilities() models.Capabilities
+	ServersOfProject(ctx context.Context, actor models.Actor, project string, limit int) ([]models.Server, error)
+}
+
+// serverChoices are the servers that an object of the project can be attached to; an
 // empty project is that of new volumes.
-func (h Volumes) serverChoices(c echo.Context, project string) ([]views.Link, error) {
-	if !h.Store.Capabilities().Attach {
+func serverChoices(c echo.Context, store serverStore, project string) ([]views.Link, error) {
+	if !store.Capabilities().Attach {
 		return nil, nil
 	}
-	rows, err := h.Store.ServersOfProject(c.Request().Context(), Actor(c), project, maxServerChoices)
+	rows, err := store.ServersOfProject(c.Request().Context(), Actor(c), project, maxServerChoices)
 	var all []views.Link
 	for _, s := range rows {
 		all = append(all, views.Link{ID: s.ID, Name: s.Name})

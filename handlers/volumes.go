@@ -53,12 +53,7 @@ func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
 		read: store.ListVolumes, render: rows.volume,
 		page: func(c echo.Context, s *listState, list views.List, rendered []views.RenderedRow) templ.Component {
 			m := views.VolumeList{List: list, Rows: rendered}
-			if id := s.query.ServerID; id != "" {
-				m.Server = &views.Link{ID: id}
-				if server, err := store.Server(c.Request().Context(), Actor(c), id); err == nil {
-					m.Server.Name = server.Name
-				}
-			}
+			m.Server = serverFilter(c, store, s)
 			return views.VolumesPage(m)
 		},
 		toJSON: func(c echo.Context, v *models.Volume, projects projectNames) any {
@@ -102,17 +97,22 @@ type attachmentJSON struct {
 
 func toVolumeJSON(c echo.Context, v *models.Volume) volumeJSON {
 	j := volumeJSON{ID: v.ID, BackendID: v.BackendID, Name: v.Name, Description: v.Description, Status: string(v.Status),
-		SizeGiB: v.SizeGiB, CreatedAt: rfc3339(v.CreatedAt), Attachments: []attachmentJSON{}, SnapshotID: v.SnapshotID,
+		SizeGiB: v.SizeGiB, CreatedAt: rfc3339(v.CreatedAt), Attachments: toAttachmentsJSON(v.Attachments), SnapshotID: v.SnapshotID,
 		ProjectID: v.ProjectID, Version: v.Version}
 	j.Error, j.RequestID = failureText(c, v.Failure, v.RequestID)
-	for _, a := range v.Attachments {
+	return j
+}
+
+func toAttachmentsJSON(all []models.Attachment) []attachmentJSON {
+	items := []attachmentJSON{}
+	for _, a := range all {
 		k := attachmentJSON{ServerID: a.ServerID, ServerName: a.ServerName, Device: a.Device}
 		if a.UsedAt > 0 {
 			k.UsedAt = rfc3339(a.UsedAt)
 		}
-		j.Attachments = append(j.Attachments, k)
+		items = append(items, k)
 	}
-	return j
+	return items
 }
 
 // Show is the page of one Volume.
@@ -139,7 +139,7 @@ func (h Volumes) Show(c echo.Context) error {
 	m := views.VolumeDetail{Row: view, Deny: view.Deny, Description: row.Description, SourceImage: row.ImageID,
 		SourceTaken: string(row.Consistency), Project: projectLink(h.Store, row.ProjectID), Type: row.VolumeType, Zone: row.Zone, CreatedBy: row.CreatedBy}
 	m.Degraded = degraded(summary)
-	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, summary), exportView(c, row), attachedServers(row)
+	m.EventsURL, m.Export, m.Attached = eventsURL(views.VolumesPath, summary), exportView(c, models.SubjectVolume, &row.Attached), attachedServers(&row.Attached)
 	if row.SnapshotID != "" {
 		m.Source = &views.Link{ID: row.SnapshotID}
 		source, err := h.Store.Snapshot(ctx, actor, row.SnapshotID)

@@ -75,7 +75,7 @@ type ListQuery struct {
 	Search   string // part of the name, or a full id
 	Status   Status
 	VolumeID string // snapshots of this volume
-	ServerID string // volumes attached to this server
+	ServerID string // objects attached to this server
 	Project  string // objects of this project, where several are shown
 	Sort     string // see ParseSort
 	Size     int    // rows per page

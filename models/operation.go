@@ -39,7 +39,9 @@ const (
 	SnapshotDelete  Kind = "snapshot.delete"
 	SnapshotRestore Kind = "snapshot.restore" // makes a volume of a snapshot; its subject is the volume
 	SnapshotRepair  Kind = "snapshot.repair"
-	SnapshotCheck   Kind = "snapshot.check" // compares its bytes with its checksums
+	SnapshotCheck   Kind = "snapshot.check"  // compares its bytes with its checksums
+	SnapshotAttach  Kind = "snapshot.attach" // to one more server, for reading
+	SnapshotDetach  Kind = "snapshot.detach"
 )
 
 // SubjectType is the kind of object that an operation or a change is about.
@@ -50,7 +52,7 @@ const (
 	SubjectVolume                = backend.SubjectVolume
 	SubjectSnapshot              = backend.SubjectSnapshot
 	SubjectOperation SubjectType = "operation"
-	// SubjectConnection is the kind of a change of the counters of a volume's connections; its id is the volume's.
+	// SubjectConnection is the kind of a change of the counters of an object's connections; its id is the object's.
 	SubjectConnection SubjectType = "connection"
 	// SubjectSession is the kind of a change that is the end of a session; it belongs to no project.
 	SubjectSession SubjectType = "session"
@@ -114,9 +116,9 @@ func (o *Operation) StepNames() []string {
 		return []string{"delete", "gone"}
 	case VolumeExtend:
 		return []string{"extend", "wait"}
-	case VolumeAttach:
+	case VolumeAttach, SnapshotAttach:
 		return []string{"attach", "wait"}
-	case VolumeDetach:
+	case VolumeDetach, SnapshotDetach:
 		return []string{"detach", "wait"}
 	case VolumeRevert:
 		return []string{"revert", "wait"}
@@ -222,7 +224,7 @@ func (o *Operation) Retryable() bool {
 		return false
 	}
 	switch o.Kind {
-	case VolumeCreate, SnapshotCreate, SnapshotRestore, VolumeExtend, VolumeAttach, VolumeDetach:
+	case VolumeCreate, SnapshotCreate, SnapshotRestore, VolumeExtend, VolumeAttach, VolumeDetach, SnapshotAttach, SnapshotDetach:
 		return true
 	}
 	return false

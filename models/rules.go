@@ -128,8 +128,10 @@ func SnapshotStatusesFor(action Action) []Status {
 	switch action {
 	case ActDelete:
 		return []Status{Available, ErrorStatus}
-	case ActRestore, ActRevert, ActCheck:
+	case ActRestore, ActRevert, ActAttach, ActCheck:
 		return []Status{Available}
+	case ActDetach:
+		return []Status{Available, Restoring, ErrorStatus}
 	}
 	return nil
 }
@@ -175,20 +177,25 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 // Snapshot returns why the snapshot does not allow the action now; nil when it does.
 // dependents are the volumes that block its deletion.
 func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial {
-	if action == ActRevert && !r.Capabilities.Revert {
+	if action == ActRevert && !r.Capabilities.Revert || (action == ActAttach || action == ActDetach) && !r.Capabilities.AttachSnapshots {
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActCheck && !r.Capabilities.Checksums {
 		return NewDenial("deny.unsupported")
 	}
 	if action == ActRepair {
-		return r.repair(s.Status, s.StatusSince, s.Failure.MayBeLost())
+		return r.repair(s.Status, s.StatusSince, s.Failure.MayBeLost() && s.AttachmentCount == 0)
 	}
 	if d := statusDenial(action, s.Status, SnapshotStatusesFor(action)); d != nil {
 		return d
 	}
+	if action == ActDetach && s.AttachmentCount == 0 {
+		return NewDenial("deny.not_attached")
+	}
 	if action == ActDelete {
 		switch {
+		case s.AttachmentCount > 0:
+			return &Denial{Text: NewText("deny.attached"), Servers: s.ServerNames(), Guidance: NewText("guide.detach")}
 		case s.LockedUntil > Micros(r.Now):
 			return NewDenial("deny.locked", s.LockReason)
 		case len(dependents) > 0:

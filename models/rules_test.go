@@ -132,7 +132,7 @@ func TestRules_RepairLost(t *testing.T) {
 func TestRules_Blockers(t *testing.T) {
 	now := time.Date(2026, 11, 22, 6, 30, 0, 0, time.UTC)
 	rules := models.Rules{Now: now}
-	attached := &models.Volume{Status: models.InUse, AttachmentCount: 1, Attachments: []models.Attachment{{Attachment: backend.Attachment{ServerID: "s1", ServerName: "web-1"}}}}
+	attached := &models.Volume{Status: models.InUse, Attached: models.Attached{AttachmentCount: 1, Attachments: []models.Attachment{{Attachment: backend.Attachment{ServerID: "s1", ServerName: "web-1"}}}}}
 	if d := rules.Volume(models.ActDelete, attached); d == nil || d.Text.Key != "deny.attached" || !slices.Equal(d.Servers, []string{"web-1"}) || d.Guidance.Key == "" {
 		t.Errorf("attached: %+v", d)
 	}

@@ -32,6 +32,8 @@ type Snapshot struct {
 	Version     int64 // a number that grows with each edit
 
 	VolumeGone bool `gorm:"->"` // the volume no longer exists
+
+	Attached // the servers that read it
 }
 
 // Checks is what is known of whether a snapshot has the bytes that it was made with. Times

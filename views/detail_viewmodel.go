@@ -26,8 +26,10 @@ type SnapshotDetail struct {
 	Description      string
 	Project          Link
 	CreatedBy        string
-	TakenFrom        []string      // servers that the volume was attached to
-	Volumes          []VolumeBrief // created from it
+	TakenFrom        []string         // servers that the volume was attached to
+	Attached         []AttachedServer // that read it
+	Export           *Export          // nil: this console does not serve it
+	Volumes          []VolumeBrief    // created from it
 	Operations       []OperationRow
 	Deny             SnapshotDenials
 	WritePauseMicros int64  // how long writes were paused for it, microseconds

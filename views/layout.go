@@ -13,24 +13,26 @@ import (
 // that whole pages and fragments are rendered by the same code.
 type PageContext struct {
 	User        User
-	Active      string    // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
-	Title       string    // of the document, in the user's language
-	URL         string    // path and query of this page, for return_to and the language links
-	Person      string    // the mark of the signed-in person, for forms that outlive the session
-	CSRF        string    // the session's token, for clients that send neither Sec-Fetch-Site nor Origin
-	Theme       string    // light, dark; empty: the system's
-	Compact     bool      // rows of 32 px
-	Project     string    // name of the project shown in the header
-	AllProjects bool      // the objects of every project are shown
-	Running     int       // number of running operations
-	Attach      bool      // the backend can attach volumes to servers
-	Revert      bool      // the backend can revert a volume to its latest snapshot
-	Checksums   bool      // snapshots have checksums
-	Fragment    bool      // only the body is sent (htmx), without the layout
-	TimeZone    string    // IANA name in which times are shown
-	Banners     []Message // above the page, such as: the disk is full
-	Alerts      []Alert   // of this page, after an action without JavaScript
-	Now         int64     // Unix microseconds, for ages; 0: times are shown instead of ages
+	Active      string // the current menu entry: volumes, snapshots, activity, users, servers, audit, help, account
+	Title       string // of the document, in the user's language
+	URL         string // path and query of this page, for return_to and the language links
+	Person      string // the mark of the signed-in person, for forms that outlive the session
+	CSRF        string // the session's token, for clients that send neither Sec-Fetch-Site nor Origin
+	Theme       string // light, dark; empty: the system's
+	Compact     bool   // rows of 32 px
+	Project     string // name of the project shown in the header
+	AllProjects bool   // the objects of every project are shown
+	Running     int    // number of running operations
+	Attach      bool   // the backend can attach volumes to servers
+	// AttachSnapshots says that the backend can attach snapshots, too.
+	AttachSnapshots bool
+	Revert          bool      // the backend can revert a volume to its latest snapshot
+	Checksums       bool      // snapshots have checksums
+	Fragment        bool      // only the body is sent (htmx), without the layout
+	TimeZone        string    // IANA name in which times are shown
+	Banners         []Message // above the page, such as: the disk is full
+	Alerts          []Alert   // of this page, after an action without JavaScript
+	Now             int64     // Unix microseconds, for ages; 0: times are shown instead of ages
 }
 
 type frameKey struct{}

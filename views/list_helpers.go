@@ -100,7 +100,8 @@ func denialAttributes(ctx context.Context, pairs ...denial) templ.OrderedAttribu
 
 func (d SnapshotDenials) attrs(ctx context.Context) templ.OrderedAttributes {
 	return denialAttributes(ctx, denial{"edit", d.Edit}, denial{"delete", d.Delete}, denial{"restore", d.Restore},
-		denial{"revert", d.Revert}, denial{"repair", d.Repair}, denial{"check", d.Check})
+		denial{"revert", d.Revert}, denial{"repair", d.Repair}, denial{"check", d.Check},
+		denial{"attach", d.Attach}, denial{"detach", d.Detach})
 }
 
 func (d VolumeDenials) attrs(ctx context.Context) templ.OrderedAttributes {

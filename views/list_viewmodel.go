@@ -16,6 +16,8 @@ type SnapshotRow struct {
 	TakenAt             int64   // the instant that it holds, Unix microseconds; 0: not yet
 	Since               int64   // of Status, Unix microseconds; 0: unknown
 	Damage              Message // that its data or its checksums were found damaged; empty: not so
+	Note                Message // which servers read it, or which client delays detaching
+	NoteQuiet           bool    // nothing is amiss: servers read it
 	Deny                SnapshotDenials
 }
 
@@ -54,7 +56,7 @@ type Dependent struct {
 func (t Failure) namedDependents() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
 
 // SnapshotDenials is per action why it is denied for this row; zero: allowed.
-type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair, Check Message }
+type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair, Check, Attach, Detach Message }
 
 // VolumeDenials is per action why it is denied for this row; zero: allowed.
 type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repair Message }
@@ -66,7 +68,7 @@ type List struct {
 	Status           string
 	Statuses         []string // the choices of the status filter
 	Volume           *Link    // filter of the snapshot list
-	Server           *Link    // filter of the volume list
+	Server           *Link    // filter of both lists
 	Project          *Link    // filter of both lists
 	Projects         []Link   // the choices of that filter; none: there is one project
 	Sort             string   // -created_at, name, …

@@ -56,6 +56,7 @@ type SnapshotBrief struct {
 	Consistency      string
 	TakenAt          int64
 	Damage           Message
+	Servers          []string // names of the servers that read it
 }
 
 // Edit is the popup «… 수정» of a volume or snapshot. Conflict is set when somebody
@@ -143,19 +144,21 @@ type Extend struct {
 	Quotas    []Quota
 }
 
-// Attach is the popup «Volume 연결».
+// Attach is the popup «Volume 연결», or «Block Snapshot 연결 (읽기 전용)».
 type Attach struct {
 	Form
 	Volume            VolumeBrief
+	Snapshot          *SnapshotBrief // instead of Volume
 	Servers           []Link
 	ServerID          string
 	RegisteredServers bool // servers are registered in this console
 }
 
-// Detach is the popup «Volume 연결 해제».
+// Detach is the popup «Volume 연결 해제» or «Block Snapshot 연결 해제».
 type Detach struct {
 	Form
 	Volume          VolumeBrief
+	Snapshot        *SnapshotBrief // instead of Volume
 	Servers         []Link
 	ServerID        string
 	Force           bool             // disconnect the clients

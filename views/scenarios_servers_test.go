@@ -1,10 +1,13 @@
 package views_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/a-h/templ"
 
 	"blockconsole/views"
 )
@@ -20,8 +23,8 @@ func usedServers() []views.AttachedServer {
 }
 
 func clientsOf(n int) []views.ServerClient {
-	c := []views.ServerClient{{Volume: views.Link{ID: uid(901), Name: longName}, Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535", Identity: hostile}}
-	return append(c, slices.Repeat([]views.ServerClient{{Volume: views.Link{ID: uid(900), Name: "db-main"}, Address: "10.0.0.5:43210", Identity: "CN=web-1"}}, n-1)...)
+	c := []views.ServerClient{{Kind: "volume", Object: views.Link{ID: uid(901), Name: longName}, Address: "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535", Identity: hostile}}
+	return append(c, slices.Repeat([]views.ServerClient{{Kind: "snapshot", Object: views.Link{ID: uid(900), Name: "db-main"}, Address: "10.0.0.5:43210", Identity: "CN=web-1"}}, n-1)...)
 }
 
 func exported(tls bool) *views.Export {
@@ -37,7 +40,7 @@ func serverScenarios() []scenario {
 	row := volumeRows()[0]
 	row.Status, row.Note, row.Failure.Reason = "DETACHING", msg("volume.held_by", "10.0.0.5:43210"), msg("failure.disk_flush")
 	rows := []views.ServerRow{
-		{ID: uid(1), Name: "web-1", Addresses: []string{"10.0.0.5", "10.1.0.0/24", "2001:db8::5"}, Volumes: 2, SharedWith: []views.Link{{ID: uid(2), Name: "db-1"}}, CreatedAt: us(time.Hour), CreatedBy: "admin"},
+		{ID: uid(1), Name: "web-1", Addresses: []string{"10.0.0.5", "10.1.0.0/24", "2001:db8::5"}, Volumes: 2, Snapshots: 3, SharedWith: []views.Link{{ID: uid(2), Name: "db-1"}}, CreatedAt: us(time.Hour), CreatedBy: "admin"},
 		{ID: uid(2), Name: "db-1", Addresses: []string{"10.0.0.0/8"}, SharedWith: []views.Link{{ID: uid(1), Name: "web-1"}}, CreatedAt: us(time.Hour)},
 		{ID: uid(3), Name: strings.Repeat("a.b-c_d", 9), Addresses: strings.Fields(strings.Repeat("2001:db8:ffff:ffff:ffff:ffff:ffff:5/128 ", 9)), CreatedAt: us(time.Hour)},
 	}
@@ -54,7 +57,33 @@ func serverScenarios() []scenario {
 	never := attached
 	never.Use, never.Clients, never.WritePauseMicros = "never", nil, 0
 	servers := []views.Link{{ID: "srv-1", Name: "db-primary"}, {ID: "srv-2", Name: "db-standby"}}
+	brief := views.SnapshotBrief{ID: uid(2), Name: "db-before-upgrade", SizeGiB: 2048, Volume: views.Link{ID: uid(901), Name: "db-main"}, Consistency: "crash", TakenAt: us(time.Hour)}
+	read := brief
+	read.Servers = []string{"db-primary", strings.Repeat("a.b-c_d", 9)}
+	onSnapshots := func(f *views.PageContext) {
+		active("snapshots", views.SnapshotsPath)(f)
+		f.AttachSnapshots = true
+	}
+	readRows := snapshotRows()
+	readRows[0].NoteQuiet = true
+	readRows[0].Note = msg("snapshot.read_by", "web-1, "+strings.Repeat("a.b-c_d", 9))
+	readRows[1].Note = msg("volume.held_by", "[2001:db8:ffff:ffff:ffff:ffff:ffff:5]:65535")
+	leaving := usedServers()[:2]
+	leaving[0].Leaving = true
+	readOnly := exported(false)
+	readOnly.ReadOnly = true
+	readOnly.Commands = append(readOnly.Commands, views.Command{Tool: "mount-ext4", Text: "sudo mount -o ro,noload /dev/nbd0 /mnt"}, views.Command{Tool: "mount-xfs", Text: "sudo mount -o ro,norecovery,nouuid /dev/nbd0 /mnt"})
 	return []scenario{
+		{"snapshots-read", false, onSnapshots, func(t testing.TB, ctx context.Context) templ.Component {
+			return views.SnapshotsPage(views.SnapshotList{List: list(views.SnapshotsPath), Rows: renderedSnapshots(t, ctx, readRows)})
+		}},
+		{"snapshot-read", false, onSnapshots, component(views.SnapshotPage(views.SnapshotDetail{Row: readRows[0], Attached: leaving, Export: readOnly, Deny: readRows[0].Deny}))},
+		{"snapshot-attach", true, onSnapshots, component(views.AttachPopup(views.Attach{Form: form("/x"), Snapshot: &read, Servers: servers, RegisteredServers: true}))},
+		{"snapshot-attach-all", true, onSnapshots, component(views.AttachPopup(views.Attach{Form: form("/x"), Snapshot: &read, RegisteredServers: true}))},
+		{"snapshot-detach", true, onSnapshots, component(views.DetachPopup(views.Detach{Form: form("/x"), Snapshot: &read, Servers: servers, WaitsForClients: true, Attached: leaving}))},
+		{"snapshot-detach-nobody", true, onSnapshots, component(views.DetachPopup(views.Detach{Form: form("/x"), Snapshot: &brief, Servers: servers[:1], WaitsForClients: true}))},
+		{"snapshot-detach-waiting", true, onSnapshots, component(views.DetachPopup(views.Detach{Form: forced, Snapshot: &read, Servers: servers[:1], WaitsForClients: true, AlreadyWaiting: true, Attached: leaving[:1]}))},
+		{"help-read", false, onSnapshots, component(views.HelpPage())},
 		{"servers", false, admin, component(views.ServersPage(views.Servers{Registered: true, SharedAddresses: true, Rows: rows}))},
 		{"servers-tls", false, admin, component(views.ServersPage(views.Servers{Registered: true, TLS: true, SharedAddresses: true, More: true, Rows: rows}))},
 		{"servers-empty", false, admin, component(views.ServersPage(views.Servers{Registered: true}))},

@@ -16,7 +16,8 @@ type ServerRow struct {
 	Project    Link // empty where there is only one
 	Addresses  []string
 	Status     string
-	Volumes    int    // number of attached volumes
+	Volumes    int    // number of attached volumes …
+	Snapshots  int    // … and snapshots
 	SharedWith []Link // other servers with the same address
 	CreatedAt  int64
 	CreatedBy  string
@@ -31,9 +32,10 @@ type ServerForm struct {
 	Clients           []ServerClient // that are connected now
 }
 
-// ServerClient is a client that is connected to a volume.
+// ServerClient is a client that is connected to a volume or snapshot.
 type ServerClient struct {
-	Volume            Link
+	Kind              string // volume, snapshot
+	Object            Link
 	Address, Identity string
 }
 

@@ -19,6 +19,11 @@ func snapshotToolbarActions(f *PageContext) []toolbarAction {
 		{action: "delete", url: SnapshotsPath + "/delete", key: "action.delete", icon: "trash", selection: "many", danger: true},
 		{action: "restore", url: SnapshotsPath + "/restore", key: "action.create_volume", icon: "restore", selection: "one"},
 	}
+	if f.AttachSnapshots {
+		all = append(all,
+			toolbarAction{action: "attach", url: SnapshotsPath + "/attach", key: "action.attach_read_only", icon: "link", selection: "one"},
+			toolbarAction{action: "detach", url: SnapshotsPath + "/detach", key: "action.detach", icon: "unlink", selection: "one"})
+	}
 	if f.Checksums && f.User.Administrator {
 		all = append(all, toolbarAction{action: "check", url: SnapshotsPath + "/check", key: "action.check", icon: "check", selection: "any"})
 	}
@@ -54,6 +59,11 @@ func snapshotRowActions(f *PageContext) []rowAction {
 	all := []rowAction{
 		{action: "edit", path: "edit", key: "action.edit", icon: "edit"},
 		{action: "restore", path: "restore", key: "action.create_volume", icon: "restore"},
+	}
+	if f.AttachSnapshots {
+		all = append(all,
+			rowAction{action: "attach", path: "attach", key: "action.attach_read_only", icon: "link"},
+			rowAction{action: "detach", path: "detach", key: "action.detach", icon: "unlink"})
 	}
 	if f.Revert {
 		all = append(all, rowAction{action: "revert", path: "revert", key: "action.revert", icon: "restore"})
@@ -120,5 +130,6 @@ func (m SnapshotDetail) actions(ctx context.Context) []detailAction {
 	d := m.Deny
 	return detailActions(ctx, snapshotRowActions(PageContextOf(ctx)), map[string]Message{
 		"edit": d.Edit, "delete": d.Delete, "restore": d.Restore, "revert": d.Revert, "repair": d.Repair, "check": d.Check,
+		"attach": d.Attach, "detach": d.Detach,
 	})
 }

@@ -132,7 +132,7 @@ func VolumePage(m VolumeDetail) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = attachedCard(m).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = attachedCard(VolumesPath, m.Attached, m.Export).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -442,7 +442,7 @@ func volumeSummary(m VolumeDetail) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = attachedServers(m.Attached).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = attachedServers(VolumesPath, m.Attached).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

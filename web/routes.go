@@ -71,7 +71,7 @@ type accessRule struct {
 
 // routes registers every route with the lowest role that may use it.
 func (s *Server) routes(h Handlers) {
-	const v, n = views.VolumesPath, views.SnapshotsPath
+	const v = views.VolumesPath
 	viewer, operator, admin := models.Viewer, models.Operator, models.Administrator
 
 	s.get(anonymous, "/healthz", s.healthz)
@@ -108,6 +108,19 @@ func (s *Server) routes(h Handlers) {
 	s.popup(operator, v+"/:id/snapshots/new", h.Snapshots.NewForm, v+"/:id/snapshots", h.Snapshots.Create)
 	s.get(viewer, v+"/:id", h.Volumes.Show)
 
+	s.snapshotRoutes(h, viewer, operator, admin)
+
+	s.get(viewer, "/activity", h.Activity.List)
+	s.get(viewer, "/activity/:id", h.Activity.Show)
+	s.post(operator, "/activity/:id/cancel", h.Activity.Cancel)
+	s.post(operator, "/activity/:id/retry", h.Activity.Retry)
+
+	s.adminRoutes(h, admin)
+}
+
+// snapshotRoutes registers the pages and popups of Block Snapshots.
+func (s *Server) snapshotRoutes(h Handlers, viewer, operator, admin models.Role) {
+	const n = views.SnapshotsPath
 	s.get(viewer, n, h.Snapshots.List)
 	s.get(viewer, n+"/count", h.Snapshots.Count)
 	s.stream(viewer, n+"/events", h.Live.SnapshotEvents)
@@ -116,18 +129,13 @@ func (s *Server) routes(h Handlers) {
 	s.get(operator, n+"/new/volumes", h.Snapshots.Choices)
 	s.toolbar(operator, n, "edit", h.Snapshots.EditForm, h.Snapshots.Edit)
 	s.toolbar(operator, n, "restore", h.Volumes.RestoreForm, h.Volumes.Restore)
+	s.toolbar(operator, n, "attach", h.Snapshots.AttachForm, h.Snapshots.Attach)
+	s.toolbar(operator, n, "detach", h.Snapshots.DetachForm, h.Snapshots.Detach)
 	s.toolbar(operator, n, "delete", h.Snapshots.DeleteForm, h.Snapshots.Delete)
 	s.post(operator, n+"/delete", h.Snapshots.DeleteMany)
 	s.popup(operator, n+"/:id/revert", h.Snapshots.RevertForm, n+"/:id/revert", h.Snapshots.Revert)
 	s.popup(admin, n+"/:id/repair", h.Snapshots.RepairForm, n+"/:id/repair", h.Snapshots.Repair)
 	s.get(viewer, n+"/:id", h.Snapshots.Show)
-
-	s.get(viewer, "/activity", h.Activity.List)
-	s.get(viewer, "/activity/:id", h.Activity.Show)
-	s.post(operator, "/activity/:id/cancel", h.Activity.Cancel)
-	s.post(operator, "/activity/:id/retry", h.Activity.Retry)
-
-	s.adminRoutes(h, admin)
 }
 
 // adminRoutes registers what is below 관리, and the checks of Block Snapshots.

@@ -27,22 +27,24 @@ type Key struct{ Ref, ID string }
 type State struct {
 	Status  Status
 	Percent int // 0 to 100, or PercentUnknown
-	// Failure is why Status is ERROR or ERROR_DELETING, or the disk error or damage of a volume that is IN-USE or DETACHING:
-	// an [*Error]; nil when the backend does not say.
+	// Failure is why Status is ERROR or ERROR_DELETING, or the disk error or damage of an object that is attached: an
+	// [*Error]; nil when the backend does not say.
 	Failure   error
 	RequestID string    // the backend's id of the request that led to Status, for its logs; may be empty
 	Since     time.Time // of Status; zero when unknown
 	Changed   time.Time // of the last change to the object, by the backend's clock: compare it with itself only; zero when unknown
 }
 
-// Attachment is one server that a volume is attached to. The tags are for the
-// table that mirrors it.
+// Attachment is one server that a volume or snapshot is attached to. The tags are for
+// the table that mirrors it.
 type Attachment struct {
 	ServerID   string `gorm:"primaryKey"` // Server.ID
 	ServerName string
 	Device     string // as the backend names it, such as /dev/vdb; may be empty
 	AttachedAt int64  // microseconds of Unix time; 0: unknown
 	UsedAt     int64  // microseconds of Unix time when a client of the server last connected, or was last there; 0: never, or unknown
+	// DetachingAt is when a detachment began that waits for the server's clients: microseconds of Unix time; 0: none does.
+	DetachingAt int64
 }
 
 // Micros is the time t as the tables have it: microseconds of Unix time, UTC; 0 for
@@ -83,6 +85,7 @@ type Snapshot struct {
 	TakenAt     time.Time     // the instant whose bytes it has; zero: not taken yet, or unknown
 	Consistency Consistency   // empty: the backend does not know
 	Held        time.Duration // how long it held the writes of the volume's servers; 0: not at all, or unknown
+	Attachments []Attachment  // the servers that read it; its Status says nothing of them
 	Checks      Checks        // without the capability Checksums: none
 }
 
@@ -106,10 +109,11 @@ const (
 	Inconsistent    Consistency = "none"  // of a volume in use, of different moments
 )
 
-// Connection is a client that is connected to an attached volume now.
+// Connection is a client that is connected to an attached volume or snapshot now.
 type Connection struct {
-	ID                      string `gorm:"primaryKey"` // unique within the backend's life
-	Volume                  Key    `gorm:"-"`
+	ID                      string      `gorm:"primaryKey"` // unique within the backend's life
+	Kind                    SubjectType `gorm:"-"`          // of Object
+	Object                  Key         `gorm:"-"`
 	ServerID                string
 	Address                 string // of the client, as host:port
 	Identity                string // the name in its certificate; may be empty
@@ -117,16 +121,16 @@ type Connection struct {
 	BytesRead, BytesWritten int64
 }
 
-// Exporter is a Backend that serves attached volumes over the network itself.
+// Exporter is a Backend that serves what is attached over the network itself.
 type Exporter interface {
 	Backend
-	// Connections lists the clients of all attached volumes. Errors: CodeUnsupported when the server is off.
+	// Connections lists the clients of all attached volumes and snapshots. Errors: CodeUnsupported when the server is off.
 	Connections(ctx context.Context) ([]Connection, error)
-	// Export is where the volume's servers reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
+	// Export is where the servers of the volume or snapshot reach it. Errors: CodeNotFound, CodeConflict when it is not attached,
 	// CodeUnsupported when the server is off.
 	Export(ctx context.Context, key Key) (Export, error)
 	// Faults lists what the backend found out by itself: the objects whose files somebody changed behind its back, and
-	// the attached volumes whose disk failed a server. Their State says what is wrong. Errors: CodeUnavailable.
+	// the attached ones whose disk failed a server. Their State says what is wrong. Errors: CodeUnavailable.
 	Faults(ctx context.Context) (Faults, error)
 }
 
@@ -220,29 +224,31 @@ type Page[T any] struct {
 // Capabilities is what the backend can do: the console offers that and nothing
 // else. It changes rarely and is cheap to read.
 type Capabilities struct {
-	Name           string // local or openstack
-	Attach         bool   // Servers, AttachVolume and DetachVolume work
-	MultiAttach    bool   // an IN-USE volume can be attached to another server
-	Revert         bool   // RevertVolume works
-	ExtendAttached bool   // an IN-USE volume can be extended
-	Progress       bool   // State.Percent is known while work is under way
-	Repair         bool   // RepairVolume and RepairSnapshot work
-	Checksums      bool   // snapshots get checksums by and by, restores compare them, and CheckSnapshot works
-	Shared         bool   // others change objects too; what vanishes was deleted elsewhere
-	BusySnapshots  bool   // a snapshot cannot be deleted while volumes made from it exist
-	Images         bool
-	OwnServers     bool      // servers are registered in the console; Servers is empty
-	MaxSizeGiB     int       // of a volume; -1: unknown
-	FreeBytes      int64     // free space now; -1: unknown
-	Shortage       *Shortage // nothing new can be made now; nil: not so, or unknown
-	Types, Zones   []string
-	DataDir        string          // the folder that has the objects; empty where they are elsewhere
-	Quotas         []Quota         // of Project; none where the backend has no limits
-	Project        Project         // of new objects; empty where the backend has no projects
-	Projects       []Project       // whose objects are listed, where that is more than Project
-	Poll           []time.Duration // between polls of work under way; the last repeats
-	Settle         time.Duration   // how long a create with an unknown outcome may take to become visible
-	Pace           Pace
+	Name        string // local or openstack
+	Attach      bool   // Servers, AttachVolume and DetachVolume work
+	MultiAttach bool   // an IN-USE volume can be attached to another server
+	// AttachSnapshots says that AttachSnapshot and DetachSnapshot work.
+	AttachSnapshots bool
+	Revert          bool // RevertVolume works
+	ExtendAttached  bool // an IN-USE volume can be extended
+	Progress        bool // State.Percent is known while work is under way
+	Repair          bool // RepairVolume and RepairSnapshot work
+	Checksums       bool // snapshots get checksums by and by, restores compare them, and CheckSnapshot works
+	Shared          bool // others change objects too; what vanishes was deleted elsewhere
+	BusySnapshots   bool // a snapshot cannot be deleted while volumes made from it exist
+	Images          bool
+	OwnServers      bool      // servers are registered in the console; Servers is empty
+	MaxSizeGiB      int       // of a volume; -1: unknown
+	FreeBytes       int64     // free space now; -1: unknown
+	Shortage        *Shortage // nothing new can be made now; nil: not so, or unknown
+	Types, Zones    []string
+	DataDir         string          // the folder that has the objects; empty where they are elsewhere
+	Quotas          []Quota         // of Project; none where the backend has no limits
+	Project         Project         // of new objects; empty where the backend has no projects
+	Projects        []Project       // whose objects are listed, where that is more than Project
+	Poll            []time.Duration // between polls of work under way; the last repeats
+	Settle          time.Duration   // how long a create with an unknown outcome may take to become visible
+	Pace            Pace
 }
 
 // Shortage is what a disk has too little of, or why it takes nothing.
@@ -340,6 +346,11 @@ type Backend interface {
 	// CodeConflict, CodeUnsupported without the capability Attach.
 	AttachVolume(ctx context.Context, key Key, serverID string) error
 	DetachVolume(ctx context.Context, key Key, serverID string, force bool) error
+	// AttachSnapshot and DetachSnapshot do the same for reading a snapshot, which stays AVAILABLE: any number of servers at
+	// once, none of which can write. It is over when the attachments say so. An attached snapshot can be restored and
+	// reverted to, but not deleted. Errors: those of AttachVolume; CodeUnsupported without the capability AttachSnapshots.
+	AttachSnapshot(ctx context.Context, key Key, serverID string) error
+	DetachSnapshot(ctx context.Context, key Key, serverID string, force bool) error
 
 	// RepairVolume and RepairSnapshot set the status of a stuck object to ERROR or AVAILABLE without touching bytes.
 	// Errors: CodeNotFound, CodeInvalid, CodeConflict, CodeForbidden with the role that it takes, CodeUnsupported

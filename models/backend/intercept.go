@@ -113,6 +113,14 @@ func (i intercepted) DetachVolume(ctx context.Context, key Key, serverID string,
 	return i.run(ctx, "DetachVolume", func(ctx context.Context) error { return i.b.DetachVolume(ctx, key, serverID, force) })
 }
 
+func (i intercepted) AttachSnapshot(ctx context.Context, key Key, serverID string) error {
+	return i.run(ctx, "AttachSnapshot", func(ctx context.Context) error { return i.b.AttachSnapshot(ctx, key, serverID) })
+}
+
+func (i intercepted) DetachSnapshot(ctx context.Context, key Key, serverID string, force bool) error {
+	return i.run(ctx, "DetachSnapshot", func(ctx context.Context) error { return i.b.DetachSnapshot(ctx, key, serverID, force) })
+}
+
 func (i intercepted) RepairVolume(ctx context.Context, key Key, to Status) error {
 	return i.run(ctx, "RepairVolume", func(ctx context.Context) error { return i.b.RepairVolume(ctx, key, to) })
 }

@@ -23,6 +23,7 @@ const (
 	WhyOnlyGrow            Why = "only_grow"
 	WhyRareCharacters      Why = "rare_characters"
 	WhyRefTaken            Why = "ref_taken"
+	WhySnapshotAttached    Why = "snapshot_attached"     // the names of the servers
 	WhySmallerThanImage    Why = "smaller_than_image"    // bytes of the image
 	WhySmallerThanSnapshot Why = "smaller_than_snapshot" // GiB of the snapshot
 	WhySmallerThanSource   Why = "smaller_than_source"
@@ -54,6 +55,7 @@ func Whys() []Why {
 		WhyOnlyGrow,
 		WhyRareCharacters,
 		WhyRefTaken,
+		WhySnapshotAttached,
 		WhySmallerThanImage,
 		WhySmallerThanSnapshot,
 		WhySmallerThanSource,

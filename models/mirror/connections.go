@@ -33,8 +33,8 @@ func (m *Mirror) pollConnections(ctx context.Context) {
 	}
 }
 
-// SyncConnections copies the connections to attached volumes, and the state of these
-// volumes and of the objects in fault: a disk may fail while they are used. Errors: those
+// SyncConnections copies the connections to what is attached, and the state of these
+// objects and of those in fault: a disk may fail while they are used. Errors: those
 // of the port, those of the database.
 func (m *Mirror) SyncConnections(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectionsTimeout)
@@ -53,14 +53,17 @@ func (m *Mirror) SyncConnections(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	volumes := m.tracker.replaceFaults(models.SubjectVolume, faults.Volumes)
-	for _, c := range connections {
-		volumes[c.Volume.ID] = true
+	used := map[models.SubjectType]map[string]bool{
+		models.SubjectVolume:   m.tracker.replaceFaults(models.SubjectVolume, faults.Volumes),
+		models.SubjectSnapshot: m.tracker.replaceFaults(models.SubjectSnapshot, faults.Snapshots),
 	}
-	if err := m.syncObjects(ctx, models.SubjectVolume, volumes); err != nil {
+	for _, c := range connections {
+		used[c.Kind][c.Object.ID] = true
+	}
+	if err := m.syncObjects(ctx, models.SubjectVolume, used[models.SubjectVolume]); err != nil {
 		return err
 	}
-	return m.syncObjects(ctx, models.SubjectSnapshot, m.tracker.replaceFaults(models.SubjectSnapshot, faults.Snapshots))
+	return m.syncObjects(ctx, models.SubjectSnapshot, used[models.SubjectSnapshot])
 }
 
 // syncObjects copies the state of the objects with these ids of the backend.
@@ -89,24 +92,33 @@ func (m *Mirror) syncObjects(ctx context.Context, kind models.SubjectType, ids m
 func (m *Mirror) Observe(ctx context.Context, v backend.Volume) store.ObservedState {
 	o := observedState(v.Key, v.State)
 	o.SizeGiB = v.SizeGiB
-	attachments := append([]backend.Attachment{}, v.Attachments...) // not nil: no attachments are a state, too
+	m.observeAttached(ctx, &o, v.Key, v.Attachments)
+	if m.exporter != nil {
+		hold := v.Hold.Round(holdResolution).Microseconds()
+		o.Hold = &hold
+	}
+	return o
+}
+
+// observeAttached adds the attachments of an object with the names of the servers, and
+// where it is served.
+func (m *Mirror) observeAttached(ctx context.Context, o *store.ObservedState, key backend.Key, now []backend.Attachment) {
+	attachments := append([]backend.Attachment{}, now...) // not nil: no attachments are a state, too
 	m.fillServerNames(attachments)
 	o.Attachments = &attachments
 	if m.exporter == nil {
-		return o
+		return
 	}
-	hold := v.Hold.Round(holdResolution).Microseconds()
-	o.Hold, o.Export = &hold, &models.Export{}
-	if len(v.Attachments) == 0 {
-		return o
+	o.Export = &models.Export{}
+	if len(now) == 0 {
+		return
 	}
-	switch export, err := m.exporter.Export(ctx, v.Key); {
+	switch export, err := m.exporter.Export(ctx, key); {
 	case err == nil:
 		o.Export = &export
 	case !Permanent(err):
 		o.Export = nil // the row keeps its export
 	}
-	return o
 }
 
 // holdResolution rounds the predicted hold, which changes with every write.

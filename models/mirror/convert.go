@@ -29,12 +29,17 @@ func observedState(key backend.Key, state backend.State) store.ObservedState {
 	return o
 }
 
-// ObserveSnapshot converts the state of a snapshot.
-func ObserveSnapshot(s backend.Snapshot) store.ObservedState {
+// ObserveSnapshot converts the state of a snapshot, and adds its export and the names of
+// its servers.
+func (m *Mirror) ObserveSnapshot(ctx context.Context, s backend.Snapshot) store.ObservedState {
 	o := observedState(s.Key, s.State)
 	o.SizeGiB, o.Consistency = s.SizeGiB, s.Consistency
 	if taken := backend.Micros(s.TakenAt); taken > 0 {
 		o.TakenAt = &taken
+	}
+	m.observeAttached(ctx, &o, s.Key, s.Attachments)
+	if o.Status == models.Available && len(s.Attachments) > 0 {
+		o.Failure = diskFailure(s.Failure)
 	}
 	if held := s.Held.Microseconds(); held > 0 {
 		o.Hold = &held
@@ -65,10 +70,10 @@ func (m *Mirror) volumeObject(ctx context.Context, v backend.Volume) store.Obser
 	return o
 }
 
-func (m *Mirror) snapshotObject(s backend.Snapshot) store.ObservedObject {
+func (m *Mirror) snapshotObject(ctx context.Context, s backend.Snapshot) store.ObservedObject {
 	return store.ObservedObject{
 		ID: m.tracker.refOf(s.Key), BackendID: s.ID, Project: m.project(s.Project), Name: s.Name, Description: s.Description, SizeGiB: s.SizeGiB,
-		Source: eitherID(s.Volume), CreatedAt: s.CreatedAt, ObservedState: ObserveSnapshot(s),
+		Source: eitherID(s.Volume), CreatedAt: s.CreatedAt, ObservedState: m.ObserveSnapshot(ctx, s),
 	}
 }
 

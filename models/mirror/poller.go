@@ -126,7 +126,7 @@ func (m *Mirror) pollObject(ctx context.Context, id string) error {
 func (m *Mirror) fetch(ctx context.Context, kind models.SubjectType, id string) (store.ObservedObject, error) {
 	if kind == models.SubjectSnapshot {
 		s, err := m.Backend.Snapshot(ctx, backend.Key{ID: id})
-		return m.snapshotObject(s), err
+		return m.snapshotObject(ctx, s), err
 	}
 	v, err := m.Backend.Volume(ctx, backend.Key{ID: id})
 	if err != nil {

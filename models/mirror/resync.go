@@ -81,7 +81,7 @@ func (m *Mirror) listPage(ctx context.Context, kind models.SubjectType, marker s
 	if kind == models.SubjectSnapshot {
 		page, err := m.Backend.Snapshots(ctx, marker, pageSize)
 		for _, s := range page.Items {
-			objects = append(objects, m.snapshotObject(s))
+			objects = append(objects, m.snapshotObject(ctx, s))
 		}
 		return objects, page.Next, err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"errors"
+	"slices"
 
 	"gorm.io/gorm"
 
@@ -22,13 +23,14 @@ type ObservedState struct {
 	Name        *string
 	Description *string
 	Consistency models.Consistency
-	Attachments *[]backend.Attachment // of a volume; all of them
+	Attachments *[]backend.Attachment // all of them
+	OnlyServer  string                // of Attachments and Export, what this server changes: operations for others may be under way
 	Hold        *int64                // microseconds: Volume.HoldUS or Snapshot.HeldUS
 	TakenAt     *int64                // microseconds of Unix time, of a snapshot; 0: the instant was lost
-	Export      *models.Export        // of a volume
-	Type, Zone  string                // of a volume
-	Checks      *models.Checks        // of a snapshot
-	Gone        bool                  // the object no longer exists: the row is deleted
+	Export      *models.Export
+	Type, Zone  string         // of a volume
+	Checks      *models.Checks // of a snapshot
+	Gone        bool           // the object no longer exists: the row is deleted
 
 	fromListing bool // listings do not have the reason of a failure
 }
@@ -56,6 +58,9 @@ func (s *Store) apply(tx *gorm.DB, kind models.SubjectType, id string, o Observe
 	if err != nil || len(rows) == 0 {
 		return err
 	}
+	if o.OnlyServer != "" {
+		o.keepOthers(&rows[0])
+	}
 	if o.Attachments != nil {
 		if err := attachmentDiff(id, rows[0].attachments, *o.Attachments).apply(tx); err != nil {
 			return err
@@ -66,6 +71,18 @@ func (s *Store) apply(tx *gorm.DB, kind models.SubjectType, id string, o Observe
 		return nil
 	}
 	return tx.Model(modelOf(kind)).Where("id = ?", id).Updates(set).Error
+}
+
+// keepOthers leaves out of the state and the row what other servers than OnlyServer have:
+// their part of what was observed may be older than the row.
+func (o *ObservedState) keepOthers(row *rowState) {
+	all := len(row.attachments)
+	row.attachments = slices.DeleteFunc(row.attachments, func(a models.Attachment) bool { return a.ServerID != o.OnlyServer })
+	now := slices.DeleteFunc(slices.Clone(*o.Attachments), func(a backend.Attachment) bool { return a.ServerID != o.OnlyServer })
+	o.Attachments = &now
+	if o.Export != nil && o.Export.None() && all > len(row.attachments) {
+		o.Export = nil
+	}
 }
 
 func modelOf(kind models.SubjectType) any {
@@ -96,9 +113,12 @@ type rowState struct {
 func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowState, err error) {
 	if kind == models.SubjectSnapshot {
 		var rows []models.Snapshot
-		err := q.Find(&rows).Error
+		if err := q.Find(&rows).Error; err != nil {
+			return nil, err
+		}
+		err = attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows, snapshotAttached)
 		for _, r := range rows {
-			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.TakenAt, models.Export{}, "", "", nil, r.Checks})
+			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.TakenAt, r.Export, "", "", r.Attachments, r.Checks})
 		}
 		return states, err
 	}
@@ -106,7 +126,7 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 	if err := q.Find(&rows).Error; err != nil {
 		return nil, err
 	}
-	err = s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows)
+	err = attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows, volumeAttached)
 	for _, r := range rows {
 		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, 0, r.Export, r.VolumeType, r.Zone, r.Attachments, models.Checks{}})
 	}
@@ -172,24 +192,24 @@ func (o ObservedState) lacksDetail(row rowState) bool {
 	return o.fromListing && o.Status == row.status && row.failure.Key != failureMissing && (o.Failure.None() || o.Failure.Key == models.FailureUnknown)
 }
 
-// attachmentDiff returns the rows to save and to remove so that a volume has the
+// attachmentDiff returns the rows to save and to remove so that an object has the
 // attachments of the backend. A name that the backend leaves out is kept, and so is the
 // last use.
-func attachmentDiff(volume string, before []models.Attachment, now []backend.Attachment) difference[models.Attachment] {
+func attachmentDiff(subject string, before []models.Attachment, now []backend.Attachment) difference[models.Attachment] {
 	old := map[string]models.Attachment{}
 	for _, a := range before {
 		old[a.ServerID] = a
 	}
 	var rows []models.Attachment
 	for _, attachment := range now {
-		a := models.Attachment{VolumeID: volume, Attachment: attachment}
+		a := models.Attachment{SubjectID: subject, Attachment: attachment}
 		a.ServerID, a.ServerName, a.Device = models.Sanitize(a.ServerID), models.Sanitize(a.ServerName), models.Sanitize(a.Device)
 		a.ServerName = cmp.Or(a.ServerName, old[a.ServerID].ServerName)
 		a.UsedAt = max(a.UsedAt, old[a.ServerID].UsedAt)
 		rows = append(rows, a)
 	}
 	return diff(before, rows, func(a models.Attachment) string { return a.ServerID }, func(a, b models.Attachment) bool {
-		return a.ServerName == b.ServerName && a.Device == b.Device && a.UsedAt == b.UsedAt
+		return a.ServerName == b.ServerName && a.Device == b.Device && a.UsedAt == b.UsedAt && a.DetachingAt == b.DetachingAt
 	})
 }
 

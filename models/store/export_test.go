@@ -1,8 +1,11 @@
 package store
 
 import (
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"gorm.io/gorm"
@@ -81,4 +84,14 @@ func (c *pageCache[T]) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pages = nil
+}
+
+// OpenBefore opens a database as the version before a step of the schema left it.
+func OpenBefore(t testing.TB, dsn, step string) *Store {
+	t.Helper()
+	s, err := Open(dsn, Options{Log: slog.New(slog.DiscardHandler), schema: migrationSteps[:slices.Index(migrationSteps, step)]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -28,17 +28,21 @@ var (
 		FROM snapshots t LEFT JOIN volumes v ON v.id = t.volume_id`}
 )
 
-// ListSnapshots returns a page of the project's snapshots. Errors: ErrCursor, those of
-// the database.
+// ListSnapshots returns a page of the project's snapshots with their attachments.
+// Errors: ErrCursor, those of the database.
 func (s Snapshots) ListSnapshots(ctx context.Context, actor models.Actor, q models.ListQuery) (models.Page[models.Snapshot], error) {
 	return cached(ctx, s.Store, &s.snapshotPages, s.scope(actor.Project), q, func() (models.Page[models.Snapshot], error) {
-		return list(ctx, s.Store, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
+		page, err := list(ctx, s.Store, snapshotTable, s.scope(actor.Project), q, func(r *models.Snapshot, sort string) string {
 			at := r.CreatedAt
 			if strings.TrimPrefix(sort, "-") == "taken_at" {
 				at = r.TakenAt
 			}
 			return encodeCursor(sort, sortValue(sort, at, r.Name, r.SizeGiB, r.Status), r.ID)
 		})
+		if err != nil {
+			return page, err
+		}
+		return page, s.loadReaders(ctx, page.Rows)
 	})
 }
 
@@ -156,9 +160,7 @@ func normalized(q models.ListQuery, t table) models.ListQuery {
 	q.Search, q.VolumeID, q.ServerID = searchable(q.Search), searchable(q.VolumeID), searchable(q.ServerID)
 	q.Project = searchable(q.Project)
 	q.Status = models.Status(searchable(string(q.Status)))
-	if t.kind == models.SubjectSnapshot {
-		q.ServerID = ""
-	} else {
+	if t.kind == models.SubjectVolume {
 		q.VolumeID = ""
 	}
 	return q
@@ -222,7 +224,7 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q models.List
 		add("t.volume_id = ?", q.VolumeID)
 	}
 	if q.ServerID != "" {
-		add("t.id IN (SELECT volume_id FROM attachments WHERE server_id = ?)", q.ServerID)
+		add("t.id IN (SELECT subject_id FROM attachments WHERE server_id = ?)", q.ServerID)
 	}
 	if search != "" {
 		add(search, values...)

@@ -16,8 +16,9 @@ func checkCounters(t *testing.T, db *store.Store, when string) {
 		"total of volumes":   `SELECT count(*) FROM counters c WHERE kind = 'volume' AND n <> (SELECT count(*) FROM volumes v WHERE v.project_id = c.project_id)`,
 		"total of snapshots": `SELECT count(*) FROM counters c WHERE kind = 'snapshot' AND n <> (SELECT count(*) FROM snapshots s WHERE s.project_id = c.project_id)`,
 		"snapshot_count":     `SELECT count(*) FROM volumes v WHERE snapshot_count <> (SELECT count(*) FROM snapshots s WHERE s.volume_id = v.id)`,
-		"attachment_count":   `SELECT count(*) FROM volumes v WHERE attachment_count <> (SELECT count(*) FROM attachments a WHERE a.volume_id = v.id)`,
-		"orphan attachments": `SELECT count(*) FROM attachments WHERE volume_id NOT IN (SELECT id FROM volumes)`,
+		"attachment_count":   `SELECT count(*) FROM volumes v WHERE attachment_count <> (SELECT count(*) FROM attachments a WHERE a.subject_id = v.id)`,
+		"readers":            `SELECT count(*) FROM snapshots s WHERE attachment_count <> (SELECT count(*) FROM attachments a WHERE a.subject_id = s.id)`,
+		"orphan attachments": `SELECT count(*) FROM attachments WHERE subject_id NOT IN (SELECT id FROM volumes) AND subject_id NOT IN (SELECT id FROM snapshots)`,
 	} {
 		var wrong int64
 		if err := db.DB().Raw(query).Scan(&wrong).Error; err != nil {

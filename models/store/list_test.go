@@ -84,6 +84,10 @@ func insertRandom(t *testing.T, db *store.Store, random *rand.Rand, n int) (volu
 			l.volume = volumes[random.IntN(3)].id
 			m.Source = l.volume
 		}
+		if i%6 == 0 {
+			l.server = fmt.Sprintf("server-%d", random.IntN(3))
+			m.Attachments = &[]backend.Attachment{{ServerID: l.server, ServerName: "name of " + l.server}}
+		}
 		snapshots, pages[1] = append(snapshots, l), append(pages[1], m)
 	}
 	for i, save := range []func() ([]string, error){
@@ -202,10 +206,10 @@ func TestList_SortAndFilter(t *testing.T) {
 		for _, filter := range []models.ListQuery{
 			{}, {Status: models.Available}, {Status: models.ErrorStatus}, {Status: "NONE"}, {Search: "da"}, {Search: "ata", Status: models.Available},
 			{VolumeID: volumes[0].id, ServerID: "server-0"}, {VolumeID: volumes[1].id, ServerID: "server-1", Search: "a"},
-			{VolumeID: volumes[2].id, ServerID: "server-2", Status: models.Available, Search: "nnn"},
+			{VolumeID: volumes[2].id, ServerID: "server-2", Status: models.Available, Search: "nnn"}, {ServerID: "server-1"}, {VolumeID: volumes[0].id},
 		} {
 			ofVolumes, ofSnapshots := filter, filter
-			ofVolumes.VolumeID, ofSnapshots.ServerID = "", "" // each list has one of the two filters
+			ofVolumes.VolumeID = "" // which only the other list has
 			for _, sort := range sampled(snapshotSorts) {
 				for _, size := range sampled([]int{40, 7, 200}) {
 					filter.Sort, filter.Size, ofVolumes.Sort, ofSnapshots.Sort = sort, size, sort, sort

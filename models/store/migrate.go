@@ -17,7 +17,7 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-var migrationSteps = []string{"0001_start", "0002_identity", "0003_leases", "0004_people", "0005_audit_search", "0006_images", "0007_instant", "0009_checksums"}
+var migrationSteps = []string{"0001_start", "0002_identity", "0003_leases", "0004_people", "0005_audit_search", "0006_images", "0007_instant", "0008_snapshot_attachments", "0009_checksums"}
 
 // NewerSchemaError is the error of a database that a newer version has migrated.
 type NewerSchemaError struct{ Step string }
@@ -45,7 +45,7 @@ func (s *Store) migrateLocked() error {
 	options.UseTransaction = true
 	options.TableName = "migrations"
 	var steps []*gormigrate.Migration
-	for _, id := range migrationSteps {
+	for _, id := range s.schema {
 		steps = append(steps, &gormigrate.Migration{ID: id, Migrate: func(tx *gorm.DB) error { return s.runStep(tx, id) }})
 	}
 	if err := gormigrate.New(s.db, &options, steps).Migrate(); err != nil {

@@ -29,12 +29,14 @@ type Options struct {
 	AllProjects     bool // users see the objects of every project of the backend
 	MaxConns        int  // maximum number of connections to the database; 0: as many as are of use
 	SessionsPerUser int  // maximum number of sessions; 0: models.SessionsPerUser
+
+	schema []string // tests: the steps of an older schema; nil: all
 }
 
 // Open opens a database, by the path of a SQLite file or a postgres:// URL, and brings
 // its schema up to date. Errors: *StartError.
 func Open(dsn string, options Options) (*Store, error) {
-	s := &Store{log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects,
+	s := &Store{schema: migrationSteps, log: options.Log, now: options.Now, postgres: isPostgres(dsn), allProjects: options.AllProjects,
 		folder: databaseFolder(dsn), reserve: options.Reserve, sessionsPerUser: cmp.Or(options.SessionsPerUser, models.SessionsPerUser)}
 	s.Volumes, s.Snapshots, s.Servers = Volumes{s}, Snapshots{s}, Servers{s}
 	s.Users, s.Sessions, s.Queue, s.Sync = Users{s}, Sessions{s}, Queue{s}, Sync{s}
@@ -52,6 +54,9 @@ func Open(dsn string, options Options) (*Store, error) {
 	}
 	if err != nil {
 		return nil, &StartError{DSN: dsn, Err: err}
+	}
+	if options.schema != nil {
+		s.schema = options.schema
 	}
 	err = s.migrate()
 	if err == nil {

@@ -108,6 +108,8 @@ func (s *Store) undoRequest(tx *gorm.DB, op *models.Operation) error {
 		return s.restoreName(tx, op)
 	case models.VolumeCreate, models.SnapshotRestore, models.SnapshotCreate:
 		o = ObservedState{Gone: true}
+	case models.SnapshotAttach, models.SnapshotDetach: // the click changed nothing
+		return nil
 	}
 	return s.apply(tx, op.SubjectType, op.SubjectID, o)
 }
@@ -186,8 +188,11 @@ func (s Queue) RetryOperation(ctx context.Context, actor models.Actor, id string
 // retryRequest puts the subject's row back into the status of a running operation, if
 // the rules still allow it.
 func (s *Store) retryRequest(tx *gorm.DB, scope string, op *models.Operation) error {
-	if op.Kind == models.SnapshotCreate {
+	switch op.Kind {
+	case models.SnapshotCreate:
 		return s.retrySnapshot(tx, scope, op)
+	case models.SnapshotAttach, models.SnapshotDetach:
+		return s.retryReader(tx, scope, op)
 	}
 	row, err := s.volumeForUpdate(tx, scope, op.SubjectID)
 	if err != nil {
@@ -220,6 +225,22 @@ func (s *Store) retrySnapshot(tx *gorm.DB, scope string, op *models.Operation) e
 		return models.Refused(d)
 	}
 	return changeRow(tx, &models.Snapshot{}, op.SubjectID, models.ErrorStatus, s.statusColumns(models.Creating))
+}
+
+// retryReader checks the rules of attaching or detaching a snapshot again.
+func (s *Store) retryReader(tx *gorm.DB, scope string, op *models.Operation) error {
+	row, err := s.snapshotForUpdate(tx, scope, op.SubjectID)
+	if err != nil {
+		return err
+	}
+	action := models.ActDetach
+	if op.Kind == models.SnapshotAttach {
+		action = models.ActAttach
+	}
+	if d := s.Rules().Snapshot(action, row); d != nil {
+		return models.Refused(d)
+	}
+	return nil
 }
 
 func (s *Store) retryVolume(tx *gorm.DB, scope string, op *models.Operation) error {

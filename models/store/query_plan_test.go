@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"blockconsole/models"
+	"blockconsole/models/backend"
 	"blockconsole/models/store"
 	"blockconsole/models/store/storetest"
 )
@@ -149,6 +150,11 @@ func queryLists(t *testing.T, db *store.Store) {
 	}
 	volume := page.Rows[0].VolumeID
 	attach(t, db, volume, "server-1")
+	read := page.Rows[9]
+	if _, err := db.Sync.UpsertSnapshots(ctx, []store.ObservedObject{{ID: read.ID, BackendID: read.BackendID, Name: read.Name, SizeGiB: read.SizeGiB,
+		ObservedState: store.ObservedState{Status: read.Status, Percent: -1, Attachments: &[]backend.Attachment{{ServerID: "server-1", ServerName: "web-1"}}}}}, db.Now()); err != nil {
+		t.Fatal(err)
+	}
 	searches := []string{"", "s", "sn", "snap", "0000777", "zzz", page.Rows[0].ID}
 	for _, sort := range sampled(snapshotSorts) {
 		for _, status := range []models.Status{"", models.Available} {
@@ -204,6 +210,13 @@ func queryOperations(t *testing.T, db *store.Store, clock *storetest.Clock) {
 	ask(db.Volumes.ExtendVolume(ctx, me, page.Rows[150].VolumeID, "20", ""))
 	ask(db.Volumes.AttachVolume(ctx, me, page.Rows[150].VolumeID, "server-1", ""))
 	ask(db.Volumes.DetachVolume(ctx, me, page.Rows[0].VolumeID, "server-1", false, ""))
+	was := db.Capabilities()
+	servesSnapshots(db)
+	server := register(t, db, "reader", "10.0.0.5")
+	read := importSnapshot(t, db, page.Rows[4].VolumeID, "read", server.ID)
+	ask(db.Snapshots.AttachSnapshot(ctx, me, read, server.ID, ""))
+	ask(db.Snapshots.DetachSnapshot(ctx, me, read, server.ID, false, ""))
+	db.SetCapabilities(was)
 	ask(db.Snapshots.RepairSnapshot(ctx, admin, models.RepairInput{ID: page.Rows[3].ID, Reason: "stuck", ResetTo: models.ErrorStatus}))
 	ask(db.Queue.CancelOperation(ctx, me, made.ID))
 	failAll(t, db, clock)

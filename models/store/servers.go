@@ -156,8 +156,8 @@ func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.S
 	return row, err
 }
 
-// RemoveServer removes a registered server. Errors: ErrNotFound, CodeConflict with the
-// volumes that are or will be attached to it, CodeUnsupported, those of the database.
+// RemoveServer removes a registered server. Errors: ErrNotFound, CodeConflict with what
+// is or will be attached to it, CodeUnsupported, those of the database.
 func (s Servers) RemoveServer(ctx context.Context, actor models.Actor, id string) error {
 	return s.changeServer(ctx, actor, id, "server.delete", func(tx *gorm.DB, row *models.Server) error {
 		denial, err := serverDenial(tx, row)
@@ -187,8 +187,8 @@ func (s *Store) changeServer(ctx context.Context, actor models.Actor, id, action
 	return s.audited(ctx, actor, models.AuditEntry{Action: action, SubjectType: models.AuditSubjectServer, SubjectID: id}, err)
 }
 
-// ServerDenial returns why a registered server cannot be removed, with the volumes that
-// block it; nil when it can. Errors: those of the database.
+// ServerDenial returns why a registered server cannot be removed, with what is
+// attached to it; nil when it can. Errors: those of the database.
 func (s Servers) ServerDenial(ctx context.Context, row *models.Server) (*models.Denial, error) {
 	return serverDenial(s.read(ctx), row)
 }
@@ -197,38 +197,47 @@ func (s Servers) ServerDenial(ctx context.Context, row *models.Server) (*models.
 const maxBlockers = 20
 
 func serverDenial(q *gorm.DB, row *models.Server) (*models.Denial, error) {
-	var attached []models.Link
-	err := q.Raw(`SELECT v.id, v.name FROM attachments a JOIN volumes v ON v.id = a.volume_id
-		WHERE a.server_id = ? ORDER BY a.volume_id LIMIT ?`, row.ID, maxBlockers).Scan(&attached).Error
-	if err != nil {
-		return nil, err
-	}
-	if len(attached) > 0 {
-		return &models.Denial{Text: models.NewText("deny.server_attached"), Volumes: attached, Guidance: models.NewText("guide.detach_volumes")}, nil
-	}
-	var ops []models.Operation // that will attach a volume to it
-	err = q.Where("project_id = ? AND state IN ? AND kind IN ?", row.ProjectID, []models.OperationState{models.Pending, models.Running},
-		[]models.Kind{models.VolumeAttach, models.VolumeCreate, models.SnapshotRestore}).Order("num").Find(&ops).Error
-	if err != nil {
-		return nil, err
-	}
-	for _, op := range ops {
-		if op.Params.ServerID == row.ID && len(attached) < maxBlockers {
-			attached = append(attached, models.Link{ID: op.SubjectID, Name: op.SubjectName})
+	attached := &models.Denial{Text: models.NewText("deny.server_attached"), Guidance: models.NewText("guide.detach_volumes")}
+	for kind, links := range map[models.SubjectType]*[]models.Link{models.SubjectVolume: &attached.Volumes, models.SubjectSnapshot: &attached.Snaps} {
+		err := q.Raw("SELECT v.id, v.name FROM attachments a JOIN "+kind.Plural()+` v ON v.id = a.subject_id
+			WHERE a.server_id = ? ORDER BY a.subject_id LIMIT ?`, row.ID, maxBlockers).Scan(links).Error
+		if err != nil {
+			return nil, err
 		}
 	}
-	if len(attached) > 0 {
-		return &models.Denial{Text: models.NewText("deny.server_awaited"), Volumes: attached, Guidance: models.NewText("guide.wait")}, nil
+	if len(attached.Volumes)+len(attached.Snaps) > 0 {
+		return attached, nil
+	}
+	var ops []models.Operation // that will attach something to it
+	err := q.Where("project_id = ? AND state IN ? AND kind IN ?", row.ProjectID, []models.OperationState{models.Pending, models.Running},
+		[]models.Kind{models.VolumeAttach, models.VolumeCreate, models.SnapshotRestore, models.SnapshotAttach}).Order("num").Find(&ops).Error
+	if err != nil {
+		return nil, err
+	}
+	awaited := &models.Denial{Text: models.NewText("deny.server_awaited"), Guidance: models.NewText("guide.wait")}
+	for _, op := range ops {
+		links := &awaited.Volumes
+		if op.SubjectType == models.SubjectSnapshot {
+			links = &awaited.Snaps
+		}
+		if op.Params.ServerID == row.ID && len(*links) < maxBlockers {
+			*links = append(*links, models.Link{ID: op.SubjectID, Name: op.SubjectName})
+		}
+	}
+	if len(awaited.Volumes)+len(awaited.Snaps) > 0 {
+		return awaited, nil
 	}
 	return nil, nil
 }
 
 // ServerClients returns the clients of a server that are connected, in the order of
-// their volumes' names. Errors: those of the database.
+// their objects' names. Errors: those of the database.
 func (s Servers) ServerClients(ctx context.Context, id string) ([]models.ServerClient, error) {
 	var rows []models.ServerClient
-	return rows, s.read(ctx).Raw(`SELECT c.volume_id, v.name AS volume_name, c.address, c.identity FROM connections c JOIN volumes v ON v.id = c.volume_id
-		WHERE c.server_id = ? ORDER BY v.name, c.volume_id, c.since, c.id`, id).Scan(&rows).Error
+	return rows, s.read(ctx).Raw(`SELECT CASE WHEN v.id IS NULL THEN 'snapshot' ELSE 'volume' END AS subject_type, c.subject_id,
+			COALESCE(v.name, n.name) AS subject_name, c.address, c.identity
+		FROM connections c LEFT JOIN volumes v ON v.id = c.subject_id LEFT JOIN snapshots n ON n.id = c.subject_id
+		WHERE c.server_id = ? ORDER BY subject_name, c.subject_id, c.since, c.id`, id).Scan(&rows).Error
 }
 
 // RegisteredServers returns the registered servers of all projects, for a backend that
@@ -238,17 +247,19 @@ func (s Servers) RegisteredServers(ctx context.Context) ([]models.Server, error)
 	return rows, s.read(ctx).Where("origin = ?", models.ByHand).Order("id").Find(&rows).Error
 }
 
-// ServerUse returns the number of volumes attached to each of the servers, by server id.
+// ServerUse returns how many objects are attached to each of the servers, by server id.
 // Errors: those of the database.
-func (s Servers) ServerUse(ctx context.Context, ids []string) (map[string]int, error) {
+func (s Servers) ServerUse(ctx context.Context, ids []string) (map[string]models.ServerUse, error) {
 	var rows []struct {
 		ServerID string
-		N        int
+		models.ServerUse
 	}
-	err := s.read(ctx).Model(&models.Attachment{}).Select("server_id, count(*) AS n").Where("server_id IN ?", ids).Group("server_id").Scan(&rows).Error
-	use := map[string]int{}
+	err := s.read(ctx).Raw(`SELECT a.server_id, count(v.id) AS volumes, count(n.id) AS snapshots
+		FROM attachments a LEFT JOIN volumes v ON v.id = a.subject_id LEFT JOIN snapshots n ON n.id = a.subject_id
+		WHERE a.server_id IN ? GROUP BY a.server_id`, ids).Scan(&rows).Error
+	use := map[string]models.ServerUse{}
 	for _, r := range rows {
-		use[r.ServerID] = r.N
+		use[r.ServerID] = r.ServerUse
 	}
 	return use, err
 }

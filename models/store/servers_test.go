@@ -103,7 +103,7 @@ func TestServers_EditAndRemove(t *testing.T) {
 		if e := models.AsError(err); e == nil || e.Code != models.CodeConflict || len(e.Denial.Volumes) != 1 || e.Denial.Volumes[0].ID != v {
 			t.Errorf("removed while attached: %v", err)
 		}
-		if use, err := db.Servers.ServerUse(ctx, []string{row.ID, second.ID}); err != nil || use[row.ID] != 1 || use[second.ID] != 0 {
+		if use, err := db.Servers.ServerUse(ctx, []string{row.ID, second.ID}); err != nil || use[row.ID] != (models.ServerUse{Volumes: 1}) || use[second.ID] != (models.ServerUse{}) {
 			t.Errorf("use: %v %v", use, err)
 		}
 		w := availableVolume(t, db, "data-2")

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
@@ -84,9 +85,85 @@ func (s Snapshots) EditSnapshot(ctx context.Context, actor models.Actor, in mode
 // CodeForbidden, CodeConflict with the volumes that block it, those of the database.
 func (s Snapshots) DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
 	return s.enqueueSnapshot(ctx, actor, models.ActDelete, id, form{formKey, nil}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		switch attach, err := s.unfinished(tx, row.ID, models.SnapshotAttach, ""); {
+		case err != nil:
+			return nil, err
+		case attach != nil:
+			return nil, s.awaitedBy(tx, attach)
+		}
 		return &models.Operation{Kind: models.SnapshotDelete, Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID}},
-			changeRow(tx, &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting))
+			changeRow(tx.Where("attachment_count = 0"), &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting))
 	})
+}
+
+// AttachSnapshot requests that one more server may read a snapshot. Errors: ErrNotFound,
+// CodeForbidden, CodeConflict, CodeInvalid with the field server_id, those of the
+// database.
+func (s Snapshots) AttachSnapshot(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActAttach, id, form{formKey, server}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		fields := models.FieldErrors{}
+		if err := s.checkServer(tx, row.ProjectID, server, fields); err != nil {
+			return nil, err
+		}
+		earlier, err := s.unfinished(tx, row.ID, models.SnapshotAttach, server)
+		if err != nil {
+			return nil, err
+		}
+		if row.AttachedTo(server) || earlier != nil {
+			fields["server_id"] = models.NewText("server.already_attached")
+		}
+		return &models.Operation{Kind: models.SnapshotAttach, Params: models.Params{ServerID: server, PriorStatus: row.Status}}, fields.Err()
+	})
+}
+
+// DetachSnapshot requests that a server no longer reads a snapshot; an empty server means
+// the only one. force disconnects its clients, also when a detach without force already
+// waits for them. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid with the
+// fields server_id and force (required in the latter case), those of the database.
+func (s Snapshots) DetachSnapshot(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActDetach, id, form{formKey, []any{server, force}}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		if server == "" && len(row.Attachments) == 1 {
+			server = row.Attachments[0].ServerID
+		}
+		if !row.AttachedTo(server) {
+			return nil, models.Invalid("server_id", models.NewText("server.not_attached"))
+		}
+		earlier, err := s.unfinished(tx, row.ID, models.SnapshotDetach, server)
+		if err != nil {
+			return nil, err
+		}
+		// Lanes of their own: while a detach waits for clients, the snapshot is used, and a second one overtakes it.
+		op := &models.Operation{Kind: models.SnapshotDetach, Lane: row.ID + "/" + server, Params: models.Params{ServerID: server, Force: force, PriorStatus: row.Status}}
+		if earlier != nil || row.Leaving(server) {
+			if !force {
+				return nil, models.Invalid("force", models.NewText("detach.waits"))
+			}
+			op.Lane += "/cut"
+		}
+		return op, nil
+	})
+}
+
+// unfinished returns an operation of the kind for the server that has not ended; nil when
+// there is none. An empty server means any.
+func (s *Store) unfinished(tx *gorm.DB, subject string, kind models.Kind, server string) (*models.Operation, error) {
+	var ops []models.Operation
+	err := tx.Where("subject_id = ? AND kind = ? AND finished_at = 0", subject, kind).Order("num").Find(&ops).Error
+	for i := range ops {
+		if server == "" || ops[i].Params.ServerID == server {
+			return &ops[i], err
+		}
+	}
+	return nil, err
+}
+
+// awaitedBy is the error of an object that will soon be attached.
+func (s *Store) awaitedBy(tx *gorm.DB, attach *models.Operation) error {
+	var server models.Server
+	if err := takeOne(tx.Where("id = ?", attach.Params.ServerID), &server); err != nil {
+		return err
+	}
+	return models.Refused(&models.Denial{Text: models.NewText("deny.attaching"), Servers: []string{server.Name}, Guidance: models.NewText("guide.wait")})
 }
 
 // dependents returns the volumes that block the deletion of a snapshot: those being
@@ -134,8 +211,8 @@ func (s Snapshots) RepairSnapshot(ctx context.Context, actor models.Actor, in mo
 	})
 }
 
-// Snapshot finds a snapshot by the console's id or the backend's. Errors: ErrNotFound,
-// those of the database.
+// Snapshot finds a snapshot by the console's id or the backend's, with its attachments
+// and connections. Errors: ErrNotFound, those of the database.
 func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	scope := s.scope(actor.Project)
@@ -148,21 +225,36 @@ func (s Snapshots) Snapshot(ctx context.Context, actor models.Actor, id string) 
 		row.VolumeName = v.Name
 	}
 	row.VolumeGone = err != nil
-	return &row, ignoreNotFound(err)
+	if err := ignoreNotFound(err); err != nil {
+		return nil, err
+	}
+	rows := []models.Snapshot{row}
+	return &rows[0], loadAttached(s.read(ctx), rows, snapshotAttached)
 }
 
-// SnapshotByID finds a snapshot of any project by the console's id. Errors: ErrNotFound,
-// those of the database.
+// loadReaders fills in what lists show of attachments and connections: the clients where
+// a detach waits for some.
+func (s *Store) loadReaders(ctx context.Context, rows []models.Snapshot) error {
+	return loadListed(s.read(ctx), rows, snapshotAttached, func(row *models.Snapshot) bool {
+		return slices.ContainsFunc(row.Attachments, func(a models.Attachment) bool { return a.DetachingAt > 0 })
+	})
+}
+
+// SnapshotByID finds a snapshot of any project by the console's id, without its
+// attachments. Errors: ErrNotFound, those of the database.
 func (s Snapshots) SnapshotByID(ctx context.Context, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	return &row, takeOne(s.read(ctx).Where("id = ?", id), &row)
 }
 
-// SnapshotsByID returns those snapshots of any project that exist. Errors: those of the
-// database.
+// SnapshotsByID returns those snapshots of any project that exist, as lists have them.
+// Errors: those of the database.
 func (s Snapshots) SnapshotsByID(ctx context.Context, ids []string) ([]models.Snapshot, error) {
 	var rows []models.Snapshot
-	return rows, s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error
+	if err := s.read(ctx).Raw(snapshotTable.from+" WHERE t.id IN ?", ids).Scan(&rows).Error; err != nil {
+		return nil, err
+	}
+	return rows, s.loadReaders(ctx, rows)
 }
 
 // SnapshotBlockers returns the volumes that block the deletion of a snapshot. Errors:

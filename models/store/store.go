@@ -41,6 +41,7 @@ type Store struct {
 	log      *slog.Logger
 	now      func() time.Time
 	postgres bool
+	schema   []string // the steps of migrate
 
 	sessionsPerUser int
 
@@ -155,13 +156,13 @@ func (s *Store) read(ctx context.Context) *gorm.DB { return s.db.WithContext(ctx
 // catalog.
 func (s *Store) IsPostgres() bool { return s.postgres }
 
-// snapshotForUpdate finds a snapshot and locks its row.
+// snapshotForUpdate finds a snapshot with its attachments and locks its row.
 func (s *Store) snapshotForUpdate(tx *gorm.DB, scope, id string) (*models.Snapshot, error) {
 	var row models.Snapshot
 	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
 		return nil, s.deletion(tx, scope, models.SnapshotDelete, id, err)
 	}
-	return &row, nil
+	return &row, tx.Where("subject_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error
 }
 
 // volumeForUpdate finds a volume with its attachments and locks its row.
@@ -170,10 +171,7 @@ func (s *Store) volumeForUpdate(tx *gorm.DB, scope, id string) (*models.Volume, 
 	if err := takeOne(s.forUpdate(byID(tx, scope, id)), &row); err != nil {
 		return nil, s.deletion(tx, scope, models.VolumeDelete, id, err)
 	}
-	if err := tx.Where("volume_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error; err != nil {
-		return nil, err
-	}
-	return &row, nil
+	return &row, tx.Where("subject_id = ?", row.ID).Order("server_name, server_id").Find(&row.Attachments).Error
 }
 
 // deletion replaces an ErrNotFound by *models.GoneError where an operation of the kind
@@ -264,4 +262,54 @@ func (s *Store) unindexed(column string) string {
 		return column
 	}
 	return "+" + column
+}
+
+// attachedOf is the id and the attachments of a row.
+type attachedOf[R any] func(row *R) (id string, attached *models.Attached)
+
+func volumeAttached(v *models.Volume) (string, *models.Attached) { return v.ID, &v.Attached }
+
+func snapshotAttached(s *models.Snapshot) (string, *models.Attached) { return s.ID, &s.Attached }
+
+// loadAttached fills in the attachments and connections of rows.
+func loadAttached[R any](q *gorm.DB, rows []R, of attachedOf[R]) error {
+	return loadListed(q, rows, of, func(*R) bool { return true })
+}
+
+// loadListed is loadAttached with the connections of only those rows for which busy
+// returns true.
+func loadListed[R any](q *gorm.DB, rows []R, of attachedOf[R], busy func(*R) bool) error {
+	if err := attachmentsOf(q, rows, of); err != nil {
+		return err
+	}
+	return loadOf(q.Order("subject_id, since, id"), rows, of, busy, func(c models.Connection) string { return c.SubjectID },
+		func(to *models.Attached, c models.Connection) { to.Connections = append(to.Connections, c) })
+}
+
+// attachmentsOf fills in the attachments of rows.
+func attachmentsOf[R any](q *gorm.DB, rows []R, of attachedOf[R]) error {
+	some := func(row *R) bool { _, attached := of(row); return attached.AttachmentCount > 0 }
+	return loadOf(q.Order("server_name, server_id"), rows, of, some, func(a models.Attachment) string { return a.SubjectID },
+		func(to *models.Attached, a models.Attachment) { to.Attachments = append(to.Attachments, a) })
+}
+
+// loadOf calls add with each row of another table that belongs to a wanted row.
+func loadOf[R, T any](q *gorm.DB, rows []R, of attachedOf[R], wanted func(*R) bool, owner func(T) string, add func(to *models.Attached, one T)) error {
+	var ids []string
+	byID := map[string]*models.Attached{}
+	for i := range rows {
+		if id, attached := of(&rows[i]); wanted(&rows[i]) {
+			ids = append(ids, id)
+			byID[id] = attached
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var found []T
+	err := q.Where("subject_id IN ?", ids).Find(&found).Error
+	for _, one := range found {
+		add(byID[owner(one)], one)
+	}
+	return err
 }

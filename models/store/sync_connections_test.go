@@ -30,7 +30,7 @@ func TestSyncConnections(t *testing.T) {
 			t.Errorf("attached: %q", use())
 		}
 		c := connection(db, "c1", "", row.ID)
-		c.Volume.ID = "b-data-1" // by the backend's id
+		c.Object.ID = "b-data-1" // by the backend's id
 		if kinds := changedBy(t, db, func() error {
 			return db.Sync.SyncConnections(ctx, []backend.Connection{c, connection(db, "c2", "unknown", row.ID)})
 		}); !slices.Contains(kinds, models.SubjectVolume) || use() != models.Connected {
@@ -62,7 +62,7 @@ func TestSyncConnections(t *testing.T) {
 
 func connection(db *store.Store, id, volume, server string) backend.Connection {
 	now := models.Micros(db.Now())
-	return backend.Connection{ID: id, Volume: backend.Key{Ref: volume}, ServerID: server, Address: "10.0.0.5:43210", Since: now, ActiveAt: now}
+	return backend.Connection{ID: id, Kind: models.SubjectVolume, Object: backend.Key{Ref: volume}, ServerID: server, Address: "10.0.0.5:43210", Since: now, ActiveAt: now}
 }
 
 // changedBy are the kinds of the changes that fn inserts.

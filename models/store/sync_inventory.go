@@ -85,7 +85,7 @@ func applyDiff[T any](ctx context.Context, s *Store, d difference[T]) error {
 	return s.write(ctx, d.apply)
 }
 
-// SyncConnections updates the table of connections. Connections to unknown volumes are
+// SyncConnections updates the table of connections. Connections to unknown objects are
 // left out. It writes, and inserts changes for, only what differs. Errors: those of the
 // database.
 func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) error {
@@ -96,21 +96,24 @@ func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) err
 	if len(before)+len(now) == 0 {
 		return nil
 	}
-	volumes, err := s.lookupConnectedVolumes(ctx, before, now)
+	known, err := s.lookupConnected(ctx, before, now)
 	if err != nil {
 		return err
 	}
 	var rows []models.Connection
 	for _, c := range now {
-		id := cmp.Or(volumes.ids[c.Volume.Ref], volumes.ids[c.Volume.ID])
-		if id == "" {
+		object, ok := known[c.Object.Ref]
+		if !ok {
+			object, ok = known[c.Object.ID]
+		}
+		if !ok {
 			continue
 		}
-		c.Volume = backend.Key{}
+		c.Kind, c.Object = "", backend.Key{}
 		for _, text := range []*string{&c.ID, &c.ServerID, &c.Address, &c.Identity} {
 			*text = models.Sanitize(*text)
 		}
-		rows = append(rows, models.Connection{VolumeID: id, Connection: c})
+		rows = append(rows, models.Connection{SubjectID: object.ID, Connection: c})
 	}
 	d := diff(before, rows, func(c models.Connection) string { return c.ID }, func(a, b models.Connection) bool { return a == b })
 	if d.empty() {
@@ -123,55 +126,62 @@ func (s Sync) SyncConnections(ctx context.Context, now []backend.Connection) err
 		if err := d.apply(tx); err != nil {
 			return err
 		}
-		return s.recordUse(tx, before, d, volumes.projects)
+		return s.recordUse(tx, before, d, known)
 	})
 }
 
-// connectedVolumes are the volumes of connections.
-type connectedVolumes struct {
-	ids      map[string]string // by the console's id and by the backend's
-	projects map[string]string // by the console's id
+// connected is a volume or snapshot of connections.
+type connected struct {
+	ID, BackendID, ProjectID string
+	kind                     models.SubjectType
 }
 
-func (s *Store) lookupConnectedVolumes(ctx context.Context, before []models.Connection, now []backend.Connection) (connectedVolumes, error) {
+// lookupConnected finds the objects of connections by the console's id and by the
+// backend's.
+func (s *Store) lookupConnected(ctx context.Context, before []models.Connection, now []backend.Connection) (map[string]connected, error) {
 	var ids, backendIDs []string
 	for _, c := range before {
-		ids = append(ids, c.VolumeID)
+		ids = append(ids, c.SubjectID)
 	}
 	for _, c := range now {
-		ids, backendIDs = append(ids, c.Volume.Ref), append(backendIDs, c.Volume.ID)
+		ids, backendIDs = append(ids, c.Object.Ref), append(backendIDs, c.Object.ID)
 	}
 	slices.Sort(ids)
 	slices.Sort(backendIDs)
-	var rows []models.Volume
-	err := s.read(ctx).Select("id", "backend_id", "project_id").
-		Where(byEitherID, slices.Compact(ids), slices.Compact(backendIDs)).Find(&rows).Error
-	known := connectedVolumes{map[string]string{}, map[string]string{}}
-	for _, v := range rows {
-		known.ids[v.ID], known.projects[v.ID] = v.ID, v.ProjectID
-		if v.BackendID != "" {
-			known.ids[v.BackendID] = v.ID
+	ids, backendIDs = slices.Compact(ids), slices.Compact(backendIDs)
+	known := map[string]connected{}
+	for _, kind := range []models.SubjectType{models.SubjectVolume, models.SubjectSnapshot} {
+		var rows []connected
+		if err := s.read(ctx).Table(kind.Plural()).Select("id", "backend_id", "project_id").Where(byEitherID, ids, backendIDs).Scan(&rows).Error; err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			row.kind = kind
+			known[row.ID] = row
+			if row.BackendID != "" {
+				known[row.BackendID] = row
+			}
 		}
 	}
-	return known, err
+	return known, nil
 }
 
-// recordUse updates when attachments were used last, and inserts changes: of the volume
+// recordUse updates when attachments were used last, and inserts changes: of the object
 // when clients connected or disconnected, of its connections when only counters changed.
-func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[models.Connection], projects map[string]string) error {
+func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[models.Connection], known map[string]connected) error {
 	existed := map[string]bool{}
 	for _, c := range before {
 		existed[c.ID] = true
 	}
 	kinds := map[string]models.SubjectType{}
 	touch := func(c models.Connection, at int64) error {
-		kinds[c.VolumeID] = models.SubjectVolume
-		return tx.Model(&models.Attachment{}).Where("volume_id = ? AND server_id = ? AND used_at < ?", c.VolumeID, c.ServerID, at).
+		kinds[c.SubjectID] = known[c.SubjectID].kind
+		return tx.Model(&models.Attachment{}).Where("subject_id = ? AND server_id = ? AND used_at < ?", c.SubjectID, c.ServerID, at).
 			Update("used_at", at).Error
 	}
 	for _, c := range d.save {
 		if existed[c.ID] {
-			kinds[c.VolumeID] = cmp.Or(kinds[c.VolumeID], models.SubjectConnection)
+			kinds[c.SubjectID] = cmp.Or(kinds[c.SubjectID], models.SubjectConnection)
 		} else if err := touch(c, c.Since); err != nil {
 			return err
 		}
@@ -183,8 +193,8 @@ func (s *Store) recordUse(tx *gorm.DB, before []models.Connection, d difference[
 	}
 	var changes []models.Change
 	for id, kind := range kinds {
-		if project, ok := projects[id]; ok {
-			changes = append(changes, models.Change{Kind: kind, ID: id, ProjectID: project})
+		if object, ok := known[id]; ok {
+			changes = append(changes, models.Change{Kind: kind, ID: id, ProjectID: object.ProjectID})
 		}
 	}
 	slices.SortFunc(changes, func(a, b models.Change) int { return cmp.Compare(a.ID, b.ID) })

@@ -275,6 +275,9 @@ func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 			SizeGiB: m.SizeGiB, ImageID: m.ImageID, VolumeType: m.Type, Zone: m.Zone, Origin: models.Elsewhere,
 			CreatedAt: models.Micros(m.CreatedAt), Version: 1,
 		}
+		if m.Export != nil {
+			row.Export = *m.Export
+		}
 		if source := byID[m.Source]; m.Source != "" && source != nil {
 			row.SnapshotID, row.Consistency = source.ID, source.Consistency
 		}
@@ -290,6 +293,11 @@ func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 	if err := adoptSnapshots(tx, objects, known); err != nil {
 		return err
 	}
+	return insertAttachments(tx, objects, known)
+}
+
+// insertAttachments inserts the attachments of objects whose rows were just inserted.
+func insertAttachments(tx *gorm.DB, objects []ObservedObject, known *knownRows) error {
 	for _, m := range objects {
 		if id := known.idOf(m); id != "" && m.Attachments != nil && len(*m.Attachments) > 0 {
 			if err := attachmentDiff(id, known.rows[id].attachments, *m.Attachments).apply(tx); err != nil {
@@ -352,12 +360,22 @@ func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 		if m.Checks != nil {
 			row.Checks = *m.Checks
 		}
+		if m.Export != nil {
+			row.Export = *m.Export
+		}
 		if v := byID[m.Source]; m.Source != "" && v != nil {
 			row.VolumeID, row.VolumeName = v.ID, v.Name
 		}
 		rows = append(rows, row)
 	}
-	return insertMissing(tx, &rows)
+	if err := insertMissing(tx, &rows); err != nil {
+		return err
+	}
+	known, err := s.knownRows(tx, models.SubjectSnapshot, objects)
+	if err != nil {
+		return err
+	}
+	return insertAttachments(tx, objects, known)
 }
 
 func ref(m ObservedObject) string       { return m.ID }

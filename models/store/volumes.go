@@ -298,10 +298,7 @@ func (s Volumes) Volume(ctx context.Context, actor models.Actor, id string) (*mo
 	if err := takeOne(byID(s.read(ctx), scope, id), &rows[0]); err != nil {
 		return nil, s.deletion(s.read(ctx), scope, models.VolumeDelete, id, err)
 	}
-	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
-		return nil, err
-	}
-	return &rows[0], s.loadConnections(ctx, rows, func(*models.Volume) bool { return true })
+	return &rows[0], loadAttached(s.read(ctx), rows, volumeAttached)
 }
 
 // VolumeByID finds a volume of any project by the console's id, without its
@@ -352,43 +349,5 @@ func (s Volumes) RevertDenial(ctx context.Context, snapshot *models.Snapshot, v 
 
 // loadAttachments fills in what lists show of attachments and connections.
 func (s *Store) loadAttachments(ctx context.Context, rows []models.Volume) error {
-	if err := s.attachmentsOf(s.read(ctx), rows); err != nil {
-		return err
-	}
-	return s.loadConnections(ctx, rows, func(v *models.Volume) bool { return v.Status == models.Detaching })
-}
-
-func (s *Store) attachmentsOf(q *gorm.DB, rows []models.Volume) error {
-	attached := func(v *models.Volume) bool { return v.AttachmentCount > 0 }
-	return loadOf(q.Order("server_name, server_id"), rows, attached, func(byID map[string]*models.Volume, a models.Attachment) {
-		byID[a.VolumeID].Attachments = append(byID[a.VolumeID].Attachments, a)
-	})
-}
-
-// loadConnections fills in the connections of the volumes for which wanted returns true.
-func (s *Store) loadConnections(ctx context.Context, rows []models.Volume, wanted func(*models.Volume) bool) error {
-	return loadOf(s.read(ctx).Order("volume_id, since, id"), rows, wanted, func(byID map[string]*models.Volume, c models.Connection) {
-		byID[c.VolumeID].Connections = append(byID[c.VolumeID].Connections, c)
-	})
-}
-
-// loadOf calls add with each row of another table that belongs to a wanted volume.
-func loadOf[T any](q *gorm.DB, volumes []models.Volume, wanted func(*models.Volume) bool, add func(byID map[string]*models.Volume, row T)) error {
-	var ids []string
-	byID := map[string]*models.Volume{}
-	for i := range volumes {
-		if wanted(&volumes[i]) {
-			ids = append(ids, volumes[i].ID)
-			byID[volumes[i].ID] = &volumes[i]
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	var rows []T
-	err := q.Where("volume_id IN ?", ids).Find(&rows).Error
-	for _, row := range rows {
-		add(byID, row)
-	}
-	return err
+	return loadListed(s.read(ctx), rows, volumeAttached, func(v *models.Volume) bool { return v.Status == models.Detaching })
 }

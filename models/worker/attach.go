@@ -67,3 +67,40 @@ func (w *Worker) detachVolume(ctx context.Context, op *models.Operation, s *subj
 func attachedTo(o store.ObservedState, server string) bool {
 	return slices.ContainsFunc(*o.Attachments, func(a backend.Attachment) bool { return a.ServerID == server })
 }
+
+// attachSnapshot requests that a server may read the snapshot, and follows it.
+func (w *Worker) attachSnapshot(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
+	o, err := s.observe(ctx)
+	if err != nil {
+		return w.failRefused(ctx, op, err, nil)
+	}
+	o.OnlyServer = op.Params.ServerID
+	switch {
+	case attachedTo(o, op.Params.ServerID):
+		return w.succeeded(op, &o), nil
+	case op.Step > 0: // the backend had accepted it
+		return w.failAccepted(ctx, op, 1, s.key, o, models.NewFailure("failure.attach_refused")), nil
+	}
+	if err := w.backend.AttachSnapshot(ctx, s.key, op.Params.ServerID); err != nil {
+		return w.failRefused(ctx, op, err, &o)
+	}
+	return w.requeue(op, 1, backend.PercentUnknown, &o), nil
+}
+
+// detachSnapshot requests that the server reads no longer, and waits for its clients.
+func (w *Worker) detachSnapshot(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
+	o, err := s.observe(ctx)
+	if err != nil {
+		return w.failRefused(ctx, op, err, nil)
+	}
+	o.OnlyServer = op.Params.ServerID
+	if !attachedTo(o, op.Params.ServerID) {
+		return w.succeeded(op, &o), nil
+	}
+	if op.Step == 0 {
+		if err := w.backend.DetachSnapshot(ctx, s.key, op.Params.ServerID, op.Params.Force); err != nil {
+			return w.failRefused(ctx, op, err, &o)
+		}
+	}
+	return w.requeue(op, 1, backend.PercentUnknown, &o), nil
+}

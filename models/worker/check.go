@@ -17,7 +17,7 @@ func (w *Worker) checkSnapshot(ctx context.Context, op *models.Operation, s *sub
 	if err != nil {
 		return w.failCheck(op, err)
 	}
-	o, checks := mirror.ObserveSnapshot(sn), sn.Checks
+	o, checks := w.mirror.ObserveSnapshot(ctx, sn), sn.Checks
 	switch {
 	case checks.Running:
 		return w.requeue(op, 0, checks.Percent, nil), nil

@@ -61,7 +61,8 @@ func (w *Worker) stateAfterFailure(ctx context.Context, op *models.Operation, wh
 		return inStatus(models.ErrorDeleting, why)
 	case models.VolumeEdit, models.SnapshotEdit:
 		return w.restoredName(ctx, op)
-	case models.VolumeRepair, models.SnapshotRepair, models.VolumeExtend, models.VolumeAttach, models.VolumeDetach:
+	case models.VolumeRepair, models.SnapshotRepair, models.VolumeExtend, models.VolumeAttach, models.VolumeDetach,
+		models.SnapshotAttach, models.SnapshotDetach:
 		return inStatus(op.Params.PriorStatus, why)
 	case models.SnapshotCheck:
 		return nil // the snapshot is as it was

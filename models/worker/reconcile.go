@@ -7,7 +7,6 @@ import (
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
-	"blockconsole/models/mirror"
 	"blockconsole/models/store"
 )
 
@@ -51,6 +50,10 @@ func (w *Worker) nextStep(ctx context.Context, op *models.Operation) (store.Prog
 		return w.attachVolume(ctx, op, s, 0)
 	case models.VolumeDetach:
 		return w.detachVolume(ctx, op, s)
+	case models.SnapshotAttach:
+		return w.attachSnapshot(ctx, op, s)
+	case models.SnapshotDetach:
+		return w.detachSnapshot(ctx, op, s)
 	case models.VolumeRevert:
 		return w.revertVolume(ctx, op, s)
 	case models.VolumeDelete, models.SnapshotDelete:
@@ -117,7 +120,10 @@ func (w *Worker) snapshotSubject(row *models.Snapshot) *subject {
 		snapshot: row, key: key,
 		observe: func(ctx context.Context) (store.ObservedState, error) {
 			s, err := w.backend.Snapshot(ctx, key)
-			return mirror.ObserveSnapshot(s), err
+			if err != nil {
+				return store.ObservedState{}, err
+			}
+			return w.mirror.ObserveSnapshot(ctx, s), nil
 		},
 		getName: func(ctx context.Context) (string, string, error) {
 			s, err := w.backend.Snapshot(ctx, key)

@@ -38,7 +38,7 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, s *su
 			Volume:   backend.Key{Ref: volume.ID, ID: volume.BackendID},
 			Attached: consistency != models.Clean, Acknowledged: op.Params.Acknowledged,
 		})
-		return mirror.ObserveSnapshot(created), err
+		return w.mirror.ObserveSnapshot(ctx, created), err
 	})
 	copying := backend.AsError(err, backend.CodeUnavailable)
 	switch {

@@ -225,7 +225,7 @@ func TestCatalogs_EnumeratedKeys(t *testing.T) {
 		"stepstate.":   {"DONE", "RUNNING", "WAITING", "FAILED"},
 		"help.status.": {"CREATING", "AVAILABLE", "IN-USE", "ATTACHING", "DETACHING", "EXTENDING", "RESTORING", "DELETING", "ERROR", "ERROR_DELETING"},
 		"operation.": {"volume.create", "volume.edit", "volume.extend", "volume.delete", "volume.attach", "volume.detach", "volume.repair", "volume.revert",
-			"snapshot.create", "snapshot.edit", "snapshot.delete", "snapshot.restore", "snapshot.repair", "snapshot.check"},
+			"snapshot.create", "snapshot.edit", "snapshot.delete", "snapshot.restore", "snapshot.repair", "snapshot.check", "snapshot.attach", "snapshot.detach"},
 		"consistency.": {"clean", "crash", "none", "clean.hint", "crash.hint", "none.hint"},
 		"failure.": {"no_space", "quota", "not_found", "conflict", "busy", "forbidden", "unavailable", "unsupported", "invalid", "internal", "vanished", "timeout",
 			"credentials", "token", "too_many", "certificate", "clock", "missing", "changed", "container", "damaged.gone", "damaged.gone.served", "damaged.gone.kept",

@@ -64,6 +64,8 @@ var scenarios = []scenario{
 	{name: "progress", start: onHeld, test: scenarioProgress},
 	{name: "limits", start: onLimited, test: scenarioLimits},
 	{name: "exports", start: onExporting, test: scenarioExports},
+	{name: "readers", start: onExporting, test: scenarioReaders},
+	{name: "plain readers", start: onExporting, test: plainReaders, plain: true, only: "ko"},
 	{name: "plain guide", start: onFiles, test: plainGuide, plain: true},
 	{name: "plain sign-in", start: onFiles, test: plainSignIn, plain: true},
 	{name: "plain expired", start: onFiles, test: plainExpired, plain: true},

@@ -15,9 +15,9 @@ type exportWords struct {
 }
 
 var exportWordsOf = map[string]exportWords{
-	"ko": {register: "서버 등록", send: "등록", name: "서버 이름", address: "주소", edit: "서버 수정", remove: "서버 삭제", notNetwork: "IP 주소나 네트워크가 아닙니다", kept: "Volume이 연결되어 있어 삭제할 수 없습니다.",
+	"ko": {register: "서버 등록", send: "등록", name: "서버 이름", address: "주소", edit: "서버 수정", remove: "서버 삭제", notNetwork: "IP 주소나 네트워크가 아닙니다", kept: "Volume이나 Block Snapshot이 연결되어 있어 삭제할 수 없습니다.",
 		never: "접속 없음", connected: "접속 중", gone: "지금은 접속 없음", copyButton: "Linux (nbd-client) 복사", waiting: "접속 종료 대기: 10.0.0.5:43210", cutOff: "접속 중인 클라이언트를 끊고 연결 해제", detachment: "Volume 연결 해제"},
-	"en": {register: "Register Server", send: "Register", name: "Server name", address: "Address", edit: "Edit Server", remove: "Delete Server", notNetwork: "neither an IP address nor a network", kept: "Volumes are attached to it, so it cannot be deleted.",
+	"en": {register: "Register Server", send: "Register", name: "Server name", address: "Address", edit: "Edit Server", remove: "Delete Server", notNetwork: "neither an IP address nor a network", kept: "Volumes or Block Snapshots are attached to it, so it cannot be deleted.",
 		never: "Never connected", connected: "Connected", gone: "Not connected now", copyButton: "Copy Linux (nbd-client)", waiting: "Waiting for 10.0.0.5:43210 to go", cutOff: "Cut off connected clients and detach", detachment: "Detach Volume"},
 }
 

@@ -20,34 +20,47 @@ type exports struct {
 
 var _ backend.Exporter = (*Fake)(nil)
 
-// Serve gives the Fake the capability OwnServers: it serves attached volumes to the
+// Serve gives the Fake the capability OwnServers: it serves what is attached to the
 // registered servers, and a detach without force waits for their clients. protocol is
 // nbd or nbds, address the one of [backend.Export].
 func (f *Fake) Serve(protocol, address string, registered func(ctx context.Context) ([]backend.RegisteredServer, error)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.caps.OwnServers, f.caps.MultiAttach = true, true
+	f.caps.OwnServers, f.caps.MultiAttach, f.caps.AttachSnapshots = true, true, true
 	f.exports.protocol, f.exports.address, f.exports.registered = protocol, address, registered
 }
 
-// Connect connects a client of a server to a volume and returns the connection's ID.
-func (f *Fake) Connect(volumeRef, serverID, address string) string {
+// Connect connects a client of a server to a volume or snapshot and returns the
+// connection's ID.
+func (f *Fake) Connect(ref, serverID, address string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	v := f.findVolume(backend.Key{ID: volumeRef, Ref: volumeRef})
-	if v == nil || v.attachment(serverID) < 0 {
-		panic("backendtest: " + volumeRef + " is not attached to " + serverID)
+	kind, key, attachments := f.attached(backend.Key{ID: ref, Ref: ref})
+	i := attachmentTo(attachments, serverID)
+	if i < 0 {
+		panic("backendtest: " + ref + " is not attached to " + serverID)
 	}
 	f.exports.lastID++
 	now := backend.Micros(f.now())
-	c := backend.Connection{ID: fmt.Sprintf("connection-%d", f.exports.lastID), Volume: v.Key,
+	c := backend.Connection{ID: fmt.Sprintf("connection-%d", f.exports.lastID), Kind: kind, Object: key,
 		ServerID: serverID, Address: address, Since: now, ActiveAt: now}
 	if f.exports.protocol == "nbds" {
-		c.Identity = v.Attachments[v.attachment(serverID)].ServerName
+		c.Identity = attachments[i].ServerName
 	}
 	f.exports.connections = append(f.exports.connections, c)
-	v.Attachments[v.attachment(serverID)].UsedAt = now
+	attachments[i].UsedAt = now
 	return c.ID
+}
+
+// attached finds a volume or else a snapshot, with its attachments.
+func (f *Fake) attached(key backend.Key) (kind backend.SubjectType, found backend.Key, attachments []backend.Attachment) {
+	if v := f.findVolume(key); v != nil {
+		return backend.SubjectVolume, v.Key, v.Attachments
+	}
+	if s := f.findSnapshot(key); s != nil {
+		return backend.SubjectSnapshot, s.Key, s.Attachments
+	}
+	return "", key, nil
 }
 
 // Transfer counts bytes that a client has read and written.
@@ -67,25 +80,28 @@ func (f *Fake) Disconnect(connection string) {
 	defer f.mu.Unlock()
 	for _, c := range f.exports.connections {
 		if c.ID == connection {
-			f.disconnect(c.Volume, "", connection)
+			f.disconnect(c.Object, "", connection)
 		}
 	}
 }
 
-// disconnect ends connections to a volume: those of a server, or one by its ID.
-func (f *Fake) disconnect(volume backend.Key, server, connection string) {
+// disconnect ends connections to an object: those of a server, or one by its ID.
+func (f *Fake) disconnect(object backend.Key, server, connection string) {
 	f.exports.connections = slices.DeleteFunc(f.exports.connections, func(c backend.Connection) bool {
-		return c.Volume == volume && (c.ServerID == server || c.ID == connection)
+		return c.Object == object && (c.ServerID == server || c.ID == connection)
 	})
-	v := f.findVolume(volume)
-	if v != nil && v.Status == backend.Detaching && !f.inUseBy(v, v.server) && v.task != nil {
+	v := f.findVolume(object)
+	if v != nil && v.Status == backend.Detaching && !f.inUseBy(v.Key, v.server) && v.task != nil {
 		v.task.held = f.hold
+	}
+	if s := f.findSnapshot(object); s != nil {
+		f.endDetachments(s)
 	}
 }
 
-// inUseBy says whether clients of the server are connected to the volume.
-func (f *Fake) inUseBy(v *fakeVolume, server string) bool {
-	return slices.ContainsFunc(f.exports.connections, func(c backend.Connection) bool { return c.Volume == v.Key && c.ServerID == server })
+// inUseBy says whether clients of the server are connected to the object.
+func (f *Fake) inUseBy(object backend.Key, server string) bool {
+	return slices.ContainsFunc(f.exports.connections, func(c backend.Connection) bool { return c.Object == object && c.ServerID == server })
 }
 
 // SetHold sets how long a snapshot of the volume holds its servers' writes.
@@ -118,20 +134,22 @@ func (f *Fake) Connections(ctx context.Context) ([]backend.Connection, error) {
 	return slices.Clone(f.exports.connections), nil
 }
 
-// Export is where an attached volume is served.
+// Export is where an attached volume or snapshot is served.
 func (f *Fake) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
-	v, err := enterObject(ctx, f, "Export", f.volumes, key)
-	if err != nil {
+	if err := f.enter(ctx, "Export", key.Ref); err != nil {
 		return backend.Export{}, err
 	}
 	defer f.mu.Unlock()
+	kind, found, attachments := f.attached(key)
 	switch {
 	case f.exports.protocol == "":
 		return backend.Export{}, backend.ErrUnsupported
-	case len(v.Attachments) == 0:
-		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Message: "the volume is not attached"}
+	case kind == "":
+		return backend.Export{}, backend.ErrNotFound
+	case len(attachments) == 0:
+		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Message: "it is not attached"}
 	}
-	return backend.Export{Protocol: f.exports.protocol, Address: f.exports.address, Name: cmp.Or(v.Ref, v.ID)}, nil
+	return backend.Export{Protocol: f.exports.protocol, Address: f.exports.address, Name: cmp.Or(found.Ref, found.ID)}, nil
 }
 
 // registeredServer finds a server of Serve by its ID.

@@ -84,7 +84,11 @@ func (f *Fake) Snapshot(ctx context.Context, key backend.Key) (backend.Snapshot,
 	return s.show(), nil
 }
 
-func (s *fakeSnapshot) show() backend.Snapshot { return s.Snapshot }
+func (s *fakeSnapshot) show() backend.Snapshot {
+	out := s.Snapshot
+	out.Attachments = slices.Clone(out.Attachments)
+	return out
+}
 
 // CheckSnapshot begins a check, which ends at the second poll after it: with the damage
 // of SetDamage.
@@ -139,6 +143,8 @@ func (f *Fake) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	switch {
 	case s.Status == backend.Deleting:
 		return nil
+	case len(s.Attachments) > 0:
+		return &backend.Error{Code: backend.CodeConflict, Message: "the snapshot is attached"}
 	case s.Status != backend.Available && s.Status != backend.ErrorStatus:
 		return &backend.Error{Code: backend.CodeConflict, Message: "the snapshot is " + string(s.Status)}
 	}

@@ -35,7 +35,9 @@ func fakeFixture(change func(*backend.Capabilities)) func(t *testing.T) Fixture 
 func TestFake_Conformance(t *testing.T) {
 	t.Run("everything", func(t *testing.T) { Run(t, fakeFixture(func(*backend.Capabilities) {})) })
 	t.Run("clustered", func(t *testing.T) {
-		Run(t, fakeFixture(func(c *backend.Capabilities) { c.MultiAttach, c.BusySnapshots, c.Shared = true, true, true }))
+		Run(t, fakeFixture(func(c *backend.Capabilities) {
+			c.MultiAttach, c.BusySnapshots, c.Shared, c.AttachSnapshots = true, true, true, true
+		}))
 	})
 	t.Run("nothing", func(t *testing.T) {
 		Run(t, fakeFixture(func(c *backend.Capabilities) { c.Attach, c.Revert, c.Repair = false, false, false }))

@@ -63,6 +63,8 @@ func Run(t *testing.T, factory func(t *testing.T) Fixture) {
 		{"attach and detach", (*suite).attach},
 		{"change while attached", (*suite).changeAttached},
 		{"reopen while attached", (*suite).reopenAttached},
+		{"attach snapshots", (*suite).attachSnapshots},
+		{"reopen while a snapshot is attached", (*suite).reopenAttachedSnapshot},
 		{"revert", (*suite).revert},
 		{"repair", (*suite).repair},
 		{"check", (*suite).check},

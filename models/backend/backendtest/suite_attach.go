@@ -161,3 +161,92 @@ func (s *suite) reopenAttached() {
 	s.Backend = s.Reopen()
 	s.waitVolume(v.Key, backend.Available)
 }
+
+// attachSnapshots attaches a snapshot to as many servers as there are, restores it, and
+// detaches it again.
+func (s *suite) attachSnapshots() {
+	v := s.newVolume(s.spec("source"))
+	sn := s.newSnapshot(v.Key, "read")
+	if !s.caps.AttachSnapshots {
+		if err := s.Backend.AttachSnapshot(s.ctx, sn.Key, "server"); !errors.Is(err, backend.ErrUnsupported) {
+			s.Errorf("attach without the capability: %v", err)
+		}
+		if err := s.Backend.DetachSnapshot(s.ctx, sn.Key, "server", false); !errors.Is(err, backend.ErrUnsupported) {
+			s.Errorf("detach without the capability: %v", err)
+		}
+		return
+	}
+	servers := s.requireServers()
+	if err := s.Backend.AttachSnapshot(s.ctx, sn.Key, newRef()); backend.AsError(err, backend.CodeInvalid) == nil {
+		s.Errorf("attach to a missing server: %v", err)
+	}
+	if err := s.Backend.AttachSnapshot(s.ctx, backend.Key{Ref: newRef()}, servers[0]); !errors.Is(err, backend.ErrNotFound) {
+		s.Errorf("attach of a missing snapshot: %v", err)
+	}
+	for i, server := range servers {
+		for range 2 {
+			s.must("attach", s.Backend.AttachSnapshot(s.ctx, sn.Key, server))
+		}
+		s.expectReaders(sn.Key, servers[:i+1]...)
+	}
+	if err := s.Backend.DeleteSnapshot(s.ctx, sn.Key); backend.AsError(err, backend.CodeConflict) == nil {
+		s.Errorf("deleting an attached snapshot: %v", err)
+	}
+	spec := s.spec("restored")
+	spec.Snapshot = &sn.Key
+	s.newVolume(spec)
+	if s.caps.Revert {
+		s.must("revert", s.Backend.RevertVolume(s.ctx, v.Key, sn.Key))
+		s.waitVolume(v.Key, backend.Available)
+	}
+	s.must("detach where it is not attached", s.Backend.DetachSnapshot(s.ctx, sn.Key, newRef(), false))
+	for i, server := range servers {
+		for range 2 {
+			s.must("detach", s.Backend.DetachSnapshot(s.ctx, sn.Key, server, i%2 == 1))
+		}
+		s.expectReaders(sn.Key, servers[i+1:]...)
+	}
+	if !s.caps.BusySnapshots { // else the volume that was made of it is in the way
+		s.must("delete", s.Backend.DeleteSnapshot(s.ctx, sn.Key))
+		s.waitSnapshotGone(sn.Key)
+	}
+}
+
+// expectReaders waits until the snapshot is AVAILABLE and attached to these servers alone.
+func (s *suite) expectReaders(key backend.Key, servers ...string) backend.Snapshot {
+	s.Helper()
+	for range maxPolls {
+		sn := s.waitSnapshot(key, backend.Available)
+		if len(sn.Attachments) == len(servers) && sn.Failure == nil {
+			for i, a := range sn.Attachments {
+				if a.ServerID != servers[i] || a.AttachedAt == 0 || a.DetachingAt != 0 {
+					s.Fatalf("attached to %+v, want %v", sn.Attachments, servers)
+				}
+			}
+			return sn
+		}
+		s.must("settle", s.Settle(s.ctx))
+	}
+	s.Fatalf("never attached to %v", servers)
+	return backend.Snapshot{}
+}
+
+// reopenAttachedSnapshot restarts the backend while a snapshot is attached.
+func (s *suite) reopenAttachedSnapshot() {
+	if s.Reopen == nil || !s.caps.AttachSnapshots {
+		s.Skip("the fixture cannot be reopened, or the backend attaches no snapshots")
+	}
+	servers := s.requireServers()
+	sn := s.newSnapshot(s.newVolume(s.spec("source")).Key, "read")
+	s.must("attach", s.Backend.AttachSnapshot(s.ctx, sn.Key, servers[0]))
+	before := s.expectReaders(sn.Key, servers[0])
+	s.Backend = s.Reopen()
+	after := s.expectReaders(sn.Key, servers[0])
+	if after.Attachments[0].AttachedAt != before.Attachments[0].AttachedAt {
+		s.Errorf("before %+v, after %+v", before.Attachments, after.Attachments)
+	}
+	s.must("detach", s.Backend.DetachSnapshot(s.ctx, sn.Key, servers[0], false))
+	s.expectReaders(sn.Key)
+	s.Backend = s.Reopen()
+	s.expectReaders(sn.Key)
+}

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"blockconsole/models/backend"
@@ -16,15 +17,41 @@ type attachment struct {
 	DetachingSince time.Time `json:"detaching_since,omitzero"` // a detachment that has begun is finished
 }
 
+func (a attachment) isDetaching() bool { return !a.DetachingSince.IsZero() }
+
+// attachmentTo is the index of the server among the attachments; -1: it has none.
+func (m meta) attachmentTo(serverID string) int {
+	return slices.IndexFunc(m.Attachments, func(a attachment) bool { return a.Server == serverID })
+}
+
+// serverNames are the names of the servers when they were attached.
+func (m meta) serverNames() []string {
+	var names []string
+	for _, a := range m.Attachments {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
 // AttachVolume exports the volume under its ref to a registered server. Only one
 // server at a time, since file systems on a volume do not expect another writer.
 // Errors: CodeUnsupported without NBD, CodeNotFound, CodeInvalid for a server that is
 // not registered, CodeConflict, CodeDamaged, CodeFault, CodeNoSpace, CodeUnavailable.
 func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID string) error {
+	return b.attach(ctx, volumes, key, serverID)
+}
+
+// AttachSnapshot exports the snapshot under its ref, for reading, to one more
+// registered server. Errors: those of AttachVolume.
+func (b *Backend) AttachSnapshot(ctx context.Context, key backend.Key, serverID string) error {
+	return b.attach(ctx, snapshots, key, serverID)
+}
+
+func (b *Backend) attach(ctx context.Context, k kind, key backend.Key, serverID string) error {
 	if b.nbd == nil {
 		return backend.ErrUnsupported
 	}
-	o, unlock, err := b.lockObject(ctx, volumes, key)
+	o, unlock, err := b.lockObject(ctx, k, key)
 	if err != nil {
 		return err
 	}
@@ -43,9 +70,20 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 	if err != nil {
 		return err
 	}
-	now := b.now().UTC()
-	m.Attachments = []attachment{{Server: server.ID, Name: server.Name, Since: now}}
-	e, err := b.openExport(m)
+	m.Attachments = append(slices.Clone(m.Attachments), attachment{Server: server.ID, Name: server.Name, Since: b.now().UTC()})
+	return b.finishAttach(o, m)
+}
+
+// finishAttach serves the object to the servers of m, and makes that durable.
+func (b *Backend) finishAttach(o *object, m meta) error {
+	b.mu.Lock()
+	e := o.export // a snapshot's, which other servers use
+	b.mu.Unlock()
+	var err error
+	isNew := e == nil
+	if isNew {
+		e, err = b.openExport(m)
+	}
 	if err == nil {
 		err = b.replaceMetaOrKeep(o, m)
 	}
@@ -53,14 +91,16 @@ func (b *Backend) AttachVolume(ctx context.Context, key backend.Key, serverID st
 	defer b.mu.Unlock()
 	o.attaching = false
 	if err != nil {
-		if e.file != nil {
+		if isNew && e.file != nil {
 			e.file.Close()
 		}
 		return b.portError(err, overheadBytes)
 	}
 	o.meta.Attachments = m.Attachments
 	b.addExportLocked(o, e)
-	b.estimateHoldLocked(o)
+	if o.isVolume() {
+		b.estimateHoldLocked(o)
+	}
 	return nil
 }
 
@@ -78,17 +118,20 @@ func (b *Backend) replaceMetaOrKeep(o *object, m meta) error {
 	return err
 }
 
-// checkAttached reports whether the volume is attached to the server already. Errors:
-// CodeConflict while it is attached to another or being detached, CodeFault.
+// checkAttached reports whether the object is attached to the server already. Errors:
+// CodeConflict while it is being detached, or is a volume that is attached to another
+// server, CodeFault.
 func (b *Backend) checkAttached(o *object, serverID string) (done bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case o.export == nil:
+	if o.export == nil {
 		return false, nil
-	case o.isDetaching():
-		return false, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDetaching, Message: "the volume is being detached"}
-	case o.meta.Attachments[0].Server != serverID:
+	}
+	i := o.meta.attachmentTo(serverID)
+	switch {
+	case o.isVolume() && o.isDetaching(), i >= 0 && o.meta.Attachments[i].isDetaching():
+		return false, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDetaching, Message: "it is being detached"}
+	case o.isVolume() && i < 0:
 		return false, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttachedElsewhere, Message: "the volume is attached to another server"}
 	case o.export.nbd == nil: // its file could not be opened before
 		e, err := b.openExport(o.meta)
@@ -97,10 +140,10 @@ func (b *Backend) checkAttached(o *object, serverID string) (done bool, err erro
 		}
 		b.addExportLocked(o, e)
 	}
-	return true, nil
+	return i >= 0, nil
 }
 
-// startAttach marks the volume as attaching, which keeps it from being deleted. What copies
+// startAttach marks the object as attaching, which keeps it from being deleted. What copies
 // it goes on; see addExportLocked.
 func (b *Backend) startAttach(o *object) (meta, error) {
 	b.mu.Lock()
@@ -109,7 +152,7 @@ func (b *Backend) startAttach(o *object) (meta, error) {
 	case b.closed:
 		return meta{}, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	case o.meta.Status != backend.Available:
-		return meta{}, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyStatus, WhyArg: string(o.meta.Status), Message: "the volume is " + string(o.meta.Status)}
+		return meta{}, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyStatus, WhyArg: string(o.meta.Status), Message: "it is " + string(o.meta.Status)}
 	}
 	o.attaching = true
 	return o.meta, nil

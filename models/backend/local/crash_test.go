@@ -137,6 +137,13 @@ var scenarios = []scenario{
 		// ERROR after a failed flush.
 		return ok && (v.Status == backend.Available || v.Status == backend.ErrorStatus) && len(v.Attachments) == 0
 	}},
+	{"attach and detach snapshot", func(s *harness) error {
+		ctx, key := context.Background(), backend.Key{Ref: s.snap}
+		return errors.Join(s.b.AttachSnapshot(ctx, key, "here"), s.b.AttachSnapshot(ctx, key, "there"), s.b.DetachSnapshot(ctx, key, "here", false))
+	}, func(s *harness) bool {
+		v, ok := s.snapshot(s.snap)
+		return ok && v.Status == backend.Available && len(v.Attachments) == 1 && v.Attachments[0].ServerID == "there"
+	}},
 }
 
 // faultScript makes the at-th call to the disk fail.

@@ -181,7 +181,7 @@ func (b *Backend) startCreate(m meta, src source) (*object, *job, error) {
 		case from.meta.Kind == volumes && !b.reflink && len(b.copyTargets[from.meta.Ref]) > 0:
 			return nil, nil, errBeingCopied()
 		}
-		m.Attached = m.Attached || from.export != nil
+		m.Attached = m.Attached || from.writers() != nil
 	}
 	if err := b.checkSpaceLocked(src.allocated); err != nil {
 		return nil, nil, err

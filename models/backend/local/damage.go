@@ -17,7 +17,7 @@ import (
 
 // People remove, shorten and replace files below the data folder by hand. Nothing tells
 // the console, so it looks: before every answer that says «on stable storage», every
-// second at the files of attached volumes, before an object is used, and at all others
+// second at the files of what is attached, before an object is used, and at all others
 // in turn.
 const (
 	inspectInterval = time.Second
@@ -46,7 +46,7 @@ func (b *Backend) runInspections() {
 	}
 }
 
-// inspectDue inspects the attached volumes, the objects known to be damaged, which may
+// inspectDue inspects what is attached, the objects known to be damaged, which may
 // be whole again, and those whose turn it is.
 func (b *Backend) inspectDue() {
 	for _, o := range b.dueInspections() {
@@ -129,7 +129,7 @@ func (b *Backend) setDamageLocked(o *object, found *backend.Error) {
 }
 
 // findDamage compares the files of a published object with its description and, of an
-// attached volume, with the file that its servers use. described is the state in which
+// attached one, with the file that its servers use. described is the state in which
 // meta.json was readable last. Its error is that of the disk.
 func (b *Backend) findDamage(m meta, e *export, described *os.FileInfo) (*backend.Error, error) {
 	if e != nil {
@@ -166,7 +166,7 @@ func (b *Backend) findDamage(m meta, e *export, described *os.FileInfo) (*backen
 		}
 		return nil, nil
 	}
-	d.Served = e != nil && e.nbd != nil && d.Damage != backend.NoDescription
+	d.Served = m.Kind == volumes && e != nil && e.nbd != nil && d.Damage != backend.NoDescription
 	if d.Served && (d.Damage == backend.Gone || d.Damage == backend.Replaced) && runtime.GOOS == "linux" {
 		d.Kept = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), e.file.Fd())
 	}
@@ -209,9 +209,9 @@ func (b *Backend) dataDamageOf(o *object) error {
 	return b.dataDamage(o)
 }
 
-// Faults lists the objects whose files were found changed by hand, the attached volumes
-// that show a failure of their disk, and the snapshots of whose bytes something is newly
-// known, in the order of refs. Errors: CodeUnavailable after Close.
+// Faults lists the objects whose files were found changed by hand, the attached ones that
+// show a failure of their disk, and the snapshots of whose bytes something is newly known,
+// in the order of refs. Errors: CodeUnavailable after Close.
 func (b *Backend) Faults(ctx context.Context) (backend.Faults, error) {
 	if err := b.checkOpen(ctx); err != nil {
 		return backend.Faults{}, err
@@ -219,17 +219,20 @@ func (b *Backend) Faults(ctx context.Context) (backend.Faults, error) {
 	var all backend.Faults
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for o := range b.damaged {
-		if o.meta.Kind == volumes {
+	add := func(o *object) {
+		if o.isVolume() {
 			all.Volumes = append(all.Volumes, o.key())
 		} else {
 			all.Snapshots = append(all.Snapshots, o.key())
 		}
 	}
 	all.Snapshots = append(all.Snapshots, b.justCheckedLocked()...)
+	for o := range b.damaged {
+		add(o)
+	}
 	for _, o := range b.exports {
 		if !b.damaged[o] && o.export.failureAt(b.now()) != nil {
-			all.Volumes = append(all.Volumes, o.key())
+			add(o)
 		}
 	}
 	for _, keys := range [][]backend.Key{all.Volumes, all.Snapshots} {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"blockconsole/models/backend"
 )
@@ -20,8 +21,8 @@ func (b *Backend) DeleteVolume(ctx context.Context, key backend.Key) error {
 
 // DeleteSnapshot moves the snapshot to the trash and unlinks it; it cancels a
 // creation. Volumes made from it are copies and stay. Errors: CodeBusy with the
-// volumes that are being copied from it, CodeConflict after a failed deletion,
-// CodeUnavailable.
+// volumes that are being copied from it, CodeConflict with the servers that it is
+// attached to or after a failed deletion, CodeUnavailable.
 func (b *Backend) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	return b.delete(ctx, snapshots, key)
 }
@@ -48,8 +49,11 @@ func (b *Backend) startDelete(k kind, key backend.Key) (*job, error) {
 		return o.job, nil
 	case o.meta.Status == backend.ErrorDeleting:
 		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDeletionFailed, Message: "an earlier deletion failed; it needs a repair first"}
+	case !o.isVolume() && len(o.meta.Attachments) > 0 && o.export != nil:
+		names := strings.Join(o.meta.serverNames(), ", ")
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhySnapshotAttached, WhyArg: names, Message: "the snapshot is attached to " + names}
 	case o.attaching, o.export != nil:
-		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "the volume is attached to a server"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "it is attached to a server"}
 	}
 	if busy := b.dependentsLocked(o); len(busy) > 0 {
 		return nil, &backend.Error{Code: backend.CodeBusy, Dependents: busy}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"sync"
 	"time"
 
 	"blockconsole/models/backend"
+	"blockconsole/models/backend/local/nbd"
 )
 
 const (
@@ -16,108 +18,172 @@ const (
 	detachRetryInterval = 5 * time.Second        // before a detachment that the disk refused is tried again
 )
 
+// detachment is the leave of one server, which has begun.
+type detachment struct {
+	server string
+	job    *job          // nil: it failed, and is tried again. Guarded by Backend.mu
+	forced chan struct{} // closed when it shall not wait for clients
+	force  func()        // closes forced; may be repeated
+}
+
 // DetachVolume refuses new clients, waits until the present ones leave and flushes
 // what they wrote. force disconnects them after the requests under way, also in a
 // detachment that already waits. Errors: CodeUnsupported without NBD, CodeNotFound,
 // CodeNoSpace, CodeUnavailable.
 func (b *Backend) DetachVolume(ctx context.Context, key backend.Key, serverID string, force bool) error {
+	return b.detach(ctx, volumes, key, serverID, force)
+}
+
+// DetachSnapshot is DetachVolume for one of a snapshot's servers; the others go on
+// reading. Errors: those of DetachVolume.
+func (b *Backend) DetachSnapshot(ctx context.Context, key backend.Key, serverID string, force bool) error {
+	return b.detach(ctx, snapshots, key, serverID, force)
+}
+
+func (b *Backend) detach(ctx context.Context, k kind, key backend.Key, serverID string, force bool) error {
 	if b.nbd == nil {
 		return backend.ErrUnsupported
 	}
-	j, err := b.startDetach(ctx, key, serverID, force)
+	j, err := b.startDetach(ctx, k, key, serverID, force)
 	if j != nil {
 		waitBriefly(ctx, j)
 	}
 	return err
 }
 
-// startDetach returns the job of the detachment; nil when the volume is not attached
+// startDetach returns the job of the detachment; nil when the object is not attached
 // to the server.
-func (b *Backend) startDetach(ctx context.Context, key backend.Key, serverID string, force bool) (*job, error) {
-	o, unlock, err := b.lockObject(ctx, volumes, key)
+func (b *Backend) startDetach(ctx context.Context, k kind, key backend.Key, serverID string, force bool) (*job, error) {
+	o, unlock, err := b.lockObject(ctx, k, key)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	b.mu.Lock()
-	m, e, detaching := o.meta, o.export, o.isDetaching()
+	m, e := o.meta, o.export
 	b.mu.Unlock()
-	if e == nil || m.Attachments[0].Server != serverID {
+	i := m.attachmentTo(serverID)
+	if e == nil || i < 0 {
 		return nil, nil
 	}
-	if !detaching {
+	if !m.Attachments[i].isDetaching() {
 		m.Attachments = slices.Clone(m.Attachments)
-		m.Attachments[0].DetachingSince = b.now().UTC()
+		m.Attachments[i].DetachingSince = b.now().UTC()
 		if err := b.replaceMetaIfThere(o, m.withFinalStatus()); err != nil {
 			return nil, b.portError(err, overheadBytes)
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if o.export != e {
-		return nil, nil // detached meanwhile
-	}
 	o.meta.Attachments = m.Attachments
-	if force {
-		e.force()
-	}
-	return b.startDetachLocked(o)
+	return b.startDetachLocked(o, serverID, force)
 }
 
 // startDetachLocked starts the job of a detachment, or returns the one under way. Its
 // error is CodeUnavailable after Close.
-func (b *Backend) startDetachLocked(o *object) (*job, error) {
-	if o.job != nil {
-		return o.job, nil
+func (b *Backend) startDetachLocked(o *object, serverID string, force bool) (*job, error) {
+	if b.closed {
+		return nil, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	}
-	e := o.export
-	return b.startJobLocked(o, 0, func(ctx context.Context, j *job) { b.runDetach(ctx, o, e, j) })
+	d := o.detachments[serverID]
+	if d == nil {
+		forced := make(chan struct{})
+		d = &detachment{server: serverID, forced: forced, force: sync.OnceFunc(func() { close(forced) })}
+		if o.detachments == nil {
+			o.detachments = map[string]*detachment{}
+		}
+		o.detachments[serverID] = d
+	}
+	if force {
+		d.force()
+	}
+	if d.job == nil {
+		e := o.export
+		d.job = b.runJobLocked(0, func(ctx context.Context, j *job) { b.runDetach(ctx, o, e, d, j) })
+	}
+	return d.job, nil
 }
 
 // runDetach is the job of a detachment. One that cannot be finished is tried again
 // later, and by the next Open.
-func (b *Backend) runDetach(ctx context.Context, o *object, e *export, j *job) {
-	lost, drained := b.drainClients(ctx, e)
+func (b *Backend) runDetach(ctx context.Context, o *object, e *export, d *detachment, j *job) {
+	lost, drained := b.drainClients(ctx, o, e, d)
 	o.filesMu.Lock()
 	defer o.filesMu.Unlock()
-	status := backend.Available
-	if lost != nil && backend.AsError(lost, backend.CodeDamaged) == nil {
-		lost = &backend.Error{Code: backend.CodeFault, Op: "flush", Err: lost}
-	}
-	if damage := b.dataDamage(o); damage != nil {
-		lost = damage
-	}
-	if lost != nil { // an administrator decides
-		status = backend.ErrorStatus
+	m, _ := b.metaOf(o)
+	i := m.attachmentTo(d.server)
+	m.Attachments = slices.Delete(slices.Clone(m.Attachments), i, i+1)
+	status := m.Status
+	if m.Kind == volumes {
+		if lost, status = b.whatIsLost(o, lost), backend.Available; lost != nil { // an administrator decides
+			status = backend.ErrorStatus
+		}
+		m = b.withStatus(m, status, lost)
 	}
 	var err error
 	if drained {
-		m, _ := b.metaOf(o)
-		m = b.withStatus(m, status, lost)
-		m.Attachments = nil
 		err = b.replaceMetaIfThere(o, m)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	d.job = nil
 	b.endJobLocked(o, j)
 	switch {
 	case !drained: // closing
 	case err != nil:
-		b.log.Error("a volume cannot be detached yet", "volume", o.meta.Ref, "error", err)
-		e.lastFailure.Store(&diskFailure{err: b.portError(err, overheadBytes), at: b.now()})
-		b.retryDetachLocked(o, e)
+		b.log.Error("a server cannot be detached yet", "kind", m.Kind, "ref", m.Ref, "error", err)
+		o.export.lastFailure.Store(&diskFailure{err: b.portError(err, overheadBytes), at: b.now()})
+		b.retryDetachLocked(o, d)
 	default:
-		o.meta.Attachments, o.export = nil, nil
-		delete(b.exports, o.meta.Ref)
-		b.setStatusLocked(o, status, lost)
-		b.setDamageLocked(o, nil) // the status tells now
-		switch d := backend.AsError(lost, backend.CodeDamaged); {
-		case d != nil && d.Kept != "":
-			o.kept = e.file
-		case e.file != nil:
-			e.file.Close() // flushed, or known to be lost
+		o.meta.Attachments = m.Attachments
+		delete(o.detachments, d.server)
+		delete(o.export.lastUsed, d.server)
+		if len(m.Attachments) == 0 {
+			b.endExportLocked(o, status, lost)
 		}
 	}
+}
+
+// whatIsLost is what a volume's servers may have lost; flushed is the result of the last
+// flush of what they wrote.
+func (b *Backend) whatIsLost(o *object, flushed error) error {
+	if damage := b.dataDamage(o); damage != nil {
+		return damage
+	}
+	if flushed != nil && backend.AsError(flushed, backend.CodeDamaged) == nil {
+		return &backend.Error{Code: backend.CodeFault, Op: "flush", Err: flushed}
+	}
+	return flushed
+}
+
+// endExportLocked closes the file of an object whose last server is detached.
+func (b *Backend) endExportLocked(o *object, status backend.Status, lost error) {
+	e := o.export
+	o.export = nil
+	delete(b.exports, o.meta.Ref)
+	if !o.isVolume() {
+		b.wg.Go(e.close)
+		return
+	}
+	b.setStatusLocked(o, status, lost)
+	b.setDamageLocked(o, nil) // the status tells now
+	switch d := backend.AsError(lost, backend.CodeDamaged); {
+	case d != nil && d.Kept != "":
+		o.kept = e.file
+	case e.file != nil:
+		e.file.Close() // flushed, or known to be lost
+	}
+}
+
+// close refuses clients that were let in just before, and closes the file.
+func (e *export) close() {
+	if e.nbd == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), disconnectTimeout)
+	defer cancel()
+	_ = e.nbd.Close(ctx) // it was only read
+	e.file.Close()
 }
 
 // replaceMetaIfThere is replaceMeta, without error where somebody removed the folder: an
@@ -138,36 +204,53 @@ func (b *Backend) dropKeptLocked(o *object) {
 	}
 }
 
-// drainClients waits until no client uses the export and flushes it. lost is the error
-// of the flush; drained is false when ctx ended first.
-func (b *Backend) drainClients(ctx context.Context, e *export) (lost error, drained bool) {
+// drainClients waits until the server has no client, ends the connections that are left
+// and, of a volume, flushes the export. lost is the error of the flush; drained is false
+// when ctx ended first.
+func (b *Backend) drainClients(ctx context.Context, o *object, e *export, d *detachment) (lost error, drained bool) {
 	if e.nbd == nil {
 		return nil, true
 	}
 	poll := time.NewTicker(drainPollInterval)
 	defer poll.Stop()
-	for waiting := len(e.nbd.Conns()) > 0; waiting; {
+	for waiting := b.hasClients(o, e, d.server); waiting; {
 		select {
 		case <-poll.C:
-			waiting = len(e.nbd.Conns()) > 0
-		case <-e.forced:
+			waiting = b.hasClients(o, e, d.server)
+		case <-d.forced:
 			waiting = false
 		case <-ctx.Done():
 			return nil, false
 		}
 	}
+	end := e.nbd.Close
+	if m, _ := b.metaOf(o); m.Kind == snapshots {
+		end = func(ctx context.Context) error { return e.nbd.Disconnect(ctx, b.clientsOf(o, d.server)) }
+	}
 	limited, cancel := context.WithTimeout(ctx, disconnectTimeout)
 	defer cancel()
-	err := e.nbd.Close(limited)
+	err := end(limited)
 	if err != nil && limited.Err() != nil { // the sockets are closed; writes to the disk still have to end
-		err = e.nbd.Close(ctx)
+		err = end(ctx)
 	}
 	return err, ctx.Err() == nil
 }
 
-// retryDetachLocked starts the detachment again later. Until then the volume stays
-// DETACHING and shows the failure.
-func (b *Backend) retryDetachLocked(o *object, e *export) {
+// hasClients reports whether the server is connected.
+func (b *Backend) hasClients(o *object, e *export, serverID string) bool {
+	return slices.ContainsFunc(e.nbd.Conns(), b.clientsOf(o, serverID))
+}
+
+// clientsOf tells the connections of a server from those of an object's other servers.
+func (b *Backend) clientsOf(o *object, serverID string) func(nbd.ConnStats) bool {
+	m, _ := b.metaOf(o)
+	servers := b.nbd.registry.lastKnown()
+	return func(c nbd.ConnStats) bool { return b.nbd.serverOf(m.Attachments, c.Peer, servers) == serverID }
+}
+
+// retryDetachLocked starts the detachment again later. Until then the object shows the
+// failure, and a volume stays DETACHING.
+func (b *Backend) retryDetachLocked(o *object, d *detachment) {
 	if b.closed {
 		return
 	}
@@ -179,39 +262,46 @@ func (b *Backend) retryDetachLocked(o *object, e *export) {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if o.export == e {
-			_, _ = b.startDetachLocked(o) // fails only after Close
+		if o.detachments[d.server] == d {
+			_, _ = b.startDetachLocked(o, d.server, false) // fails only after Close
 		}
 	})
 }
 
-// forceDetach disconnects the clients that a detachment waits for, and waits for its
-// end. Errors: CodeConflict while the volume is attached, CodeNotFound,
+// forceDetach disconnects the clients that detachments wait for, and waits for their
+// end. Errors: CodeConflict while the object is attached, CodeNotFound,
 // CodeUnavailable.
-func (b *Backend) forceDetach(ctx context.Context, key backend.Key) error {
+func (b *Backend) forceDetach(ctx context.Context, k kind, key backend.Key) error {
 	if err := b.checkOpen(ctx); err != nil {
 		return err
 	}
+	jobs, err := b.forceDetachments(k, key)
+	for _, j := range jobs {
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+func (b *Backend) forceDetachments(k kind, key backend.Key) (jobs []*job, err error) {
 	b.mu.Lock()
-	o, err := b.volumes.find(key)
+	defer b.mu.Unlock()
+	o, err := b.indexOf(k).find(key)
 	if err != nil || o.export == nil {
-		b.mu.Unlock()
-		return err
+		return nil, err
 	}
 	if !o.isDetaching() {
-		b.mu.Unlock()
-		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "the volume is attached to a server; detach it first"}
+		return nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyAttached, Message: "it is attached to a server; detach it first"}
 	}
-	o.export.force()
-	j, err := b.startDetachLocked(o)
-	b.mu.Unlock()
-	if err != nil {
-		return err
+	for _, a := range o.meta.Attachments {
+		j, err := b.startDetachLocked(o, a.Server, true)
+		if err != nil {
+			return jobs, err
+		}
+		jobs = append(jobs, j)
 	}
-	select {
-	case <-j.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return jobs, nil
 }

@@ -2,7 +2,6 @@ package local
 
 import (
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 	"blockconsole/models/backend/local/nbd"
 )
 
-// noSpaceShownFor is how long an attached volume shows that the disk was full: since
+// noSpaceShownFor is how long an attached object shows that the disk was full: since
 // the last write that failed, space may have become free.
 const noSpaceShownFor = 5 * time.Minute
 
@@ -19,7 +18,7 @@ const noSpaceShownFor = 5 * time.Minute
 // not answer for longer.
 const maxQuiesce = 20 * time.Second
 
-// export is the file of an attached volume while it is served.
+// export is the file of an attached volume or snapshot while it is served.
 type export struct {
 	nbd  *nbd.Export // nil, as file, when the file could not be opened
 	file *os.File
@@ -29,30 +28,31 @@ type export struct {
 	size      atomic.Int64                  // bytes that file has at least
 	shortened atomic.Pointer[backend.Error] // file was found shorter once; what servers write later may hide it
 
-	forced      chan struct{} // closed when a detachment shall not wait for clients
-	force       func()        // closes forced; may be repeated
 	lastFailure atomic.Pointer[diskFailure]
 
 	// Guarded by Backend.mu.
-	lastUsed  time.Time // when a client last connected; zero: not since Open
-	extents   int       // of the file …
-	countedAt time.Time // … at this time
+	lastUsed  map[string]time.Time // when a client of a server last connected; absent: not since Open
+	extents   int                  // of the file …
+	countedAt time.Time            // … at this time
 	counting  bool
 }
 
-// diskFailure is an error of the disk that a volume shows.
+// diskFailure is an error of the disk that an object shows.
 type diskFailure struct {
 	err       error
 	at        time.Time
 	transient bool // shown for noSpaceShownFor only
 }
 
-// openExport opens a volume's file for its servers. With an error, CodeDamaged or
-// CodeFault, it returns an export without device; the latter it shows.
+// openExport opens an object's file for its servers, a snapshot's for reading. With an
+// error, CodeDamaged or CodeFault, it returns an export without device; the latter it
+// shows.
 func (b *Backend) openExport(m meta) (*export, error) {
-	forced := make(chan struct{})
-	e := &export{forced: forced, force: sync.OnceFunc(func() { close(forced) })}
-	f, err := b.disk.open(b.objectDir(published, m)+"/"+dataFile, os.O_RDWR)
+	e, mode := &export{lastUsed: map[string]time.Time{}}, os.O_RDWR
+	if m.Kind == snapshots {
+		mode = os.O_RDONLY
+	}
+	f, err := b.disk.open(b.objectDir(published, m)+"/"+dataFile, mode)
 	if err == nil {
 		e.opened, err = f.Stat()
 	}
@@ -78,13 +78,14 @@ func (b *Backend) openExport(m meta) (*export, error) {
 	e.size.Store(e.opened.Size())
 	dev.Check = func() error { return b.checkOpened(e) }
 	e.nbd = nbd.NewExport(m.Ref, dev, nbd.ExportOptions{
+		ReadOnly:   m.Kind == snapshots,
 		MaxQuiesce: maxQuiesce,
 		OnError:    func(op string, err error) { b.recordFailure(e, m.Ref, op, err) },
 	})
 	return e, nil
 }
 
-// recordFailure makes the volume show an error of the disk. It is called for every
+// recordFailure makes the object show an error of the disk. It is called for every
 // request that fails, so it must not block.
 func (b *Backend) recordFailure(e *export, ref, op string, err error) {
 	if backend.AsError(err, backend.CodeDamaged) != nil {
@@ -109,11 +110,11 @@ func (b *Backend) recordFailure(e *export, ref, op string, err error) {
 	}
 	e.lastFailure.Store(t)
 	if before == nil { // the others would fill the log
-		b.log.Error("the disk failed a server", "volume", ref, "op", op, "error", err)
+		b.log.Error("the disk failed a server", "ref", ref, "op", op, "error", err)
 	}
 }
 
-// failureAt is the error that the volume shows.
+// failureAt is the error that the object shows.
 func (e *export) failureAt(now time.Time) error {
 	t := e.lastFailure.Load()
 	if t == nil || t.transient && now.Sub(t.at) > noSpaceShownFor {
@@ -141,23 +142,29 @@ func (e *export) setCopying(c *blockcopy.Copy) {
 	}
 }
 
-// resumeExports exports the volumes that are attached, and starts unfinished
-// detachments again. It comes before startServing.
+// resumeExports exports what is attached, and starts unfinished detachments again. It
+// comes before startServing.
 func (b *Backend) resumeExports() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, ref := range b.volumes.order {
-		o := b.volumes.byRef[ref]
-		if len(o.meta.Attachments) == 0 || o.location != published || o.meta.Status != backend.Available {
-			continue
+	for _, x := range []*index{&b.volumes, &b.snapshots} {
+		for _, ref := range x.order {
+			if o := x.byRef[ref]; len(o.meta.Attachments) > 0 && o.location == published && o.meta.Status == backend.Available {
+				b.resumeExportLocked(o)
+			}
 		}
-		e, err := b.openExport(o.meta)
-		if err != nil {
-			b.log.Error("an attached volume cannot be served", "volume", ref, "error", err)
-		}
-		b.addExportLocked(o, e)
-		if o.isDetaching() {
-			_, _ = b.startDetachLocked(o) // fails only after Close
+	}
+}
+
+func (b *Backend) resumeExportLocked(o *object) {
+	e, err := b.openExport(o.meta)
+	if err != nil {
+		b.log.Error("what is attached cannot be served", "kind", o.meta.Kind, "ref", o.meta.Ref, "error", err)
+	}
+	b.addExportLocked(o, e)
+	for _, a := range o.meta.Attachments {
+		if a.isDetaching() {
+			_, _ = b.startDetachLocked(o, a.Server, false) // fails only after Close
 		}
 	}
 }

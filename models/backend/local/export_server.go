@@ -29,7 +29,7 @@ const (
 	replyLimit           = time.Second / 2        // for a client that is not to take the answers under way
 )
 
-// exportServer serves attached volumes over NBD.
+// exportServer serves attached volumes and snapshots over NBD.
 type exportServer struct {
 	server   nbd.Server
 	registry serverRegistry
@@ -71,15 +71,15 @@ func (b *Backend) startServing(o Options) {
 	b.nbd.wg.Go(b.watchRegistrations)
 }
 
-// maxConns is how many connections there may be, where files may be open and volumes are
-// attached: a socket and the ends of a pipe each, beside the volumes' own files, of which
+// maxConns is how many connections there may be, where files may be open and objects are
+// attached: a socket and the ends of a pipe each, beside the objects' own files, of which
 // there may be twice as many later. 0: no bound. All arguments are numbers of objects.
-func maxConns(files, volumes int) int {
+func maxConns(files, attached int) int {
 	const most = 1024
 	if files == 0 {
 		return 0
 	}
-	return max(1, min(most, (files-max(files/4, 2*volumes))/3))
+	return max(1, min(most, (files-max(files/4, 2*attached))/3))
 }
 
 // stopServing finishes the requests under way, and flushes and closes the files of all
@@ -128,7 +128,7 @@ func (b *Backend) watchRegistrations() {
 }
 
 // endUnregistered ends, after the requests under way, the connections that no longer
-// match the registration of a server that their volume is attached to. The error is
+// match the registration of a server that their object is attached to. The error is
 // the console's; nothing ends then.
 func (b *Backend) endUnregistered(ctx context.Context) error {
 	used := b.usedExports()
@@ -148,13 +148,13 @@ func (b *Backend) endUnregistered(ctx context.Context) error {
 		ending := o.export.nbd.Revoke(replyLimit, func(c nbd.ConnStats) bool { return !b.isAttachedToLocked(o, c.Peer, servers) })
 		for _, c := range ending {
 			b.nbd.refused(refusedRegistration)
-			b.log.Warn("a client is disconnected: it no longer matches the registration of its server", "volume", o.meta.Ref, "addr", c.Addr, "subject", c.Subject)
+			b.log.Warn("a client is disconnected: it no longer matches the registration of its server", "ref", o.meta.Ref, "addr", c.Addr, "subject", c.Subject)
 		}
 	}
 	return nil
 }
 
-// usedExports are the volumes with clients.
+// usedExports are the objects with clients.
 func (b *Backend) usedExports() []*object {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -198,7 +198,7 @@ type nbdExports struct{ b *Backend }
 
 var _ nbd.Exports = nbdExports{}
 
-// Open returns the export of a volume that is attached to the peer. Errors:
+// Open returns the export of what is attached to the peer. Errors:
 // nbd.ErrUnknownExport with the reason for the log, and those of the console's list of servers.
 func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.Export, error) {
 	servers, err := d.b.nbd.registry.list(ctx)
@@ -210,15 +210,15 @@ func (d nbdExports) Open(ctx context.Context, name string, peer nbd.Peer) (*nbd.
 	o := d.b.exports[name]
 	switch {
 	case o == nil:
-		return nil, fmt.Errorf("%w: no attached volume is called %.64q", nbd.ErrUnknownExport, name)
+		return nil, fmt.Errorf("%w: nothing that is attached is called %.64q", nbd.ErrUnknownExport, name)
 	case !d.b.allowsPeerLocked(o, peer, servers):
 		return nil, fmt.Errorf("%w: %s", nbd.ErrUnknownExport, d.b.explainDenialLocked(o, peer, servers))
 	}
-	o.export.lastUsed = d.b.now().UTC()
+	o.export.lastUsed[d.b.nbd.serverOf(o.meta.Attachments, peer, servers)] = d.b.now().UTC()
 	return o.export.nbd, nil
 }
 
-// List returns the volumes that are attached to the peer, in the order of refs.
+// List returns what is attached to the peer, in the order of refs.
 func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 	servers, err := d.b.nbd.registry.list(ctx)
 	if err != nil {
@@ -240,57 +240,93 @@ func (d nbdExports) List(ctx context.Context, peer nbd.Peer) []nbd.ExportInfo {
 
 // allowsPeerLocked reports whether the export accepts a connection of the peer.
 func (b *Backend) allowsPeerLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
-	return o.export.nbd != nil && !o.isDetaching() && b.isAttachedToLocked(o, peer, servers)
-}
-
-// explainDenialLocked says why the export does not accept a connection of the peer.
-func (b *Backend) explainDenialLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) string {
-	s, registered := servers[o.meta.Attachments[0].Server]
-	switch {
-	case o.export.nbd == nil:
-		return "the file of the volume cannot be opened"
-	case o.isDetaching():
-		return "the volume is being detached"
-	case !registered:
-		return "the server that the volume is attached to is not registered any more"
-	case !s.hasAddress(peer.Addr.Addr()):
-		return "the volume is attached to " + s.Name + ", which does not have the address"
-	}
-	return "the volume is attached to " + s.Name + ", and the certificate has another name"
-}
-
-// isAttachedToLocked reports whether the peer is a server that the volume is attached
-// to.
-func (b *Backend) isAttachedToLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
-	return slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool {
-		s, ok := servers[a.Server]
-		return ok && s.isPeer(peer, b.nbd.tls)
+	return o.export.nbd != nil && slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool {
+		return !a.isDetaching() && b.nbd.matches(a, peer, servers)
 	})
 }
 
-// Connections lists the connected clients of all volumes, in the order of the volumes'
+// explainDenialLocked says why the export does not accept a connection of the peer: for
+// its first server that would be nearest to it.
+func (b *Backend) explainDenialLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) string {
+	what := strings.TrimSuffix(string(o.meta.Kind), "s")
+	if o.export.nbd == nil {
+		return "the file of the " + what + " cannot be opened"
+	}
+	var reasons []string
+	for _, a := range o.meta.Attachments {
+		switch s, registered := servers[a.Server]; {
+		case a.isDetaching():
+			reasons = append(reasons, "the "+what+" is being detached")
+		case !registered:
+			reasons = append(reasons, "the server that the "+what+" is attached to is not registered any more")
+		case !s.hasAddress(peer.Addr.Addr()):
+			reasons = append(reasons, "the "+what+" is attached to "+s.Name+", which does not have the address")
+		default:
+			reasons = append(reasons, "the "+what+" is attached to "+s.Name+", and the certificate has another name")
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// isAttachedToLocked reports whether the peer is a server that the object is attached
+// to.
+func (b *Backend) isAttachedToLocked(o *object, peer nbd.Peer, servers map[string]registeredServer) bool {
+	return slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool { return b.nbd.matches(a, peer, servers) })
+}
+
+// matches reports whether the peer is the server of the attachment.
+func (s *exportServer) matches(a attachment, peer nbd.Peer, servers map[string]registeredServer) bool {
+	server, ok := servers[a.Server]
+	return ok && server.isPeer(peer, s.tls)
+}
+
+// serverOf is which of an object's servers a connected peer is. Where several match, as
+// with one address without TLS, it is one that stays; where none does, the first.
+func (s *exportServer) serverOf(attachments []attachment, peer nbd.Peer, servers map[string]registeredServer) string {
+	leaving := ""
+	for _, a := range attachments {
+		switch {
+		case !s.matches(a, peer, servers):
+		case !a.isDetaching():
+			return a.Server
+		case leaving == "":
+			leaving = a.Server
+		}
+	}
+	if leaving == "" && len(attachments) > 0 {
+		return attachments[0].Server
+	}
+	return leaving
+}
+
+// Connections lists the connected clients of all objects, in the order of the objects'
 // refs. It is empty where NBD is off. Errors: CodeUnavailable after Close.
 func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error) {
 	if err := b.checkOpen(ctx); err != nil {
 		return nil, err
 	}
+	if b.nbd == nil {
+		return []backend.Connection{}, nil
+	}
 	type used struct {
-		export *nbd.Export
-		of     backend.Connection
+		export      *nbd.Export
+		of          backend.Connection
+		attachments []attachment
 	}
 	var all []used
 	b.mu.Lock()
 	for _, o := range b.exports {
 		if o.export.nbd != nil {
-			all = append(all, used{o.export.nbd, backend.Connection{Volume: o.key(), ServerID: o.meta.Attachments[0].Server}})
+			all = append(all, used{o.export.nbd, backend.Connection{Kind: o.meta.Kind.subject(), Object: o.key()}, o.meta.Attachments})
 		}
 	}
 	b.mu.Unlock()
-	slices.SortFunc(all, func(a, b used) int { return cmp.Compare(a.of.Volume.Ref, b.of.Volume.Ref) })
-	list := []backend.Connection{}
+	slices.SortFunc(all, func(a, b used) int { return cmp.Compare(a.of.Object.Ref, b.of.Object.Ref) })
+	list, servers := []backend.Connection{}, b.nbd.registry.lastKnown()
 	for _, u := range all {
 		for _, c := range u.export.Conns() {
 			one := u.of
+			one.ServerID = b.nbd.serverOf(u.attachments, c.Peer, servers)
 			one.ID, one.Address, one.Identity = strconv.FormatUint(c.ID, 10), c.Addr.String(), c.Subject
 			one.Since, one.ActiveAt = backend.Micros(c.Since), backend.Micros(c.LastActivity)
 			one.BytesRead, one.BytesWritten = int64(c.BytesRead), int64(c.BytesWritten)
@@ -300,7 +336,7 @@ func (b *Backend) Connections(ctx context.Context) ([]backend.Connection, error)
 	return list, nil
 }
 
-// Export is where an attached volume is served. Errors: CodeUnsupported without NBD,
+// Export is where an attached volume or snapshot is served. Errors: CodeUnsupported without NBD,
 // CodeNotFound, CodeConflict when it is not attached, CodeUnavailable after Close.
 func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, error) {
 	if err := b.checkOpen(ctx); err != nil {
@@ -313,10 +349,13 @@ func (b *Backend) Export(ctx context.Context, key backend.Key) (backend.Export, 
 	defer b.mu.Unlock()
 	o, err := b.volumes.find(key)
 	if err != nil {
+		o, err = b.snapshots.find(key)
+	}
+	if err != nil {
 		return backend.Export{}, err
 	}
 	if o.export == nil {
-		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyNotAttached, Message: "the volume is not attached to a server"}
+		return backend.Export{}, &backend.Error{Code: backend.CodeConflict, Why: backend.WhyNotAttached, Message: "it is not attached to a server"}
 	}
 	x := backend.Export{Protocol: "nbd", Address: b.nbd.address, Name: o.meta.Ref}
 	if b.nbd.tls {

@@ -228,7 +228,7 @@ func TestConnections(t *testing.T) {
 	}
 	one := list[0]
 	host, _, err := net.SplitHostPort(one.Address)
-	if err != nil || host != "127.0.0.1" || one.Volume.Ref != s.used || one.ServerID != "here" || one.BytesWritten != 8192 || one.BytesRead != 512 ||
+	if err != nil || host != "127.0.0.1" || one.Object.Ref != s.used || one.ServerID != "here" || one.BytesWritten != 8192 || one.BytesRead != 512 ||
 		one.Since == 0 || one.ActiveAt < one.Since || one.Identity != "" {
 		t.Errorf("%+v", one)
 	}
@@ -402,7 +402,7 @@ func TestExport_DenialsAreExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ from, certificate, export, want string }{
-		{"127.0.0.3", "web-1", "data-1", "no attached volume is called"},
+		{"127.0.0.3", "web-1", "data-1", "nothing that is attached is called"},
 		{"127.0.0.2", "web-1", ref, "attached to web-1, which does not have the address"},
 		{"127.0.0.1", "db-1", ref, "attached to web-1, and the certificate has another name"},
 	} {

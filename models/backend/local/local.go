@@ -105,7 +105,7 @@ type Backend struct {
 	children      relation // volume -> its snapshots that have bytes, or will
 	copyTargets   relation // source -> objects that are being copied from it
 	jobs          map[*job]bool
-	exports       map[string]*object // the volumes with an export, by ref
+	exports       map[string]*object // those with an export, by ref
 	holdPerExtent time.Duration      // see estimateHoldLocked …
 	holdToDrain   time.Duration      // … also
 	damaged       map[*object]bool   // those with object.damage
@@ -122,7 +122,7 @@ type Backend struct {
 var _ backend.Exporter = (*Backend)(nil)
 
 // Open makes the data folder when it is absent, removes what a crash left,
-// quarantines what is not ours, loads every object and serves the attached volumes.
+// quarantines what is not ours, loads every object and serves what is attached.
 // Errors: [ErrInUse] while another process has the folder; otherwise one that names
 // the path that cannot be used.
 func Open(o Options) (*Backend, error) {
@@ -237,7 +237,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 	}
 	c := backend.Capabilities{
 		Name: "local", Progress: true, Repair: true, Checksums: true, Images: true, FreeBytes: -1, DataDir: b.dir,
-		Attach: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true,
+		Attach: b.nbd != nil, AttachSnapshots: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true,
 		Pace: backend.Pace{Small: inventoryPace},
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},
 	}

@@ -34,6 +34,14 @@ const (
 	snapshots kind = "snapshots"
 )
 
+// subject is the kind as the port has it.
+func (k kind) subject() backend.SubjectType {
+	if k == volumes {
+		return backend.SubjectVolume
+	}
+	return backend.SubjectSnapshot
+}
+
 // meta is the content of meta.json. It says everything about an object, so that its
 // folder can be read without the console.
 type meta struct {
@@ -55,7 +63,7 @@ type meta struct {
 	TakenAt      time.Time           `json:"taken_at,omitzero"`     // of a snapshot: its instant
 	Held         time.Duration       `json:"held_ns,omitempty"`     // of a snapshot: how long it held servers' writes
 	Checks       *storedChecks       `json:"checks,omitempty"`      // of a snapshot: what is known of its bytes
-	Attachments  []attachment        `json:"attachments,omitempty"` // of a volume: the server that uses it
+	Attachments  []attachment        `json:"attachments,omitempty"` // the servers that use it; of a volume one at most
 	CreatedAt    time.Time           `json:"created_at"`
 	Consistency  backend.Consistency `json:"consistency,omitempty"` // of a snapshot; empty: unknown
 	Status       backend.Status      `json:"status"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,11 +31,12 @@ type object struct {
 	meta         meta
 	failure      error
 	location     location
-	job          *job            // under way
-	createFailed bool            // the next create call tries again
-	attaching    bool            // its attachment is being written
-	export       *export         // while it is attached and NBD is on
-	copying      *blockcopy.Copy // of its bytes into a snapshot, which writes to it must not overtake
+	job          *job                   // under way
+	createFailed bool                   // the next create call tries again
+	attaching    bool                   // its attachment is being written
+	export       *export                // while it is attached and NBD is on
+	copying      *blockcopy.Copy        // of its bytes into a snapshot, which writes to it must not overtake
+	detachments  map[string]*detachment // under way, by the server
 
 	damage       *backend.Error // what inspect found last; nil: nothing
 	damagedSince time.Time
@@ -47,17 +49,28 @@ type object struct {
 
 func (o *object) key() backend.Key { return backend.Key{Ref: o.meta.Ref, ID: o.meta.Ref} }
 
-// isDetaching reports whether a detachment has begun.
+// isDetaching reports whether detachments from all its servers have begun.
 func (o *object) isDetaching() bool {
-	return len(o.meta.Attachments) > 0 && !o.meta.Attachments[0].DetachingSince.IsZero()
+	return len(o.meta.Attachments) > 0 && !slices.ContainsFunc(o.meta.Attachments, func(a attachment) bool { return !a.isDetaching() })
+}
+
+// isVolume reports whether servers may write to it.
+func (o *object) isVolume() bool { return o.meta.Kind == volumes }
+
+// writers is the export through which servers write to the object; nil: none do.
+func (o *object) writers() *export {
+	if !o.isVolume() {
+		return nil
+	}
+	return o.export
 }
 
 func (o *object) state(now time.Time) backend.State {
 	s := backend.State{Status: o.meta.Status, Percent: backend.PercentUnknown, Failure: o.failure, Since: o.meta.Since}
 	switch {
-	case o.attaching:
+	case o.attaching && o.isVolume():
 		s.Status = backend.Attaching
-	case o.export != nil:
+	case o.writers() != nil:
 		a := o.meta.Attachments[0]
 		s.Status, s.Since, s.Failure = backend.InUse, a.Since, o.export.failureAt(now)
 		switch {
@@ -73,6 +86,9 @@ func (o *object) state(now time.Time) backend.State {
 		s.Status, s.Since, s.Failure = backend.ErrorStatus, o.damagedSince, o.damage
 	case o.meta.Status == backend.Available:
 		s.Percent = 100
+		if o.export != nil {
+			s.Failure = o.export.failureAt(now)
+		}
 	case o.meta.Status == backend.Creating && o.job != nil && o.job.copying.Load() && o.job.bytesNeeded > 0:
 		s.Percent = o.job.percent()
 	}
@@ -88,14 +104,22 @@ func (b *Backend) volumeLocked(o *object) backend.Volume {
 	if m.Source != "" {
 		v.Source = &backend.Key{Ref: m.Source, ID: m.Source}
 	}
-	if o.export == nil {
-		return v
+	if v.Attachments = b.attachmentsLocked(o); v.Attachments != nil {
+		v.Hold = b.estimateHoldLocked(o)
 	}
-	for _, a := range m.Attachments {
-		v.Attachments = append(v.Attachments, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.registry.currentName(a.Server, a.Name), AttachedAt: backend.Micros(a.Since), UsedAt: backend.Micros(o.export.lastUsed)})
-	}
-	v.Hold = b.estimateHoldLocked(o)
 	return v
+}
+
+// attachmentsLocked are the servers that an object is served to.
+func (b *Backend) attachmentsLocked(o *object) (all []backend.Attachment) {
+	if o.export == nil {
+		return nil
+	}
+	for _, a := range o.meta.Attachments {
+		all = append(all, backend.Attachment{ServerID: a.Server, ServerName: b.nbd.registry.currentName(a.Server, a.Name), AttachedAt: backend.Micros(a.Since),
+			UsedAt: backend.Micros(o.export.lastUsed[a.Server]), DetachingAt: backend.Micros(a.DetachingSince)})
+	}
+	return all
 }
 
 func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
@@ -103,7 +127,7 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	return backend.Snapshot{
 		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
 		Volume: backend.Key{Ref: m.Volume, ID: m.Volume}, Project: m.Project, CreatedAt: m.CreatedAt,
-		TakenAt: m.TakenAt, Consistency: m.Consistency, Held: m.Held,
+		TakenAt: m.TakenAt, Consistency: m.Consistency, Held: m.Held, Attachments: b.attachmentsLocked(o),
 		Checks: o.checks(b.objectDir(published, m)),
 	}
 }
@@ -237,19 +261,26 @@ func (b *Backend) startJobLocked(o *object, bytesNeeded int64, work func(context
 	if b.closed {
 		return nil, &backend.Error{Code: backend.CodeUnavailable, Err: errClosed}
 	}
+	o.job = b.runJobLocked(bytesNeeded, work)
+	return o.job, nil
+}
+
+// runJobLocked is startJobLocked for work beside an object's job.
+func (b *Backend) runJobLocked(bytesNeeded int64, work func(context.Context, *job)) *job {
 	ctx, cancel := context.WithCancel(b.ctx)
 	j := &job{cancel: cancel, done: make(chan struct{}), instant: make(chan struct{}), bytesNeeded: bytesNeeded}
 	b.jobs[j] = true
-	o.job = j
 	b.wg.Go(func() {
 		defer cancel()
 		work(ctx, j)
 	})
-	return j, nil
+	return j
 }
 
 func (b *Backend) endJobLocked(o *object, j *job) {
-	o.job = nil
+	if o.job == j {
+		o.job = nil
+	}
 	delete(b.jobs, j)
 	close(j.done)
 }

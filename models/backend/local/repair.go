@@ -14,7 +14,7 @@ func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.
 	if err := checkRepair(to); err != nil {
 		return err
 	}
-	if err := b.forceDetach(ctx, key); err != nil {
+	if err := b.forceDetach(ctx, volumes, key); err != nil {
 		return err
 	}
 	return b.repair(ctx, volumes, key, to)
@@ -23,6 +23,9 @@ func (b *Backend) RepairVolume(ctx context.Context, key backend.Key, to backend.
 // RepairSnapshot ends a failed state. Errors: those of RepairVolume.
 func (b *Backend) RepairSnapshot(ctx context.Context, key backend.Key, to backend.Status) error {
 	if err := checkRepair(to); err != nil {
+		return err
+	}
+	if err := b.forceDetach(ctx, snapshots, key); err != nil {
 		return err
 	}
 	return b.repair(ctx, snapshots, key, to)

@@ -92,12 +92,18 @@ func (r *serverRegistry) refreshLocked(ctx context.Context) error {
 	return nil
 }
 
+// lastKnown are the registered servers as the console answered last, without asking it.
+func (r *serverRegistry) lastKnown() map[string]registeredServer {
+	if all := r.latest.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
 // currentName is the server's last known name.
 func (r *serverRegistry) currentName(id, otherwise string) string {
-	if all := r.latest.Load(); all != nil {
-		if s, ok := (*all)[id]; ok {
-			return s.Name
-		}
+	if s, ok := r.lastKnown()[id]; ok {
+		return s.Name
 	}
 	return otherwise
 }

@@ -11,6 +11,16 @@ import (
 	"blockconsole/models/backend"
 )
 
+// AttachSnapshot is not offered: Nova attaches volumes only. Errors: CodeUnsupported.
+func (b *Backend) AttachSnapshot(context.Context, backend.Key, string) error {
+	return backend.ErrUnsupported
+}
+
+// DetachSnapshot is not offered. Errors: CodeUnsupported.
+func (b *Backend) DetachSnapshot(context.Context, backend.Key, string, bool) error {
+	return backend.ErrUnsupported
+}
+
 func (v volume) attachedTo(serverID string) (attachment, bool) {
 	for _, a := range v.Attachments {
 		if a.ServerID == serverID {

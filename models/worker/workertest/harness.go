@@ -52,6 +52,7 @@ func NewOn(t *testing.T, db *store.Store, clock *storetest.Clock) *Harness {
 	fake := backendtest.NewFake(clock.Now)
 	fake.AddServer("server-1", "web-1")
 	fake.AddServer("server-2", "web-2")
+	fake.SetCapabilities(func(c *backend.Capabilities) { c.AttachSnapshots = true })
 	fake.AddImage("image-1", []byte("raw image"))
 	return Share(t, db, clock, fake)
 }

@@ -86,6 +86,22 @@ func prepareAttached(h *Harness) string {
 	return volume
 }
 
+// prepareRead creates a snapshot that two servers read.
+func prepareRead(h *Harness) string {
+	id := h.CreateVolumeAndSnapshot()
+	for _, server := range []string{"server-1", "server-2"} {
+		h.Succeed(h.Store.Snapshots.AttachSnapshot(h.Context(), operator, id, server, ""))
+	}
+	return id
+}
+
+// readBy reports whether an AVAILABLE snapshot is attached to the server alone.
+func (h *Harness) readBy(id, server string) bool {
+	row, err := h.Store.Snapshots.Snapshot(h.Context(), operator, id)
+	h.Must(err)
+	return row.Status == models.Available && row.Failure.None() && row.AttachmentCount == 1 && row.AttachedTo(server)
+}
+
 // Kinds are all kinds of requests.
 var Kinds = []Kind{
 	{"volume.create", "CreateVolume", prepareNothing, func(h *Harness, _ string) (*models.Operation, error) {
@@ -187,6 +203,12 @@ var Kinds = []Kind{
 		_, gone := h.Fake.Snapshot(h.Context(), backend.Key{Ref: id})
 		return errors.Is(err, models.ErrNotFound) && errors.Is(gone, backend.ErrNotFound)
 	}},
+	{"snapshot.attach", "AttachSnapshot", prepareSnapshot, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.AttachSnapshot(h.Context(), operator, id, "server-1", "")
+	}, func(h *Harness, id string, _ *models.Operation) bool { return h.readBy(id, "server-1") }},
+	{"snapshot.detach", "DetachSnapshot", prepareRead, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.DetachSnapshot(h.Context(), operator, id, "server-1", false, "")
+	}, func(h *Harness, id string, _ *models.Operation) bool { return h.readBy(id, "server-2") }},
 	{"snapshot.repair", "RepairSnapshot", prepareErrorDeleting, func(h *Harness, id string) (*models.Operation, error) {
 		return h.Store.Snapshots.RepairSnapshot(h.Context(), admin, models.RepairInput{ID: id, Reason: "the lock is gone", ResetTo: models.Available})
 	}, func(h *Harness, id string, _ *models.Operation) bool {
