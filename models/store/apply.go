@@ -25,6 +25,7 @@ type ObservedState struct {
 	Attachments *[]backend.Attachment // of a volume; all of them
 	Hold        *int64                // microseconds: Volume.HoldUS or Snapshot.HeldUS
 	TakenAt     *int64                // microseconds of Unix time, of a snapshot; 0: the instant was lost
+	TakenFrom   *string               // of a snapshot: Snapshot.TakenFrom
 	Export      *models.Export        // of a volume
 	Type, Zone  string                // of a volume
 	Gone        bool                  // the object no longer exists: the row is deleted
@@ -80,6 +81,7 @@ type rowState struct {
 	consistency       models.Consistency
 	holdColumn        string
 	hold, takenAt     int64
+	takenFrom         string
 	export            models.Export
 	volumeType, zone  string
 	attachments       []models.Attachment
@@ -91,7 +93,7 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 		var rows []models.Snapshot
 		err := q.Find(&rows).Error
 		for _, r := range rows {
-			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.TakenAt, models.Export{}, "", "", nil})
+			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.TakenAt, r.TakenFrom, models.Export{}, "", "", nil})
 		}
 		return states, err
 	}
@@ -101,7 +103,7 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 	}
 	err = s.attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows)
 	for _, r := range rows {
-		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, 0, r.Export, r.VolumeType, r.Zone, r.Attachments})
+		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, 0, "", r.Export, r.VolumeType, r.Zone, r.Attachments})
 	}
 	return states, err
 }
@@ -141,6 +143,9 @@ func (s *Store) changedColumns(o ObservedState, row rowState) map[string]any {
 	}
 	if o.TakenAt != nil && *o.TakenAt != row.takenAt {
 		set["taken_at"] = *o.TakenAt
+	}
+	if o.TakenFrom != nil && *o.TakenFrom != row.takenFrom {
+		set["taken_from"] = *o.TakenFrom
 	}
 	if o.Type != "" && o.Type != row.volumeType || o.Zone != "" && o.Zone != row.zone {
 		set["volume_type"], set["zone"] = cmp.Or(o.Type, row.volumeType), cmp.Or(o.Zone, row.zone)

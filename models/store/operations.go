@@ -219,7 +219,9 @@ func (s *Store) retrySnapshot(tx *gorm.DB, scope string, op *models.Operation) e
 	if d := s.Rules().Volume(models.ActCreateSnapshot, v); d != nil {
 		return models.Refused(d)
 	}
-	return changeRow(tx, &models.Snapshot{}, op.SubjectID, models.ErrorStatus, s.statusColumns(models.Creating))
+	columns := s.statusColumns(models.Creating)
+	columns["taken_at"] = 0
+	return changeRow(tx, &models.Snapshot{}, op.SubjectID, models.ErrorStatus, columns)
 }
 
 func (s *Store) retryVolume(tx *gorm.DB, scope string, op *models.Operation) error {
