@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"errors"
+	"time"
 
 	"blockconsole/models/backend"
 )
@@ -103,10 +104,13 @@ func (s *suite) detachFrom(key backend.Key, server string, force bool) {
 func (s *suite) attachedSnapshot(v backend.Volume) backend.Snapshot {
 	s.Helper()
 	spec := backend.SnapshotSpec{Ref: newRef(), Name: "in use", Volume: v.Key, Project: s.Project, Attached: true, Acknowledged: true}
+	called := time.Now()
 	sn, err := s.Backend.CreateSnapshot(s.ctx, spec)
 	s.must("snapshot of an attached volume", err)
 	s.snapshots = append(s.snapshots, sn.Key)
-	return s.waitSnapshot(sn.Key, backend.Available)
+	sn = s.waitSnapshot(sn.Key, backend.Available)
+	s.wantInstant(sn, called, backend.CrashConsistent)
+	return sn
 }
 
 // changeAttached renames, extends and snapshots an attached volume.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"blockconsole/models/backend"
 )
@@ -47,6 +48,7 @@ func (s *suite) createVolume() {
 func (s *suite) createSnapshot() {
 	v := s.newVolume(s.spec("source"))
 	spec := backend.SnapshotSpec{Ref: newRef(), Name: "first", Description: "before the upgrade", Volume: v.Key, Project: s.Project}
+	called := time.Now()
 	started, err := s.Backend.CreateSnapshot(s.ctx, spec)
 	s.must("create", err)
 	s.snapshots = append(s.snapshots, started.Key)
@@ -57,9 +59,22 @@ func (s *suite) createSnapshot() {
 	if sn.Key != started.Key || sn.Name != spec.Name || sn.Description != spec.Description || sn.SizeGiB != 1 || !isOf(sn, v) || sn.CreatedAt.IsZero() {
 		s.Fatalf("%+v", sn)
 	}
+	s.wantInstant(sn, called, backend.Clean)
 	again, err := s.Backend.CreateSnapshot(s.ctx, spec)
-	if err != nil || again.Key != sn.Key || again.Status != backend.Available {
+	if err != nil || again.Key != sn.Key || again.Status != backend.Available || !again.TakenAt.Equal(sn.TakenAt) {
 		s.Fatalf("the same create once more: %+v, %v", again, err)
+	}
+}
+
+// wantInstant checks when a snapshot was taken that was asked for at called, and how: not at
+// all where the backend does not know. Backends tell the time in seconds, some of them.
+func (s *suite) wantInstant(sn backend.Snapshot, called time.Time, want backend.Consistency) {
+	now := time.Now()
+	if sn.TakenAt.Before(called.Truncate(time.Second)) || sn.TakenAt.After(now) {
+		s.Errorf("asked for between %s and %s, taken at %s", called, now, sn.TakenAt)
+	}
+	if sn.Consistency != "" && sn.Consistency != want {
+		s.Errorf("%q instead of %q", sn.Consistency, want)
 	}
 }
 
