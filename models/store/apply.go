@@ -27,6 +27,7 @@ type ObservedState struct {
 	OnlyServer  string                // of Attachments and Export, what this server changes: operations for others may be under way
 	Hold        *int64                // microseconds: Volume.HoldUS or Snapshot.HeldUS
 	TakenAt     *int64                // microseconds of Unix time, of a snapshot; 0: the instant was lost
+	TakenFrom   *string               // of a snapshot: Snapshot.TakenFrom
 	Export      *models.Export
 	Type, Zone  string         // of a volume
 	Checks      *models.Checks // of a snapshot
@@ -103,6 +104,7 @@ type rowState struct {
 	consistency       models.Consistency
 	holdColumn        string
 	hold, takenAt     int64
+	takenFrom         string
 	export            models.Export
 	volumeType, zone  string
 	attachments       []models.Attachment
@@ -118,7 +120,11 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 		}
 		err = attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows, snapshotAttached)
 		for _, r := range rows {
-			states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "held_us", r.HeldUS, r.TakenAt, r.Export, "", "", r.Attachments, r.Checks})
+			states = append(states, rowState{
+				id: r.ID, backendID: r.BackendID, status: r.Status, percent: r.Percent, failure: r.Failure, size: r.SizeGiB,
+				name: r.Name, description: r.Description, consistency: r.Consistency, holdColumn: "held_us", hold: r.HeldUS,
+				takenAt: r.TakenAt, takenFrom: r.TakenFrom, export: r.Export, attachments: r.Attachments, checks: r.Checks,
+			})
 		}
 		return states, err
 	}
@@ -128,7 +134,11 @@ func (s *Store) rowStates(q *gorm.DB, kind models.SubjectType) (states []rowStat
 	}
 	err = attachmentsOf(q.Session(&gorm.Session{NewDB: true}), rows, volumeAttached)
 	for _, r := range rows {
-		states = append(states, rowState{r.ID, r.BackendID, r.Status, r.Percent, r.Failure, r.SizeGiB, r.Name, r.Description, r.Consistency, "hold_us", r.HoldUS, 0, r.Export, r.VolumeType, r.Zone, r.Attachments, models.Checks{}})
+		states = append(states, rowState{
+			id: r.ID, backendID: r.BackendID, status: r.Status, percent: r.Percent, failure: r.Failure, size: r.SizeGiB,
+			name: r.Name, description: r.Description, consistency: r.Consistency, holdColumn: "hold_us", hold: r.HoldUS,
+			export: r.Export, volumeType: r.VolumeType, zone: r.Zone, attachments: r.Attachments,
+		})
 	}
 	return states, err
 }
@@ -168,6 +178,9 @@ func (s *Store) changedColumns(o ObservedState, row rowState) map[string]any {
 	}
 	if o.TakenAt != nil && *o.TakenAt != row.takenAt {
 		set["taken_at"] = *o.TakenAt
+	}
+	if o.TakenFrom != nil && *o.TakenFrom != row.takenFrom {
+		set["taken_from"] = *o.TakenFrom
 	}
 	if o.Type != "" && o.Type != row.volumeType || o.Zone != "" && o.Zone != row.zone {
 		set["volume_type"], set["zone"] = cmp.Or(o.Type, row.volumeType), cmp.Or(o.Zone, row.zone)

@@ -165,6 +165,9 @@ func TestLane_Retry(t *testing.T) {
 		if _, err := db.Queue.RetryOperation(ctx, me, op.ID); err != nil {
 			t.Fatal(err)
 		}
+		if row, err := db.Snapshots.SnapshotByID(ctx, op.SubjectID); err != nil || row.TakenAt != 0 || row.Status != models.Creating {
+			t.Errorf("%+v, %v", row, err)
+		}
 		if again := claim(t, db); again.ID != op.ID || again.Lane != volume || !again.First || again.Cancellable() {
 			t.Errorf("%+v", again)
 		}
@@ -251,6 +254,17 @@ func TestRevert_LatestByInstant(t *testing.T) {
 		}
 		_, err := db.Volumes.RevertVolume(ctx, me, early.ID, "")
 		wantSnapshotBlocker(t, "revert", err, "deny.not_latest", late.ID)
+		failed := row("failed", 3*time.Hour, 0)
+		failed.TakenAt, failed.Status = nil, models.ErrorStatus
+		if _, err := db.Sync.UpsertSnapshots(ctx, []store.ObservedObject{failed}, clock.Now()); err != nil {
+			t.Fatal(err)
+		}
+		_, err = db.Volumes.RevertVolume(ctx, me, late.ID, "")
+		wantSnapshotBlocker(t, "revert behind one without an instant", err, "deny.not_latest", failed.ID)
+		if _, err := db.Snapshots.DeleteSnapshot(ctx, me, failed.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		finish(t, db, claim(t, db), models.Succeeded, store.ObservedState{Gone: true})
 		if _, err := db.Volumes.RevertVolume(ctx, me, late.ID, ""); err != nil {
 			t.Error(err)
 		}

@@ -224,7 +224,9 @@ func (s *Store) retrySnapshot(tx *gorm.DB, scope string, op *models.Operation) e
 	if d := s.Rules().Volume(models.ActCreateSnapshot, v); d != nil {
 		return models.Refused(d)
 	}
-	return changeRow(tx, &models.Snapshot{}, op.SubjectID, models.ErrorStatus, s.statusColumns(models.Creating))
+	columns := s.statusColumns(models.Creating)
+	columns["taken_at"] = 0
+	return changeRow(tx, &models.Snapshot{}, op.SubjectID, models.ErrorStatus, columns)
 }
 
 // retryReader checks the rules of attaching or detaching a snapshot again.

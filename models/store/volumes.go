@@ -138,16 +138,18 @@ func (s *Store) revertDenial(tx *gorm.DB, snapshot *models.Snapshot, v *models.V
 	if snapshot.SizeGiB != v.SizeGiB {
 		return models.NewDenial("deny.size_differs"), nil
 	}
-	var copied models.Snapshot // or about to be
-	err := takeOne(tx.Where("volume_id = ? AND "+s.unindexed("status")+" = ?", v.ID, models.Creating).Order("taken_at DESC, id DESC"), &copied)
-	if err == nil {
-		return &models.Denial{Text: models.NewText("deny.snapshot_creating"), Snaps: []models.Link{copied.Link()}}, nil
-	}
-	if ignoreNotFound(err) != nil {
+	var creating []models.Link
+	err := tx.Model(&models.Snapshot{}).Select("id", "name").Where("volume_id = ? AND "+s.unindexed("status")+" = ?", v.ID, models.Creating).
+		Order("id").Limit(maxBlockers).Find(&creating).Error
+	if err != nil {
 		return nil, err
 	}
+	if len(creating) > 0 {
+		return &models.Denial{Text: models.NewText("deny.snapshot_creating"), Snaps: creating}, nil
+	}
 	var newest models.Snapshot
-	err = takeOne(tx.Where("volume_id = ?", v.ID).Order("taken_at DESC, id DESC"), &newest)
+	// Where no instant is known, a cloud counts from the request.
+	err = takeOne(tx.Where("volume_id = ?", v.ID).Order("CASE WHEN taken_at = 0 THEN created_at ELSE taken_at END DESC, id DESC"), &newest)
 	if err == nil && newest.ID != snapshot.ID {
 		return &models.Denial{Text: models.NewText("deny.not_latest"), Snaps: []models.Link{newest.Link()}}, nil
 	}

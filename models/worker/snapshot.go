@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"blockconsole/models"
@@ -21,10 +22,11 @@ var errOutsideLane = errors.New("the operation is not in the lane of the volume"
 // wait for the copy of another, enter the lane again.
 func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
 	row := s.snapshot
-	volume, err := w.store.Volumes.VolumeByID(ctx, row.VolumeID)
+	volume, err := w.sourceVolume(ctx, row.VolumeID)
 	if err != nil {
 		return w.failCreate(ctx, op, err)
 	}
+	var takenFrom *string
 	consistency := row.Consistency
 	if op.Step < models.StepAccepted && volume.AttachmentCount > 0 && consistency == models.Clean {
 		consistency = models.CrashConsistent // attached while the operation was queued
@@ -33,6 +35,8 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, s *su
 		if op.Lane == models.CopyLane(op.Params.VolumeID) {
 			return store.ObservedState{}, errOutsideLane
 		}
+		servers := strings.Join(volume.ServerNames(), "\n")
+		takenFrom = &servers
 		created, err := w.backend.CreateSnapshot(ctx, backend.SnapshotSpec{
 			Ref: row.ID, Name: row.Name, Description: row.Description, Project: row.ProjectID,
 			Volume:   backend.Key{Ref: volume.ID, ID: volume.BackendID},
@@ -51,6 +55,7 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, s *su
 	case wait != nil:
 		return *wait, nil
 	}
+	o.TakenFrom = takenFrom
 	if o.Consistency == models.ConsistencyUnknown {
 		o.Consistency = consistency
 	}
@@ -59,6 +64,19 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, s *su
 		p.Lane = models.CopyLane(op.Params.VolumeID)
 	}
 	return p, nil
+}
+
+// sourceVolume finds a volume with its attachments. Errors: ErrNotFound, those of the
+// database.
+func (w *Worker) sourceVolume(ctx context.Context, id string) (*models.Volume, error) {
+	found, err := w.store.Volumes.VolumesByID(ctx, []string{id})
+	if err == nil && len(found) == 0 {
+		err = models.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &found[0], nil
 }
 
 // enterLane puts the operation back into the lane of its volume, to take an instant there.

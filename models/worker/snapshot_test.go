@@ -82,7 +82,7 @@ func TestCreateSnapshot_AttachedWhileQueued(t *testing.T) {
 				return
 			}
 			h.Succeed(op, nil)
-			if row := h.Snapshot(op.SubjectID); row.Consistency != tt.want {
+			if row := h.Snapshot(op.SubjectID); row.Consistency != tt.want || row.TakenFrom == "" {
 				h.Errorf("%+v", row)
 			}
 		})
@@ -174,7 +174,7 @@ func TestCreateSnapshot_CopyLost(t *testing.T) {
 	h.Fake.HoldCopies()
 	h.RunFor(5)
 	row := h.Snapshot(op.SubjectID)
-	if row.TakenAt <= first || row.Consistency != models.Clean || h.Operation(detach.ID).State != models.Succeeded || h.Operation(op.ID).Lane != models.CopyLane(volume) {
+	if row.TakenAt <= first || row.Consistency != models.Clean || row.TakenFrom != "" || h.Operation(detach.ID).State != models.Succeeded || h.Operation(op.ID).Lane != models.CopyLane(volume) {
 		h.Errorf("%+v, first at %d", row, first)
 	}
 	h.Fake.Release(op.SubjectID)

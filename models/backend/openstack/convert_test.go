@@ -23,6 +23,19 @@ func TestStatusOf(t *testing.T) {
 	}
 }
 
+// A cloud tells no instant but that of the request, and nothing while it may still be to come.
+func TestSnapshots_TakenAt(t *testing.T) {
+	cloud, b := newCloud(t, openstacktest.Options{})
+	volume := cloud.AddVolume(openstacktest.Volume{Project: cloud.Project, Name: "data"})
+	for status, known := range map[string]bool{"available": true, "error_deleting": true, "deleting": true, "creating": false, "error": false} {
+		id := cloud.AddSnapshot(openstacktest.Snapshot{Project: cloud.Project, Volume: volume, Name: status, Status: status})
+		s, err := b.Snapshot(t.Context(), backend.Key{ID: id})
+		if err != nil || s.CreatedAt.IsZero() || s.TakenAt.IsZero() == known || known && !s.TakenAt.Equal(s.CreatedAt) || s.Consistency != "" {
+			t.Errorf("%s: created %s, taken %s, %q, %v", status, s.CreatedAt, s.TakenAt, s.Consistency, err)
+		}
+	}
+}
+
 // Odd objects are listed; invalid refs are ignored.
 func TestLists_OddObjects(t *testing.T) {
 	cloud, b := newCloud(t, openstacktest.Options{})
