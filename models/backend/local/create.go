@@ -178,7 +178,7 @@ func (b *Backend) startCreate(m meta, src source) (*object, *job, error) {
 		switch {
 		case from.meta.Status != backend.Available:
 			return nil, nil, &backend.Error{Code: backend.CodeConflict, Why: backend.WhySourceStatus, WhyArg: string(from.meta.Status), Message: "the source is " + string(from.meta.Status)}
-		case from.meta.Kind == volumes && !b.reflink && len(b.copyTargets[from.meta.Ref]) > 0:
+		case from.copying != nil, from.meta.Kind == volumes && !b.reflink && len(b.copyTargets[from.meta.Ref]) > 0:
 			return nil, nil, errBeingCopied()
 		}
 		m.Attached = m.Attached || from.export != nil

@@ -297,3 +297,26 @@ func TestTakeMoment_Expired(t *testing.T) {
 		}
 	}
 }
+
+// A volume that is attached or detached before the hold was not looked at as it is then.
+func TestTakeMoment_DetachedBefore(t *testing.T) {
+	t.Parallel()
+	b, ref := attachedVolume(t, memDir(t), withoutReflink)
+	b.mu.Lock()
+	volume := b.volumes.byRef[ref]
+	b.mu.Unlock()
+	o, j, taken := &object{meta: meta{Kind: snapshots}}, &job{instant: make(chan struct{})}, 0
+	err := b.takeMoment(context.Background(), o, j, source{object: volume}, moment{
+		prepare: func() error {
+			if err := b.DetachVolume(t.Context(), backend.Key{Ref: ref}, "here", true); err != nil {
+				return err
+			}
+			return waitJobs(t.Context(), b)
+		},
+		take: func(int64) error { taken++; return nil },
+		undo: func() error { t.Error("nothing was taken yet"); return nil },
+	})
+	if err != nil || taken != 1 || o.meta.Consistency != backend.Clean || o.meta.Held != 0 {
+		t.Errorf("taken %d times, %+v, %v", taken, o.meta, err)
+	}
+}

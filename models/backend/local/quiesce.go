@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ func (b *Backend) takeMoment(ctx context.Context, o *object, j *job, src source,
 		if !errors.Is(err, errNoInstant) {
 			return err
 		}
-		if err := errors.Join(ctx.Err(), m.undo()); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
@@ -187,7 +188,7 @@ func (b *Backend) tryMoment(ctx context.Context, o *object, j *job, volume *obje
 	case err != nil:
 		return err
 	case expired != nil:
-		return errNoInstant
+		return cmp.Or(m.undo(), errNoInstant)
 	case e == nil:
 		taken.Held = 0
 	}
