@@ -193,7 +193,7 @@ func TestFileSystemInUse(t *testing.T) {
 	}
 	defer writing.Wait()
 	defer writer.stop.Store(true)
-	for i := range int(number(t, "BLOCKCONSOLE_TEST_INSTANTS", 3)) {
+	for i := range int(number(t, "BLOCKCONSOLE_TEST_INSTANTS", 2)) {
 		enough := writer.saved.Load() + filesKept
 		eventually(t, "files are saved", func() bool { return writer.saved.Load() > enough || t.Failed() })
 		before := writer.saved.Load()
