@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -107,26 +106,5 @@ func TestScripts_PublicHtmxOnly(t *testing.T) {
 		if bytes.Contains(text, []byte("_htmx")) {
 			t.Errorf("%s reads _htmx", name)
 		}
-	}
-}
-
-// TestDarkTheme_SameByChoiceAndBySystem compares the two blocks of app.css: browser
-// tests only emulate the system's theme.
-func TestDarkTheme_SameByChoiceAndBySystem(t *testing.T) {
-	t.Parallel()
-	css, err := os.ReadFile("app.css")
-	if err != nil {
-		t.Fatal(err)
-	}
-	variables := func(selector string) []string {
-		_, block, ok := strings.Cut(string(css), selector+" {")
-		block, _, _ = strings.Cut(block, "}")
-		if !ok || !strings.Contains(block, "--bg:") {
-			t.Fatalf("no variables in %s", selector)
-		}
-		return regexp.MustCompile(`--[^;]+;`).FindAllString(block, -1)
-	}
-	if a, b := variables(`:root:not([data-theme="light"])`), variables(`:root[data-theme="dark"]`); !slices.Equal(a, b) {
-		t.Errorf("the system's dark theme and the chosen one differ:\n%s\n%s", a, b)
 	}
 }

@@ -56,10 +56,9 @@ type Error struct {
 	// where all they wrote can be read until the console ends; empty: nowhere.
 	Served bool
 	Kept   string
-	// Blocks are the numbers of the first blocks that are not what they were, BlockBytes long, and Bad is how many
-	// there are in all. Of is the name of the snapshot that has them, where the error is that of its copy.
+	// Blocks are the numbers of the first blocks that are not what they were, BlockBytes long. Of is the name of the snapshot that has them, where the error is that of its copy.
 	Blocks     []int64
-	Bad        int64
+	Bad        int64 // number of all such blocks
 	BlockBytes int64
 	Of         string
 

@@ -26,6 +26,7 @@ var wholeTables = []string{
 	"SELECT `name` FROM `users`", `SELECT "name" FROM "users"`, // a new user's name is compared with each
 	"SELECT * FROM `operations` ORDER BY num DESC LIMIT", `SELECT * FROM "operations" ORDER BY num DESC LIMIT`, // in the order of the primary key
 	"DELETE FROM operations WHERE num IN", "DELETE FROM audit WHERE num IN", // the oldest rows
+	"SELECT count(*) FROM (SELECT 1 FROM volumes t WHERE TRUE LIMIT", "SELECT count(*) FROM (SELECT 1 FROM snapshots t WHERE TRUE LIMIT", // the first 1,001 rows
 	"SELECT min(seq) FROM changes", "SELECT max(seq) FROM changes", // the ends of the primary key
 }
 
