@@ -93,6 +93,13 @@ var scenarios = []scenario{
 		_, err := s.b.CreateSnapshot(context.Background(), backend.SnapshotSpec{Ref: s.new, Volume: backend.Key{Ref: s.vol}})
 		return err
 	}, func(s *harness) bool { v, ok := s.snapshot(s.new); return ok && v.Status == backend.Available }},
+	{"create snapshot of an attached volume", func(s *harness) error {
+		if err := s.b.AttachVolume(context.Background(), backend.Key{Ref: s.vol}, "here"); err != nil {
+			return err
+		}
+		_, err := s.b.CreateSnapshot(context.Background(), backend.SnapshotSpec{Ref: s.new, Volume: backend.Key{Ref: s.vol}, Attached: true, Acknowledged: true})
+		return err
+	}, func(s *harness) bool { v, ok := s.snapshot(s.new); return ok && v.Status == backend.Available }},
 	{"restore larger", func(s *harness) error {
 		_, err := s.b.CreateVolume(context.Background(), backend.VolumeSpec{Ref: s.copy, SizeGiB: 2, Snapshot: &backend.Key{Ref: s.snap}})
 		return err

@@ -5,8 +5,6 @@ package local
 import (
 	"errors"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // The console runs on these systems for development.
