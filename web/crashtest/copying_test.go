@@ -31,15 +31,15 @@ func TestKilledWhileCopying(t *testing.T) {
 	s := newSite(t, nil, [2]string{"web-1", "127.0.0.1"})
 	id := s.newVolume("database")
 	s.attach(id, "web-1")
-	l := &backendtest.Load{History: backendtest.NewHistory(gib), Span: 96 * mib, Seed: seed}
+	l := &backendtest.Load{History: backendtest.NewHistory(gib), Span: 160 * mib, Seed: seed}
 	if err := l.Prefill(s.connected(id), 16*mib); err != nil {
 		t.Fatal(err)
 	}
 	again := 0
-	for range number(t, "BLOCKCONSOLE_CRASH_COPIES", 3) {
+	for range number(t, "BLOCKCONSOLE_CRASH_COPIES", 4) {
 		l.Start(s.connected(id), s.connected(id), s.connected(id))
 		a := s.api.Ask(views.SnapshotsPath, "name", "killed", "volume_id", id, "acknowledge", "1")
-		<-time.After(time.Duration(chance.Int64N(int64(400 * time.Millisecond)))) // the moment is the test
+		<-time.After(time.Duration(chance.Int64N(int64(120 * time.Millisecond)))) // the moment is the test
 		s.Kill()
 		if err := l.Wait(); err == nil {
 			t.Fatal("the connections have not ended")
