@@ -56,9 +56,10 @@ type Error struct {
 	// where all they wrote can be read until the console ends; empty: nowhere.
 	Served bool
 	Kept   string
-	// Blocks are the numbers of the first blocks that are not what they were, BlockBytes long. Of is the name of the snapshot that has them, where the error is that of its copy.
-	Blocks     []int64
-	Bad        int64 // number of all such blocks
+	// Blocks are the numbers of the first blocks that are not what they were, BlockBytes long. Of is the name of the
+	// snapshot that has them, where the error is that of its copy.
+	Blocks     []int64 // a number each
+	Bad        int64   // number of all such blocks
 	BlockBytes int64
 	Of         string
 
