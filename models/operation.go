@@ -39,6 +39,10 @@ const (
 	SnapshotDelete  Kind = "snapshot.delete"
 	SnapshotRestore Kind = "snapshot.restore" // makes a volume of a snapshot; its subject is the volume
 	SnapshotRepair  Kind = "snapshot.repair"
+	VolumeLock      Kind = "volume.lock"
+	VolumeUnlock    Kind = "volume.unlock"
+	SnapshotLock    Kind = "snapshot.lock"
+	SnapshotUnlock  Kind = "snapshot.unlock"
 )
 
 // SubjectType is the kind of object that an operation or a change is about.
@@ -121,6 +125,8 @@ func (o *Operation) StepNames() []string {
 		return []string{"revert", "wait"}
 	case VolumeRepair, SnapshotRepair:
 		return []string{"repair"}
+	case VolumeLock, VolumeUnlock, SnapshotLock, SnapshotUnlock:
+		return []string{"lock"}
 	}
 	return []string{"edit"}
 }
@@ -142,7 +148,8 @@ type Params struct {
 	SizeGiB        int    `json:"size_gib,omitempty"` // of an extend; else audit
 	PriorStatus    Status `json:"was,omitempty"`      // of the row before the click: to restore it when it is refused or cancelled
 	ResetTo        Status `json:"reset_to,omitempty"`
-	Reason         string `json:"reason,omitempty"` // audit
+	Reason         string `json:"reason,omitempty"`       // audit
+	LockedUntil    int64  `json:"locked_until,omitempty"` // of a lock; else audit: what an unlock ended. Unix microseconds
 	Force          bool   `json:"force,omitempty"`
 	Attached       bool   `json:"attached,omitempty"` // audit
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
@@ -198,7 +205,11 @@ type OperationQuery struct {
 // Cancellable reports whether the operation has not begun and can be cancelled.
 func (o *Operation) Cancellable() bool {
 	neverRan := o.StartedAt == 0 && o.RunAt == o.AskedAt // a retried one has run before
-	return o.State == Pending && neverRan && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
+	switch o.Kind {
+	case VolumeRepair, SnapshotRepair, VolumeLock, VolumeUnlock, SnapshotLock, SnapshotUnlock: // these are in force already
+		return false
+	}
+	return o.State == Pending && neverRan
 }
 
 // Retryable reports whether the operation failed and may simply run again.
@@ -207,7 +218,8 @@ func (o *Operation) Retryable() bool {
 		return false
 	}
 	switch o.Kind {
-	case VolumeCreate, SnapshotCreate, SnapshotRestore, VolumeExtend, VolumeAttach, VolumeDetach:
+	case VolumeCreate, SnapshotCreate, SnapshotRestore, VolumeExtend, VolumeAttach, VolumeDetach,
+		VolumeLock, VolumeUnlock, SnapshotLock, SnapshotUnlock:
 		return true
 	}
 	return false

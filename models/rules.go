@@ -22,6 +22,8 @@ const (
 	ActRestore        Action = "restore"
 	ActRevert         Action = "revert"
 	ActRepair         Action = "repair"
+	ActLock           Action = "lock"
+	ActUnlock         Action = "unlock"
 )
 
 // StuckAfter is how long an object must be in transition before an administrator may
@@ -30,7 +32,7 @@ const StuckAfter = time.Hour
 
 // NeededRole is the least role an action needs.
 func (a Action) NeededRole() Role {
-	if a == ActRepair {
+	if a == ActRepair || a == ActUnlock {
 		return Administrator
 	}
 	return Operator
@@ -153,8 +155,17 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 		}
 		return d
 	}
-	if action == ActDelete {
+	switch action {
+	case ActDelete:
 		return r.volumeBlockers(v)
+	case ActRevert:
+		return v.Lock.Denial(r.Now)
+	case ActLock:
+		if v.Status == Restoring { // it would come too late
+			return NewDenial("deny.status", string(v.Status))
+		}
+	case ActUnlock:
+		return v.Lock.unlockDenial(r.Now)
 	}
 	return nil
 }
@@ -165,10 +176,8 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 		return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
 	case v.SnapshotCount > 0:
 		return &Denial{Text: NewText("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: NewText("guide.delete_snapshots")}
-	case v.LockedUntil > Micros(r.Now):
-		return NewDenial("deny.locked", v.LockReason)
 	}
-	return nil
+	return v.Lock.Denial(r.Now)
 }
 
 // Snapshot returns why the snapshot does not allow the action now; nil when it does.
@@ -183,13 +192,14 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 	if d := statusDenial(action, s.Status, SnapshotStatusesFor(action)); d != nil {
 		return d
 	}
-	if action == ActDelete {
-		switch {
-		case s.LockedUntil > Micros(r.Now):
-			return NewDenial("deny.locked", s.LockReason)
-		case len(dependents) > 0:
-			return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
+	switch action {
+	case ActDelete:
+		if d := s.Lock.Denial(r.Now); d != nil || len(dependents) == 0 {
+			return d
 		}
+		return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
+	case ActUnlock:
+		return s.Lock.unlockDenial(r.Now)
 	}
 	return nil
 }

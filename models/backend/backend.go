@@ -68,6 +68,7 @@ type Volume struct {
 	Type, Zone  string
 	CreatedAt   time.Time
 	Hold        time.Duration // how long a snapshot would hold its servers' writes now; 0: not at all, or unknown
+	Lock        Lock          // as SetLock was given it
 }
 
 // Snapshot is the content of a volume at one instant.
@@ -81,6 +82,17 @@ type Snapshot struct {
 	Project     string
 	CreatedAt   time.Time
 	Held        time.Duration // how long it held the writes of the volume's servers; 0: not at all, or unknown
+	Lock        Lock          // as SetLock or CreateSnapshot was given it
+}
+
+// Lock is the console's lock of an object: until then it asks for no deletion and no
+// revert. A backend with the capability Locks keeps it with the object, so that it
+// outlives the console's database; it need not obey it. The zero Lock is none.
+type Lock struct {
+	Until  time.Time // the lock ends then
+	Reason string
+	By     string    // user name
+	At     time.Time // when it was set
 }
 
 // Connection is a client that is connected to an attached volume now.
@@ -185,6 +197,7 @@ type SnapshotSpec struct {
 	Project      string
 	Attached     bool // the volume was attached when the user clicked
 	Acknowledged bool // the user accepted that the data may be inconsistent
+	Lock         Lock // that it begins with
 }
 
 // Page is one page of a listing; Next is the marker of the following page, empty
@@ -204,6 +217,7 @@ type Capabilities struct {
 	ExtendAttached bool   // an IN-USE volume can be extended
 	Progress       bool   // State.Percent is known while work is under way
 	Repair         bool   // RepairVolume and RepairSnapshot work
+	Locks          bool   // SetLock works: locks are kept with the objects
 	Shared         bool   // others change objects too; what vanishes was deleted elsewhere
 	CrashSafe      bool   // a snapshot of an attached volume is of one instant (crash-consistent)
 	BusySnapshots  bool   // a snapshot cannot be deleted while volumes made from it exist
@@ -321,4 +335,8 @@ type Backend interface {
 	// without the capability Repair.
 	RepairVolume(ctx context.Context, key Key, to Status) error
 	RepairSnapshot(ctx context.Context, key Key, to Status) error
+
+	// SetLock keeps a lock with a volume or snapshot, instead of the one before; done when it returns. Errors:
+	// CodeNotFound, CodeConflict while it is being deleted, CodeUnsupported without the capability Locks.
+	SetLock(ctx context.Context, subject SubjectType, key Key, lock Lock) error
 }

@@ -121,6 +121,10 @@ func (i intercepted) RepairSnapshot(ctx context.Context, key Key, to Status) err
 	return i.run(ctx, "RepairSnapshot", func(ctx context.Context) error { return i.b.RepairSnapshot(ctx, key, to) })
 }
 
+func (i intercepted) SetLock(ctx context.Context, subject SubjectType, key Key, lock Lock) error {
+	return i.run(ctx, "SetLock", func(ctx context.Context) error { return i.b.SetLock(ctx, subject, key, lock) })
+}
+
 type interceptedExporter struct {
 	intercepted
 	e Exporter

@@ -183,8 +183,11 @@ func (s Queue) RetryOperation(ctx context.Context, actor models.Actor, id string
 // retryRequest puts the subject's row back into the status of a running operation, if
 // the rules still allow it.
 func (s *Store) retryRequest(tx *gorm.DB, scope string, op *models.Operation) error {
-	if op.Kind == models.SnapshotCreate {
+	switch op.Kind {
+	case models.SnapshotCreate:
 		return s.retrySnapshot(tx, scope, op)
+	case models.VolumeLock, models.VolumeUnlock, models.SnapshotLock, models.SnapshotUnlock:
+		return nil // the row has the lock
 	}
 	row, err := s.volumeForUpdate(tx, scope, op.SubjectID)
 	if err != nil {

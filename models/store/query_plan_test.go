@@ -25,7 +25,8 @@ var wholeTables = []string{
 	"SELECT `name` FROM `users`", `SELECT "name" FROM "users"`, // a new user's name is compared with each
 	"SELECT * FROM `operations` ORDER BY num DESC LIMIT", `SELECT * FROM "operations" ORDER BY num DESC LIMIT`, // in the order of the primary key
 	"DELETE FROM operations WHERE num IN", "DELETE FROM audit WHERE num IN", // the oldest rows
-	"SELECT min(seq) FROM changes", "SELECT max(seq) FROM changes", // the ends of the primary key
+	"SELECT count(*) FROM (SELECT 1 FROM volumes t WHERE TRUE LIMIT", // ends at the limit
+	"SELECT min(seq) FROM changes", "SELECT max(seq) FROM changes",   // the ends of the primary key
 }
 
 // TestQueryPlans runs every query of the store, and expects plans without full table scans.
@@ -167,6 +168,13 @@ func queryLists(t *testing.T, db *store.Store) {
 						_, err1 := db.Snapshots.ListSnapshots(ctx, me, q)
 						_, err2 := db.Volumes.ListVolumes(ctx, me, q)
 						must(t, err1, err2)
+					}
+					if locked := q; search == "" || search == "snap" {
+						locked.After, locked.Before, locked.Locked = "", "", true
+						_, err1 := db.Snapshots.ListSnapshots(ctx, me, locked)
+						_, err2 := db.Volumes.ListVolumes(ctx, me, locked)
+						_, err3 := db.CountMatching(ctx, me, models.SubjectSnapshot, locked)
+						must(t, err1, err2, err3)
 					}
 					_, err1 := db.CountMatching(ctx, me, models.SubjectSnapshot, q)
 					_, err2 := db.CountMatching(ctx, me, models.SubjectVolume, q)

@@ -54,11 +54,35 @@ type meta struct {
 	Attachments  []attachment   `json:"attachments,omitempty"` // of a volume: the server that uses it
 	CreatedAt    time.Time      `json:"created_at"`
 	Status       backend.Status `json:"status"`
+	Lock         *storedLock    `json:"lock,omitempty"`
 	Failure      string         `json:"failure,omitempty"`
 	Damage       *storedDamage  `json:"damage,omitempty"`        // Failure, where that is CodeDamaged
 	FailureCause backend.Cause  `json:"failure_cause,omitempty"` // why the disk refused
 	FailureOp    string         `json:"failure_op,omitempty"`    // what it refused, as in backend.Error
 	Since        time.Time      `json:"since"`
+}
+
+// storedLock is a backend.Lock.
+type storedLock struct {
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason,omitempty"`
+	By     string    `json:"by,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+func storeLock(l backend.Lock) *storedLock {
+	if l.Until.IsZero() {
+		return nil
+	}
+	return &storedLock{l.Until.UTC(), l.Reason, l.By, l.At.UTC()}
+}
+
+// lock is what storeLock stored.
+func (m meta) lock() backend.Lock {
+	if m.Lock == nil {
+		return backend.Lock{}
+	}
+	return backend.Lock(*m.Lock)
 }
 
 // storedDamage is a backend.Error of the code damaged, without what a restart changes.

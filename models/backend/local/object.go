@@ -78,7 +78,7 @@ func (b *Backend) volumeLocked(o *object) backend.Volume {
 	m := o.meta
 	v := backend.Volume{
 		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
-		Image: m.Image, Project: m.Project, Type: m.Type, Zone: m.Zone, CreatedAt: m.CreatedAt,
+		Image: m.Image, Project: m.Project, Type: m.Type, Zone: m.Zone, CreatedAt: m.CreatedAt, Lock: m.lock(),
 	}
 	if m.Source != "" {
 		v.Source = &backend.Key{Ref: m.Source, ID: m.Source}
@@ -98,7 +98,7 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	return backend.Snapshot{
 		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
 		Volume: backend.Key{Ref: m.Volume, ID: m.Volume}, Project: m.Project, CreatedAt: m.CreatedAt,
-		Held: m.Held,
+		Held: m.Held, Lock: m.lock(),
 	}
 }
 

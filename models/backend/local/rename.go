@@ -22,6 +22,35 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	if err := checkText(name, description); err != nil {
 		return err
 	}
+	return b.changeMeta(ctx, k, key, func(m *meta) bool {
+		if m.Name == name && m.Description == description {
+			return false
+		}
+		m.Name, m.Description = name, description
+		return true
+	})
+}
+
+// SetLock keeps a lock in meta.json. Errors: CodeNotFound, CodeConflict while it is being
+// deleted, CodeDamaged without a folder, CodeNoSpace, CodeUnavailable.
+func (b *Backend) SetLock(ctx context.Context, subject backend.SubjectType, key backend.Key, lock backend.Lock) error {
+	k := volumes
+	if subject == backend.SubjectSnapshot {
+		k = snapshots
+	}
+	stored := storeLock(lock)
+	return b.changeMeta(ctx, k, key, func(m *meta) bool {
+		if m.Lock == stored || m.Lock != nil && stored != nil && *m.Lock == *stored {
+			return false
+		}
+		m.Lock = stored
+		return true
+	})
+}
+
+// changeMeta changes what describes an object: its meta.json, then the index. change may
+// be called twice, and reports whether anything differs.
+func (b *Backend) changeMeta(ctx context.Context, k kind, key backend.Key, change func(m *meta) bool) error {
 	o, unlock, err := b.lockObject(ctx, k, key)
 	if err != nil {
 		return err
@@ -31,10 +60,9 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	if m.Status == backend.Deleting {
 		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDeleting, Message: "it is being deleted"}
 	}
-	if m.Name == name && m.Description == description {
+	if !change(&m) {
 		return nil
 	}
-	m.Name, m.Description = name, description
 	if l != unpublished { // else publish writes it
 		if err := b.replaceMeta(l, m.withFinalStatus()); err != nil {
 			if d := b.inspect(o); d != nil {
@@ -45,6 +73,6 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o.meta.Name, o.meta.Description = name, description
+	change(&o.meta)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
@@ -84,6 +85,17 @@ func prepareAttached(h *Harness) string {
 	volume := h.CreateVolume("volume-1")
 	h.Succeed(h.Store.Volumes.AttachVolume(h.Context(), operator, volume, "server-1", ""))
 	return volume
+}
+
+// lockFor is the form of a lock for a week.
+func (h *Harness) lockFor(id string) models.LockInput {
+	return models.LockInput{ID: id, Until: h.Store.Now().AddDate(0, 0, 7).Format(time.DateOnly), Reason: "audit"}
+}
+
+// isLocked reports whether the row and the object have the lock of the operation.
+func (h *Harness) isLocked(row models.Lock, kept backend.Lock, op *models.Operation) bool {
+	return row.LockedUntil == op.Params.LockedUntil && row.LockedUntil == models.Micros(kept.Until) &&
+		row.LockReason == kept.Reason && row.LockedBy == kept.By && row.LockedAt == models.Micros(kept.At)
 }
 
 // Kinds are all kinds of requests.
@@ -179,6 +191,32 @@ var Kinds = []Kind{
 	}, func(h *Harness, id string, _ *models.Operation) bool {
 		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: id})
 		return err == nil && s.Name == "renamed-1" && s.Description == "text" && h.Snapshot(id).Name == "renamed-1"
+	}},
+	{"volume.lock", "SetLock", prepareVolume, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Volumes.LockVolume(h.Context(), operator, h.lockFor(id))
+	}, func(h *Harness, id string, op *models.Operation) bool {
+		return h.isLocked(h.Volume(id).Lock, h.BackendVolume(id).Lock, op)
+	}},
+	{"volume.unlock", "SetLock", func(h *Harness) string {
+		id := prepareVolume(h)
+		h.Succeed(h.Store.Volumes.LockVolume(h.Context(), operator, h.lockFor(id)))
+		return id
+	}, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Volumes.UnlockVolume(h.Context(), admin, models.LockInput{ID: id, Reason: "done"})
+	}, func(h *Harness, id string, _ *models.Operation) bool {
+		return !h.Volume(id).Locked() && h.BackendVolume(id).Lock == backend.Lock{}
+	}},
+	{"snapshot.lock", "SetLock", prepareSnapshot, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.LockSnapshot(h.Context(), operator, h.lockFor(id))
+	}, func(h *Harness, id string, op *models.Operation) bool {
+		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: id})
+		return err == nil && h.isLocked(h.Snapshot(id).Lock, s.Lock, op)
+	}},
+	{"snapshot.create locked", "CreateSnapshot", prepareVolume, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.CreateSnapshot(h.Context(), operator, models.SnapshotInput{VolumeID: id, Name: "snap-1", LockUntil: h.lockFor(id).Until})
+	}, func(h *Harness, _ string, op *models.Operation) bool {
+		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: op.SubjectID})
+		return err == nil && h.isLocked(h.Snapshot(op.SubjectID).Lock, s.Lock, op)
 	}},
 	{"snapshot.delete", "DeleteSnapshot", prepareSnapshot, func(h *Harness, id string) (*models.Operation, error) {
 		return h.Store.Snapshots.DeleteSnapshot(h.Context(), operator, id, "")
