@@ -27,6 +27,8 @@ type SnapshotStore interface {
 	EditSnapshot(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
 	DeleteSnapshot(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error)
 	RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
+	LockSnapshot(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
+	UnlockSnapshot(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
 	RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error)
 }
 
@@ -41,7 +43,8 @@ type Snapshots struct {
 func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 	h := Snapshots{Store: store}
 	h.resource = resource{kind: models.SubjectSnapshot, path: views.SnapshotsPath, load: h.object,
-		names: store, edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
+		names: store, capabilities: store.Capabilities, edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot,
+		lock: store.LockSnapshot, unlock: store.UnlockSnapshot}
 	h.listing = listing[models.Snapshot]{
 		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: store,
 		read: store.ListSnapshots, render: rows.snapshot,
@@ -61,10 +64,11 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 			return item
 		},
 		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
-		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id"},
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "created_at", "project_id", "locked_until", "lock_reason"},
 		csvRecord: func(s *models.Snapshot) []any {
+			until, reason := lockCells(s.Lock, store.Rules().Now)
 			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
-				string(s.Consistency), time.UnixMicro(s.CreatedAt), s.ProjectID}
+				string(s.Consistency), time.UnixMicro(s.CreatedAt), s.ProjectID, until, reason}
 		},
 	}
 	return h
@@ -88,6 +92,7 @@ type snapshotJSON struct {
 	Error       string   `json:"error,omitempty"`
 	RequestID   string   `json:"request_id,omitempty"`
 	Version     int64    `json:"version"`
+	lockJSON
 }
 
 type linkJSON struct {
@@ -98,7 +103,8 @@ type linkJSON struct {
 func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
 	j := snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
-		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version}
+		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version,
+		lockJSON: toLockJSON(s.Lock, RequestOf(c).Site.Now())}
 	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
 	return j
 }
@@ -150,7 +156,7 @@ func (h Snapshots) object(ctx context.Context, actor models.Actor, id string) (*
 	rules := h.Store.Rules()
 	return &object{
 		DeleteItem: views.DeleteItem{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
-			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt},
+			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt, Locked: lockView(s.Lock, rules.Now)},
 		description: s.Description, version: s.Version, editedBy: s.EditedBy, editedAt: s.EditedAt, since: s.StatusSince, failure: s.Failure,
 		denial: func(action models.Action) *models.Denial { return rules.Snapshot(action, s) },
 		deleteDenial: func(ctx context.Context) (*models.Denial, error) {

@@ -14,6 +14,7 @@ type SnapshotRow struct {
 	Consistency         string // clean (detached), crash (attached, one instant), smear (attached, plain copy); empty: unknown
 	CreatedAt           int64  // Unix microseconds
 	Since               int64  // of Status, Unix microseconds; 0: unknown
+	Locked              Locked
 	Deny                SnapshotDenials
 }
 
@@ -31,7 +32,16 @@ type VolumeRow struct {
 	CreatedAt           int64
 	Since               int64
 	Note                Message // such as: which client delays detaching
+	Locked              Locked
 	Deny                VolumeDenials
+}
+
+// Locked is a lock against deletion; zero: none, or it has run out.
+type Locked struct {
+	Until  int64 // the end of its last day, Unix microseconds
+	Reason string
+	By     string // user name
+	At     int64  // when it was set, Unix microseconds
 }
 
 // Failure is the last failure of an object. It is comparable, like the rows.
@@ -52,10 +62,10 @@ type Dependent struct {
 func (t Failure) namedDependents() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
 
 // SnapshotDenials is per action why it is denied for this row; zero: allowed.
-type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair Message }
+type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair, Lock, Unlock Message }
 
 // VolumeDenials is per action why it is denied for this row; zero: allowed.
-type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repair Message }
+type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repair, Lock, Unlock Message }
 
 // List is the state of a list page, all of it from the URL, and its figures.
 type List struct {
@@ -67,6 +77,7 @@ type List struct {
 	Server           *Link    // filter of the volume list
 	Project          *Link    // filter of both lists
 	Projects         []Link   // the choices of that filter; none: there is one project
+	Locked           bool     // filter: only what is locked
 	Sort             string   // -created_at, name, …
 	Size             int      // rows per page
 	Sizes            []int
@@ -80,7 +91,7 @@ type List struct {
 	Degraded         Degraded          // the backend cannot be read
 	EventsURL        string            // the event stream of this list, after the last change shown
 	SortURL          map[string]string // per column: the URL that sorts by it or reverses the order
-	ChipURL          map[string]string // per filter (q, status, volume, server, project): the URL without it
+	ChipURL          map[string]string // per filter (q, status, locked, volume, server, project): the URL without it
 	SizeURL          map[int]string
 	CSVURL           string
 }
