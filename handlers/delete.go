@@ -171,7 +171,7 @@ func (r resource) many(c echo.Context, action string, ids []string, ask func(id 
 	case last == nil && len(blocked) == 0:
 		return r.answerGone(c, goneNames...)
 	case last == nil && Wants(c) == JSON:
-		return &models.Error{Code: models.CodeConflict, Text: models.NewText(action + ".none")}
+		return &models.Error{Code: models.CodeConflict, Text: models.NewText(noneKeys[action])}
 	case last == nil:
 		return Render(c, http.StatusConflict, T(c, r.title(action)), none(blocked))
 	case len(blocked) > 0:
@@ -186,6 +186,9 @@ func (r resource) many(c echo.Context, action string, ids []string, ask func(id 
 	}
 	return answerAccepted(c, last, update)
 }
+
+// noneKeys are the texts when an action was refused for every object.
+var noneKeys = map[string]string{"delete": "delete.none", "lock": "lock.none"}
 
 // maxReasons is how many different reasons a message names.
 const maxReasons = 3

@@ -277,7 +277,7 @@ func (s *suite) rename() {
 
 func (s *suite) lock() {
 	v := s.newVolume(s.spec("kept"))
-	lock := backend.Lock{Until: time.Date(2030, 1, 2, 15, 0, 0, 0, time.UTC), Reason: "audit \u2028 감사", By: "kim", At: time.Date(2026, 11, 25, 1, 2, 3, 4000, time.UTC)}
+	lock := backend.Lock{Until: time.Date(2030, 1, 2, 15, 0, 0, 0, time.UTC), Reason: "audit \u2028 \uac10\uc0ac", By: "kim", At: time.Date(2026, 11, 25, 1, 2, 3, 4000, time.UTC)}
 	if !s.caps.Locks {
 		if err := s.Backend.SetLock(s.ctx, backend.SubjectVolume, v.Key, lock); !errors.Is(err, backend.ErrUnsupported) {
 			s.Errorf("%v", err)
