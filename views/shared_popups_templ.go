@@ -1121,7 +1121,7 @@ func UnlockPopup(m Lock) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = field(m.Form, input{name: "reason", label: tr(ctx, "field.reason"), value: m.Reason, hint: tr(ctx, "repair.reason_hint"), required: true, focus: true}).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = field(m.Form, input{name: "reason", label: tr(ctx, "field.reason"), value: m.Reason, hint: tr(ctx, "unlock.reason_hint"), required: true, focus: true}).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
