@@ -161,6 +161,9 @@ func auditDetails(e *models.AuditEntry) []views.AuditDetail {
 	f.addText("field.image", p.ImageID)
 	f.addText("field.server", cmp.Or(p.ServerName, p.ServerID))
 	f.addText("field.reason", p.Reason)
+	if p.LockedUntil > 0 {
+		f.addMessage("lock.title", views.NewMessage("audit.day", strconv.FormatInt(p.LockedUntil, 10)))
+	}
 	f.addText("audit.was", string(p.PriorStatus))
 	f.addText("field.reset_to", string(p.ResetTo))
 	f.addFlag("audit.raw", p.Raw)

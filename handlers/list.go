@@ -42,6 +42,7 @@ func parseList(c echo.Context, kind models.SubjectType, path string) listState {
 	q.Search = truncateInput(get("q"))
 	q.Status = models.Status(truncateInput(strings.ToUpper(get("status"))))
 	q.VolumeID, q.ServerID, q.Project = truncateInput(get("volume")), truncateInput(get("server")), truncateInput(get("project"))
+	q.Locked = get("locked") == "1"
 	var ok bool
 	if q.Sort, ok = models.ParseSort(kind, get("sort")); !ok {
 		s.invalid = models.Invalid("sort", models.NewText("list.unknown_sort"))
@@ -55,6 +56,9 @@ func parseList(c echo.Context, kind models.SubjectType, path string) listState {
 	}
 	s.set("q", q.Search)
 	s.set("status", string(q.Status))
+	if q.Locked {
+		s.set("locked", "1")
+	}
 	s.set("volume", q.VolumeID)
 	s.set("server", q.ServerID)
 	s.set("project", q.Project)
@@ -127,7 +131,7 @@ func loadPage[T any](c echo.Context, s *listState, read func(models.ListQuery) (
 // view is the view model that all lists have.
 func (s *listState) view(summary models.ListSummary, statuses []models.Status, next, previous string) views.List {
 	l := views.List{
-		Path: s.path, Query: s.query.Search, Status: string(s.query.Status), Sort: s.query.Sort, Size: s.query.Size,
+		Path: s.path, Query: s.query.Search, Status: string(s.query.Status), Locked: s.query.Locked, Sort: s.query.Sort, Size: s.query.Size,
 		Sizes: models.PageSizes, Next: s.cursorURL("after", next), Previous: s.cursorURL("before", previous),
 		Total: summary.Total, Filtered: s.query.Filtered(), LastReadAt: summary.SeenAt,
 		EventsURL: eventsURL(s.path, summary), Degraded: degraded(summary),
@@ -148,7 +152,7 @@ func (s *listState) view(summary models.ListSummary, statuses []models.Status, n
 	for _, key := range models.Sorts(s.kind) {
 		l.SortURL[key] = s.withParam("sort", nextSort(s.query.Sort, key))
 	}
-	for _, name := range []string{"q", "status", "volume", "server", "project"} {
+	for _, name := range []string{"q", "status", "locked", "volume", "server", "project"} {
 		l.ChipURL[name] = s.withParam(name, "")
 	}
 	for _, size := range models.PageSizes {

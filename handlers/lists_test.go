@@ -138,8 +138,8 @@ func TestLists_JSON(t *testing.T) {
 	v := c.Attach(c.NewVolume("vol-1", 10))
 	s := c.NewSnapshot(v, "snap-1")
 	for path, want := range map[string][]string{
-		views.VolumesPath:   {"attachments", "backend_id", "created_at", "description", "id", "name", "project_id", "size_gib", "status", "version"},
-		views.SnapshotsPath: {"attachments", "backend_id", "checked_at", "checksummed_at", "consistency", "created_at", "description", "id", "name", "project_id", "size_gib", "status", "taken_at", "version", "volume"},
+		views.VolumesPath:   {"attachments", "backend_id", "created_at", "description", "id", "lock_reason", "locked_until", "name", "project_id", "size_gib", "status", "version"},
+		views.SnapshotsPath: {"attachments", "backend_id", "checked_at", "checksummed_at", "consistency", "created_at", "description", "id", "lock_reason", "locked_until", "name", "project_id", "size_gib", "status", "taken_at", "version", "volume"},
 	} {
 		a := c.Get(path, apptest.AsJSON...)
 		var whole map[string]any

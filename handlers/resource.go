@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -13,7 +14,7 @@ import (
 )
 
 // resource has the popups that Volumes and Block Snapshots have in common: edit,
-// repair and delete. Its fields are what they differ in.
+// repair, lock, unlock and delete. Its fields are what they differ in.
 type resource struct {
 	kind   models.SubjectType
 	path   string // of the list
@@ -22,6 +23,10 @@ type resource struct {
 	edit   func(ctx context.Context, actor models.Actor, in models.EditInput) (*models.Operation, error)
 	repair func(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
 	delete func(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error)
+	lock   func(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
+	unlock func(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
+
+	capabilities func() models.Capabilities
 }
 
 // object is a Volume or a Block Snapshot as these popups show it.
@@ -132,4 +137,127 @@ func (r resource) Repair(c echo.Context) error {
 		return rerenderForm(c, &m.Form, err, r.title("repair"), func() (templ.Component, error) { return views.RepairPopup(m), nil })
 	}
 	return r.answer(c, op, "repair")
+}
+
+// LockForm is the popup «잠금» of the object in the path, or of the selected ones.
+func (r resource) LockForm(c echo.Context) error {
+	ids, problem := pickedIDs(c)
+	if problem != "" {
+		return renderChooser(c, r.title("lock"), r.path, problem)
+	}
+	m := r.lockView(c, newForm(c, r.path+"/lock"))
+	allowed, err := r.fillLock(c, &m, ids, models.ActLock)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 1 {
+		m.Action = r.url(ids[0], "lock")
+	}
+	if len(ids) == 1 && len(allowed) == 1 {
+		m.Version, m.Reason = allowed[0].version, allowed[0].Locked.Reason
+		if until := allowed[0].Locked.Until; until > 0 {
+			m.Until = time.UnixMicro(until - 1).In(zoneOf(c)).Format(time.DateOnly)
+		}
+	}
+	return Render(c, http.StatusOK, T(c, r.title("lock")), views.LockPopup(m))
+}
+
+func (r resource) lockView(c echo.Context, form views.Form) views.Lock {
+	caps := r.capabilities()
+	return views.Lock{Form: form, Kind: string(r.kind), Until: trimmedValue(c, "until"), Reason: c.FormValue("reason"),
+		Today: localNow(c).Format(time.DateOnly), OursAlone: caps.Shared && !caps.Locks}
+}
+
+// fillLock fills in the objects, and returns those that allow the action.
+func (r resource) fillLock(c echo.Context, m *views.Lock, ids []string, action models.Action) (allowed []*object, err error) {
+	allowed, m.Blocked, m.Denial, err = r.divide(c, ids, func(o *object) (*models.Denial, error) { return o.denial(action), nil })
+	m.Items = nil
+	for _, o := range allowed {
+		m.Items = append(m.Items, o.DeleteItem)
+	}
+	return allowed, err
+}
+
+// lockInput is the submitted form of a lock, for one object.
+func lockInput(c echo.Context, id, key string) models.LockInput {
+	return models.LockInput{ID: id, Until: trimmedValue(c, "until"), Reason: c.FormValue("reason"), Version: formVersion(c), FormKey: key, Zone: zoneOf(c)}
+}
+
+// Lock locks the object in the path.
+func (r resource) Lock(c echo.Context) error {
+	id := c.Param("id")
+	m := r.lockView(c, submittedForm(c, r.url(id, "lock")))
+	op, err := r.lock(c.Request().Context(), Actor(c), lockInput(c, id, m.Key))
+	if err != nil {
+		return r.rerenderLock(c, &m, err, []string{id}, "lock", models.ActLock)
+	}
+	return r.answer(c, op, "lock")
+}
+
+// UnlockForm is the administrator's popup «잠금 해제».
+func (r resource) UnlockForm(c echo.Context) error {
+	id := c.Param("id")
+	m := r.lockView(c, newForm(c, r.url(id, "unlock")))
+	allowed, err := r.fillLock(c, &m, []string{id}, models.ActUnlock)
+	if err != nil {
+		return err
+	}
+	if len(allowed) == 1 {
+		m.Version = allowed[0].version
+	}
+	return Render(c, http.StatusOK, T(c, r.title("unlock")), views.UnlockPopup(m))
+}
+
+// Unlock ends the lock of the object in the path.
+func (r resource) Unlock(c echo.Context) error {
+	id := c.Param("id")
+	m := r.lockView(c, submittedForm(c, r.url(id, "unlock")))
+	op, err := r.unlock(c.Request().Context(), Actor(c), lockInput(c, id, m.Key))
+	if err != nil {
+		return r.rerenderLock(c, &m, err, []string{id}, "unlock", models.ActUnlock)
+	}
+	return r.answer(c, op, "unlock")
+}
+
+// LockMany locks those of the selected objects that can be locked, and names the others.
+func (r resource) LockMany(c echo.Context) error {
+	ids, err := r.bulkIDs(c)
+	if err != nil {
+		return err
+	}
+	m := r.lockView(c, submittedForm(c, r.path+"/lock"))
+	if err := lockInput(c, "", "").Validate(RequestOf(c).Site.Now()); err != nil {
+		return r.rerenderLock(c, &m, err, ids, "lock", models.ActLock)
+	}
+	return r.many(c, "lock", ids, func(id string) (*models.Operation, error) {
+		in := lockInput(c, id, keyOf(m.Form, id))
+		in.Version = 0
+		return r.lock(c.Request().Context(), Actor(c), in)
+	}, func(blocked []views.BlockedItem) templ.Component {
+		m.Blocked = blocked
+		return views.LockPopup(m)
+	})
+}
+
+// rerenderLock renders the form again with what is wrong with it. When somebody else has
+// changed the object meanwhile, it shows the present lock.
+func (r resource) rerenderLock(c echo.Context, m *views.Lock, err error, ids []string, title string, action models.Action) error {
+	m.Version = formVersion(c)
+	if e := models.AsError(err); e != nil && e.Code == models.CodeForbidden && len(e.Fields) > 0 && Wants(c) != JSON {
+		err = &models.Error{Code: models.CodeInvalid, Text: e.Text, Fields: e.Fields} // another day may be allowed
+	}
+	return rerenderForm(c, &m.Form, err, r.title(title), func() (templ.Component, error) {
+		denial := m.Denial
+		allowed, failed := r.fillLock(c, m, ids, action)
+		if denial != nil {
+			m.Denial = denial
+		}
+		if m.Changed = isStale(err); m.Changed && len(allowed) == 1 {
+			m.Version = allowed[0].version
+		}
+		if title == "unlock" {
+			return views.UnlockPopup(*m), failed
+		}
+		return views.LockPopup(*m), failed
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/a-h/templ"
 	"github.com/labstack/echo/v4"
@@ -91,6 +92,7 @@ func (h Snapshots) volumeChoices(c echo.Context, search string) ([]views.VolumeB
 // is empty.
 func (h Snapshots) fillCreateForm(c echo.Context, m *views.SnapshotCreate, volumeID string) error {
 	caps := h.Store.Capabilities()
+	m.Today = localNow(c).Format(time.DateOnly)
 	m.OneInstant, m.FreeBytes, m.NeedBytes = caps.OwnServers, caps.FreeBytes, -1
 	m.SearchURL = views.SnapshotsPath + "/new/volumes"
 	if m.Denial == nil {
@@ -126,7 +128,7 @@ func (h Snapshots) Create(c echo.Context) error {
 	}
 	m := views.SnapshotCreate{
 		Form: submittedForm(c, views.SnapshotsPath), Name: c.FormValue("name"), Description: c.FormValue("description"),
-		Acknowledge: c.FormValue("acknowledge") == "1", VolumeQuery: truncateInput(trimmedValue(c, "q")),
+		LockUntil: trimmedValue(c, "lock_until"), Acknowledge: c.FormValue("acknowledge") == "1", VolumeQuery: truncateInput(trimmedValue(c, "q")),
 	}
 	if c.FormValue("find") != "" { // the search of the popup, without scripts
 		if err := h.fillCreateForm(c, &m, ""); err != nil {
@@ -136,7 +138,8 @@ func (h Snapshots) Create(c echo.Context) error {
 	}
 	ctx, actor := c.Request().Context(), Actor(c)
 	op, err := h.Store.CreateSnapshot(ctx, actor, models.SnapshotInput{
-		VolumeID: volumeID, Name: m.Name, Description: m.Description, Acknowledge: m.Acknowledge, FormKey: m.Key})
+		VolumeID: volumeID, Name: m.Name, Description: m.Description, Acknowledge: m.Acknowledge,
+		LockUntil: m.LockUntil, Zone: zoneOf(c), FormKey: m.Key})
 	if err != nil && c.Param("id") != "" {
 		// After CreateSnapshot: a form sent twice has the same answer, even when its volume is gone.
 		if _, gone := h.Store.Volume(ctx, actor, volumeID); gone != nil {

@@ -32,6 +32,8 @@ type SnapshotStore interface {
 	AttachSnapshot(ctx context.Context, actor models.Actor, id, server, formKey string) (*models.Operation, error)
 	DetachSnapshot(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error)
 	RepairSnapshot(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
+	LockSnapshot(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
+	UnlockSnapshot(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
 	RevertVolume(ctx context.Context, actor models.Actor, snapshotID, formKey string) (*models.Operation, error)
 	CheckSnapshot(ctx context.Context, actor models.Actor, in models.CheckInput) (*models.Operation, error)
 	UncheckedSnapshots(ctx context.Context, actor models.Actor) ([]string, error)
@@ -48,7 +50,8 @@ type Snapshots struct {
 func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 	h := Snapshots{Store: store}
 	h.resource = resource{kind: models.SubjectSnapshot, path: views.SnapshotsPath, load: h.object,
-		names: store, edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot}
+		names: store, capabilities: store.Capabilities, edit: store.EditSnapshot, repair: store.RepairSnapshot, delete: store.DeleteSnapshot,
+		lock: store.LockSnapshot, unlock: store.UnlockSnapshot}
 	h.listing = listing[models.Snapshot]{
 		kind: models.SubjectSnapshot, path: views.SnapshotsPath, statuses: models.SnapshotStatuses, store: store,
 		read: store.ListSnapshots, render: rows.snapshot,
@@ -69,10 +72,11 @@ func NewSnapshots(store SnapshotStore, rows *RowCache) Snapshots {
 			return item
 		},
 		csvName: "block-snapshots", projectID: func(s *models.Snapshot) string { return s.ProjectID },
-		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "servers", "created_at", "taken_at", "checked_at", "damage", "project_id"},
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "volume_id", "volume_name", "consistency", "servers", "created_at", "taken_at", "checked_at", "damage", "project_id", "locked_until", "lock_reason"},
 		csvRecord: func(s *models.Snapshot) []any {
+			until, reason := lockCells(s.Lock, store.Rules().Now)
 			return []any{s.ID, s.BackendID, s.Name, string(s.Status), s.SizeGiB, s.VolumeID, s.VolumeName,
-				string(s.Consistency), strings.Join(s.ServerNames(), "; "), time.UnixMicro(s.CreatedAt), csvTime(s.TakenAt), csvTime(s.Checks.CheckedAt), s.Checks.Damage.Key, s.ProjectID}
+				string(s.Consistency), strings.Join(s.ServerNames(), "; "), time.UnixMicro(s.CreatedAt), csvTime(s.TakenAt), csvTime(s.Checks.CheckedAt), s.Checks.Damage.Key, s.ProjectID, until, reason}
 		},
 	}
 	return h
@@ -104,6 +108,7 @@ type snapshotJSON struct {
 	Error       string `json:"error,omitempty"`
 	RequestID   string `json:"request_id,omitempty"`
 	Version     int64  `json:"version"`
+	lockJSON
 }
 
 type linkJSON struct {
@@ -114,7 +119,8 @@ type linkJSON struct {
 func toSnapshotJSON(c echo.Context, s *models.Snapshot) snapshotJSON {
 	j := snapshotJSON{ID: s.ID, BackendID: s.BackendID, Name: s.Name, Description: s.Description, Status: string(s.Status),
 		SizeGiB: s.SizeGiB, CreatedAt: rfc3339(s.CreatedAt), Volume: linkJSON{s.VolumeID, s.VolumeName},
-		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version, Attachments: toAttachmentsJSON(s.Attachments)}
+		Consistency: string(s.Consistency), HeldUS: s.HeldUS, ProjectID: s.ProjectID, Version: s.Version, Attachments: toAttachmentsJSON(s.Attachments),
+		lockJSON: toLockJSON(s.Lock, RequestOf(c).Site.Now())}
 	j.Error, j.RequestID = failureText(c, s.Failure, s.RequestID)
 	j.TakenAt, j.ChecksummedAt, j.CheckedAt = jsonTime(s.TakenAt), jsonTime(s.Checks.ChecksummedAt), jsonTime(s.Checks.CheckedAt)
 	j.Damage, _ = failureText(c, s.Checks.Damage, "")
@@ -190,7 +196,7 @@ func (h Snapshots) object(ctx context.Context, actor models.Actor, id string) (*
 	rules := h.Store.Rules()
 	return &object{
 		DeleteItem: views.DeleteItem{ID: s.ID, Name: s.Name, Status: string(s.Status), SizeGiB: s.SizeGiB,
-			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt, Servers: s.ServerNames()},
+			Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, CreatedAt: s.CreatedAt, Servers: s.ServerNames(), Locked: lockView(s.Lock, rules.Now)},
 		description: s.Description, version: s.Version, editedBy: s.EditedBy, editedAt: s.EditedAt, since: s.StatusSince, failure: s.Failure,
 		denial: func(action models.Action) *models.Denial { return rules.Snapshot(action, s) },
 		deleteDenial: func(ctx context.Context) (*models.Denial, error) {

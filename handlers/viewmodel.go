@@ -3,6 +3,7 @@ package handlers
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -53,12 +54,13 @@ func snapshotRow(s *models.Snapshot, rules models.Rules, all projectNames) views
 		ID: s.ID, BackendID: s.BackendID, Name: s.Name, Status: string(s.Status), Percent: s.Percent,
 		Failure: failureView(s.Failure, s.RequestID), SizeGiB: s.SizeGiB, Project: all.link(s.ProjectID),
 		Volume: views.Link{ID: s.VolumeID, Name: s.VolumeName}, VolumeDeleted: s.VolumeGone,
-		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, TakenAt: s.TakenAt, Since: s.StatusSince,
+		Consistency: string(s.Consistency), CreatedAt: s.CreatedAt, TakenAt: s.TakenAt, Since: s.StatusSince, Locked: lockView(s.Lock, rules.Now),
 		Note: readersNote(s), NoteQuiet: len(s.LeavingClients()) == 0, Damage: Msg(s.Checks.Damage.Text),
 		Deny: views.SnapshotDenials{
 			Edit: why(models.ActEdit), Delete: why(models.ActDelete), Restore: why(models.ActRestore),
 			Revert: why(models.ActRevert), Repair: why(models.ActRepair), Check: why(models.ActCheck),
 			Attach: why(models.ActAttach), Detach: why(models.ActDetach),
+			Lock: why(models.ActLock), Unlock: why(models.ActUnlock),
 		},
 	}
 }
@@ -69,16 +71,45 @@ func volumeRow(v *models.Volume, rules models.Rules, all projectNames) views.Vol
 	row := views.VolumeRow{
 		ID: v.ID, BackendID: v.BackendID, Name: v.Name, Status: string(v.Status), Percent: v.Percent,
 		Failure: failureView(v.Failure, v.RequestID), Project: all.link(v.ProjectID), SizeGiB: v.SizeGiB, ServerCount: len(v.Attachments), SnapshotCount: v.SnapshotCount,
-		CreatedAt: v.CreatedAt, Since: v.StatusSince, Note: busyNote(v),
+		CreatedAt: v.CreatedAt, Since: v.StatusSince, Note: busyNote(v), Locked: lockView(v.Lock, rules.Now),
 		Deny: views.VolumeDenials{
 			Snapshot: why(models.ActCreateSnapshot), Edit: why(models.ActEdit), Attach: why(models.ActAttach),
 			Detach: why(models.ActDetach), Extend: why(models.ActExtend), Delete: why(models.ActDelete), Repair: why(models.ActRepair),
+			Lock: why(models.ActLock), Unlock: why(models.ActUnlock),
 		},
 	}
 	for i := range min(len(v.Attachments), len(row.Servers)) {
 		row.Servers[i] = views.Link{ID: v.Attachments[i].ServerID, Name: v.Attachments[i].ServerName}
 	}
 	return row
+}
+
+// lockView is the lock at a time.
+func lockView(l models.Lock, now time.Time) views.Locked {
+	l = l.At(now)
+	return views.Locked{Until: l.LockedUntil, Reason: l.LockReason, By: l.LockedBy, At: l.LockedAt}
+}
+
+// lockJSON is what lists and pages tell programs of a lock: null without one.
+type lockJSON struct {
+	LockedUntil *string `json:"locked_until"`
+	LockReason  string  `json:"lock_reason"`
+}
+
+func toLockJSON(l models.Lock, now time.Time) lockJSON {
+	if l = l.At(now); !l.Locked() {
+		return lockJSON{}
+	}
+	until := rfc3339(l.LockedUntil)
+	return lockJSON{&until, l.LockReason}
+}
+
+// lockCells are the columns locked_until and lock_reason of an export.
+func lockCells(l models.Lock, now time.Time) (until any, reason string) {
+	if l = l.At(now); !l.Locked() {
+		return "", ""
+	}
+	return time.UnixMicro(l.LockedUntil), l.LockReason
 }
 
 func denialMessage(d *models.Denial) views.Message {

@@ -34,6 +34,8 @@ type VolumeStore interface {
 	DetachVolume(ctx context.Context, actor models.Actor, id, server string, force bool, formKey string) (*models.Operation, error)
 	DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error)
 	RepairVolume(ctx context.Context, actor models.Actor, in models.RepairInput) (*models.Operation, error)
+	LockVolume(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
+	UnlockVolume(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error)
 }
 
 // Volumes has the pages and popups of Volumes.
@@ -47,7 +49,8 @@ type Volumes struct {
 func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
 	h := Volumes{Store: store}
 	h.resource = resource{kind: models.SubjectVolume, path: views.VolumesPath, load: h.object,
-		names: store, edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume}
+		names: store, capabilities: store.Capabilities, edit: store.EditVolume, repair: store.RepairVolume, delete: store.DeleteVolume,
+		lock: store.LockVolume, unlock: store.UnlockVolume}
 	h.listing = listing[models.Volume]{
 		kind: models.SubjectVolume, path: views.VolumesPath, statuses: models.VolumeStatuses, store: store,
 		read: store.ListVolumes, render: rows.volume,
@@ -62,10 +65,11 @@ func NewVolumes(store VolumeStore, rows *RowCache) Volumes {
 			return item
 		},
 		csvName: "volumes", projectID: func(v *models.Volume) string { return v.ProjectID },
-		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id"},
+		csvHead: []string{"id", "backend_id", "name", "status", "size_gib", "servers", "snapshots", "created_at", "project_id", "locked_until", "lock_reason"},
 		csvRecord: func(v *models.Volume) []any {
+			until, reason := lockCells(v.Lock, store.Rules().Now)
 			return []any{v.ID, v.BackendID, v.Name, string(v.Status), v.SizeGiB, strings.Join(v.ServerNames(), "; "),
-				v.SnapshotCount, time.UnixMicro(v.CreatedAt), v.ProjectID}
+				v.SnapshotCount, time.UnixMicro(v.CreatedAt), v.ProjectID, until, reason}
 		},
 	}
 	return h
@@ -86,6 +90,7 @@ type volumeJSON struct {
 	Error       string           `json:"error,omitempty"`
 	RequestID   string           `json:"request_id,omitempty"`
 	Version     int64            `json:"version"`
+	lockJSON
 }
 
 type attachmentJSON struct {
@@ -98,7 +103,7 @@ type attachmentJSON struct {
 func toVolumeJSON(c echo.Context, v *models.Volume) volumeJSON {
 	j := volumeJSON{ID: v.ID, BackendID: v.BackendID, Name: v.Name, Description: v.Description, Status: string(v.Status),
 		SizeGiB: v.SizeGiB, CreatedAt: rfc3339(v.CreatedAt), Attachments: toAttachmentsJSON(v.Attachments), SnapshotID: v.SnapshotID,
-		ProjectID: v.ProjectID, Version: v.Version}
+		ProjectID: v.ProjectID, Version: v.Version, lockJSON: toLockJSON(v.Lock, RequestOf(c).Site.Now())}
 	j.Error, j.RequestID = failureText(c, v.Failure, v.RequestID)
 	return j
 }
@@ -169,7 +174,7 @@ func (h Volumes) object(ctx context.Context, actor models.Actor, id string) (*ob
 	}
 	rules := h.Store.Rules()
 	return &object{
-		DeleteItem:  views.DeleteItem{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, CreatedAt: v.CreatedAt, Servers: v.ServerNames()},
+		DeleteItem:  views.DeleteItem{ID: v.ID, Name: v.Name, Status: string(v.Status), SizeGiB: v.SizeGiB, CreatedAt: v.CreatedAt, Servers: v.ServerNames(), Locked: lockView(v.Lock, rules.Now)},
 		description: v.Description, version: v.Version, editedBy: v.EditedBy, editedAt: v.EditedAt, since: v.StatusSince, failure: v.Failure,
 		denial: func(action models.Action) *models.Denial { return rules.Volume(action, v) },
 		deleteDenial: func(ctx context.Context) (denial *models.Denial, err error) {

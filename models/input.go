@@ -1,6 +1,9 @@
 package models
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // FormKeyUsed is the text of a form key that was sent before with another form.
 const FormKeyUsed = "error.form_key"
@@ -9,8 +12,20 @@ const FormKeyUsed = "error.form_key"
 // nothing more.
 type SnapshotInput struct {
 	VolumeID, Name, Description string
-	Acknowledge                 bool // the user accepted that the data may be inconsistent
+	Acknowledge                 bool   // the user accepted that the data may be inconsistent
+	LockUntil                   string // the last day of its lock, YYYY-MM-DD as typed; empty: none
 	FormKey                     string
+	Zone                        *time.Location `json:"-"` // of LockUntil
+}
+
+// Lock returns the lock that the new snapshot begins with at the time now, or what is
+// wrong with its day.
+func (in SnapshotInput) Lock(actor Actor, now time.Time) (Lock, *Text) {
+	if TrimSpace(in.LockUntil) == "" {
+		return Lock{}, nil
+	}
+	end, invalid := LockEnd(in.LockUntil, localTime(now, in.Zone))
+	return Lock{LockedUntil: end, LockedBy: actor.Name, LockedAt: Micros(now)}, invalid
 }
 
 // EditInput is a form «… 수정». Version is the row's version number in the form, to

@@ -77,6 +77,7 @@ type ListQuery struct {
 	VolumeID string // snapshots of this volume
 	ServerID string // objects attached to this server
 	Project  string // objects of this project, where several are shown
+	Locked   bool   // only what is locked now
 	Sort     string // see ParseSort
 	Size     int    // rows per page
 	After    string // cursor; at most one of After and Before is set
@@ -88,7 +89,7 @@ type ListQuery struct {
 
 // Filtered reports whether q may leave rows out.
 func (q ListQuery) Filtered() bool {
-	return q.Search != "" || q.Status != "" || q.VolumeID != "" || q.ServerID != "" || q.Project != ""
+	return q.Search != "" || q.Status != "" || q.VolumeID != "" || q.ServerID != "" || q.Project != "" || q.Locked
 }
 
 // Page is one page of a list. Next and Previous are cursors, empty at the ends.

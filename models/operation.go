@@ -42,6 +42,10 @@ const (
 	SnapshotCheck   Kind = "snapshot.check"  // compares its bytes with its checksums
 	SnapshotAttach  Kind = "snapshot.attach" // to one more server, for reading
 	SnapshotDetach  Kind = "snapshot.detach"
+	VolumeLock      Kind = "volume.lock"
+	VolumeUnlock    Kind = "volume.unlock"
+	SnapshotLock    Kind = "snapshot.lock"
+	SnapshotUnlock  Kind = "snapshot.unlock"
 )
 
 // SubjectType is the kind of object that an operation or a change is about.
@@ -126,6 +130,8 @@ func (o *Operation) StepNames() []string {
 		return []string{"repair"}
 	case SnapshotCheck:
 		return []string{"verify"}
+	case VolumeLock, VolumeUnlock, SnapshotLock, SnapshotUnlock:
+		return []string{"lock"}
 	}
 	return []string{"edit"}
 }
@@ -147,7 +153,8 @@ type Params struct {
 	SizeGiB        int    `json:"size_gib,omitempty"` // of an extend; else audit
 	PriorStatus    Status `json:"was,omitempty"`      // of the row before the click: to restore it when it is refused or cancelled
 	ResetTo        Status `json:"reset_to,omitempty"`
-	Reason         string `json:"reason,omitempty"` // audit
+	Reason         string `json:"reason,omitempty"`       // audit
+	LockedUntil    int64  `json:"locked_until,omitempty"` // of a lock; else audit: what an unlock ended. Unix microseconds
 	Force          bool   `json:"force,omitempty"`
 	Attached       bool   `json:"attached,omitempty"` // audit
 	Acknowledged   bool   `json:"acknowledged,omitempty"`
@@ -215,7 +222,11 @@ func CopyLane(volumeID string) string { return volumeID + "/copy" }
 func (o *Operation) Cancellable() bool {
 	neverRan := o.StartedAt == 0 && o.RunAt == o.AskedAt // a retried one has run before
 	waits := o.Kind == SnapshotCreate && o.Lane == CopyLane(o.Params.VolumeID) && !o.Params.Retried
-	return o.State == Pending && (neverRan || waits) && o.Kind != VolumeRepair && o.Kind != SnapshotRepair
+	switch o.Kind {
+	case VolumeRepair, SnapshotRepair, VolumeLock, VolumeUnlock, SnapshotLock, SnapshotUnlock: // these are in force already
+		return false
+	}
+	return o.State == Pending && (neverRan || waits)
 }
 
 // Retryable reports whether the operation failed and may simply run again.
@@ -224,7 +235,8 @@ func (o *Operation) Retryable() bool {
 		return false
 	}
 	switch o.Kind {
-	case VolumeCreate, SnapshotCreate, SnapshotRestore, VolumeExtend, VolumeAttach, VolumeDetach, SnapshotAttach, SnapshotDetach:
+	case VolumeCreate, SnapshotCreate, SnapshotRestore, VolumeExtend, VolumeAttach, VolumeDetach, SnapshotAttach, SnapshotDetach,
+		VolumeLock, VolumeUnlock, SnapshotLock, SnapshotUnlock:
 		return true
 	}
 	return false

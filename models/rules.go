@@ -23,6 +23,8 @@ const (
 	ActRevert         Action = "revert"
 	ActRepair         Action = "repair"
 	ActCheck          Action = "check"
+	ActLock           Action = "lock"
+	ActUnlock         Action = "unlock"
 )
 
 // StuckAfter is how long an object must be in transition before an administrator may
@@ -31,7 +33,7 @@ const StuckAfter = time.Hour
 
 // NeededRole is the least role an action needs.
 func (a Action) NeededRole() Role {
-	if a == ActRepair || a == ActCheck {
+	if a == ActRepair || a == ActCheck || a == ActUnlock {
 		return Administrator
 	}
 	return Operator
@@ -156,8 +158,17 @@ func (r Rules) Volume(action Action, v *Volume) *Denial {
 		}
 		return d
 	}
-	if action == ActDelete {
+	switch action {
+	case ActDelete:
 		return r.volumeBlockers(v)
+	case ActRevert:
+		return v.Lock.Denial(r.Now)
+	case ActLock:
+		if v.Status == Restoring { // it would come too late
+			return NewDenial("deny.status", string(v.Status))
+		}
+	case ActUnlock:
+		return v.Lock.unlockDenial(r.Now)
 	}
 	return nil
 }
@@ -168,10 +179,8 @@ func (r Rules) volumeBlockers(v *Volume) *Denial {
 		return &Denial{Text: NewText("deny.attached"), Servers: v.ServerNames(), Guidance: NewText("guide.detach")}
 	case v.SnapshotCount > 0:
 		return &Denial{Text: NewText("deny.has_snapshots", strconv.Itoa(v.SnapshotCount)), Guidance: NewText("guide.delete_snapshots")}
-	case v.LockedUntil > Micros(r.Now):
-		return NewDenial("deny.locked", v.LockReason)
 	}
-	return nil
+	return v.Lock.Denial(r.Now)
 }
 
 // Snapshot returns why the snapshot does not allow the action now; nil when it does.
@@ -189,20 +198,28 @@ func (r Rules) Snapshot(action Action, s *Snapshot, dependents ...Link) *Denial 
 	if d := statusDenial(action, s.Status, SnapshotStatusesFor(action)); d != nil {
 		return d
 	}
-	if action == ActDetach && s.AttachmentCount == 0 {
-		return NewDenial("deny.not_attached")
-	}
-	if action == ActDelete {
-		switch {
-		case s.AttachmentCount > 0:
-			return &Denial{Text: NewText("deny.attached"), Servers: s.ServerNames(), Guidance: NewText("guide.detach")}
-		case s.LockedUntil > Micros(r.Now):
-			return NewDenial("deny.locked", s.LockReason)
-		case len(dependents) > 0:
-			return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
+	switch action {
+	case ActDetach:
+		if s.AttachmentCount == 0 {
+			return NewDenial("deny.not_attached")
 		}
+	case ActDelete:
+		return r.snapshotBlockers(s, dependents)
+	case ActUnlock:
+		return s.Lock.unlockDenial(r.Now)
 	}
 	return nil
+}
+
+// snapshotBlockers is why a snapshot in a status that allows it cannot be deleted.
+func (r Rules) snapshotBlockers(s *Snapshot, dependents []Link) *Denial {
+	if s.AttachmentCount > 0 {
+		return &Denial{Text: NewText("deny.attached"), Servers: s.ServerNames(), Guidance: NewText("guide.detach")}
+	}
+	if d := s.Lock.Denial(r.Now); d != nil || len(dependents) == 0 {
+		return d
+	}
+	return &Denial{Text: NewText("deny.has_volumes", strconv.Itoa(len(dependents))), Volumes: dependents}
 }
 
 func statusDenial(action Action, status Status, allowed []Status) *Denial {

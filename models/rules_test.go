@@ -14,8 +14,8 @@ func TestCanRole(t *testing.T) {
 		"":                   {},
 		"root":               {},
 		models.Viewer:        {},
-		models.Operator:      {models.ActEdit, models.ActDelete, models.ActCreateSnapshot, models.ActCreateVolume, models.ActExtend, models.ActAttach, models.ActDetach, models.ActRestore, models.ActRevert},
-		models.Administrator: {models.ActEdit, models.ActDelete, models.ActCreateSnapshot, models.ActCreateVolume, models.ActExtend, models.ActAttach, models.ActDetach, models.ActRestore, models.ActRevert, models.ActRepair},
+		models.Operator:      {models.ActEdit, models.ActDelete, models.ActCreateSnapshot, models.ActCreateVolume, models.ActExtend, models.ActAttach, models.ActDetach, models.ActRestore, models.ActRevert, models.ActLock},
+		models.Administrator: {models.ActEdit, models.ActDelete, models.ActCreateSnapshot, models.ActCreateVolume, models.ActExtend, models.ActAttach, models.ActDetach, models.ActRestore, models.ActRevert, models.ActRepair, models.ActLock, models.ActUnlock},
 	}
 	for role, can := range allowed {
 		for _, action := range allowed[models.Administrator] {
@@ -56,6 +56,7 @@ func TestRules_Volume(t *testing.T) {
 		{models.ActDetach, everything, []models.Status{inUse}},
 		{models.ActDelete, everything, []models.Status{available, models.ErrorStatus}},
 		{models.ActRevert, everything, []models.Status{available}},
+		{models.ActLock, everything, slices.DeleteFunc(not(models.Deleting), func(s models.Status) bool { return s == models.Restoring })},
 		{models.ActRepair, models.Capabilities{}, nil},
 		{models.ActRepair, everything, []models.Status{models.ErrorDeleting}},
 	} {
@@ -139,16 +140,16 @@ func TestRules_Blockers(t *testing.T) {
 	if d := rules.Volume(models.ActDelete, &models.Volume{Status: models.Available, SnapshotCount: 3}); d == nil || !slices.Equal(d.Text.Args, []string{"3"}) {
 		t.Errorf("with snapshots: %+v", d)
 	}
-	lockedVolume := &models.Volume{Status: models.Available, LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}
-	if d := rules.Volume(models.ActDelete, lockedVolume); d == nil || d.Text.Key != "deny.locked" || !slices.Equal(d.Text.Args, []string{"audit"}) {
+	lockedVolume := &models.Volume{Status: models.Available, Lock: models.Lock{LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}}
+	if d := rules.Volume(models.ActDelete, lockedVolume); d == nil || d.Text.Key != "deny.locked_for" || len(d.Text.Args) != 2 || d.Text.Args[1] != "audit" {
 		t.Errorf("locked volume: %+v", d)
 	}
 	lockedVolume.LockedUntil = models.Micros(now)
 	if d := rules.Volume(models.ActDelete, lockedVolume); d != nil {
 		t.Errorf("lock expired: %+v", d)
 	}
-	locked := &models.Snapshot{Status: models.Available, LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}
-	if d := rules.Snapshot(models.ActDelete, locked); d == nil || d.Text.Key != "deny.locked" {
+	locked := &models.Snapshot{Status: models.Available, Lock: models.Lock{LockedUntil: models.Micros(now.Add(time.Second)), LockReason: "audit"}}
+	if d := rules.Snapshot(models.ActDelete, locked); d == nil || d.Text.Key != "deny.locked_for" {
 		t.Errorf("locked: %+v", d)
 	}
 	locked.LockedUntil = models.Micros(now)

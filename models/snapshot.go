@@ -27,8 +27,7 @@ type Snapshot struct {
 	Origin      Origin
 	CreatedAt   int64 `gorm:"autoCreateTime:false"`
 	ExpiresAt   int64
-	LockedUntil int64
-	LockReason  string
+	Lock        `gorm:"embedded"`
 	Version     int64 // a number that grows with each edit
 
 	VolumeGone bool `gorm:"->"` // the volume no longer exists

@@ -34,8 +34,7 @@ type Volume struct {
 	Origin        Origin
 	CreatedAt     int64 `gorm:"autoCreateTime:false"`
 	ExpiresAt     int64
-	LockedUntil   int64
-	LockReason    string
+	Lock          `gorm:"embedded"`
 	Version       int64 // a number that grows with each edit
 
 	Attached

@@ -50,6 +50,11 @@ func render(t testing.TB, ctx context.Context, c templ.Component) string {
 	return b.String()
 }
 
+// locked is a lock until 24:00 of the last day of the year in Seoul.
+func locked() views.Locked {
+	return views.Locked{Until: time.Date(2026, 12, 31, 15, 0, 0, 0, time.UTC).UnixMicro(), Reason: "audit " + hostile, By: "kim", At: us(time.Hour)}
+}
+
 func snapshotRows() []views.SnapshotRow {
 	volume := views.Link{ID: uid(900), Name: "web-data"}
 	deny := msg("deny.status", "CREATING")
@@ -67,7 +72,8 @@ func snapshotRows() []views.SnapshotRow {
 		{ID: uid(7), Name: "", Status: "AVAILABLE", Percent: -1, SizeGiB: 1, Volume: views.Link{ID: uid(903)}, CreatedAt: us(60 * time.Hour), TakenAt: us(60 * time.Hour)},
 		{ID: uid(8), Name: hostile, Status: "AVAILABLE", Percent: -1, SizeGiB: 5, Volume: views.Link{ID: uid(904), Name: hostile}, Consistency: "clean", CreatedAt: us(70 * time.Hour), TakenAt: us(70 * time.Hour)},
 		{ID: uid(9), Name: longName, Status: "BACKING-UP-SOMEWHERE-ELSE", Percent: -1, SizeGiB: 16384, Volume: views.Link{ID: uid(905), Name: longName}, Consistency: "clean", CreatedAt: us(80 * time.Hour), TakenAt: us(80 * time.Hour)},
-		{ID: uid(10), Name: "abcdefghij-123456789", Status: "AVAILABLE", Percent: -1, SizeGiB: 30, Volume: volume, Consistency: "none", CreatedAt: us(90 * time.Hour), TakenAt: us(90 * time.Hour)},
+		{ID: uid(10), Name: "abcdefghij-123456789", Status: "AVAILABLE", Percent: -1, SizeGiB: 30, Volume: volume, Consistency: "none", CreatedAt: us(90 * time.Hour), TakenAt: us(90 * time.Hour),
+			Locked: locked(), Deny: views.SnapshotDenials{Delete: msg("deny.locked_for", fmt.Sprint(locked().Until), hostile)}},
 	}
 	for i := len(rows); i < 50; i++ {
 		rows = append(rows, views.SnapshotRow{ID: uid(i + 1), Name: fmt.Sprintf("web-data-10%02d-0100", i), Status: "AVAILABLE", Percent: -1, SizeGiB: 100,
@@ -86,7 +92,7 @@ func volumeRows() []views.VolumeRow {
 			Deny: views.VolumeDenials{Attach: msg("deny.attached"), Delete: msg("deny.attached"), Repair: msg("deny.not_stuck")}},
 		{ID: uid(901), Name: "db-main", Status: "IN-USE", Percent: -1, SizeGiB: 2048, Servers: [3]views.Link{{ID: "s2", Name: "db-primary"}, {ID: "s3", Name: "db-standby"}, {ID: "s4", Name: "db-report"}}, ServerCount: 5, SnapshotCount: 1, CreatedAt: us(800 * time.Hour),
 			Deny: views.VolumeDenials{Attach: msg("deny.attached"), Delete: msg("deny.attached")}},
-		{ID: uid(910), Name: "scratch", Status: "AVAILABLE", Percent: -1, SizeGiB: 20, CreatedAt: us(20 * time.Hour), Deny: views.VolumeDenials{Detach: msg("deny.not_attached")}},
+		{ID: uid(910), Name: "scratch", Status: "AVAILABLE", Percent: -1, SizeGiB: 20, CreatedAt: us(20 * time.Hour), Locked: views.Locked{Until: locked().Until}, Deny: views.VolumeDenials{Detach: msg("deny.not_attached")}},
 		{ID: uid(911), Name: "restore-of-web", Status: "RESTORING", Percent: 73, SizeGiB: 100, CreatedAt: us(10 * time.Minute), Since: us(10 * time.Minute)},
 		{ID: uid(912), Name: "", Status: "ATTACHING", Percent: -1, SizeGiB: 1, CreatedAt: us(11 * time.Minute), Since: us(40 * time.Second)},
 		{ID: uid(913), Name: hostile, Status: "ERROR", Percent: -1, SizeGiB: 7, CreatedAt: us(12 * time.Hour), Failure: views.Failure{Reason: msg("failure.unavailable")}},
@@ -127,8 +133,8 @@ func filtered(path string) views.List {
 	l := list(path)
 	l.Query, l.Status, l.Filtered = "web "+hostile, "AVAILABLE", true
 	l.Volume = &views.Link{ID: uid(900), Name: "web-data"}
-	l.FilteredCountURL = "/found"
-	l.ChipURL = map[string]string{"q": path + "?status=AVAILABLE", "status": path + "?q=web", "volume": path}
+	l.FilteredCountURL, l.Locked = "/found", true
+	l.ChipURL = map[string]string{"q": path + "?status=AVAILABLE", "status": path + "?q=web", "locked": path + "?q=web", "volume": path}
 	l.Notice = msg("list.first_page")
 	return l
 }

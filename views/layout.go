@@ -37,9 +37,11 @@ type PageContext struct {
 
 type frameKey struct{}
 
-// WithPageContext returns a context that carries f.
+// WithPageContext returns a context that carries f, and whose texts have their times in
+// its zone.
 func WithPageContext(ctx context.Context, f *PageContext) context.Context {
-	return context.WithValue(ctx, frameKey{}, f)
+	ctx = context.WithValue(ctx, frameKey{}, f)
+	return i18n.WithZone(ctx, location(ctx))
 }
 
 // PageContextOf returns the frame of the context, or an empty one.

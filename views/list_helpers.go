@@ -73,6 +73,15 @@ func (d Degraded) reasonText(ctx context.Context) string {
 	return messageText(ctx, d.Reason)
 }
 
+// lockTitle is the last day of a lock, and its reason.
+func lockTitle(ctx context.Context, l Locked) string {
+	day := tr(ctx, "lock.until", formatLastDay(ctx, l.Until))
+	if l.Reason == "" {
+		return day
+	}
+	return day + " · " + displayText(l.Reason)
+}
+
 // raw writes HTML that this package rendered earlier.
 func raw(html []byte) templ.Component {
 	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
@@ -101,10 +110,12 @@ func denialAttributes(ctx context.Context, pairs ...denial) templ.OrderedAttribu
 func (d SnapshotDenials) attrs(ctx context.Context) templ.OrderedAttributes {
 	return denialAttributes(ctx, denial{"edit", d.Edit}, denial{"delete", d.Delete}, denial{"restore", d.Restore},
 		denial{"revert", d.Revert}, denial{"repair", d.Repair}, denial{"check", d.Check},
-		denial{"attach", d.Attach}, denial{"detach", d.Detach})
+		denial{"attach", d.Attach}, denial{"detach", d.Detach},
+		denial{"lock", d.Lock}, denial{"unlock", d.Unlock})
 }
 
 func (d VolumeDenials) attrs(ctx context.Context) templ.OrderedAttributes {
 	return denialAttributes(ctx, denial{"snapshot", d.Snapshot}, denial{"edit", d.Edit}, denial{"attach", d.Attach},
-		denial{"detach", d.Detach}, denial{"extend", d.Extend}, denial{"delete", d.Delete}, denial{"repair", d.Repair})
+		denial{"detach", d.Detach}, denial{"extend", d.Extend}, denial{"delete", d.Delete}, denial{"repair", d.Repair},
+		denial{"lock", d.Lock}, denial{"unlock", d.Unlock})
 }

@@ -18,6 +18,7 @@ type SnapshotRow struct {
 	Damage              Message // that its data or its checksums were found damaged; empty: not so
 	Note                Message // which servers read it, or which client delays detaching
 	NoteQuiet           bool    // nothing is amiss: servers read it
+	Locked              Locked
 	Deny                SnapshotDenials
 }
 
@@ -35,7 +36,16 @@ type VolumeRow struct {
 	CreatedAt           int64
 	Since               int64
 	Note                Message // such as: which client delays detaching
+	Locked              Locked
 	Deny                VolumeDenials
+}
+
+// Locked is a lock against deletion; zero: none, or it has run out.
+type Locked struct {
+	Until  int64 // the end of its last day, Unix microseconds
+	Reason string
+	By     string // user name
+	At     int64  // when it was set, Unix microseconds
 }
 
 // Failure is the last failure of an object. It is comparable, like the rows.
@@ -56,10 +66,10 @@ type Dependent struct {
 func (t Failure) namedDependents() []Dependent { return t.Dependents[:min(t.Count, len(t.Dependents))] }
 
 // SnapshotDenials is per action why it is denied for this row; zero: allowed.
-type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair, Check, Attach, Detach Message }
+type SnapshotDenials struct{ Edit, Delete, Restore, Revert, Repair, Check, Attach, Detach, Lock, Unlock Message }
 
 // VolumeDenials is per action why it is denied for this row; zero: allowed.
-type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repair Message }
+type VolumeDenials struct{ Snapshot, Edit, Attach, Detach, Extend, Delete, Repair, Lock, Unlock Message }
 
 // List is the state of a list page, all of it from the URL, and its figures.
 type List struct {
@@ -71,6 +81,7 @@ type List struct {
 	Server           *Link    // filter of both lists
 	Project          *Link    // filter of both lists
 	Projects         []Link   // the choices of that filter; none: there is one project
+	Locked           bool     // filter: only what is locked
 	Sort             string   // -created_at, name, …
 	Size             int      // rows per page
 	Sizes            []int
@@ -84,7 +95,7 @@ type List struct {
 	Degraded         Degraded          // the backend cannot be read
 	EventsURL        string            // the event stream of this list, after the last change shown
 	SortURL          map[string]string // per column: the URL that sorts by it or reverses the order
-	ChipURL          map[string]string // per filter (q, status, volume, server, project): the URL without it
+	ChipURL          map[string]string // per filter (q, status, locked, volume, server, project): the URL without it
 	SizeURL          map[int]string
 	CSVURL           string
 }

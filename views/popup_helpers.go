@@ -20,6 +20,8 @@ type input struct {
 	required, focus                bool
 	numeric                        bool
 	password                       bool
+	date                           bool
+	min                            string // of a date
 	pattern                        string
 	complete                       string // autocomplete; empty: off
 	describedBy                    string
@@ -29,8 +31,11 @@ type input struct {
 }
 
 func (i input) inputType() string {
-	if i.password {
+	switch {
+	case i.password:
 		return "password"
+	case i.date:
+		return "date"
 	}
 	return "text"
 }
@@ -49,7 +54,7 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 		complete = "off"
 	}
 	set("autocomplete", complete)
-	if !i.password {
+	if !i.password && !i.date {
 		set("spellcheck", "false")
 		set("autocapitalize", "off")
 	}
@@ -62,6 +67,9 @@ func (i input) attrs(ctx context.Context, f Form) templ.OrderedAttributes {
 	if i.pattern != "" {
 		set("pattern", i.pattern)
 		set("title", i.hint)
+	}
+	if i.min != "" {
+		set("min", i.min)
 	}
 	if i.numeric {
 		set("inputmode", "numeric")

@@ -28,6 +28,8 @@ type SnapshotCreate struct {
 	VolumeChoices []VolumeBrief
 	Name          string
 	Description   string
+	LockUntil     string // YYYY-MM-DD, as typed
+	Today         string // YYYY-MM-DD
 	Acknowledge   bool
 	NameTaken     bool  // a hint, not an error
 	OneInstant    bool  // all writes of servers pass through the storage, which keeps one instant of an attached volume
@@ -92,9 +94,24 @@ type DeleteItem struct {
 	Volume           Link // of a snapshot
 	CreatedAt        int64
 	Servers          []string
+	Locked           Locked
 }
 
-// BlockedItem is one object that cannot be deleted.
+// Lock is the popup «… 잠금»: Items will be locked, Blocked cannot be. It is also that of
+// «잠금 해제», of one item and without Until.
+type Lock struct {
+	Form
+	Kind      string // volume, snapshot
+	Items     []DeleteItem
+	Blocked   []BlockedItem
+	Until     string // the last day, YYYY-MM-DD as typed
+	Today     string // YYYY-MM-DD
+	Reason    string
+	Changed   bool // somebody else changed the object since the form was opened
+	OursAlone bool // the storage and its other users do not know of locks
+}
+
+// BlockedItem is one object that the action leaves out.
 type BlockedItem struct {
 	DeleteItem
 	Denial Denial

@@ -104,6 +104,8 @@ func pageScenarios() []scenario {
 	nobody := func(f *views.PageContext) { f.User = views.User{}; f.URL = "/login?next=%2F" }
 	rows, volumes := snapshotRows(), volumeRows()
 	return []scenario{
+		{"snapshot-locked", false, active("snapshots", views.SnapshotsPath+"/x"), component(views.SnapshotPage(views.SnapshotDetail{Row: rows[9], Deny: rows[9].Deny}))},
+		{"volume-locked", false, active("volumes", views.VolumesPath+"/x"), component(views.VolumePage(views.VolumeDetail{Row: volumes[2], Snapshots: rows[8:10], Deny: volumes[2].Deny}))},
 		{"snapshot", false, active("snapshots", views.SnapshotsPath+"/x"), component(views.SnapshotPage(views.SnapshotDetail{Row: rows[3], Description: hostile, Project: views.Link{ID: "default"}, CreatedBy: "kim",
 			TakenFrom: []string{"web-1", "web-2"}, Volumes: []views.VolumeBrief{*attachedVolume()}, Operations: operationRows()[:5], Deny: rows[3].Deny}))},
 		{"volume", false, active("volumes", views.VolumesPath+"/x"), component(views.VolumePage(views.VolumeDetail{Row: volumes[0], Project: views.Link{ID: "default"}, Type: "ssd", Zone: "nova", CreatedBy: "admin",
@@ -142,6 +144,8 @@ func popupScenarios() []scenario {
 	}
 	brief := views.SnapshotBrief{ID: rows[1].ID, Name: rows[1].Name, SizeGiB: 2048, Volume: rows[1].Volume, Consistency: "crash", TakenAt: rows[1].TakenAt}
 	mixed := views.SnapshotBrief{ID: rows[9].ID, Name: rows[9].Name, SizeGiB: 30, Volume: rows[9].Volume, Consistency: rows[9].Consistency, TakenAt: rows[9].TakenAt}
+	lockedItem := item(rows[0])
+	lockedItem.Locked = locked()
 	quiet := views.VolumeBrief{ID: uid(910), Name: "scratch", Status: "AVAILABLE", SizeGiB: 20}
 	edit := form(views.SnapshotsPath + "/x/edit")
 	edit.Version = 7
@@ -162,6 +166,15 @@ func popupScenarios() []scenario {
 		{"refused", true, onList, component(views.DeletePopup(views.Delete{Form: refused, Kind: "snapshot"}))},
 		{"chooser", true, onList, component(views.ChooserPopup(views.Chooser{Title: msg("snapshot.edit"), Reason: msg("guide.select_one"), Form: form("")}))},
 		{"repair", true, onList, component(views.RepairPopup(views.Repair{Form: formWithErrors("/x", "reason"), Kind: "snapshot", ID: rows[3].ID, Name: "old-logs", Status: "ERROR_DELETING", Since: us(400 * time.Hour), Failure: msg("failure.busy", "1")}))},
+		{"lock", true, onList, component(views.LockPopup(views.Lock{Form: form("/x"), Kind: "snapshot", Items: []views.DeleteItem{item(rows[0])}, Today: "2026-11-22"}))},
+		{"lock-changed", true, onList, component(views.LockPopup(views.Lock{Form: formWithErrors("/x", "until", "reason", "form"), Kind: "volume", Items: []views.DeleteItem{lockedItem}, Until: "2026-12-01", Reason: longName, Today: "2026-11-22", Changed: true, OursAlone: true}))},
+		{"lock-unlocked-meanwhile", true, onList, component(views.LockPopup(views.Lock{Form: form("/x"), Kind: "volume", Items: []views.DeleteItem{item(rows[0])}, Changed: true}))},
+		{"lock-many", true, onList, component(views.LockPopup(views.Lock{Form: form("/x"), Kind: "snapshot", Items: []views.DeleteItem{item(rows[1]), lockedItem, item(rows[8])}, Today: "2026-11-22",
+			Blocked: []views.BlockedItem{{DeleteItem: item(rows[5]), Denial: views.Denial{Reason: msg("deny.deleting")}}}}))},
+		{"lock-blocked", true, onList, component(views.LockPopup(views.Lock{Form: form("/x"), Kind: "snapshot", Blocked: []views.BlockedItem{{DeleteItem: item(rows[5]), Denial: views.Denial{Reason: msg("deny.deleting")}}}}))},
+		{"lock-refused", true, onList, component(views.LockPopup(views.Lock{Form: refused, Kind: "snapshot"}))},
+		{"unlock", true, onList, component(views.UnlockPopup(views.Lock{Form: formWithErrors("/x", "reason"), Kind: "snapshot", Items: []views.DeleteItem{lockedItem}}))},
+		{"unlock-refused", true, onList, component(views.UnlockPopup(views.Lock{Form: refused, Kind: "volume"}))},
 		{"revert", true, onList, component(views.RevertPopup(views.Revert{Form: form("/x"), Snapshot: brief, Volume: quiet}))},
 		{"restore", true, onList, component(views.VolumeCreatePopup(views.VolumeCreate{Form: form(views.VolumesPath), Snapshot: &brief, Name: "db-restore-1122", SizeGiB: "2048", MinGiB: 2048, MaxGiB: 4096, FreeBytes: 4 << 40,
 			Servers: []views.Link{{ID: "s1", Name: "web-1"}, {ID: "s2", Name: hostile}}}))},

@@ -60,6 +60,11 @@ func formatSecond(ctx context.Context, us int64) string {
 	return format(ctx, us, "2006-01-02 15:04:05")
 }
 
+// formatLastDay writes the day that ends at a time.
+func formatLastDay(ctx context.Context, us int64) string {
+	return localTime(ctx, us-1).Format(time.DateOnly)
+}
+
 func formatClock(ctx context.Context, us int64) string { return format(ctx, us, "15:04:05") }
 
 func formatWithOffset(ctx context.Context, us int64) string {

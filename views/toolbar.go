@@ -16,6 +16,7 @@ type toolbarAction struct {
 func snapshotToolbarActions(f *PageContext) []toolbarAction {
 	all := []toolbarAction{
 		{action: "edit", url: SnapshotsPath + "/edit", key: "action.edit", icon: "edit", selection: "one"},
+		{action: "lock", url: SnapshotsPath + "/lock", key: "action.lock", icon: "lock", selection: "many"},
 		{action: "delete", url: SnapshotsPath + "/delete", key: "action.delete", icon: "trash", selection: "many", danger: true},
 		{action: "restore", url: SnapshotsPath + "/restore", key: "action.create_volume", icon: "restore", selection: "one"},
 	}
@@ -43,6 +44,7 @@ func volumeToolbarActions(f *PageContext) []toolbarAction {
 	}
 	return append(all,
 		toolbarAction{action: "extend", url: VolumesPath + "/extend", key: "action.extend", icon: "grow", selection: "one"},
+		toolbarAction{action: "lock", url: VolumesPath + "/lock", key: "action.lock", icon: "lock", selection: "many"},
 		toolbarAction{action: "delete", url: VolumesPath + "/delete", key: "action.delete", icon: "trash", selection: "many", danger: true})
 }
 
@@ -68,7 +70,9 @@ func snapshotRowActions(f *PageContext) []rowAction {
 	if f.Revert {
 		all = append(all, rowAction{action: "revert", path: "revert", key: "action.revert", icon: "restore"})
 	}
+	all = append(all, rowAction{action: "lock", path: "lock", key: "action.lock", icon: "lock"})
 	if f.User.Administrator {
+		all = append(all, rowAction{action: "unlock", path: "unlock", key: "action.unlock", icon: "unlock"})
 		all = append(all, rowAction{action: "repair", path: "repair", key: "action.repair", icon: "tool"})
 		if f.Checksums {
 			all = append(all, rowAction{action: "check", path: "check", key: "action.check", icon: "check"})
@@ -91,7 +95,9 @@ func volumeRowActions(f *PageContext) []rowAction {
 			rowAction{action: "detach", path: "detach", key: "action.detach", icon: "unlink"})
 	}
 	all = append(all, rowAction{action: "extend", path: "extend", key: "action.extend", icon: "grow"})
+	all = append(all, rowAction{action: "lock", path: "lock", key: "action.lock", icon: "lock"})
 	if f.User.Administrator {
+		all = append(all, rowAction{action: "unlock", path: "unlock", key: "action.unlock", icon: "unlock"})
 		all = append(all, rowAction{action: "repair", path: "repair", key: "action.repair", icon: "tool"})
 	}
 	return append(all, rowAction{action: "delete", path: "delete", key: "action.delete", icon: "trash", danger: true})
@@ -104,13 +110,13 @@ type detailAction struct {
 	danger                  bool
 }
 
-// detailActions are the row actions as buttons of the object's page. Repair is left
-// out unless it is allowed.
+// detailActions are the row actions as buttons of the object's page. Repair and unlock
+// are left out unless they are allowed.
 func detailActions(ctx context.Context, actions []rowAction, denials map[string]Message) []detailAction {
 	var all []detailAction
 	for _, a := range actions {
 		reason := denials[a.action]
-		if a.action == "repair" && reason.Key != "" {
+		if (a.action == "repair" || a.action == "unlock") && reason.Key != "" {
 			continue
 		}
 		all = append(all, detailAction{a.action, a.path, a.key, a.icon, messageText(ctx, reason), a.danger})
@@ -122,7 +128,7 @@ func (m VolumeDetail) actions(ctx context.Context) []detailAction {
 	d := m.Deny
 	return detailActions(ctx, volumeRowActions(PageContextOf(ctx)), map[string]Message{
 		"snapshot": d.Snapshot, "edit": d.Edit, "attach": d.Attach, "detach": d.Detach,
-		"extend": d.Extend, "delete": d.Delete, "repair": d.Repair,
+		"extend": d.Extend, "delete": d.Delete, "repair": d.Repair, "lock": d.Lock, "unlock": d.Unlock,
 	})
 }
 
@@ -130,6 +136,6 @@ func (m SnapshotDetail) actions(ctx context.Context) []detailAction {
 	d := m.Deny
 	return detailActions(ctx, snapshotRowActions(PageContextOf(ctx)), map[string]Message{
 		"edit": d.Edit, "delete": d.Delete, "restore": d.Restore, "revert": d.Revert, "repair": d.Repair, "check": d.Check,
-		"attach": d.Attach, "detach": d.Detach,
+		"attach": d.Attach, "detach": d.Detach, "lock": d.Lock, "unlock": d.Unlock,
 	})
 }

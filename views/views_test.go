@@ -61,8 +61,8 @@ func TestLists_AccessibleNames(t *testing.T) {
 		volumes, snapshots    string
 		volumeTools, snapTool []string
 	}{
-		{"ko", "주 메뉴", "Volume", "Block Snapshot", []string{"생성", "스냅샷 생성", "수정", "연결", "연결 해제", "확장", "삭제"}, []string{"수정", "삭제", "Volume 생성", "검증"}},
-		{"en", "Main menu", "Volumes", "Block Snapshots", []string{"Create", "Create snapshot", "Edit", "Attach", "Detach", "Extend", "Delete"}, []string{"Edit", "Delete", "Create volume", "Verify"}},
+		{"ko", "주 메뉴", "Volume", "Block Snapshot", []string{"생성", "스냅샷 생성", "수정", "연결", "연결 해제", "확장", "잠금", "삭제"}, []string{"수정", "잠금", "삭제", "Volume 생성", "검증"}},
+		{"en", "Main menu", "Volumes", "Block Snapshots", []string{"Create", "Create snapshot", "Edit", "Attach", "Detach", "Extend", "Lock", "Delete"}, []string{"Edit", "Lock", "Delete", "Create volume", "Verify"}},
 	}
 	for _, tt := range tests {
 		f := frame()
@@ -87,7 +87,7 @@ func TestToolbar_SubmitsForm(t *testing.T) {
 	if form.Find("table").Length() != 1 || form.Find("input[type=checkbox][name=id]").Length() != len(volumeRows()) {
 		t.Error("the form does not hold the table with its checkboxes")
 	}
-	want := map[string]string{"스냅샷 생성": "/new-snapshot", "수정": "/edit", "연결": "/attach", "연결 해제": "/detach", "확장": "/extend", "삭제": "/delete"}
+	want := map[string]string{"스냅샷 생성": "/new-snapshot", "수정": "/edit", "연결": "/attach", "연결 해제": "/detach", "확장": "/extend", "잠금": "/lock", "삭제": "/delete"}
 	doc.Find("main .toolbar button").Each(func(_ int, b *goquery.Selection) {
 		name := strings.TrimSpace(b.Text())
 		if b.AttrOr("form", "") != "rows" || b.AttrOr("formaction", "") != views.VolumesPath+want[name] {
@@ -128,7 +128,7 @@ func TestToolbar_ViewerRole(t *testing.T) {
 			t.Errorf("%s: described by %q", strings.TrimSpace(b.Text()), why)
 		}
 	})
-	if tools.Length() != 7 || doc.Find("#menu a[href='/admin/users']").Length() != 0 {
+	if tools.Length() != 8 || doc.Find("#menu a[href='/admin/users']").Length() != 0 {
 		t.Error("the viewer's page lacks a disabled tool or shows the administrator's menu")
 	}
 }

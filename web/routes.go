@@ -104,17 +104,14 @@ func (s *Server) routes(h Handlers) {
 	s.toolbar(operator, v, "detach", h.Volumes.DetachForm, h.Volumes.Detach)
 	s.toolbar(operator, v, "delete", h.Volumes.DeleteForm, h.Volumes.Delete)
 	s.post(operator, v+"/delete", h.Volumes.DeleteMany)
+	s.lockRoutes(v, h.Volumes)
 	s.popup(admin, v+"/:id/repair", h.Volumes.RepairForm, v+"/:id/repair", h.Volumes.Repair)
 	s.popup(operator, v+"/:id/snapshots/new", h.Snapshots.NewForm, v+"/:id/snapshots", h.Snapshots.Create)
 	s.get(viewer, v+"/:id", h.Volumes.Show)
 
 	s.snapshotRoutes(h, viewer, operator, admin)
 
-	s.get(viewer, "/activity", h.Activity.List)
-	s.get(viewer, "/activity/:id", h.Activity.Show)
-	s.post(operator, "/activity/:id/cancel", h.Activity.Cancel)
-	s.post(operator, "/activity/:id/retry", h.Activity.Retry)
-
+	s.activityRoutes(h.Activity)
 	s.adminRoutes(h, admin)
 }
 
@@ -133,9 +130,31 @@ func (s *Server) snapshotRoutes(h Handlers, viewer, operator, admin models.Role)
 	s.toolbar(operator, n, "detach", h.Snapshots.DetachForm, h.Snapshots.Detach)
 	s.toolbar(operator, n, "delete", h.Snapshots.DeleteForm, h.Snapshots.Delete)
 	s.post(operator, n+"/delete", h.Snapshots.DeleteMany)
+	s.lockRoutes(n, h.Snapshots)
 	s.popup(operator, n+"/:id/revert", h.Snapshots.RevertForm, n+"/:id/revert", h.Snapshots.Revert)
 	s.popup(admin, n+"/:id/repair", h.Snapshots.RepairForm, n+"/:id/repair", h.Snapshots.Repair)
 	s.get(viewer, n+"/:id", h.Snapshots.Show)
+}
+
+// lockRoutes registers the popups of locks below a list.
+func (s *Server) lockRoutes(list string, h interface {
+	LockForm(c echo.Context) error
+	Lock(c echo.Context) error
+	LockMany(c echo.Context) error
+	UnlockForm(c echo.Context) error
+	Unlock(c echo.Context) error
+}) {
+	s.toolbar(models.Operator, list, "lock", h.LockForm, h.Lock)
+	s.post(models.Operator, list+"/lock", h.LockMany)
+	s.popup(models.Administrator, list+"/:id/unlock", h.UnlockForm, list+"/:id/unlock", h.Unlock)
+}
+
+// activityRoutes registers what is below 작업.
+func (s *Server) activityRoutes(h handlers.Activity) {
+	s.get(models.Viewer, "/activity", h.List)
+	s.get(models.Viewer, "/activity/:id", h.Show)
+	s.post(models.Operator, "/activity/:id/cancel", h.Cancel)
+	s.post(models.Operator, "/activity/:id/retry", h.Retry)
 }
 
 // adminRoutes registers what is below 관리, and the checks of Block Snapshots.

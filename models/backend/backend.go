@@ -70,6 +70,7 @@ type Volume struct {
 	Type, Zone  string
 	CreatedAt   time.Time
 	Hold        time.Duration // how long a snapshot would hold its servers' writes now; 0: not at all, or unknown
+	Lock        Lock          // as SetLock was given it
 }
 
 // Snapshot is the content of a volume at one instant.
@@ -87,6 +88,17 @@ type Snapshot struct {
 	Held        time.Duration // how long it held the writes of the volume's servers; 0: not at all, or unknown
 	Attachments []Attachment  // the servers that read it; its Status says nothing of them
 	Checks      Checks        // without the capability Checksums: none
+	Lock        Lock          // as SetLock or CreateSnapshot was given it
+}
+
+// Lock is the console's lock of an object: until then it asks for no deletion and no
+// revert. A backend with the capability Locks keeps it with the object, so that it
+// outlives the console's database; it need not obey it. The zero Lock is none.
+type Lock struct {
+	Until  time.Time // the lock ends then
+	Reason string
+	By     string    // user name
+	At     time.Time // when it was set
 }
 
 // Checks is what is known of whether a snapshot still has the bytes that it was made with.
@@ -212,6 +224,7 @@ type SnapshotSpec struct {
 	Project      string
 	Attached     bool // the volume was attached when the user clicked
 	Acknowledged bool // the user accepted that the data may be inconsistent
+	Lock         Lock // that it begins with
 }
 
 // Page is one page of a listing; Next is the marker of the following page, empty
@@ -234,6 +247,7 @@ type Capabilities struct {
 	Progress        bool // State.Percent is known while work is under way
 	Repair          bool // RepairVolume and RepairSnapshot work
 	Checksums       bool // snapshots get checksums by and by, restores compare them, and CheckSnapshot works
+	Locks           bool // SetLock works: locks are kept with the objects
 	Shared          bool // others change objects too; what vanishes was deleted elsewhere
 	BusySnapshots   bool // a snapshot cannot be deleted while volumes made from it exist
 	Images          bool
@@ -364,4 +378,8 @@ type Backend interface {
 	// under way when the backend ends is to be asked for again. Errors: CodeNotFound, CodeConflict, CodeDamaged,
 	// CodeUnsupported without the capability Checksums.
 	CheckSnapshot(ctx context.Context, key Key, renew bool) error
+
+	// SetLock keeps a lock with a volume or snapshot, instead of the one before; done when it returns. Errors:
+	// CodeNotFound, CodeConflict while it is being deleted, CodeUnsupported without the capability Locks.
+	SetLock(ctx context.Context, subject SubjectType, key Key, lock Lock) error
 }

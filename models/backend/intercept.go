@@ -133,6 +133,10 @@ func (i intercepted) CheckSnapshot(ctx context.Context, key Key, renew bool) err
 	return i.run(ctx, "CheckSnapshot", func(ctx context.Context) error { return i.b.CheckSnapshot(ctx, key, renew) })
 }
 
+func (i intercepted) SetLock(ctx context.Context, subject SubjectType, key Key, lock Lock) error {
+	return i.run(ctx, "SetLock", func(ctx context.Context) error { return i.b.SetLock(ctx, subject, key, lock) })
+}
+
 type interceptedExporter struct {
 	intercepted
 	e Exporter

@@ -62,7 +62,7 @@ func (m *Mirror) volumeObjects(ctx context.Context, volumes []backend.Volume) []
 func (m *Mirror) volumeObject(ctx context.Context, v backend.Volume) store.ObservedObject {
 	o := store.ObservedObject{
 		ID: m.tracker.refOf(v.Key), BackendID: v.ID, Project: m.project(v.Project), Name: v.Name, Description: v.Description, SizeGiB: v.SizeGiB,
-		ImageID: v.Image, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt, ObservedState: m.Observe(ctx, v),
+		ImageID: v.Image, Type: v.Type, Zone: v.Zone, CreatedAt: v.CreatedAt, Lock: lockOf(v.Lock), ObservedState: m.Observe(ctx, v),
 	}
 	if v.Source != nil {
 		o.Source = eitherID(*v.Source)
@@ -73,8 +73,13 @@ func (m *Mirror) volumeObject(ctx context.Context, v backend.Volume) store.Obser
 func (m *Mirror) snapshotObject(ctx context.Context, s backend.Snapshot) store.ObservedObject {
 	return store.ObservedObject{
 		ID: m.tracker.refOf(s.Key), BackendID: s.ID, Project: m.project(s.Project), Name: s.Name, Description: s.Description, SizeGiB: s.SizeGiB,
-		Source: eitherID(s.Volume), CreatedAt: s.CreatedAt, ObservedState: m.ObserveSnapshot(ctx, s),
+		Source: eitherID(s.Volume), CreatedAt: s.CreatedAt, Lock: lockOf(s.Lock), ObservedState: m.ObserveSnapshot(ctx, s),
 	}
+}
+
+// lockOf converts a lock that the backend kept.
+func lockOf(l backend.Lock) models.Lock {
+	return models.Lock{LockedUntil: models.Micros(l.Until), LockReason: l.Reason, LockedBy: l.By, LockedAt: models.Micros(l.At)}
 }
 
 func eitherID(key backend.Key) string { return cmp.Or(key.Ref, key.ID) }

@@ -250,5 +250,33 @@ func (s *Store) editOperation(actor models.Actor, in models.EditInput, kind mode
 		Params: models.Params{Name: in.Name, Description: in.Description, OldName: name, OldDescription: description}}, nil
 }
 
+// lockOperation checks the form of a lock against the present one and the version of the
+// row, and returns the columns to update and the operation.
+func (s *Store) lockOperation(actor models.Actor, in models.LockInput, kind models.Kind, present models.Lock, version int64) (map[string]any, *models.Operation, error) {
+	if in.Version > 0 && in.Version != version {
+		return nil, nil, errStale
+	}
+	lock, err := in.Lock(present, actor, s.Now())
+	return lockColumns(lock), &models.Operation{Kind: kind, Params: models.Params{LockedUntil: lock.LockedUntil, Reason: lock.LockReason}}, err
+}
+
+// unlockOperation is lockOperation for the end of a lock.
+func (s *Store) unlockOperation(in models.LockInput, kind models.Kind, present models.Lock, version int64) (map[string]any, *models.Operation, error) {
+	if in.Version > 0 && in.Version != version {
+		return nil, nil, errStale
+	}
+	return lockColumns(models.Lock{}), &models.Operation{Kind: kind, Params: models.Params{LockedUntil: present.LockedUntil, Reason: models.TrimSpace(in.Reason)}}, in.ValidateUnlock()
+}
+
+func lockColumns(lock models.Lock) map[string]any {
+	return map[string]any{"locked_until": lock.LockedUntil, "lock_reason": lock.LockReason, "locked_by": lock.LockedBy, "locked_at": lock.LockedAt,
+		"version": gorm.Expr("version + 1")}
+}
+
+// unlocked limits the change of a row to one without a lock.
+func (s *Store) unlocked(tx *gorm.DB) *gorm.DB {
+	return tx.Where("locked_until <= ?", models.Micros(s.Now()))
+}
+
 // errStale is the error of a form whose row was changed since.
 var errStale = &models.Error{Code: models.CodeStale, Text: models.NewText("conflict.version")}

@@ -193,7 +193,7 @@ func pageSQL(t table, where string, args []any, q models.ListQuery, pos position
 
 // filter returns the WHERE clause of a list and its arguments.
 func (s *Store) filter(ctx context.Context, t table, scope string, q models.ListQuery) (string, []any, error) {
-	selective := q.VolumeID != "" || q.ServerID != ""
+	selective := q.VolumeID != "" || q.ServerID != "" || q.Locked
 	var search string
 	var values []any
 	if q.Search != "" {
@@ -225,6 +225,9 @@ func (s *Store) filter(ctx context.Context, t table, scope string, q models.List
 	}
 	if q.ServerID != "" {
 		add("t.id IN (SELECT subject_id FROM attachments WHERE server_id = ?)", q.ServerID)
+	}
+	if q.Locked {
+		add(fmt.Sprintf("t.num IN (SELECT num FROM %s WHERE locked_until > 0 AND locked_until > ?)", t.name), models.Micros(s.Now()))
 	}
 	if search != "" {
 		add(search, values...)
@@ -370,8 +373,8 @@ type pageKey struct {
 // cached returns the page from the cache, or reads and caches it. Callers share its
 // rows and must not change them.
 func cached[T any](ctx context.Context, s *Store, cache *pageCache[T], project string, q models.ListQuery, read func() (models.Page[T], error)) (models.Page[T], error) {
-	if q.Size > models.PageSizes[len(models.PageSizes)-1] {
-		return read() // an export reads each page once
+	if q.Locked || q.Size > models.PageSizes[len(models.PageSizes)-1] {
+		return read() // locks run out without a change; an export reads each page once
 	}
 	seq := q.AsOf
 	if seq == 0 {

@@ -17,7 +17,7 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-var migrationSteps = []string{"0001_start", "0002_identity", "0003_leases", "0004_people", "0005_audit_search", "0006_images", "0007_instant", "0008_snapshot_attachments", "0009_checksums"}
+var migrationSteps = []string{"0001_start", "0002_identity", "0003_leases", "0004_people", "0005_audit_search", "0006_images", "0007_instant", "0008_snapshot_attachments", "0009_checksums", "0010_locks"}
 
 // NewerSchemaError is the error of a database that a newer version has migrated.
 type NewerSchemaError struct{ Step string }

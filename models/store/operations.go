@@ -193,6 +193,8 @@ func (s *Store) retryRequest(tx *gorm.DB, scope string, op *models.Operation) er
 		return s.retrySnapshot(tx, scope, op)
 	case models.SnapshotAttach, models.SnapshotDetach:
 		return s.retryReader(tx, scope, op)
+	case models.VolumeLock, models.VolumeUnlock, models.SnapshotLock, models.SnapshotUnlock:
+		return nil // the row has the lock
 	}
 	row, err := s.volumeForUpdate(tx, scope, op.SubjectID)
 	if err != nil {

@@ -175,6 +175,13 @@ func queryLists(t *testing.T, db *store.Store) {
 						_, err2 := db.Volumes.ListVolumes(ctx, me, q)
 						must(t, err1, err2)
 					}
+					if locked := q; search == "" || search == "snap" {
+						locked.After, locked.Before, locked.Locked = "", "", true
+						_, err1 := db.Snapshots.ListSnapshots(ctx, me, locked)
+						_, err2 := db.Volumes.ListVolumes(ctx, me, locked)
+						_, err3 := db.CountMatching(ctx, me, models.SubjectSnapshot, locked)
+						must(t, err1, err2, err3)
+					}
 					_, err1 := db.CountMatching(ctx, me, models.SubjectSnapshot, q)
 					_, err2 := db.CountMatching(ctx, me, models.SubjectVolume, q)
 					must(t, err1, err2)

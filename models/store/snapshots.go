@@ -14,8 +14,8 @@ import (
 
 // CreateSnapshot requests a snapshot. The snapshots of one volume queue: a request is
 // accepted while another one runs. Errors: CodeForbidden, CodeConflict, CodeInvalid with
-// the fields volume_id, name, description, acknowledge (required when the volume is
-// attached) and quota, those of the database.
+// the fields volume_id, name, description, lock_until, acknowledge (required when the volume
+// is attached) and quota, those of the database.
 func (s Snapshots) CreateSnapshot(ctx context.Context, actor models.Actor, in models.SnapshotInput) (*models.Operation, error) {
 	return s.enqueue(ctx, actor, click{models.ActCreateSnapshot, models.SubjectSnapshot, "", form{in.FormKey, in}}, func(tx *gorm.DB) (*models.Operation, error) {
 		fields := models.FieldErrors{}
@@ -38,24 +38,26 @@ func (s Snapshots) CreateSnapshot(ctx context.Context, actor models.Actor, in mo
 			}
 			models.CheckQuota(models.QuotaForSnapshot(s.Capabilities(), v.SizeGiB), v.VolumeType, false, fields)
 		}
+		lock, invalid := in.Lock(actor, s.Now())
+		fields.Add("lock_until", invalid)
 		if err := fields.Err(); err != nil {
 			return nil, err
 		}
-		return s.insertSnapshot(tx, actor, in, v)
+		return s.insertSnapshot(tx, actor, in, v, lock)
 	})
 }
 
-func (s *Store) insertSnapshot(tx *gorm.DB, actor models.Actor, in models.SnapshotInput, v *models.Volume) (*models.Operation, error) {
+func (s *Store) insertSnapshot(tx *gorm.DB, actor models.Actor, in models.SnapshotInput, v *models.Volume, lock models.Lock) (*models.Operation, error) {
 	now := models.Micros(s.Now())
 	row := models.Snapshot{
 		ID: models.NewID(), ProjectID: s.projectFor(actor), VolumeID: v.ID, VolumeName: v.Name, Name: in.Name, Description: in.Description,
 		Status: models.Creating, StatusSince: now, Percent: backend.PercentUnknown, SizeGiB: v.SizeGiB, CreatedBy: actor.Name, Origin: models.ByHand,
-		Consistency: consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Version: 1,
+		Consistency: consistencyOf(v), TakenFrom: strings.Join(v.ServerNames(), "\n"), CreatedAt: now, Lock: lock, Version: 1,
 	}
 	return &models.Operation{
 		Kind: models.SnapshotCreate, SubjectType: models.SubjectSnapshot, SubjectID: row.ID, SubjectName: row.Name, Lane: v.ID,
 		Params: models.Params{VolumeID: v.ID, Name: in.Name, Description: in.Description, SizeGiB: v.SizeGiB,
-			Attached: v.IsAttached(), Acknowledged: in.Acknowledge},
+			Attached: v.IsAttached(), Acknowledged: in.Acknowledge, LockedUntil: lock.LockedUntil},
 	}, tx.Create(&row).Error
 }
 
@@ -92,7 +94,7 @@ func (s Snapshots) DeleteSnapshot(ctx context.Context, actor models.Actor, id, f
 			return nil, s.awaitedBy(tx, attach)
 		}
 		return &models.Operation{Kind: models.SnapshotDelete, Params: models.Params{VolumeID: row.VolumeID, PriorStatus: row.Status, BackendID: row.BackendID}},
-			changeRow(tx.Where("attachment_count = 0"), &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting))
+			changeRow(s.unlocked(tx).Where("attachment_count = 0"), &models.Snapshot{}, row.ID, row.Status, s.statusColumns(models.Deleting))
 	})
 }
 
@@ -196,6 +198,33 @@ func (s Snapshots) UncheckedSnapshots(ctx context.Context, actor models.Actor) (
 	waiting := s.read(ctx).Model(&models.Operation{}).Select("subject_id").Where("kind = ? AND finished_at = 0", models.SnapshotCheck)
 	q := inProject(s.read(ctx).Model(&models.Snapshot{}), s.scope(actor.Project)).Where("status = ? AND id NOT IN (?)", models.Available, waiting)
 	return ids, q.Order("created_at, id").Pluck("id", &ids).Error
+}
+
+// LockSnapshot keeps a snapshot from being deleted until the end of a day: the row at once,
+// the storage's record of it by an operation. Errors: ErrNotFound, CodeForbidden (also to
+// shorten), CodeConflict, CodeInvalid with the fields until and reason, CodeStale when the
+// row is newer than in.Version, those of the database.
+func (s Snapshots) LockSnapshot(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActLock, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		columns, op, err := s.lockOperation(actor, in, models.SnapshotLock, row.Lock, row.Version)
+		if err != nil {
+			return nil, err
+		}
+		return op, changeRow(tx, &models.Snapshot{}, row.ID, row.Status, columns)
+	})
+}
+
+// UnlockSnapshot ends a lock. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid
+// with the field reason, CodeStale when the row is newer than in.Version, those of the
+// database.
+func (s Snapshots) UnlockSnapshot(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error) {
+	return s.enqueueSnapshot(ctx, actor, models.ActUnlock, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Snapshot) (*models.Operation, error) {
+		columns, op, err := s.unlockOperation(in, models.SnapshotUnlock, row.Lock, row.Version)
+		if err != nil {
+			return nil, err
+		}
+		return op, changeRow(tx, &models.Snapshot{}, row.ID, row.Status, columns)
+	})
 }
 
 // RepairSnapshot requests another status for a stuck snapshot. Its operations that have

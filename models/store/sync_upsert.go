@@ -24,7 +24,8 @@ type ObservedObject struct {
 	ImageID       string
 	Type, Zone    string // of a volume
 	CreatedAt     time.Time
-	Outdated      bool // a newer state has been written: only the existence counts
+	Lock          models.Lock // for a row that does not exist yet: the rows know best
+	Outdated      bool        // a newer state has been written: only the existence counts
 	ObservedState
 }
 
@@ -153,7 +154,7 @@ func withoutDeleted(tx *gorm.DB, unknown []ObservedObject, requestedAt time.Time
 
 // sanitized makes the backend's texts acceptable to both databases.
 func (m ObservedObject) sanitized() ObservedObject {
-	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID} {
+	for _, text := range []*string{&m.ID, &m.BackendID, &m.Project, &m.Name, &m.Description, &m.Source, &m.ImageID, &m.Type, &m.Zone, &m.RequestID, &m.Lock.LockReason, &m.Lock.LockedBy} {
 		*text = models.Sanitize(*text)
 	}
 	m.Status, m.Failure = models.Status(models.Sanitize(string(m.Status))), m.Failure.Sanitized()
@@ -273,7 +274,7 @@ func (s *Store) insertVolumes(tx *gorm.DB, objects []ObservedObject) error {
 			ID: cmp.Or(m.ID, models.NewID()), BackendID: m.BackendID, ProjectID: m.Project, Name: m.Name, Description: m.Description,
 			Status: m.Status, StatusSince: models.Micros(s.Now()), Percent: m.Percent, Failure: m.Failure, RequestID: m.RequestID,
 			SizeGiB: m.SizeGiB, ImageID: m.ImageID, VolumeType: m.Type, Zone: m.Zone, Origin: models.Elsewhere,
-			CreatedAt: models.Micros(m.CreatedAt), Version: 1,
+			CreatedAt: models.Micros(m.CreatedAt), Lock: m.Lock, Version: 1,
 		}
 		if m.Export != nil {
 			row.Export = *m.Export
@@ -349,7 +350,7 @@ func (s *Store) insertSnapshots(tx *gorm.DB, objects []ObservedObject) error {
 			ID: cmp.Or(m.ID, models.NewID()), BackendID: m.BackendID, ProjectID: m.Project, VolumeID: m.Source,
 			Name: m.Name, Description: m.Description, Status: m.Status, StatusSince: models.Micros(s.Now()), Percent: m.Percent,
 			Failure: m.Failure, RequestID: m.RequestID, SizeGiB: m.SizeGiB, Consistency: m.Consistency, Origin: models.Elsewhere,
-			CreatedAt: models.Micros(m.CreatedAt), Version: 1,
+			CreatedAt: models.Micros(m.CreatedAt), Lock: m.Lock, Version: 1,
 		}
 		if m.TakenAt != nil {
 			row.TakenAt = *m.TakenAt

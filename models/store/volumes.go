@@ -92,7 +92,34 @@ func (s Volumes) DetachVolume(ctx context.Context, actor models.Actor, id, serve
 func (s Volumes) DeleteVolume(ctx context.Context, actor models.Actor, id, formKey string) (*models.Operation, error) {
 	return s.enqueueVolume(ctx, actor, models.ActDelete, id, form{formKey, nil}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
 		return &models.Operation{Kind: models.VolumeDelete, Params: models.Params{PriorStatus: row.Status, BackendID: row.BackendID}},
-			changeRow(tx.Where("attachment_count = 0 AND snapshot_count = 0"), &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Deleting))
+			changeRow(s.unlocked(tx).Where("attachment_count = 0 AND snapshot_count = 0"), &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Deleting))
+	})
+}
+
+// LockVolume keeps a volume from being deleted and reverted over until the end of a day: the row at once,
+// the storage's record of it by an operation. Errors: ErrNotFound, CodeForbidden (also to
+// shorten), CodeConflict, CodeInvalid with the fields until and reason, CodeStale when the
+// row is newer than in.Version, those of the database.
+func (s Volumes) LockVolume(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActLock, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+		columns, op, err := s.lockOperation(actor, in, models.VolumeLock, row.Lock, row.Version)
+		if err != nil {
+			return nil, err
+		}
+		return op, changeRow(tx, &models.Volume{}, row.ID, row.Status, columns)
+	})
+}
+
+// UnlockVolume ends a lock. Errors: ErrNotFound, CodeForbidden, CodeConflict, CodeInvalid
+// with the field reason, CodeStale when the row is newer than in.Version, those of the
+// database.
+func (s Volumes) UnlockVolume(ctx context.Context, actor models.Actor, in models.LockInput) (*models.Operation, error) {
+	return s.enqueueVolume(ctx, actor, models.ActUnlock, in.ID, form{in.FormKey, in}, func(tx *gorm.DB, row *models.Volume) (*models.Operation, error) {
+		columns, op, err := s.unlockOperation(in, models.VolumeUnlock, row.Lock, row.Version)
+		if err != nil {
+			return nil, err
+		}
+		return op, changeRow(tx, &models.Volume{}, row.ID, row.Status, columns)
 	})
 }
 
@@ -125,7 +152,7 @@ func (s Volumes) RevertVolume(ctx context.Context, actor models.Actor, snapshotI
 			return nil, denialError(d, err)
 		}
 		return &models.Operation{Kind: models.VolumeRevert, Params: models.Params{SnapshotID: source.ID, PriorStatus: row.Status}},
-			changeRow(tx, &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Restoring))
+			changeRow(s.unlocked(tx), &models.Volume{}, row.ID, row.Status, s.statusColumns(models.Restoring))
 	})
 }
 

@@ -83,7 +83,7 @@ func wantRecovery(h *workertest.Harness, k workertest.Kind, id string, op *model
 // TestFault_EveryCall fails each call of each method once, before or after its effect.
 func TestFault_EveryCall(t *testing.T) {
 	methods := []string{"Volume", "Snapshot", "CreateVolume", "CreateSnapshot", "RenameVolume", "RenameSnapshot", "ExtendVolume", "DeleteVolume",
-		"DeleteSnapshot", "RevertVolume", "AttachVolume", "DetachVolume", "RepairVolume", "RepairSnapshot", "CheckSnapshot"}
+		"DeleteSnapshot", "RevertVolume", "AttachVolume", "DetachVolume", "RepairVolume", "RepairSnapshot", "CheckSnapshot", "SetLock"}
 	workertest.EachKind(t, func(h *workertest.Harness, k workertest.Kind) {
 		id := k.Prepare(h)
 		before := map[string]int{}

@@ -15,6 +15,9 @@ import (
 func (w *Worker) deleteSubject(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
 	var refused error
 	if op.Step == 0 {
+		if p := w.refuseLocked(op, s); p != nil {
+			return *p, nil
+		}
 		refused = s.delete(ctx)
 	}
 	o, err := s.observe(ctx)

@@ -61,6 +61,8 @@ func (w *Worker) stateAfterFailure(ctx context.Context, op *models.Operation, wh
 		return inStatus(models.ErrorDeleting, why)
 	case models.VolumeEdit, models.SnapshotEdit:
 		return w.restoredName(ctx, op)
+	case models.VolumeLock, models.VolumeUnlock, models.SnapshotLock, models.SnapshotUnlock:
+		return nil
 	case models.VolumeRepair, models.SnapshotRepair, models.VolumeExtend, models.VolumeAttach, models.VolumeDetach,
 		models.SnapshotAttach, models.SnapshotDetach:
 		return inStatus(op.Params.PriorStatus, why)

@@ -62,6 +62,8 @@ func (w *Worker) nextStep(ctx context.Context, op *models.Operation) (store.Prog
 		return w.repair(ctx, op, s)
 	case models.SnapshotCheck:
 		return w.checkSnapshot(ctx, op, s)
+	case models.VolumeLock, models.VolumeUnlock, models.SnapshotLock, models.SnapshotUnlock:
+		return w.keepLock(ctx, op, s)
 	}
 	return w.failed(op, models.NewFailure("failure.unsupported"), nil), nil
 }

@@ -42,7 +42,8 @@ func (w *Worker) retryLater(ctx context.Context, op *models.Operation, err error
 
 // unrepairable are the kinds of operations that an administrator cannot end by a repair of
 // the object. They block their lane.
-var unrepairable = []models.Kind{models.VolumeExtend, models.VolumeRevert, models.VolumeEdit, models.SnapshotEdit}
+var unrepairable = []models.Kind{models.VolumeExtend, models.VolumeRevert, models.VolumeEdit, models.SnapshotEdit,
+	models.VolumeLock, models.VolumeUnlock, models.SnapshotLock, models.SnapshotUnlock}
 
 // stalled reports whether the backend has answered resyncs, but not this operation, for
 // models.StuckAfter: something is wrong with the object, and the operation would never end.

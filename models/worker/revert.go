@@ -18,6 +18,11 @@ const timestampResolution = 2 * time.Second
 // revertVolume restores the bytes of a snapshot. The call is made once: a second one might
 // destroy what was written after the first.
 func (w *Worker) revertVolume(ctx context.Context, op *models.Operation, s *subject) (store.Progress, error) {
+	if op.Step == 0 && op.CalledAt == 0 {
+		if p := w.refuseLocked(op, s); p != nil {
+			return *p, nil
+		}
+	}
 	if op.Step == 0 {
 		p, err := w.requestRevert(ctx, op, s)
 		if err != nil {

@@ -40,7 +40,7 @@ func (w *Worker) createSnapshot(ctx context.Context, op *models.Operation, s *su
 		created, err := w.backend.CreateSnapshot(ctx, backend.SnapshotSpec{
 			Ref: row.ID, Name: row.Name, Description: row.Description, Project: row.ProjectID,
 			Volume:   backend.Key{Ref: volume.ID, ID: volume.BackendID},
-			Attached: consistency != models.Clean, Acknowledged: op.Params.Acknowledged,
+			Attached: consistency != models.Clean, Acknowledged: op.Params.Acknowledged, Lock: backendLock(row.Lock),
 		})
 		return w.mirror.ObserveSnapshot(ctx, created), err
 	})

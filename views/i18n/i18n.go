@@ -224,6 +224,8 @@ func (t text) fill(ctx context.Context, args []any) string {
 			b.WriteString(bytesOf(ctx, value))
 		case p.kind == "time":
 			b.WriteString(timeOf(ctx, value))
+		case p.kind == "lastday":
+			b.WriteString(lastDayOf(ctx, value))
 		case p.kind == "number":
 			b.WriteString(numberOf(value))
 		case p.kind != "" && value != "" && Has(p.kind+"."+value):
@@ -259,11 +261,23 @@ func timeOf(ctx context.Context, value string) string {
 	if err != nil {
 		return value
 	}
-	zone, ok := ctx.Value(zoneKey{}).(*time.Location)
-	if !ok {
-		zone = time.UTC
+	return time.UnixMicro(us).In(zoneOf(ctx)).Format("2006-01-02 15:04")
+}
+
+// lastDayOf writes the day that ends at a time in Unix microseconds.
+func lastDayOf(ctx context.Context, value string) string {
+	us, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return value
 	}
-	return time.UnixMicro(us).In(zone).Format("2006-01-02 15:04")
+	return time.UnixMicro(us - 1).In(zoneOf(ctx)).Format(time.DateOnly)
+}
+
+func zoneOf(ctx context.Context) *time.Location {
+	if zone, ok := ctx.Value(zoneKey{}).(*time.Location); ok {
+		return zone
+	}
+	return time.UTC
 }
 
 func numberOf(value string) string {

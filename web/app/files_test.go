@@ -109,3 +109,41 @@ func TestFiles_Damage(t *testing.T) {
 	}
 	c.Succeed(20*time.Second, apptest.VolumePath(id, "delete"))
 }
+
+// TestFiles_LocksOutliveTheDatabase: a database that is rebuilt from the folders has the
+// locks again, and refuses to delete.
+func TestFiles_LocksOutliveTheDatabase(t *testing.T) {
+	dir := t.TempDir()
+	open := func(t *testing.T) *apptest.Console {
+		c := apptest.Open(t, apptest.Options{Local: true, WallClock: true, Settings: []string{"DATA=" + dir}})
+		c.Serve()
+		apptest.Eventually(t, 5*time.Second, "the storage is known", func() bool { return c.Store.Capabilities().DataDir != "" })
+		return c
+	}
+	until := time.Now().AddDate(0, 0, 3).Format(time.DateOnly)
+	var volume, snapshot string
+	var before [2]models.Lock
+	t.Run("locked", func(t *testing.T) {
+		c := open(t)
+		volume = apptest.WantAccepted(t, c.Post(views.VolumesPath, apptest.Form("name", "vol-1", "size_gib", "1"), apptest.AsJSON...)).ID
+		available := func() bool { return c.Volume(volume).Status == models.Available }
+		apptest.Eventually(t, 10*time.Second, "the volume is there", available)
+		snapshot = apptest.WantAccepted(t, c.Post(views.SnapshotsPath, apptest.Form("volume_id", volume, "name", "snap-1", "lock_until", until), apptest.AsJSON...)).ID
+		apptest.WantAccepted(t, c.Post(views.VolumesPath+"/"+volume+"/lock", apptest.Form("until", until, "reason", "감사"), apptest.AsJSON...))
+		apptest.Eventually(t, 10*time.Second, "all is carried out", func() bool {
+			n, err := c.Store.Queue.CountRunning(t.Context(), models.DefaultProject)
+			return err == nil && n == 0
+		})
+		before = [2]models.Lock{c.Volume(volume).Lock, c.Snapshot(snapshot).Lock}
+	})
+	t.Run("rebuilt", func(t *testing.T) {
+		c := open(t)
+		apptest.Eventually(t, 10*time.Second, "the folders are read", func() bool {
+			return c.Get(views.SnapshotsPath+"/"+snapshot).StatusCode == http.StatusOK && c.Get(views.VolumesPath+"/"+volume).StatusCode == http.StatusOK
+		})
+		if after := [2]models.Lock{c.Volume(volume).Lock, c.Snapshot(snapshot).Lock}; after != before || !before[0].Locked() || !before[1].Locked() {
+			t.Errorf("%+v, before %+v", after, before)
+		}
+		apptest.WantText(t, c.Post(views.SnapshotsPath+"/"+snapshot+"/delete", nil), "main [role=alert]", until)
+	})
+}

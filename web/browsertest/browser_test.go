@@ -52,6 +52,7 @@ var scenarios = []scenario{
 	{name: "attached", start: onFake, test: scenarioAttached},
 	{name: "attached meanwhile", start: onFake, test: scenarioAttachedMeanwhile},
 	{name: "error deleting", start: onFake, test: scenarioErrorDeleting},
+	{name: "lock", start: onFiles, test: scenarioLock},
 	{name: "server", start: onFake, test: scenarioServer},
 	{name: "live", start: onFake, test: scenarioLive},
 	{name: "overtaken", start: onFake, test: scenarioOvertaken},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,9 +27,10 @@ type console struct {
 	t       *testing.T
 	api     *apptest.Client // of the first user
 	streams streamCount
-	cuts    sync.Map // chan struct{}, closed when a live stream has ended -> context.CancelFunc, which ends it
-	refused sync.Map // path -> true: what scripts GET there is answered 502, as by a proxy
-	gates   sync.Map // method and path -> *gate
+	ahead   atomic.Int64 // of the console's clock, nanoseconds before the wall clock
+	cuts    sync.Map     // chan struct{}, closed when a live stream has ended -> context.CancelFunc, which ends it
+	refused sync.Map     // path -> true: what scripts GET there is answered 502, as by a proxy
+	gates   sync.Map     // method and path -> *gate
 }
 
 // patience is how long a scenario waits for what must happen.
@@ -41,7 +43,9 @@ var administrator = storetest.Administrator()
 // learns of by Resync.
 func open(t *testing.T, local bool) *console {
 	t.Helper()
-	c := &console{t: t, Console: apptest.Open(t, apptest.Options{Local: local, WallClock: true, Log: slog.New(slog.DiscardHandler)})}
+	c := &console{t: t}
+	c.Console = apptest.Open(t, apptest.Options{Local: local, Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }})
 	c.api = c.AsUser(models.FirstUser).JSON()
 	c.streams.open, c.streams.moved = map[string]int{}, make(chan struct{})
 	c.Server.Echo.Pre(c.observe)

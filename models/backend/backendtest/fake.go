@@ -94,7 +94,7 @@ func NewFake(now func() time.Time) *Fake {
 	return &Fake{
 		now: now,
 		caps: backend.Capabilities{
-			Name: "fake", Attach: true, Revert: true, ExtendAttached: true, Progress: true, Repair: true, Checksums: true, Images: true,
+			Name: "fake", Attach: true, Revert: true, ExtendAttached: true, Progress: true, Repair: true, Checksums: true, Locks: true, Images: true,
 			MaxSizeGiB: 16384, FreeBytes: 1 << 44, Poll: []time.Duration{10 * time.Millisecond},
 		},
 		volumes: map[string]*fakeVolume{}, snapshots: map[string]*fakeSnapshot{}, images: map[string][]byte{}, quota: map[string]int64{},

@@ -39,7 +39,7 @@ func (f *Fake) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (b
 	}
 	s := &fakeSnapshot{object: object{data: slices.Clone(v.data)}, Snapshot: backend.Snapshot{
 		Key: backend.Key{Ref: spec.Ref, ID: f.newID()}, Name: spec.Name, Description: spec.Description,
-		SizeGiB: v.SizeGiB, Volume: v.Key, Project: spec.Project, CreatedAt: f.now().UTC(),
+		SizeGiB: v.SizeGiB, Volume: v.Key, Project: spec.Project, CreatedAt: f.now().UTC(), Lock: spec.Lock,
 	}}
 	if v.Status == backend.InUse {
 		s.Held = v.Hold
@@ -159,6 +159,32 @@ func (f *Fake) DeleteSnapshot(ctx context.Context, key backend.Key) error {
 	}
 	f.run(s.handle(), "DeleteSnapshot", backend.Deleting, backend.ErrorDeleting, func() { delete(f.snapshots, s.ID) })
 	f.failDeletion(s.task, s.Ref)
+	return nil
+}
+
+// SetLock keeps the lock.
+func (f *Fake) SetLock(ctx context.Context, subject backend.SubjectType, key backend.Key, lock backend.Lock) error {
+	if err := f.enter(ctx, "SetLock", key.Ref); err != nil {
+		return err
+	}
+	defer f.mu.Unlock()
+	var state backend.State
+	var kept *backend.Lock
+	if s := read(f, f.snapshots, key); s != nil && subject == backend.SubjectSnapshot {
+		state, kept = s.State, &s.Lock
+	}
+	if v := read(f, f.volumes, key); v != nil && subject == backend.SubjectVolume {
+		state, kept = v.State, &v.Lock
+	}
+	switch {
+	case !f.caps.Locks:
+		return backend.ErrUnsupported
+	case kept == nil:
+		return backend.ErrNotFound
+	case state.Status == backend.Deleting:
+		return &backend.Error{Code: backend.CodeConflict, Message: "it is being deleted"}
+	}
+	*kept = lock
 	return nil
 }
 

@@ -54,6 +54,7 @@ func Run(t *testing.T, factory func(t *testing.T) Fixture) {
 		{"missing objects", (*suite).missingObjects},
 		{"names", (*suite).storedNames},
 		{"rename", (*suite).rename},
+		{"lock", (*suite).lock},
 		{"pages", (*suite).pages},
 		{"extend", (*suite).extend},
 		{"delete", (*suite).delete},

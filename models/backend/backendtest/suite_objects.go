@@ -289,6 +289,47 @@ func (s *suite) rename() {
 	}
 }
 
+func (s *suite) lock() {
+	v := s.newVolume(s.spec("kept"))
+	lock := backend.Lock{Until: time.Date(2030, 1, 2, 15, 0, 0, 0, time.UTC), Reason: "audit \u2028 \uac10\uc0ac", By: "kim", At: time.Date(2026, 11, 25, 1, 2, 3, 4000, time.UTC)}
+	if !s.caps.Locks {
+		if err := s.Backend.SetLock(s.ctx, backend.SubjectVolume, v.Key, lock); !errors.Is(err, backend.ErrUnsupported) {
+			s.Errorf("%v", err)
+		}
+		return
+	}
+	sn := s.newSnapshot(v.Key, "kept")
+	born, err := s.Backend.CreateSnapshot(s.ctx, backend.SnapshotSpec{Ref: newRef(), Name: "born", Volume: v.Key, Project: s.Project, Lock: lock})
+	s.must("create a locked snapshot", err)
+	s.snapshots = append(s.snapshots, born.Key)
+	s.waitSnapshot(born.Key, backend.Available)
+	set := func(lock backend.Lock) {
+		for range 2 { // idempotent
+			s.must("lock volume", s.Backend.SetLock(s.ctx, backend.SubjectVolume, v.Key, lock))
+			s.must("lock snapshot", s.Backend.SetLock(s.ctx, backend.SubjectSnapshot, backend.Key{Ref: sn.Ref}, lock))
+		}
+	}
+	check := func(when string, want, wantBorn backend.Lock) {
+		s.Helper()
+		if gotV, gotS, gotB := s.waitVolume(v.Key, backend.Available).Lock, s.waitSnapshot(sn.Key, backend.Available).Lock, s.waitSnapshot(born.Key, backend.Available).Lock; gotV != want || gotS != want || gotB != wantBorn {
+			s.Errorf("%s: %+v %+v %+v", when, gotV, gotS, gotB)
+		}
+	}
+	check("at first", backend.Lock{}, lock)
+	set(lock)
+	s.must("rename", s.Backend.RenameVolume(s.ctx, v.Key, "other", "")) // keeps it
+	check("locked", lock, lock)
+	if s.Reopen != nil {
+		s.Backend = s.Reopen()
+		check("reopened", lock, lock)
+	}
+	set(backend.Lock{})
+	check("unlocked", backend.Lock{}, lock)
+	if err := s.Backend.SetLock(s.ctx, backend.SubjectVolume, backend.Key{Ref: newRef()}, lock); !errors.Is(err, backend.ErrNotFound) {
+		s.Errorf("no such volume: %v", err)
+	}
+}
+
 func (s *suite) pages() {
 	for range 5 {
 		s.newVolume(s.spec("paged"))

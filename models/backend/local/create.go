@@ -47,7 +47,7 @@ func (b *Backend) CreateVolume(ctx context.Context, spec backend.VolumeSpec) (ba
 func (b *Backend) CreateSnapshot(ctx context.Context, spec backend.SnapshotSpec) (backend.Snapshot, error) {
 	m := meta{
 		Format: metaFormat, Kind: snapshots, Ref: spec.Ref, Name: spec.Name, Description: spec.Description,
-		Project: spec.Project, Attached: spec.Attached, Acknowledged: spec.Acknowledged,
+		Project: spec.Project, Attached: spec.Attached, Acknowledged: spec.Acknowledged, Lock: storeLock(spec.Lock),
 	}
 	o, err := b.create(ctx, m, func(m *meta) (src source, err error) {
 		src, m.SizeGiB, err = b.objectSource(volumes, spec.Volume)

@@ -236,7 +236,7 @@ func (b *Backend) Capabilities(ctx context.Context) (backend.Capabilities, error
 		return backend.Capabilities{}, err
 	}
 	c := backend.Capabilities{
-		Name: "local", Progress: true, Repair: true, Checksums: true, Images: true, FreeBytes: -1, DataDir: b.dir,
+		Name: "local", Progress: true, Repair: true, Checksums: true, Locks: true, Images: true, FreeBytes: -1, DataDir: b.dir,
 		Attach: b.nbd != nil, AttachSnapshots: b.nbd != nil, OwnServers: b.nbd != nil, ExtendAttached: true,
 		Pace: backend.Pace{Small: inventoryPace},
 		Poll: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, time.Second},

@@ -67,11 +67,35 @@ type meta struct {
 	CreatedAt    time.Time           `json:"created_at"`
 	Consistency  backend.Consistency `json:"consistency,omitempty"` // of a snapshot; empty: unknown
 	Status       backend.Status      `json:"status"`
+	Lock         *storedLock         `json:"lock,omitempty"`
 	Failure      string              `json:"failure,omitempty"`
 	Damage       *storedDamage       `json:"damage,omitempty"`        // Failure, where that is CodeDamaged
 	FailureCause backend.Cause       `json:"failure_cause,omitempty"` // why the disk refused
 	FailureOp    string              `json:"failure_op,omitempty"`    // what it refused, as in backend.Error
 	Since        time.Time           `json:"since"`
+}
+
+// storedLock is a backend.Lock.
+type storedLock struct {
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason,omitempty"`
+	By     string    `json:"by,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+func storeLock(l backend.Lock) *storedLock {
+	if l.Until.IsZero() {
+		return nil
+	}
+	return &storedLock{l.Until.UTC(), l.Reason, l.By, l.At.UTC()}
+}
+
+// lock is what storeLock stored.
+func (m meta) lock() backend.Lock {
+	if m.Lock == nil {
+		return backend.Lock{}
+	}
+	return backend.Lock(*m.Lock)
 }
 
 // storedDamage is a backend.Error of the code damaged, without what a restart changes.
@@ -231,6 +255,35 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	if err := checkText(name, description); err != nil {
 		return err
 	}
+	return b.changeMeta(ctx, k, key, func(m *meta) bool {
+		if m.Name == name && m.Description == description {
+			return false
+		}
+		m.Name, m.Description = name, description
+		return true
+	})
+}
+
+// SetLock keeps a lock in meta.json. Errors: CodeNotFound, CodeConflict while it is being
+// deleted, CodeDamaged without a folder, CodeNoSpace, CodeUnavailable.
+func (b *Backend) SetLock(ctx context.Context, subject backend.SubjectType, key backend.Key, lock backend.Lock) error {
+	k := volumes
+	if subject == backend.SubjectSnapshot {
+		k = snapshots
+	}
+	stored := storeLock(lock)
+	return b.changeMeta(ctx, k, key, func(m *meta) bool {
+		if m.Lock == stored || m.Lock != nil && stored != nil && *m.Lock == *stored {
+			return false
+		}
+		m.Lock = stored
+		return true
+	})
+}
+
+// changeMeta changes what describes an object: its meta.json, then the index. change may
+// be called twice, and reports whether anything differs.
+func (b *Backend) changeMeta(ctx context.Context, k kind, key backend.Key, change func(m *meta) bool) error {
 	o, unlock, err := b.lockObject(ctx, k, key)
 	if err != nil {
 		return err
@@ -240,10 +293,9 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	if m.Status == backend.Deleting {
 		return &backend.Error{Code: backend.CodeConflict, Why: backend.WhyDeleting, Message: "it is being deleted"}
 	}
-	if m.Name == name && m.Description == description {
+	if !change(&m) {
 		return nil
 	}
-	m.Name, m.Description = name, description
 	if l != unpublished { // else publish writes it
 		if err := b.replaceMeta(l, m.withFinalStatus()); err != nil {
 			if d := b.inspect(o); d != nil {
@@ -254,6 +306,6 @@ func (b *Backend) rename(ctx context.Context, k kind, key backend.Key, name, des
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o.meta.Name, o.meta.Description = name, description
+	change(&o.meta)
 	return nil
 }

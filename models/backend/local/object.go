@@ -99,7 +99,7 @@ func (b *Backend) volumeLocked(o *object) backend.Volume {
 	m := o.meta
 	v := backend.Volume{
 		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
-		Image: m.Image, Project: m.Project, Type: m.Type, Zone: m.Zone, CreatedAt: m.CreatedAt,
+		Image: m.Image, Project: m.Project, Type: m.Type, Zone: m.Zone, CreatedAt: m.CreatedAt, Lock: m.lock(),
 	}
 	if m.Source != "" {
 		v.Source = &backend.Key{Ref: m.Source, ID: m.Source}
@@ -127,7 +127,7 @@ func (b *Backend) snapshotLocked(o *object) backend.Snapshot {
 	return backend.Snapshot{
 		Key: o.key(), State: o.state(b.now()), Name: m.Name, Description: m.Description, SizeGiB: m.SizeGiB,
 		Volume: backend.Key{Ref: m.Volume, ID: m.Volume}, Project: m.Project, CreatedAt: m.CreatedAt,
-		TakenAt: m.TakenAt, Consistency: m.Consistency, Held: m.Held, Attachments: b.attachmentsLocked(o),
+		TakenAt: m.TakenAt, Consistency: m.Consistency, Held: m.Held, Lock: m.lock(), Attachments: b.attachmentsLocked(o),
 		Checks: o.checks(b.objectDir(published, m)),
 	}
 }

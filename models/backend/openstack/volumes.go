@@ -101,6 +101,12 @@ func (b *Backend) volumeID(ctx context.Context, key backend.Key) (*session, stri
 	return lookUpID(ctx, b, key, findVolume, func(v volume) string { return v.ID })
 }
 
+// SetLock is not offered: Cinder has no such thing, and metadata would bind nobody else.
+// Errors: CodeUnsupported.
+func (b *Backend) SetLock(context.Context, backend.SubjectType, backend.Key, backend.Lock) error {
+	return backend.ErrUnsupported
+}
+
 // ExtendVolume grows a volume; it is over when Volume has the new size.
 func (b *Backend) ExtendVolume(ctx context.Context, key backend.Key, sizeGiB int) error {
 	s, v, err := lookUp(ctx, b, key, findVolume)

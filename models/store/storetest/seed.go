@@ -49,6 +49,18 @@ func SeedSnapshots(t testing.TB, db *store.Store, n int) {
 	}
 }
 
+// Exec changes the database behind the store's back, by a statement for SQLite.
+func Exec(t testing.TB, db *store.Store, query string, args ...any) {
+	t.Helper()
+	direct, err := sql.Open("sqlite", "file:"+dsnOf(t, db)+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer direct.Close()
+	s := seed{t: t, db: direct}
+	s.exec(query, args...)
+}
+
 type seed struct {
 	t        testing.TB
 	db       *sql.DB

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"blockconsole/models"
 	"blockconsole/models/backend"
@@ -102,6 +103,17 @@ func (h *Harness) readBy(id, server string) bool {
 	return row.Status == models.Available && row.Failure.None() && row.AttachmentCount == 1 && row.AttachedTo(server)
 }
 
+// lockFor is the form of a lock for a week.
+func (h *Harness) lockFor(id string) models.LockInput {
+	return models.LockInput{ID: id, Until: h.Store.Now().AddDate(0, 0, 7).Format(time.DateOnly), Reason: "audit"}
+}
+
+// isLocked reports whether the row and the object have the lock of the operation.
+func (h *Harness) isLocked(row models.Lock, kept backend.Lock, op *models.Operation) bool {
+	return row.LockedUntil == op.Params.LockedUntil && row.LockedUntil == models.Micros(kept.Until) &&
+		row.LockReason == kept.Reason && row.LockedBy == kept.By && row.LockedAt == models.Micros(kept.At)
+}
+
 // Kinds are all kinds of requests.
 var Kinds = []Kind{
 	{"volume.create", "CreateVolume", prepareNothing, func(h *Harness, _ string) (*models.Operation, error) {
@@ -195,6 +207,32 @@ var Kinds = []Kind{
 	}, func(h *Harness, id string, _ *models.Operation) bool {
 		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: id})
 		return err == nil && s.Name == "renamed-1" && s.Description == "text" && h.Snapshot(id).Name == "renamed-1"
+	}},
+	{"volume.lock", "SetLock", prepareVolume, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Volumes.LockVolume(h.Context(), operator, h.lockFor(id))
+	}, func(h *Harness, id string, op *models.Operation) bool {
+		return h.isLocked(h.Volume(id).Lock, h.BackendVolume(id).Lock, op)
+	}},
+	{"volume.unlock", "SetLock", func(h *Harness) string {
+		id := prepareVolume(h)
+		h.Succeed(h.Store.Volumes.LockVolume(h.Context(), operator, h.lockFor(id)))
+		return id
+	}, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Volumes.UnlockVolume(h.Context(), admin, models.LockInput{ID: id, Reason: "done"})
+	}, func(h *Harness, id string, _ *models.Operation) bool {
+		return !h.Volume(id).Locked() && h.BackendVolume(id).Lock == backend.Lock{}
+	}},
+	{"snapshot.lock", "SetLock", prepareSnapshot, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.LockSnapshot(h.Context(), operator, h.lockFor(id))
+	}, func(h *Harness, id string, op *models.Operation) bool {
+		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: id})
+		return err == nil && h.isLocked(h.Snapshot(id).Lock, s.Lock, op)
+	}},
+	{"snapshot.create locked", "CreateSnapshot", prepareVolume, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.CreateSnapshot(h.Context(), operator, models.SnapshotInput{VolumeID: id, Name: "snap-1", LockUntil: h.lockFor(id).Until})
+	}, func(h *Harness, _ string, op *models.Operation) bool {
+		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: op.SubjectID})
+		return err == nil && h.isLocked(h.Snapshot(op.SubjectID).Lock, s.Lock, op)
 	}},
 	{"snapshot.delete", "DeleteSnapshot", prepareSnapshot, func(h *Harness, id string) (*models.Operation, error) {
 		return h.Store.Snapshots.DeleteSnapshot(h.Context(), operator, id, "")

@@ -36,11 +36,12 @@ type Console struct {
 
 // Options of Open; the zero value is a console of New.
 type Options struct {
-	Settings  []string        // NAME=value, without BLOCKCONSOLE_; the last of equal names counts
-	Backend   backend.Backend // nil: a Fake with the servers web-1 and db-1 and the image debian.raw
-	Local     bool            // BLOCKCONSOLE_BACKEND decides, instead of Backend
-	WallClock bool            // instead of Clock
-	Log       *slog.Logger    // nil: to the output of the test
+	Settings  []string         // NAME=value, without BLOCKCONSOLE_; the last of equal names counts
+	Backend   backend.Backend  // nil: a Fake with the servers web-1 and db-1 and the image debian.raw
+	Local     bool             // BLOCKCONSOLE_BACKEND decides, instead of Backend
+	WallClock bool             // instead of Clock
+	Now       func() time.Time // instead of both; may be nil
+	Log       *slog.Logger     // nil: to the output of the test
 }
 
 // New is a console that answers requests and knows its storage. Nothing else moves
@@ -60,6 +61,9 @@ func Open(t testing.TB, o Options) *Console {
 	c.Now = c.Clock.Now
 	if o.WallClock {
 		c.Now = time.Now
+	}
+	if o.Now != nil {
+		c.Now = o.Now
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
