@@ -38,8 +38,12 @@ func TestRefusal_EveryKind(t *testing.T) {
 				op := h.Accepted(k.Enqueue(h, id))
 				h.RunQueue()
 				h.WantFailed(op, key)
-				if op.Kind == models.SnapshotCheck {
+				switch op.Kind {
+				case models.SnapshotCheck:
 					return // nothing is wrong with the snapshot
+				case models.VolumeLock, models.VolumeUnlock, models.SnapshotLock, models.SnapshotUnlock:
+					wantInForce(h, op)
+					return
 				}
 				wantRefused(h, op, key)
 				if op.Kind == models.VolumeRepair || op.Kind == models.SnapshotRepair {
@@ -50,6 +54,25 @@ func TestRefusal_EveryKind(t *testing.T) {
 			})
 		}
 	})
+}
+
+// wantInForce expects that a lock, or its end, that the storage could not keep is in the row,
+// which is otherwise as it was.
+func wantInForce(h *workertest.Harness, op *models.Operation) {
+	h.Helper()
+	var status models.Status
+	var failure models.Failure
+	var lock models.Lock
+	if op.SubjectType == models.SubjectSnapshot {
+		row := h.Snapshot(op.SubjectID)
+		status, failure, lock = row.Status, row.Failure, row.Lock
+	} else {
+		row := h.Volume(op.SubjectID)
+		status, failure, lock = row.Status, row.Failure, row.Lock
+	}
+	if status != models.Available || !failure.None() || lock.Locked() == (op.Kind == models.VolumeUnlock || op.Kind == models.SnapshotUnlock) {
+		h.Errorf("%s: %s %+v %+v", op.Kind, status, failure, lock)
+	}
 }
 
 // TestRefusal_Dependents expects the dependents of CodeBusy in the failure, with and without a
@@ -132,7 +155,8 @@ func TestAcceptedFailure_Reported(t *testing.T) {
 	reported := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_008_099", Message: "create volume: something went wrong.", RequestID: "req-told"}
 	known := &backend.Error{Code: backend.CodeReported, EventID: "VOLUME_VOLUME_SNAPSHOT_010_015", Message: "delete snapshot:Snapshot is busy.", RequestID: "req-told"}
 	for _, k := range workertest.Kinds {
-		if slices.Contains([]string{"volume.edit", "snapshot.edit", "volume.repair", "snapshot.repair", "snapshot.check", "snapshot.attach", "snapshot.detach"}, k.Name) {
+		if slices.Contains([]string{"volume.edit", "snapshot.edit", "volume.repair", "snapshot.repair", "snapshot.check", "snapshot.attach", "snapshot.detach",
+			"volume.lock", "volume.unlock", "snapshot.lock", "snapshot.unlock"}, k.Name) {
 			continue // what the backend accepts is done
 		}
 		for _, quiet := range []backendtest.SilentFailure{{LastFailure: reported}, {RolledBack: true, LastFailure: known}} {

@@ -228,6 +228,16 @@ var Kinds = []Kind{
 		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: id})
 		return err == nil && h.isLocked(h.Snapshot(id).Lock, s.Lock, op)
 	}},
+	{"snapshot.unlock", "SetLock", func(h *Harness) string {
+		id := prepareSnapshot(h)
+		h.Succeed(h.Store.Snapshots.LockSnapshot(h.Context(), operator, h.lockFor(id)))
+		return id
+	}, func(h *Harness, id string) (*models.Operation, error) {
+		return h.Store.Snapshots.UnlockSnapshot(h.Context(), admin, models.LockInput{ID: id, Reason: "done"})
+	}, func(h *Harness, id string, _ *models.Operation) bool {
+		s, err := h.Fake.Snapshot(h.Context(), backend.Key{Ref: id})
+		return err == nil && !h.Snapshot(id).Locked() && s.Lock == backend.Lock{}
+	}},
 	{"snapshot.create locked", "CreateSnapshot", prepareVolume, func(h *Harness, id string) (*models.Operation, error) {
 		return h.Store.Snapshots.CreateSnapshot(h.Context(), operator, models.SnapshotInput{VolumeID: id, Name: "snap-1", LockUntil: h.lockFor(id).Until})
 	}, func(h *Harness, _ string, op *models.Operation) bool {
