@@ -36,7 +36,7 @@ const walkWidths = `(async (names, lang, first, step) => {
 	const frame = document.querySelector("iframe"), found = [];
 	for (const name of names) {
 		await new Promise((loaded) => { frame.onload = loaded; frame.src = "/framed/" + name + "?lang=" + lang; });
-		const doc = frame.contentDocument, narrow = [], wide = [];
+		const doc = frame.contentDocument, narrow = [], wide = [], covered = [];
 		for (let width = first; width <= 1920; width += step) {
 			frame.style.width = width + "px";
 			if (doc.defaultView.innerWidth !== width) return ["the frame is " + doc.defaultView.innerWidth + " px wide"];
@@ -50,8 +50,14 @@ const walkWidths = `(async (names, lang, first, step) => {
 				least = Math.min(least, cell.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight));
 			}
 			if (least < 160) narrow.push(width + ": " + least);
+			const filters = [...doc.querySelectorAll(".list-page .filters > *")].filter((e) => e.checkVisibility()).map((e) => e.getBoundingClientRect());
+			for (const tool of doc.querySelectorAll(".list-page .toolbar .button")) {
+				const box = tool.getBoundingClientRect();
+				if (filters.some((f) => f.left < box.right && f.right > box.left && f.top < box.bottom && f.bottom > box.top)) covered.push(width + ": " + tool.textContent.trim());
+			}
 		}
 		if (wide.length) found.push(name + " scrolls sideways: " + wide.join(", "));
+		if (covered.length) found.push(name + " lays filters over actions: " + covered.join(", "));
 		if (narrow.length) found.push(name + " leaves names too little: " + narrow.join(", "));
 	}
 	return found;
