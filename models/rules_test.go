@@ -152,6 +152,20 @@ func TestRules_Blockers(t *testing.T) {
 	if d := rules.Snapshot(models.ActDelete, locked); d == nil || d.Text.Key != "deny.locked_for" {
 		t.Errorf("locked: %+v", d)
 	}
+	if d := rules.Snapshot(models.ActDelete, locked, models.Link{ID: "v1"}); d == nil || d.Text.Key != "deny.locked_for" {
+		t.Errorf("locked, with a dependent: %+v", d)
+	}
+	read := *locked
+	read.AttachmentCount, read.Attachments = 1, attached.Attachments
+	if d := rules.Snapshot(models.ActDelete, &read); d == nil || d.Text.Key != "deny.attached" || !slices.Equal(d.Servers, []string{"web-1"}) {
+		t.Errorf("locked, and read by a server: %+v", d)
+	}
+	serving := models.Rules{Now: now, Capabilities: models.Capabilities{AttachSnapshots: true, Checksums: true}}
+	for _, action := range []models.Action{models.ActAttach, models.ActDetach, models.ActCheck, models.ActRestore, models.ActEdit} {
+		if d := serving.Snapshot(action, &read); d != nil {
+			t.Errorf("%s of what is locked: %+v", action, d)
+		}
+	}
 	locked.LockedUntil = models.Micros(now)
 	if d := rules.Snapshot(models.ActDelete, locked); d != nil {
 		t.Errorf("no longer locked: %+v", d)

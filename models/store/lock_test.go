@@ -277,3 +277,40 @@ func TestUpsert_Locks(t *testing.T) {
 		}
 	})
 }
+
+// TestLock_Read locks a snapshot that a server reads: it is not deleted for the one reason, then
+// for the other.
+func TestLock_Read(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.Store, clock *storetest.Clock) {
+		ctx, me := t.Context(), storetest.Operator()
+		servesSnapshots(db)
+		web, other := register(t, db, "web-1", "10.0.0.5"), register(t, db, "web-2", "10.0.0.6")
+		id := importSnapshot(t, db, availableVolume(t, db, "data"), "read", web.ID)
+		if _, err := db.Snapshots.LockSnapshot(ctx, me, models.LockInput{ID: id, Until: db.Now().AddDate(0, 0, 7).Format(time.DateOnly), Reason: "audit"}); err != nil {
+			t.Fatal(err)
+		}
+		wantDenied := func(key string) {
+			t.Helper()
+			if _, err := db.Snapshots.DeleteSnapshot(ctx, me, id, ""); models.AsError(err) == nil || models.AsError(err).Text.Key != key {
+				t.Errorf("%v, want %s", err, key)
+			}
+		}
+		wantDenied("deny.attached")
+		attach, err := db.Snapshots.AttachSnapshot(ctx, me, id, other.ID, "")
+		must(t, err)
+		_, err = db.Queue.CancelOperation(ctx, me, attach.ID)
+		must(t, err)
+		_, err = db.Snapshots.DetachSnapshot(ctx, me, id, web.ID, false, "")
+		must(t, err)
+		failAll(t, db, clock) // the server was detached by hand
+		clock.Add(time.Second)
+		row := snapshot(t, db, id)
+		_, err = db.Sync.UpsertSnapshots(ctx, []store.ObservedObject{{ID: id, BackendID: row.BackendID, Project: row.ProjectID, Name: row.Name, SizeGiB: row.SizeGiB, Source: row.VolumeID,
+			CreatedAt: db.Now(), ObservedState: store.ObservedState{Status: models.Available, Percent: -1, Attachments: &[]backend.Attachment{}}}}, db.Now())
+		must(t, err)
+		wantDenied("deny.locked_for")
+		if row := snapshot(t, db, id); row.AttachmentCount != 0 || !row.Locked() {
+			t.Errorf("%+v", row)
+		}
+	})
+}

@@ -108,6 +108,21 @@ func TestCreateSnapshot_SecondMeanwhile(t *testing.T) {
 	}
 }
 
+// A lock that is set in the middle is in the folder that the copy becomes.
+func TestSetLock_Copying(t *testing.T) {
+	t.Parallel()
+	s := newCopyingHarness(t)
+	lock := backend.Lock{Until: s.b.now().Add(time.Hour).UTC().Round(0), Reason: "audit", By: "kim", At: s.b.now().UTC().Round(0)}
+	if err := s.b.SetLock(t.Context(), backend.SubjectSnapshot, backend.Key{Ref: s.new}, lock); err != nil {
+		t.Fatal(err)
+	}
+	s.wantInstant()
+	stored, err := readMeta(s.b.path("snapshots", s.new), snapshots, s.new)
+	if sn, _ := s.snapshot(s.new); err != nil || stored.lock() != lock || sn.Lock != lock || stored.TakenAt.IsZero() {
+		t.Errorf("%+v %+v %v", stored, sn.Lock, err)
+	}
+}
+
 // Detaching, attaching again and extending in the middle change nothing of the snapshot.
 func TestCreateSnapshot_DetachExtendMeanwhile(t *testing.T) {
 	t.Parallel()
