@@ -198,9 +198,8 @@ func (c *conn) send(segs ...segment) error {
 
 // sendExclusive is send for a caller that holds exclusive.
 func (c *conn) sendExclusive(segs ...segment) error {
-	err := c.out.send(segs...)
-	c.lastActive.Store(c.srv.Now().UnixNano())
-	return err
+	c.lastActive.Store(c.srv.Now().UnixNano()) // before the client knows
+	return c.out.send(segs...)
 }
 
 // spawn runs the rest of a request in a goroutine. The budgets limit their number.
