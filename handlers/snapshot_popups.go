@@ -264,12 +264,9 @@ const snapshotCheckTitle = "snapshot.check"
 // CheckForm is the administrator's popup «검증» for the Block Snapshot in the path, for the
 // selected ones, or without a selection for all.
 func (h Snapshots) CheckForm(c echo.Context) error {
-	ids := uniqueIDs(c.QueryParams()["id"])
-	if id := c.Param("id"); id != "" {
-		ids = []string{id}
-	}
-	if len(ids) > maxBulk {
-		return renderChooser(c, snapshotCheckTitle, views.SnapshotsPath, "list.too_many")
+	ids, problem := pickedIDs(c)
+	if len(ids) > 0 && problem != "" { // none are all
+		return renderChooser(c, snapshotCheckTitle, views.SnapshotsPath, problem)
 	}
 	m := views.Check{Form: newForm(c, views.SnapshotsPath+"/check")}
 	if len(ids) == 1 {
@@ -345,11 +342,7 @@ func (h Snapshots) CheckMany(c echo.Context) error {
 	form := submittedForm(c, views.SnapshotsPath+"/check")
 	var last *models.Operation
 	for _, id := range ids {
-		key := form.Key
-		if key != "" {
-			key += ":" + id
-		}
-		op, failed := h.Store.CheckSnapshot(ctx, actor, models.CheckInput{ID: id, FormKey: key})
+		op, failed := h.Store.CheckSnapshot(ctx, actor, models.CheckInput{ID: id, FormKey: keyOf(form, id)})
 		if failed == nil {
 			last = op
 			update.operations = append(update.operations, toAcceptedJSON(op))

@@ -238,8 +238,8 @@ func (s *Store) editOperation(actor models.Actor, in models.EditInput, kind mode
 	if err := in.Validate(name); err != nil {
 		return nil, nil, err
 	}
-	if in.Version > 0 && in.Version != version {
-		return nil, nil, errStale
+	if err := checkVersion(in.Version, version); err != nil {
+		return nil, nil, err
 	}
 	in = in.RestoreName(name)
 	columns := map[string]any{
@@ -253,8 +253,8 @@ func (s *Store) editOperation(actor models.Actor, in models.EditInput, kind mode
 // lockOperation checks the form of a lock against the present one and the version of the
 // row, and returns the columns to update and the operation.
 func (s *Store) lockOperation(actor models.Actor, in models.LockInput, kind models.Kind, present models.Lock, version int64) (map[string]any, *models.Operation, error) {
-	if in.Version > 0 && in.Version != version {
-		return nil, nil, errStale
+	if err := checkVersion(in.Version, version); err != nil {
+		return nil, nil, err
 	}
 	lock, err := in.Lock(present, actor, s.Now())
 	return lockColumns(lock), &models.Operation{Kind: kind, Params: models.Params{LockedUntil: lock.LockedUntil, Reason: lock.LockReason}}, err
@@ -262,8 +262,8 @@ func (s *Store) lockOperation(actor models.Actor, in models.LockInput, kind mode
 
 // unlockOperation is lockOperation for the end of a lock.
 func (s *Store) unlockOperation(in models.LockInput, kind models.Kind, present models.Lock, version int64) (map[string]any, *models.Operation, error) {
-	if in.Version > 0 && in.Version != version {
-		return nil, nil, errStale
+	if err := checkVersion(in.Version, version); err != nil {
+		return nil, nil, err
 	}
 	return lockColumns(models.Lock{}), &models.Operation{Kind: kind, Params: models.Params{LockedUntil: present.LockedUntil, Reason: models.TrimSpace(in.Reason)}}, in.ValidateUnlock()
 }
@@ -276,6 +276,15 @@ func lockColumns(lock models.Lock) map[string]any {
 // unlocked limits the change of a row to one without a lock.
 func (s *Store) unlocked(tx *gorm.DB) *gorm.DB {
 	return tx.Where("locked_until <= ?", models.Micros(s.Now()))
+}
+
+// checkVersion returns errStale when a form knows another version of its row, a sequence
+// number, than the present one; 0 knows none.
+func checkVersion(known, present int64) error {
+	if known > 0 && known != present {
+		return errStale
+	}
+	return nil
 }
 
 // errStale is the error of a form whose row was changed since.

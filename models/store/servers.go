@@ -131,8 +131,8 @@ func (s Servers) EditServer(ctx context.Context, actor models.Actor, in models.S
 			return err
 		}
 		row = locked
-		if in.Version > 0 && in.Version != row.Version {
-			return errStale
+		if err := checkVersion(in.Version, row.Version); err != nil {
+			return err
 		}
 		if err := checkNameFree(tx, row.ProjectID, in.Name, row.ID); err != nil {
 			return err

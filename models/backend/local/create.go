@@ -303,12 +303,11 @@ func (b *Backend) copySource(ctx context.Context, o *object, f *os.File, src sou
 	if err := b.cloneSource(ctx, f, in, src, o, j); !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	select {
-	case b.copySlots <- struct{}{}:
-		defer func() { <-b.copySlots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	release, err := b.takeCopySlot(ctx)
+	if err != nil {
+		return err
 	}
+	defer release()
 	c, err := b.startCopy(ctx, f, in, src, o, j)
 	if err != nil {
 		return err
@@ -316,6 +315,17 @@ func (b *Backend) copySource(ctx context.Context, o *object, f *os.File, src sou
 	defer b.endCopy(src.object, c)
 	j.copying.Store(true)
 	return c.Run(ctx)
+}
+
+// takeCopySlot waits for one of the slots of copies, until release. Its error is that of
+// ctx.
+func (b *Backend) takeCopySlot(ctx context.Context) (release func(), err error) {
+	select {
+	case b.copySlots <- struct{}{}:
+		return func() { <-b.copySlots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // publish makes the folder durable, then visible, then its visibility durable. It

@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"blockconsole/models/backend/local/blockcopy"
 )
 
 // clone makes dst share src's blocks (reflink). errors.ErrUnsupported: the file system,
@@ -13,9 +15,9 @@ import (
 func (d disk) clone(dst, src *os.File) error {
 	err := d.callHook(opClone, dst.Name())
 	if err == nil {
-		err = ignoringEINTR(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
+		err = blockcopy.IgnoringEINTR(func() error { return unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) })
 	}
-	if isUnsupported(err) {
+	if blockcopy.IsUnsupported(err) {
 		return errors.ErrUnsupported
 	}
 	return err
@@ -28,7 +30,7 @@ func (d disk) forget(f *os.File, off, n int64) {
 
 func (d disk) fdatasync(f *os.File) error {
 	return d.do(opDataSync, f.Name(), func() error {
-		return ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
+		return blockcopy.IgnoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
 	})
 }
 
@@ -44,7 +46,7 @@ const fsIocFiemap = 0xc020660b
 // extents counts the extents of a file.
 func (d disk) extents(f *os.File) (int, error) {
 	m := fiemap{length: ^uint64(0)}
-	err := ignoringEINTR(func() error {
+	err := blockcopy.IgnoringEINTR(func() error {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), fsIocFiemap, uintptr(unsafe.Pointer(&m)))
 		if errno != 0 {
 			return errno
@@ -52,23 +54,4 @@ func (d disk) extents(f *os.File) (int, error) {
 		return nil
 	})
 	return int(m.mapped), err
-}
-
-// isUnsupported reports whether the kernel or a file system refuses a call for these
-// files, so that read and write must do.
-func isUnsupported(err error) bool {
-	for _, e := range []error{unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY, unix.EPERM, unix.EBADF} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-func ignoringEINTR(f func() error) error {
-	for {
-		if err := f(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
 }

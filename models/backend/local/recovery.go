@@ -38,14 +38,14 @@ func (b *Backend) cleanTmp() error {
 	}
 	for _, e := range entries {
 		name, path := e.Name(), b.path("tmp", e.Name())
-		ref, isMeta := strings.CutSuffix(name, ".meta")
-		if of, isSums := strings.CutSuffix(name, ".sums"); isSums {
-			ref, isMeta = of, true
+		ref, isReplacement := strings.CutSuffix(name, ".meta")
+		if !isReplacement {
+			ref, isReplacement = strings.CutSuffix(name, ".sums")
 		}
 		switch {
 		case validRef(name) && e.IsDir():
 			err = b.disk.removeObject(path)
-		case isMeta && validRef(ref) && e.Type().IsRegular(), slices.Contains(probeNames, name) && e.Type().IsRegular():
+		case isReplacement && validRef(ref) && e.Type().IsRegular(), slices.Contains(probeNames, name) && e.Type().IsRegular():
 			err = b.disk.unlink(path)
 		default:
 			err = errForeignFiles

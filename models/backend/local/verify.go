@@ -54,12 +54,11 @@ func (b *Backend) verifyRestored(ctx context.Context, f *os.File, src source, j 
 
 // compareRestored reads the new volume's file as fast as it can, in a slot for copies.
 func (b *Backend) compareRestored(ctx context.Context, sums openedSums, f *os.File, src source, j *job) (checksum.Result, error) {
-	select {
-	case b.copySlots <- struct{}{}:
-		defer func() { <-b.copySlots }()
-	case <-ctx.Done():
-		return checksum.Result{}, ctx.Err()
+	release, err := b.takeCopySlot(ctx)
+	if err != nil {
+		return checksum.Result{}, err
 	}
+	defer release()
 	if fi, err := f.Stat(); err == nil {
 		j.toCompare.Store(min(reserve.Allocated(fi), src.size))
 	}

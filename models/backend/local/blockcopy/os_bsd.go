@@ -20,4 +20,5 @@ func startWriteback(*os.File, int64, int64) {}
 
 func prefetch(*os.File, int64, int64) {}
 
-func isUnsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
+// IsUnsupported reports whether the system refuses a call, so that read and write must do.
+func IsUnsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyRange copies at most n bytes at off inside the kernel. isUnsupported errors: the
+// copyRange copies at most n bytes at off inside the kernel. IsUnsupported errors: the
 // kernel or the file system refuses.
 func copyRange(dst, src *os.File, off int64, n int) (int, error) {
 	in, out, m := off, off, 0
-	err := ignoringEINTR(func() (err error) {
+	err := IgnoringEINTR(func() (err error) {
 		m, err = unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, n, 0)
 		return err
 	})
@@ -48,9 +48,9 @@ func prefetch(f *os.File, off, n int64) {
 	_ = unix.Fadvise(int(f.Fd()), off, n, unix.FADV_WILLNEED)
 }
 
-// isUnsupported reports whether the kernel or a file system refuses a call for these
+// IsUnsupported reports whether the kernel or a file system refuses a call for these
 // files, so that read and write must do.
-func isUnsupported(err error) bool {
+func IsUnsupported(err error) bool {
 	for _, e := range []error{unix.EXDEV, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY, unix.EPERM, unix.EBADF} {
 		if errors.Is(err, e) {
 			return true
@@ -59,7 +59,8 @@ func isUnsupported(err error) bool {
 	return false
 }
 
-func ignoringEINTR(f func() error) error {
+// IgnoringEINTR repeats a call while signals interrupt it. Its error is any other of the call.
+func IgnoringEINTR(f func() error) error {
 	for {
 		if err := f(); !errors.Is(err, unix.EINTR) {
 			return err

@@ -161,7 +161,7 @@ func (w *walker) copyWhole(off, end int64) error {
 			return err
 		})
 		switch {
-		case isUnsupported(err):
+		case IsUnsupported(err):
 			w.userspace.Store(true)
 			return w.copySparse(off, end)
 		case err != nil:
